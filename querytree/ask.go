@@ -1,0 +1,145 @@
+package querytree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// ErrUnavailable is wrapped by errors that concern a child rather than the
+// request: it is not connected, its connection broke, or it answered nonsense.
+// A request that is not strict is answered without that child.
+var ErrUnavailable = errors.New("unavailable")
+
+// ErrLate is the cause of a context that ended because a child missed its soft
+// deadline.
+var ErrLate = fmt.Errorf("%w: soft deadline passed", ErrUnavailable)
+
+// childsFault reports whether err says that a child is sick, not that the
+// request is wrong or too expensive: another child might well answer it.
+func childsFault(err error) bool {
+	var storageErr promql.ErrStorage
+	var timeout promql.ErrQueryTimeout
+	return errors.Is(err, ErrUnavailable) || errors.As(err, &storageErr) ||
+		errors.As(err, &timeout) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// asking accounts for all that one request asks of a Mixer's members. It is
+// safe for concurrent use.
+type asking struct {
+	opts Options
+	soft time.Duration
+
+	mu     sync.Mutex
+	report Report
+	warn   annotations.Annotations
+}
+
+// below returns the options for the children.
+func (a *asking) below() Options {
+	o := a.opts
+	o.Budget = a.soft
+	return o
+}
+
+// softDeadline returns how long children may take: own, or if that is shorter
+// most of what the parent allows, the rest being for merging and the way back.
+func softDeadline(own, budget time.Duration) time.Duration {
+	if budget > 0 {
+		own = min(own, budget-min(budget/5, time.Second))
+	}
+	return own
+}
+
+// missing notes that a member's part is missing, as a warning or, if the
+// request is strict or the fault is the request's, as the error returned.
+func (a *asking) missing(ctx context.Context, m Member, err error) error {
+	if ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	if !childsFault(err) {
+		return err
+	}
+	d := m.Description
+	warning := fmt.Errorf("%s %q did not answer: %w", d.Tier, d.Name(), err)
+	if a.opts.Strict {
+		return warning
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.warn.Add(fmt.Errorf("partial answer: %w", warning))
+	a.report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1, Failed: err.Error(), Late: errors.Is(err, ErrLate)})
+	return nil
+}
+
+// contextError says why the whole request ended.
+func contextError(ctx context.Context) error {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return promql.ErrQueryTimeout("query execution")
+	}
+	return promql.ErrQueryCanceled("query execution")
+}
+
+// answered notes what a member contributed. The member's own report has an
+// entry of its own name if it is a leaf; for a mixer one is added.
+func (a *asking) answered(m Member, r Report, warn annotations.Annotations, series, samples int64) {
+	d := m.Description
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.report.Merge(r)
+	if _, ok := r.Children[d.Name()]; !ok {
+		a.report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1, Series: series, Samples: samples})
+	}
+	a.warn.Merge(warn)
+}
+
+func (a *asking) warnings() annotations.Annotations {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var w annotations.Annotations
+	w.Merge(a.warn)
+	return w
+}
+
+func (a *asking) snapshot() Report {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var r Report
+	r.Merge(a.report)
+	return r
+}
+
+// watched runs f, which talks to one child, and returns its result, or ErrLate
+// once the soft deadline has passed, whether f heeds its context or not.
+func watched[T any](ctx context.Context, soft time.Duration, f func(context.Context) (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, soft, ErrLate)
+	done := make(chan result, 1)
+	go func() {
+		defer cancel()
+		v, err := f(ctx)
+		done <- result{v, err}
+	}()
+	var r result
+	select {
+	case r = <-done:
+	case <-ctx.Done():
+		select {
+		case r = <-done:
+		default:
+			r.err = context.Cause(ctx)
+		}
+	}
+	if r.err != nil && errors.Is(context.Cause(ctx), ErrLate) {
+		r.err = fmt.Errorf("%w (%s)", ErrLate, soft)
+	}
+	return r.v, r.err
+}

@@ -1,0 +1,141 @@
+package querytree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// execution is one attempt at a query, according to one plan.
+type execution struct {
+	m       *Mixer
+	req     ExecRequest
+	members []Member
+	prune   *pruning
+	plan    *Plan
+	ask     *asking
+	held    *atomic.Int64
+}
+
+// run starts all fragments and evaluates the residual over them.
+func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotations, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	e.noMembers()
+	runs := map[*labels.Matcher]*fragmentRun{}
+	for _, f := range e.plan.Fragments {
+		r := &fragmentRun{f: f, members: e.members, req: e.req, ask: e.ask, held: e.held, name: e.m.name()}
+		runs[f.standIn] = r
+		r.start(ctx)
+	}
+	if f, ok := e.plan.wholeQuery(); ok {
+		return e.whole(ctx, runs[f.standIn])
+	}
+	return e.residual(ctx, runs)
+}
+
+// noMembers says so if there is nobody to ask: an empty answer would look as if
+// there were no series on the planet.
+func (e *execution) noMembers() {
+	if len(e.members) == 0 {
+		e.ask.warn.Add(fmt.Errorf("partial answer: no child has registered with %s %q yet", e.m.Describe().Tier, e.m.name()))
+	}
+}
+
+// whole returns a fragment that is the answer.
+func (e *execution) whole(ctx context.Context, r *fragmentRun) (parser.Value, annotations.Annotations, error) {
+	m, err := r.wait(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if e.req.Step != 0 {
+		return m, e.ask.warnings(), nil
+	}
+	vec := make(promql.Vector, 0, len(m))
+	for _, s := range m {
+		if len(s.Histograms) > 0 {
+			vec = append(vec, promql.Sample{Metric: s.Metric, H: s.Histograms[0].H, T: e.req.Start})
+		} else if len(s.Floats) > 0 {
+			vec = append(vec, promql.Sample{Metric: s.Metric, F: s.Floats[0].F, T: e.req.Start})
+		}
+	}
+	return vec, e.ask.warnings(), nil
+}
+
+// residual evaluates what was not pushed down, with the stock engine.
+func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*fragmentRun) (parser.Value, annotations.Annotations, error) {
+	req := e.req
+	req.Query = e.m.tickets.deposit(e.plan.Residual)
+	tree := &treeQuerier{m: e.m, ask: e.ask, ctx: ctx}
+	q, err := newEngineQuery(ctx, e.m.engine, &residualQueryable{
+		fragments: runs, grid: grid{e.req.Start, e.req.End, e.req.Step}, tree: tree, raw: e.raw,
+	}, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer q.Close()
+	res := q.Exec(ctx)
+	if res.Err != nil {
+		return nil, nil, causeOf(runs, res.Err)
+	}
+	warn := e.ask.warnings()
+	warn.Merge(res.Warnings)
+	return cloneValue(res.Value), warn, nil
+}
+
+// causeOf returns the error of the fragment that made the residual fail, as the
+// child put it, or else err.
+func causeOf(runs map[*labels.Matcher]*fragmentRun, err error) error {
+	for _, r := range runs {
+		select {
+		case <-r.done:
+			if r.err != nil && errors.Is(err, r.err) {
+				return r.err
+			}
+		default:
+		}
+	}
+	return err
+}
+
+// raw pulls the raw series of a selector that could not be pushed down.
+func (e *execution) raw(ctx context.Context, mint, maxt int64, hints *storage.SelectHints, ms []*labels.Matcher) storage.SeriesSet {
+	if hints != nil {
+		mint, maxt = hints.Start, hints.End
+	}
+	set := e.m.pull(ctx, SelectRequest{Options: e.req.Options, Mint: mint, Maxt: maxt, Matchers: ms, WholeChunks: true}, e.members, e.prune, e.ask)
+	return newSampleSet(set, mint, maxt)
+}
+
+// report returns the completeness of the answer.
+func (e *execution) report() Report {
+	r := e.ask.snapshot()
+	r.Merge(e.prune.report(e.req.Detail))
+	return r
+}
+
+// cloneValue copies a result out of the engine's memory, which is recycled when
+// the query is closed.
+func cloneValue(v parser.Value) parser.Value {
+	switch v := v.(type) {
+	case promql.Matrix:
+		return cloneMatrix(v)
+	case promql.Vector:
+		out := make(promql.Vector, len(v))
+		for i, s := range v {
+			if out[i] = s; s.H != nil {
+				out[i].H = s.H.Copy()
+			}
+		}
+		return out
+	default:
+		return v
+	}
+}

@@ -1,0 +1,172 @@
+package querytree
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+)
+
+// fanOut asks some members the same thing, side by side, each within its soft
+// deadline. A member that fails costs a warning or, if strict, the request.
+func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitset, f func(context.Context, Child, Options) (T, error)) ([]T, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		mu      sync.Mutex
+		answers []T
+		errs    []error
+		wg      sync.WaitGroup
+	)
+	who.each(func(i int) {
+		m := members[i]
+		wg.Go(func() {
+			v, err := watched(ctx, ask.soft, func(ctx context.Context) (T, error) { return f(ctx, m.Child, ask.below()) })
+			if err != nil {
+				err = ask.missing(ctx, m, err)
+				if err != nil {
+					cancel()
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = append(errs, err)
+				return
+			}
+			answers = append(answers, v)
+		})
+	})
+	wg.Wait()
+	return answers, firstError(errs)
+}
+
+// Names implements Child.
+func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
+	ask := m.asking(req.Options)
+	members := m.members(req.Mint)
+	prune := newPruning(members, m.pruner(req.Options), req.Mint, req.Maxt)
+	matchers := req.Matchers
+	if req.Label != "" {
+		// Only children that have the label can have values of it.
+		matchers = append(slices.Clone(matchers), labels.MustNewMatcher(labels.MatchNotEqual, req.Label, ""))
+	}
+	answers, err := fanOut(ctx, ask, members, prune.candidates(matchers), func(ctx context.Context, c Child, o Options) (Names, error) {
+		r := req
+		r.Options = o
+		n, err := c.Names(ctx, r)
+		if err == nil {
+			ask.answered(memberOf(members, c), n.Report, n.Warnings, 0, 0)
+		}
+		return n, err
+	})
+	if err != nil {
+		return Names{}, err
+	}
+	var out Names
+	for _, a := range answers {
+		out.Names = append(out.Names, a.Names...)
+	}
+	slices.Sort(out.Names)
+	out.Names = slices.Compact(out.Names)
+	if req.Limit > 0 && len(out.Names) > req.Limit {
+		out.Names = out.Names[:req.Limit]
+	}
+	out.Warnings, out.Report = ask.warnings(), ask.whole(prune)
+	return out, nil
+}
+
+func memberOf(members []Member, c Child) Member {
+	for _, m := range members {
+		if m.Child == c {
+			return m
+		}
+	}
+	return Member{Child: c, Description: c.Describe()}
+}
+
+// whole returns the report of all that was asked and pruned.
+func (a *asking) whole(prune *pruning) Report {
+	r := a.snapshot()
+	r.Merge(prune.report(a.opts.Detail))
+	return r
+}
+
+// everyone returns the set of all members.
+func everyone(members []Member) bitset {
+	var all bitset
+	for i := range members {
+		all = all.with(i)
+	}
+	return all
+}
+
+// Metadata implements Child.
+func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, error) {
+	ask := m.asking(req.Options)
+	members := m.cfg.Members()
+	answers, err := fanOut(ctx, ask, members, everyone(members), func(ctx context.Context, c Child, o Options) (Metadata, error) {
+		r := req
+		r.Options = o
+		a, err := c.Metadata(ctx, r)
+		if err == nil {
+			ask.answered(memberOf(members, c), a.Report, a.Warnings, 0, 0)
+		}
+		return a, err
+	})
+	if err != nil {
+		return Metadata{}, err
+	}
+	out := Metadata{Families: map[string][]metadata.Metadata{}}
+	for _, a := range answers {
+		mergeMetadata(out.Families, a.Families, req)
+	}
+	out.Warnings, out.Report = ask.warnings(), ask.snapshot()
+	return out, nil
+}
+
+// Exemplars implements Child.
+func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars, error) {
+	ask := m.asking(req.Options)
+	members := m.members(req.Mint)
+	prune := newPruning(members, m.pruner(req.Options), req.Mint, req.Maxt)
+	var who bitset
+	for _, ms := range req.Selectors {
+		who = who.or(prune.candidates(ms))
+	}
+	answers, err := fanOut(ctx, ask, members, who, func(ctx context.Context, c Child, o Options) (Exemplars, error) {
+		r := req
+		r.Options = o
+		a, err := c.Exemplars(ctx, r)
+		if err == nil {
+			ask.answered(memberOf(members, c), a.Report, a.Warnings, int64(len(a.Results)), 0)
+		}
+		return a, err
+	})
+	if err != nil {
+		return Exemplars{}, err
+	}
+	out := Exemplars{Warnings: ask.warnings(), Report: ask.whole(prune)}
+	for _, a := range answers {
+		out.Results = append(out.Results, a.Results...)
+	}
+	out.Results = mergeExemplars(out.Results)
+	return out, nil
+}
+
+// mergeExemplars sorts by labels and joins the exemplars of equal series.
+func mergeExemplars(in []exemplar.QueryResult) []exemplar.QueryResult {
+	slices.SortStableFunc(in, func(a, b exemplar.QueryResult) int { return labels.Compare(a.SeriesLabels, b.SeriesLabels) })
+	var out []exemplar.QueryResult
+	for _, r := range in {
+		if n := len(out); n > 0 && labels.Equal(out[n-1].SeriesLabels, r.SeriesLabels) {
+			out[n-1].Exemplars = append(out[n-1].Exemplars, r.Exemplars...)
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}

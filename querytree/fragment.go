@@ -1,0 +1,299 @@
+package querytree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// notMergeable says that the children's answers to a fragment cannot be put
+// together exactly; the query is planned again without that fragment.
+type notMergeable struct {
+	fragment *Fragment
+	why      string
+}
+
+func (e *notMergeable) Error() string {
+	return fmt.Sprintf("fragment %s cannot be merged: %s", e.fragment.ID, e.why)
+}
+
+// fragmentRun evaluates one fragment over its children.
+type fragmentRun struct {
+	f       *Fragment
+	members []Member
+	req     ExecRequest
+	ask     *asking
+	// held counts the samples that the query holds, over all fragments.
+	held *atomic.Int64
+	name string // of this tier
+
+	done   chan struct{}
+	result promql.Matrix
+	err    error
+}
+
+// start asks all children at once, in the background.
+func (r *fragmentRun) start(ctx context.Context) {
+	r.done = make(chan struct{})
+	go func() {
+		defer close(r.done)
+		r.result, r.err = r.run(ctx)
+	}()
+}
+
+// wait returns the merged answer, sorted by labels.
+func (r *fragmentRun) wait(ctx context.Context) (promql.Matrix, error) {
+	select {
+	case <-r.done:
+		return r.result, r.err
+	case <-ctx.Done():
+		return nil, contextError(ctx)
+	}
+}
+
+func (r *fragmentRun) run(ctx context.Context) (promql.Matrix, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	parts := make([]promql.Matrix, len(r.f.Children))
+	errs := make([]error, len(r.f.Children))
+	var wg sync.WaitGroup
+	for i, member := range r.f.Children {
+		wg.Go(func() {
+			parts[i], errs[i] = r.askOne(ctx, r.members[member])
+			if errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	if err := firstError(errs); err != nil {
+		return nil, err
+	}
+	if r.f.Partial {
+		return r.mergePartial(parts)
+	}
+	return r.concat(parts)
+}
+
+// firstError prefers an error that says what happened over those of requests
+// that were cancelled because of it.
+func firstError(errs []error) error {
+	var first error
+	for _, err := range errs {
+		var cancelled promql.ErrQueryCanceled
+		if first == nil || errors.As(first, &cancelled) {
+			first = cmpErr(err, first)
+		}
+	}
+	return first
+}
+
+func cmpErr(err, old error) error {
+	if err != nil {
+		return err
+	}
+	return old
+}
+
+// answer is what one child said, whole.
+type answer struct {
+	m      promql.Matrix
+	warn   annotations.Annotations
+	report Report
+}
+
+func (r *fragmentRun) askOne(ctx context.Context, m Member) (promql.Matrix, error) {
+	req := r.req
+	req.Query = r.f.Query
+	req.Options = r.ask.below()
+	a, err := watched(ctx, r.ask.soft, func(ctx context.Context) (answer, error) { return r.collect(ctx, m, req) })
+	if err != nil {
+		return nil, r.failed(ctx, m, err)
+	}
+	if r.f.Partial && !benign(a.warn) {
+		return nil, &notMergeable{r.f, "a child warned that its part of the aggregation is not representative"}
+	}
+	if r.f.quiet {
+		a.warn = onlyPartial(a.warn)
+	}
+	r.ask.answered(m, a.report, a.warn, int64(len(a.m)), int64(a.m.TotalSamples()))
+	return a.m, nil
+}
+
+func (r *fragmentRun) failed(ctx context.Context, m Member, err error) error {
+	if isSameLabelset(err) {
+		return &notMergeable{r.f, "equal label sets within a child"}
+	}
+	return r.ask.missing(ctx, m, err)
+}
+
+// isSameLabelset recognises the engine's error for results with equal label
+// sets. Inside a larger query, what a child refuses on its own may be fine.
+func isSameLabelset(err error) bool {
+	return strings.Contains(err.Error(), "metrics with the same labelset")
+}
+
+func (r *fragmentRun) collect(ctx context.Context, m Member, req ExecRequest) (answer, error) {
+	set, err := m.Child.Exec(ctx, req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer set.Close()
+	var a answer
+	for set.Next() {
+		s := set.At()
+		n := int64(len(s.Floats) + len(s.Histograms))
+		if limit := int64(r.ask.opts.MaxSamples); limit > 0 && r.held.Add(n) > limit {
+			return answer{}, &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: limit, Tier: r.name}
+		}
+		a.m = append(a.m, s)
+		if limit := r.ask.opts.MaxSeries; limit > 0 && len(a.m) > limit {
+			return answer{}, &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
+		}
+	}
+	a.warn, a.report = set.Warnings(), set.Report()
+	return a, set.Err()
+}
+
+// benign reports whether no annotation says that a group was left out or
+// altered: the sum of a child that met floats and histograms has no value, but
+// the sum of all children has to know that it met both.
+func benign(warn annotations.Annotations) bool {
+	for _, err := range warn {
+		if errors.Is(err, annotations.PromQLWarning) || errors.Is(err, annotations.MismatchedCustomBucketsHistogramsInfo) ||
+			strings.Contains(err.Error(), annotations.MismatchedCustomBucketsHistogramsInfo.Error()) {
+			return false
+		}
+	}
+	return true
+}
+
+// onlyPartial keeps the annotations that speak of missing children.
+func onlyPartial(warn annotations.Annotations) annotations.Annotations {
+	var out annotations.Annotations
+	for _, err := range warn {
+		if !errors.Is(err, annotations.PromQLWarning) && !errors.Is(err, annotations.PromQLInfo) {
+			out.Add(err)
+		}
+	}
+	return out
+}
+
+// concat puts disjoint answers together.
+func (r *fragmentRun) concat(parts []promql.Matrix) (promql.Matrix, error) {
+	var out promql.Matrix
+	for _, p := range parts {
+		out = append(out, p...)
+	}
+	slices.SortStableFunc(out, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
+	for i := 1; i < len(out); i++ {
+		if labels.Equal(out[i-1].Metric, out[i].Metric) {
+			return nil, &notMergeable{r.f, "equal label sets in two children: " + out[i].Metric.String()}
+		}
+	}
+	return out, nil
+}
+
+// mergePartial puts the parts of an aggregation together, told apart by
+// childLabel. The parts of one group are neighbours, in the order of the
+// children.
+func (r *fragmentRun) mergePartial(parts []promql.Matrix) (promql.Matrix, error) {
+	var out promql.Matrix
+	for i, p := range parts {
+		child := strconv.Itoa(i)
+		for _, s := range p {
+			out = append(out, promql.Series{Metric: s.Metric, Floats: s.Floats, Histograms: s.Histograms})
+			b := labels.NewBuilder(s.Metric)
+			out[len(out)-1].Metric = b.Set(childLabel, child).Labels()
+		}
+	}
+	if r.f.Sum {
+		if why := r.lossy(parts); why != "" {
+			return nil, &notMergeable{r.f, why}
+		}
+	}
+	slices.SortFunc(out, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
+	return out, nil
+}
+
+// cancellation is how much smaller than its parts a sum may be before the
+// rounding of the parts shows in it: parts are off by 2^-53 at most, so the sum
+// is right to about 1e-12.
+const cancellation = 1e-4
+
+// lossy looks for sums whose parts cancel each other out, or overflowed. The
+// stock engine compensates over all samples; parts have been rounded.
+func (r *fragmentRun) lossy(parts []promql.Matrix) string {
+	groups := map[uint64]map[int64]*balance{}
+	for _, p := range parts {
+		for _, s := range p {
+			h := s.Metric.Hash()
+			if groups[h] == nil {
+				groups[h] = make(map[int64]*balance, len(s.Floats)+len(s.Histograms))
+			}
+			for _, f := range s.Floats {
+				balanceAt(groups[h], f.T).add(f.F)
+			}
+			for _, hp := range s.Histograms {
+				b := balanceAt(groups[h], hp.T)
+				b.add(hp.H.Sum)
+				b.inf = b.inf || math.IsInf(hp.H.Count, 0)
+				b.negative = b.negative || hp.H.Count < 0 || math.Signbit(hp.H.ZeroCount)
+			}
+		}
+	}
+	for _, g := range groups {
+		for _, b := range g {
+			if why := b.lossy(); why != "" {
+				return why
+			}
+		}
+	}
+	return ""
+}
+
+// balance is a sum and the sum of magnitudes of the same parts.
+type balance struct {
+	sum, size float64
+	inf       bool
+	negative  bool
+}
+
+func balanceAt(g map[int64]*balance, t int64) *balance {
+	b := g[t]
+	if b == nil {
+		b = &balance{}
+		g[t] = b
+	}
+	return b
+}
+
+func (b *balance) add(v float64) {
+	b.inf = b.inf || math.IsInf(v, 0)
+	b.sum += v
+	b.size += math.Abs(v)
+}
+
+func (b *balance) lossy() string {
+	switch {
+	case math.IsNaN(b.sum) && !b.inf:
+		return ""
+	case b.inf || math.IsInf(b.size, 0):
+		return "a sum is infinite"
+	case b.negative:
+		return "a histogram has negative counts"
+	case math.Abs(b.sum) < cancellation*b.size:
+		return "parts of a sum cancel each other out"
+	}
+	return ""
+}

@@ -1,0 +1,235 @@
+package querytree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
+	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// LocalConfig is what a Local is made of.
+type LocalConfig struct {
+	// Engine evaluates; it is Prometheus' own.
+	Engine promql.QueryEngine
+	// Samples and Chunks are the same storage, with identity labels attached.
+	Samples storage.Queryable
+	Chunks  storage.ChunkQueryable
+	// Exemplars may be nil: then there are none.
+	Exemplars storage.ExemplarQueryable
+	// Metadata returns the entries of one metric family, or of all if metric
+	// is empty. It may be nil: then there are none.
+	Metadata func(metric string) map[string][]metadata.Metadata
+	// Describe returns the current description; it must not block.
+	Describe func() Description
+	// Limits are the tier's own.
+	Limits Limits
+}
+
+// Validate reports what is missing.
+func (c LocalConfig) Validate() error {
+	if c.Engine == nil || c.Samples == nil || c.Chunks == nil || c.Describe == nil {
+		return errors.New("local child: engine, samples, chunks and describe are required")
+	}
+	return c.Limits.Validate()
+}
+
+// Local is a Child over a storage in this process: what a leaf is to its
+// parents. It is safe for concurrent use.
+type Local struct {
+	cfg LocalConfig
+}
+
+var _ Child = (*Local)(nil)
+
+// NewLocal returns a Child over the storage and engine of cfg.
+func NewLocal(cfg LocalConfig) (*Local, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	return &Local{cfg: cfg}, nil
+}
+
+// Describe implements Child.
+func (l *Local) Describe() Description { return l.cfg.Describe() }
+
+func (l *Local) name() string { return l.cfg.Describe().Name() }
+
+// Exec implements Child with the stock engine.
+func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
+	if err := l.cfg.Limits.CheckQuery(req.Query); err != nil {
+		return nil, err
+	}
+	q, err := newEngineQuery(ctx, l.cfg.Engine, l.cfg.Samples, req)
+	if err != nil {
+		return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
+	}
+	defer q.Close()
+	res := q.Exec(ctx)
+	if res.Err != nil {
+		return nil, res.Err
+	}
+	m, err := matrixOf(res.Value)
+	if err != nil {
+		return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
+	}
+	// The engine recycles points when the query is closed, which the answer
+	// outlives.
+	m = cloneMatrix(m)
+	if err := l.checkSize(m, req.Options); err != nil {
+		return nil, err
+	}
+	return NewMatrixSet(m, res.Warnings, l.report(m)), nil
+}
+
+func (l *Local) report(m promql.Matrix) Report {
+	var r Report
+	c := ChildReport{Series: int64(len(m)), Samples: int64(m.TotalSamples())}
+	r.Add(l.name(), ChildReport{Tier: l.cfg.Describe().Tier, Verdict: Asked, Requests: 1, Series: c.Series, Samples: c.Samples})
+	return r
+}
+
+func (l *Local) checkSize(m promql.Matrix, o Options) error {
+	if limit := lower(l.cfg.Limits.MaxSeries, o.MaxSeries); limit > 0 && len(m) > limit {
+		return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: l.name()}
+	}
+	return nil
+}
+
+// newEngineQuery builds the engine's query for a request.
+func newEngineQuery(ctx context.Context, e promql.QueryEngine, q storage.Queryable, req ExecRequest) (promql.Query, error) {
+	opts := promql.NewPrometheusQueryOpts(false, time.Duration(req.Lookback)*time.Millisecond)
+	if req.Step == 0 {
+		return e.NewInstantQuery(ctx, q, opts, req.Query, timestamp.Time(req.Start))
+	}
+	return e.NewRangeQuery(ctx, q, opts, req.Query, timestamp.Time(req.Start), timestamp.Time(req.End), time.Duration(req.Step)*time.Millisecond)
+}
+
+// matrixOf turns any result of a vector or scalar expression into series on a
+// grid, sorted by labels.
+func matrixOf(v parser.Value) (promql.Matrix, error) {
+	var m promql.Matrix
+	switch v := v.(type) {
+	case promql.Matrix:
+		m = v
+	case promql.Vector:
+		m = make(promql.Matrix, 0, len(v))
+		for _, s := range v {
+			if s.H != nil {
+				m = append(m, promql.Series{Metric: s.Metric, Histograms: []promql.HPoint{{T: s.T, H: s.H}}})
+			} else {
+				m = append(m, promql.Series{Metric: s.Metric, Floats: []promql.FPoint{{T: s.T, F: s.F}}})
+			}
+		}
+	case promql.Scalar:
+		m = promql.Matrix{{Floats: []promql.FPoint{{T: v.T, F: v.V}}}}
+	default:
+		return nil, fmt.Errorf("expressions of type %s cannot be pushed down", v.Type())
+	}
+	slices.SortFunc(m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
+	return m, nil
+}
+
+func cloneMatrix(m promql.Matrix) promql.Matrix {
+	out := make(promql.Matrix, len(m))
+	for i, s := range m {
+		out[i] = promql.Series{Metric: s.Metric, Floats: slices.Clone(s.Floats), Histograms: make([]promql.HPoint, len(s.Histograms))}
+		for j, p := range s.Histograms {
+			out[i].Histograms[j] = promql.HPoint{T: p.T, H: p.H.Copy()}
+		}
+		if len(s.Histograms) == 0 {
+			out[i].Histograms = nil
+		}
+	}
+	return out
+}
+
+// Select implements Child.
+func (l *Local) Select(ctx context.Context, req SelectRequest) SeriesSet {
+	q, err := l.cfg.Chunks.ChunkQuerier(req.Mint, req.Maxt)
+	if err != nil {
+		return errSeriesSet(fmt.Errorf("select on %q: %w", l.name(), err))
+	}
+	hints := &storage.SelectHints{Start: req.Mint, End: req.Maxt, Limit: req.Limit, DisableTrimming: req.WholeChunks}
+	if req.LabelsOnly {
+		hints.Func = "series"
+	}
+	set := q.Select(ctx, true, hints, req.Matchers...)
+	return newCountedSet(set, countedConfig{
+		child: l.cfg.Describe().Identity, close: q.Close, ctx: ctx, limit: req.Limit,
+		maxSeries: lower(l.cfg.Limits.MaxSeries, req.MaxSeries), labelsOnly: req.LabelsOnly,
+		maxSamples: lower(l.cfg.Limits.MaxSamples, req.MaxSamples),
+	})
+}
+
+// Names implements Child.
+func (l *Local) Names(ctx context.Context, req NamesRequest) (Names, error) {
+	q, err := l.cfg.Samples.Querier(req.Mint, req.Maxt)
+	if err != nil {
+		return Names{}, fmt.Errorf("names on %q: %w", l.name(), err)
+	}
+	defer q.Close()
+	hints := &storage.LabelHints{Limit: req.Limit}
+	var (
+		names []string
+		warn  annotations.Annotations
+	)
+	if req.Label == "" {
+		names, warn, err = q.LabelNames(ctx, hints, req.Matchers...)
+	} else {
+		names, warn, err = q.LabelValues(ctx, req.Label, hints, req.Matchers...)
+	}
+	if err != nil {
+		return Names{}, fmt.Errorf("names on %q: %w", l.name(), err)
+	}
+	slices.Sort(names)
+	if req.Limit > 0 && len(names) > req.Limit {
+		names = names[:req.Limit]
+	}
+	// The strings may live in memory that is unmapped once the querier closes.
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = string([]byte(n))
+	}
+	return Names{Names: out, Warnings: warn, Report: l.asked()}, nil
+}
+
+func (l *Local) asked() Report {
+	d := l.cfg.Describe()
+	var r Report
+	r.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1})
+	return r
+}
+
+// Metadata implements Child.
+func (l *Local) Metadata(_ context.Context, req MetadataRequest) (Metadata, error) {
+	m := Metadata{Families: map[string][]metadata.Metadata{}, Report: l.asked()}
+	if l.cfg.Metadata != nil {
+		mergeMetadata(m.Families, l.cfg.Metadata(req.Metric), req)
+	}
+	return m, nil
+}
+
+// Exemplars implements Child.
+func (l *Local) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars, error) {
+	if l.cfg.Exemplars == nil {
+		return Exemplars{Report: l.asked()}, nil
+	}
+	q, err := l.cfg.Exemplars.ExemplarQuerier(ctx)
+	if err != nil {
+		return Exemplars{}, fmt.Errorf("exemplars on %q: %w", l.name(), err)
+	}
+	res, err := q.Select(req.Mint, req.Maxt, req.Selectors...)
+	if err != nil {
+		return Exemplars{}, fmt.Errorf("exemplars on %q: %w", l.name(), err)
+	}
+	return Exemplars{Results: res, Report: l.asked()}, nil
+}

@@ -1,0 +1,273 @@
+package querytree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// MixerConfig is what a Mixer is made of.
+type MixerConfig struct {
+	// Describe returns the tier's own description; it must not block.
+	Describe func() Description
+	// Members returns a snapshot of the children, which the Mixer does not
+	// change. It must not block.
+	Members func() []Member
+	// Pruner rules out children; nil switches field hints off.
+	Pruner Pruner
+	// Limits are the tier's own.
+	Limits Limits
+	// Gate bounds the queries evaluated at the same time; nil makes one of
+	// Limits.MaxConcurrent.
+	Gate *Gate
+	// Lookback is the lookback delta of requests that name none.
+	Lookback time.Duration
+	// SubqueryStep is the resolution of subqueries that name none.
+	SubqueryStep time.Duration
+	// DelayedNameRemoval and UseStartTimestamps are the engine's options of
+	// those names; they must be the same in all tiers.
+	DelayedNameRemoval, UseStartTimestamps bool
+	// StrictByDefault makes requests strict that came without Options.
+	StrictByDefault bool
+	// Logger and Registerer may be nil.
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Validate reports what is missing or out of range.
+func (c MixerConfig) Validate() error {
+	switch {
+	case c.Describe == nil || c.Members == nil:
+		return errors.New("mixer: describe and members are required")
+	case c.Lookback <= 0:
+		return errors.New("--query.lookback-delta must be greater than zero")
+	case c.SubqueryStep <= 0:
+		return errors.New("mixer: the default subquery step must be greater than zero")
+	}
+	return c.Limits.Validate()
+}
+
+// Mixer is a Child made of Children: it plans a query, asks the children that
+// may have something to say, and evaluates what is left with the stock engine.
+// It is safe for concurrent use.
+type Mixer struct {
+	cfg     MixerConfig
+	gate    *Gate
+	tickets *ticketParser
+	engine  *promql.Engine
+	metrics *mixerMetrics
+}
+
+var _ Child = (*Mixer)(nil)
+
+// NewMixer returns a Mixer.
+func NewMixer(cfg MixerConfig) (*Mixer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	m := &Mixer{cfg: cfg, gate: cfg.Gate, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer)}
+	if m.gate == nil {
+		m.gate = NewGate(cfg.Limits.MaxConcurrent)
+	}
+	m.engine = promql.NewEngine(EngineOpts(cfg, m.tickets))
+	return m, nil
+}
+
+// EngineOpts returns the options of the stock engine that a tier evaluates
+// with. All tiers must evaluate alike, so leaves use it too.
+func EngineOpts(cfg MixerConfig, p parser.Parser) promql.EngineOpts {
+	step := cfg.SubqueryStep.Milliseconds()
+	return promql.EngineOpts{
+		Logger:                   cfg.Logger,
+		MaxSamples:               cfg.Limits.MaxSamples,
+		Timeout:                  cfg.Limits.Timeout,
+		LookbackDelta:            cfg.Lookback,
+		NoStepSubqueryIntervalFn: func(int64) int64 { return step },
+		EnableAtModifier:         true,
+		EnableNegativeOffset:     true,
+		EnableDelayedNameRemoval: cfg.DelayedNameRemoval,
+		UseStartTimestamps:       cfg.UseStartTimestamps,
+		Parser:                   p,
+	}
+}
+
+// Describe implements Child.
+func (m *Mixer) Describe() Description { return m.cfg.Describe() }
+
+func (m *Mixer) name() string { return m.cfg.Describe().Name() }
+
+// Mixer returns m. It lets an Engine find the tree behind a queryable that
+// embeds one.
+func (m *Mixer) Mixer() *Mixer { return m }
+
+// options completes the options of a request with the tier's own.
+func (m *Mixer) options(o Options) Options {
+	o.MaxSeries = lower(m.cfg.Limits.MaxSeries, o.MaxSeries)
+	o.MaxSamples = lower(m.cfg.Limits.MaxSamples, o.MaxSamples)
+	return o
+}
+
+func (m *Mixer) asking(o Options) *asking {
+	o = m.options(o)
+	return &asking{opts: o, soft: softDeadline(m.cfg.Limits.ChildDeadline, o.Budget)}
+}
+
+// members returns the children to consider for samples of a time range.
+func (m *Mixer) members(mint int64) []Member { return oneReplica(m.cfg.Members(), mint) }
+
+func (m *Mixer) pruner(o Options) Pruner {
+	if o.NoHints {
+		return nil
+	}
+	return m.cfg.Pruner
+}
+
+// Exec implements Child.
+func (m *Mixer) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
+	value, warn, report, err := m.eval(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	mat, err := matrixOf(value)
+	if err != nil {
+		return nil, fmt.Errorf("exec on %q: %w", m.name(), err)
+	}
+	return NewMatrixSet(mat, warn, report), nil
+}
+
+// maxReplans bounds how often a query is planned again because answers could
+// not be merged; the last attempt pushes nothing down.
+const maxReplans = 4
+
+// eval evaluates a query and returns a value of its type, which the caller owns.
+func (m *Mixer) eval(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
+	begin := time.Now()
+	defer func() { m.metrics.duration.Observe(time.Since(begin).Seconds()) }()
+	if _, err := m.parse(req.Query); err != nil {
+		return nil, nil, Report{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.cfg.Limits.Timeout)
+	defer cancel()
+	leave, err := m.gate.Enter(ctx)
+	if err != nil {
+		return nil, nil, Report{}, err
+	}
+	defer leave()
+	if req.Lookback == 0 {
+		req.Lookback = m.cfg.Lookback.Milliseconds()
+	}
+	return m.attempts(ctx, req)
+}
+
+// attempts evaluates the query, planning again without the fragments that could
+// not be merged.
+func (m *Mixer) attempts(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
+	banned := map[string]bool{}
+	for attempt := 0; ; attempt++ {
+		e, err := m.newExecution(req, banned)
+		if err != nil {
+			return nil, nil, Report{}, err
+		}
+		value, warn, err := e.run(ctx)
+		var nm *notMergeable
+		if err == nil || !errors.As(err, &nm) {
+			m.metrics.observe(e.plan, e.report(), err)
+			return value, warn, e.report(), err
+		}
+		m.metrics.replans.Inc()
+		m.cfg.Logger.Debug("query planned again", "query", req.Query, "id", req.ID, "reason", nm.why)
+		banned[nm.fragment.key] = true
+		if attempt >= maxReplans {
+			req.NoPushdown = true
+		}
+	}
+}
+
+// parse checks and parses a query, and makes explicit what depends on the
+// configuration of the tier that evaluates it.
+func (m *Mixer) parse(query string) (parser.Expr, error) {
+	if err := m.cfg.Limits.CheckQuery(query); err != nil {
+		return nil, err
+	}
+	expr, err := m.tickets.Parser.ParseExpr(query)
+	if err != nil {
+		return nil, err
+	}
+	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
+		if sq, ok := n.(*parser.SubqueryExpr); ok && sq.Step == 0 && sq.StepExpr == nil {
+			sq.Step = m.cfg.SubqueryStep
+		}
+		return nil
+	})
+	return expr, nil
+}
+
+// timeRange returns the times of the samples that a query looks at.
+func (m *Mixer) timeRange(req ExecRequest) (mint, maxt int64, err error) {
+	expr, err := m.parse(req.Query)
+	if err != nil {
+		return 0, 0, err
+	}
+	start, end, step := timestamp.Time(req.Start), timestamp.Time(req.End), time.Duration(req.Step)*time.Millisecond
+	if expr, err = promql.PreprocessExpr(expr, start, end, step); err != nil {
+		return 0, 0, err
+	}
+	mint, maxt = promql.FindMinMaxTime(&parser.EvalStmt{
+		Expr: expr, Start: start, End: end, Interval: step, LookbackDelta: time.Duration(req.Lookback) * time.Millisecond,
+	})
+	if mint == 0 && maxt == 0 {
+		return math.MinInt64, math.MaxInt64, nil // no selector, or all at the epoch
+	}
+	return mint, maxt, nil
+}
+
+// newExecution plans a query. It parses anew, since the engine leaves series
+// behind in the expression that it evaluated.
+func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool) (*execution, error) {
+	expr, err := m.parse(req.Query)
+	if err != nil {
+		return nil, err
+	}
+	mint, maxt, err := m.timeRange(req)
+	if err != nil {
+		return nil, err
+	}
+	members := m.members(mint)
+	e := &execution{m: m, req: req, members: members, ask: m.asking(req.Options), held: &atomic.Int64{}}
+	e.req.Options = e.ask.opts
+	e.prune = newPruning(members, m.pruner(req.Options), mint, maxt)
+	e.plan = m.plan(req, expr, e.prune, banned)
+	return e, nil
+}
+
+// plan prunes for each selector, then plans.
+func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned map[string]bool) *Plan {
+	p := &Planner{
+		members: prune.members, candidates: map[*parser.VectorSelector]bitset{}, keyLabels: keyLabelsOf(prune.members),
+		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query,
+		parse: m.tickets.Parser.ParseExpr,
+	}
+	for i := range prune.members {
+		p.all = p.all.with(i)
+	}
+	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
+		if vs, ok := n.(*parser.VectorSelector); ok {
+			p.candidates[vs] = prune.candidates(vs.LabelMatchers)
+		}
+		return nil
+	})
+	return p.plan(expr)
+}

@@ -1,0 +1,187 @@
+package querytree
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// Member is one child of a Mixer as a query sees it: a snapshot that does not
+// change while the query runs.
+type Member struct {
+	// Child answers; it is never nil, but fails at once while disconnected.
+	Child Child
+	// Description is the child's latest, or its last one if it is gone.
+	Description Description
+	// Connected tells whether there is a connection. A child that is known but
+	// not connected is asked all the same, so that the answer names it.
+	Connected bool
+}
+
+// Planner decides what of a query is evaluated by which children. It is pure:
+// it does no I/O and reads no clock. It is made for one query.
+type Planner struct {
+	members    []Member
+	candidates map[*parser.VectorSelector]bitset
+	all        bitset
+	keyLabels  set
+	// delayedNames mirrors the engine's option of that name.
+	delayedNames bool
+	// banned holds fragments that turned out not to be mergeable, by key.
+	banned map[string]bool
+	// off keeps everything here.
+	off bool
+	// query is the text that positions in the expression refer to.
+	query string
+	parse func(string) (parser.Expr, error)
+}
+
+// labels that tell children apart: their identity labels and shard keys.
+func keyLabelsOf(members []Member) set {
+	var keys set
+	for _, m := range members {
+		m.Description.Labels.Range(func(l labels.Label) { keys = append(keys, l.Name) })
+		keys = append(keys, m.Description.ShardKey...)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// constant reports whether each of the children has one value of the label on
+// all its series.
+func (p *Planner) constant(children bitset, name string) bool {
+	ok := true
+	children.each(func(i int) { ok = ok && p.members[i].Description.Labels.Has(name) })
+	return ok
+}
+
+// separated reports whether two series that agree on all the labels given
+// always live in the same child: each pair of children differs in a label that
+// is the same for all of their series, or they are shards by a key which is
+// among the labels.
+func (p *Planner) separated(children bitset, on set) bool {
+	groups := map[string][]int{}
+	children.each(func(i int) {
+		key := p.tuple(children, i, on)
+		groups[key] = append(groups[key], i)
+	})
+	for _, group := range groups {
+		for i, a := range group {
+			for _, b := range group[:i] {
+				if !p.apart(p.members[a].Description, p.members[b].Description, on) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// tuple renders the values that child i has of those labels that are constant
+// in all the children: children with different tuples are apart.
+func (p *Planner) tuple(children bitset, i int, on set) string {
+	var b strings.Builder
+	for _, name := range on {
+		if p.constant(children, name) {
+			b.WriteString(p.members[i].Description.Labels.Get(name))
+			b.WriteByte(0xff)
+		}
+	}
+	return b.String()
+}
+
+func (p *Planner) apart(a, b Description, on set) bool {
+	for _, name := range on {
+		va, vb := a.Labels.Get(name), b.Labels.Get(name)
+		if va != "" && vb != "" && va != vb {
+			return true
+		}
+	}
+	if len(a.ShardKey) == 0 || !slices.Equal(a.ShardKey, b.ShardKey) || a.Shard == b.Shard || !labels.Equal(a.Labels, b.Labels) {
+		return false
+	}
+	for _, name := range a.ShardKey {
+		if !on.has(name) {
+			return false
+		}
+	}
+	return true
+}
+
+// Plan is what became of a query.
+type Plan struct {
+	// Residual is evaluated by the tier itself. Stand-ins in it stand for the
+	// fragments.
+	Residual parser.Expr
+	// Fragments are evaluated by children.
+	Fragments []*Fragment
+	// Local says of the whole query, if it was not pushed down as one, why.
+	Local string
+}
+
+// Fragment is an expression that children evaluate.
+type Fragment struct {
+	// ID names the fragment within its plan.
+	ID string
+	// standIn is a matcher that no storage ever sees: a selector that holds
+	// this very matcher stands for the fragment. absent() makes labels of
+	// equality matchers but for the one of the metric name, so that is what it
+	// looks like.
+	standIn *labels.Matcher
+	// Query is the text sent to the children.
+	Query string
+	// Children are the indexes of the members to ask.
+	Children []int
+	// Partial: the children's answers are parts of one aggregation, told apart
+	// by childLabel. Otherwise their label sets are disjoint.
+	Partial bool
+	// Sum: the partial answers are sums, whose rounding has to be watched.
+	Sum bool
+	// key identifies the fragment in the query.
+	key string
+	// quiet drops the annotations of the children, since another fragment has
+	// the same operand.
+	quiet bool
+}
+
+// childLabel tells the parts of an aggregation apart, in a residual expression.
+// It never leaves a tier.
+const childLabel = "__pando_child__"
+
+// String is the canonical text of a plan: the residual, then one line for each
+// fragment with the children it is sent to.
+func (pl *Plan) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", pl.Residual)
+	for _, f := range pl.Fragments {
+		kind := "concat"
+		if f.Partial {
+			kind = "partial"
+		}
+		fmt.Fprintf(&b, "  %s %s %v <- %s\n", f.ID, kind, f.Children, strings.Join(strings.Fields(f.Query), " "))
+	}
+	return b.String()
+}
+
+// wholeQuery returns the only fragment, if it is the whole answer.
+func (pl *Plan) wholeQuery() (*Fragment, bool) {
+	if len(pl.Fragments) != 1 || pl.Fragments[0].Partial {
+		return nil, false
+	}
+	e := pl.Residual
+	for {
+		p, ok := e.(*parser.ParenExpr)
+		if !ok {
+			break
+		}
+		e = p.Expr
+	}
+	vs, ok := e.(*parser.VectorSelector)
+	if !ok || !slices.Contains(vs.LabelMatchers, pl.Fragments[0].standIn) {
+		return nil, false
+	}
+	return pl.Fragments[0], true
+}

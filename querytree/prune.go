@@ -1,0 +1,152 @@
+package querytree
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Pruner rules out children by what they hold; fieldhint.Index is one. It must
+// never rule out a child that holds a matching series. It is safe for
+// concurrent use and does no I/O.
+type Pruner interface {
+	// RulesOutAll reports for each child, by Identity.Name, whether it cannot
+	// hold a series that all the matchers match.
+	RulesOutAll(children []string, ms []*labels.Matcher) []bool
+}
+
+// pruning is what was decided about the members for the selectors of one
+// request.
+type pruning struct {
+	members []Member
+	// verdicts of each member: Asked if any selector needs it.
+	verdicts []Verdict
+	pruner   Pruner
+	// mint and maxt bound the samples that the request looks at.
+	mint, maxt int64
+}
+
+func newPruning(members []Member, pruner Pruner, mint, maxt int64) *pruning {
+	return &pruning{members: members, pruner: pruner, mint: mint, maxt: maxt, verdicts: make([]Verdict, len(members))}
+}
+
+// candidates returns the members that may hold a series which all the matchers
+// match, and notes why the others do not.
+func (p *pruning) candidates(ms []*labels.Matcher) bitset {
+	var (
+		left  []int
+		names []string
+		out   bitset
+	)
+	for i, m := range p.members {
+		if v := p.byDescription(m, ms); v != Asked {
+			p.note(i, v)
+			continue
+		}
+		if !m.Connected || p.pruner == nil {
+			// The last hint of a child that is gone may lack its last series.
+			p.note(i, Asked)
+			out = out.with(i)
+			continue
+		}
+		left, names = append(left, i), append(names, m.Description.Name())
+	}
+	if len(left) == 0 {
+		return out
+	}
+	for j, ruledOut := range p.pruner.RulesOutAll(names, ms) {
+		if ruledOut {
+			p.note(left[j], PrunedHint)
+			continue
+		}
+		p.note(left[j], Asked)
+		out = out.with(left[j])
+	}
+	return out
+}
+
+// byDescription decides by identity labels and time alone.
+func (p *pruning) byDescription(m Member, ms []*labels.Matcher) Verdict {
+	for _, matcher := range ms {
+		if v := m.Description.Labels.Get(matcher.Name); v != "" && !matcher.Matches(v) {
+			return PrunedLabel
+		}
+	}
+	if d := m.Description; m.Connected && d.Mint != math.MaxInt64 && d.Mint > p.maxt {
+		return PrunedTime
+	}
+	return Asked
+}
+
+// note keeps the strongest verdict: what one selector prunes another may need.
+func (p *pruning) note(i int, v Verdict) {
+	if p.verdicts[i] == "" || rank(v) > rank(p.verdicts[i]) {
+		p.verdicts[i] = v
+	}
+}
+
+func rank(v Verdict) int {
+	return slices.Index([]Verdict{PrunedLabel, PrunedTime, PrunedHint, Asked}, v)
+}
+
+// report tells which members were pruned; with detail it lists them.
+func (p *pruning) report(detail bool) Report {
+	var r Report
+	for i, v := range p.verdicts {
+		if v == Asked || v == "" {
+			continue
+		}
+		if r.Pruned == nil {
+			r.Pruned = map[Verdict]int{}
+		}
+		r.Pruned[v]++
+		if detail {
+			r.Add(p.members[i].Description.Name(), ChildReport{Tier: p.members[i].Description.Tier, Verdict: v})
+		}
+	}
+	return r
+}
+
+// oneReplica keeps one member of each replica set: the others hold the same
+// series, and what two replicas say must never be mixed. It prefers a connected
+// one, then the one whose samples reach back furthest within the range.
+func oneReplica(members []Member, mint int64) []Member {
+	best := map[string]Member{}
+	var out []Member
+	var order []string
+	for _, m := range members {
+		if m.Description.Replica == "" {
+			out = append(out, m)
+			continue
+		}
+		set := m.Description.Identity
+		set.Replica = ""
+		key := set.Tier + " " + set.Name()
+		old, ok := best[key]
+		if !ok {
+			order = append(order, key)
+		}
+		if !ok || betterReplica(m, old, mint) < 0 {
+			best[key] = m
+		}
+	}
+	for _, key := range order {
+		out = append(out, best[key])
+	}
+	return out
+}
+
+func betterReplica(a, b Member, mint int64) int {
+	if a.Connected != b.Connected {
+		if a.Connected {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(
+		cmp.Compare(max(a.Description.Mint, mint), max(b.Description.Mint, mint)),
+		cmp.Compare(a.Description.Replica, b.Description.Replica),
+	)
+}

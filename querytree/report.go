@@ -1,0 +1,106 @@
+package querytree
+
+import (
+	"maps"
+	"slices"
+)
+
+// Verdict says what became of one child in one query.
+type Verdict string
+
+// Verdicts, in the order of precedence used when several requests of one query
+// came to different ones.
+const (
+	Asked        Verdict = "asked"
+	PrunedHint   Verdict = "pruned-hint"  // its field hint rules out a match
+	PrunedTime   Verdict = "pruned-time"  // it holds no samples of that time
+	PrunedLabel  Verdict = "pruned-label" // its identity labels rule out a match
+	maxReportRow         = 10_000
+)
+
+// ChildReport is what one child contributed to an answer.
+type ChildReport struct {
+	// Tier of the child.
+	Tier string
+	// Verdict is Asked if any request of the query was sent to it.
+	Verdict Verdict
+	// Requests counts the requests sent.
+	Requests int
+	// Failed says why the child's part is missing or incomplete; empty if it
+	// is whole.
+	Failed string
+	// Late is set if it failed by missing its soft deadline.
+	Late bool
+	// Series and Samples count what came from it.
+	Series, Samples int64
+}
+
+// Report is the completeness of an answer, as data: what each child below
+// contributed, was pruned by, or failed with. Children of children are listed
+// under their own names, so nothing is lost between tiers.
+//
+// The zero value is an empty report. It is not safe for concurrent use.
+type Report struct {
+	// Children by Identity.Name. Children that were pruned are listed only if
+	// the request asked for Detail; they are always counted in Pruned.
+	Children map[string]ChildReport
+	// Pruned counts children that were not asked, by verdict.
+	Pruned map[Verdict]int
+}
+
+// Add notes one child's part, merging it with what is already known of it.
+func (r *Report) Add(name string, c ChildReport) {
+	if r.Children == nil {
+		r.Children = map[string]ChildReport{}
+	}
+	old, ok := r.Children[name]
+	if !ok {
+		if len(r.Children) < maxReportRow {
+			r.Children[name] = c
+		}
+		return
+	}
+	r.Children[name] = old.merge(c)
+}
+
+func (c ChildReport) merge(d ChildReport) ChildReport {
+	if c.Verdict != Asked {
+		c.Verdict = d.Verdict
+	}
+	if c.Failed == "" {
+		c.Failed = d.Failed
+	}
+	c.Late = c.Late || d.Late
+	c.Requests += d.Requests
+	c.Series += d.Series
+	c.Samples += d.Samples
+	return c
+}
+
+// Merge notes all that other reports.
+func (r *Report) Merge(other Report) {
+	for name, c := range other.Children {
+		r.Add(name, c)
+	}
+	for v, n := range other.Pruned {
+		if r.Pruned == nil {
+			r.Pruned = map[Verdict]int{}
+		}
+		r.Pruned[v] += n
+	}
+}
+
+// Missing returns the names of the children whose part is missing or
+// incomplete, sorted.
+func (r Report) Missing() []string {
+	var names []string
+	for _, name := range slices.Sorted(maps.Keys(r.Children)) {
+		if r.Children[name].Failed != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Partial reports whether anything is missing from the answer.
+func (r Report) Partial() bool { return len(r.Missing()) > 0 }

@@ -1,0 +1,289 @@
+package querytree
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/schema"
+)
+
+// plan rewrites an expression, largest pieces first: whatever is local is
+// replaced by a selector that stands for the children's concatenated answers;
+// an aggregation that re-aggregates is split in two; else the operands are
+// tried. The expression itself is not changed.
+func (p *Planner) plan(e parser.Expr) *Plan {
+	b := &builder{p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{}}
+	b.namesSeen = p.delayedNames && observesName(e)
+	b.plan.Local = b.a.of(e).reason
+	if p.off {
+		b.plan.Residual = e
+		return b.plan
+	}
+	b.plan.Residual = b.build(e, true)
+	return b.plan
+}
+
+type builder struct {
+	p    *Planner
+	a    *analyzer
+	plan *Plan
+	// namesSeen: with delayed name removal, an operator of the query looks at
+	// metric names that fragments would already have dropped.
+	namesSeen bool
+}
+
+func (b *builder) build(e parser.Expr, top bool) parser.Expr {
+	t := b.a.of(e)
+	if t.constant {
+		return e
+	}
+	if t.local() && b.pushable(e, t, top) {
+		if f := b.fragment(e, e, t.children, "concat"); f != nil {
+			return standIn(f, e)
+		}
+	}
+	switch n := e.(type) {
+	case *parser.ParenExpr:
+		return &parser.ParenExpr{Expr: b.build(n.Expr, top), PosRange: n.PosRange}
+	case *parser.UnaryExpr:
+		return &parser.UnaryExpr{Op: n.Op, Expr: b.build(n.Expr, false), StartPos: n.StartPos}
+	case *parser.AggregateExpr:
+		return b.aggregate(n)
+	case *parser.BinaryExpr:
+		c := *n
+		c.LHS, c.RHS = b.build(n.LHS, false), b.build(n.RHS, false)
+		return &c
+	case *parser.Call:
+		return b.call(n)
+	default: // selectors and subqueries: raw series are pulled
+		return e
+	}
+}
+
+// pushable reports whether a local expression may become a fragment here.
+func (b *builder) pushable(e parser.Expr, t traits, top bool) bool {
+	switch e.Type() {
+	case parser.ValueTypeVector:
+		return top || !b.namesSeen || !t.dropsName
+	case parser.ValueTypeScalar:
+		return t.children.count() == 1
+	default:
+		return false
+	}
+}
+
+func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
+	if e := b.reaggregate(n); e != nil {
+		return e
+	}
+	c := *n
+	c.Expr = b.build(n.Expr, false)
+	if n.Param != nil {
+		c.Param = b.build(n.Param, false)
+	}
+	return &c
+}
+
+// reaggregate splits an aggregation into one below and one above. It returns
+// nil if that would not be exact.
+func (b *builder) reaggregate(n *parser.AggregateExpr) parser.Expr {
+	t := b.a.of(n.Expr)
+	if !t.operand() || (n.Param != nil && !b.a.of(n.Param).constant) || (b.namesSeen && t.dropsName) {
+		return nil
+	}
+	switch n.Op {
+	case parser.SUM, parser.MIN, parser.MAX, parser.GROUP:
+		return b.partial(n, n.Op, n.Op, t, n.Op == parser.SUM, false)
+	case parser.COUNT:
+		return b.partial(n, parser.COUNT, parser.SUM, t, false, false)
+	case parser.AVG:
+		return b.average(n, t)
+	case parser.TOPK, parser.BOTTOMK:
+		f := b.fragment(n, n, t.children, "concat")
+		if f == nil {
+			return nil
+		}
+		c := *n
+		c.Expr = standIn(f, n)
+		return &c
+	default:
+		return nil
+	}
+}
+
+// partial pushes op over the operand of n and returns the aggregation above it
+// of the children's answers.
+func (b *builder) partial(n *parser.AggregateExpr, op, above parser.ItemType, t traits, sum, quiet bool) parser.Expr {
+	below := *n
+	below.Op = op
+	f := b.fragment(&below, n, t.children, "partial "+op.String())
+	if f == nil {
+		return nil
+	}
+	f.Partial, f.Sum, f.quiet = true, sum, quiet
+	c := *n
+	c.Op = above
+	c.Expr = standIn(f, n)
+	if n.Without {
+		c.Grouping = append(slices.Clone(n.Grouping), childLabel)
+	}
+	return &c
+}
+
+// average pushes avg as a sum and a count. Division drops the metric name, so
+// an average by name stays above.
+func (b *builder) average(n *parser.AggregateExpr, t traits) parser.Expr {
+	if !n.Without && slices.Contains(n.Grouping, labels.MetricName) {
+		return nil
+	}
+	sum := b.partial(n, parser.SUM, parser.SUM, t, true, false)
+	if sum == nil {
+		return nil
+	}
+	count := b.partial(n, parser.COUNT, parser.SUM, t, false, true)
+	if count == nil {
+		return nil
+	}
+	return &parser.ParenExpr{PosRange: n.PosRange, Expr: &parser.BinaryExpr{
+		Op: parser.DIV, LHS: sum, RHS: count,
+		VectorMatching: &parser.VectorMatching{Card: parser.CardOneToOne},
+	}}
+}
+
+// call rebuilds a call that stays above over rebuilt operands.
+func (b *builder) call(n *parser.Call) parser.Expr {
+	switch n.Func.Name {
+	case "info", "timestamp":
+		return n // they look at selectors, not at values
+	case "histogram_count", "histogram_sum", "histogram_avg":
+		// The engine then detects counter resets while it reads samples, and
+		// warns of conflicts among them.
+		if !onlyRates(n) {
+			return n
+		}
+	}
+	c := *n
+	c.Args = make(parser.Expressions, len(n.Args))
+	for i, arg := range n.Args {
+		c.Args[i] = b.build(arg, false)
+	}
+	return &c
+}
+
+// fragment adds a fragment for e, or returns nil if it is banned. Its text has
+// to mean e; at is the part of the query that it stands for.
+func (b *builder) fragment(e, at parser.Expr, children bitset, kind string) *Fragment {
+	pos := at.PositionRange()
+	key := fmt.Sprintf("%s %d-%d %s", kind, pos.Start, pos.End, e)
+	if b.p.banned[key] {
+		return nil
+	}
+	id := strconv.Itoa(len(b.plan.Fragments))
+	f := &Fragment{ID: id, Query: b.p.text(e, at), key: key}
+	f.standIn = labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "fragment "+id)
+	children.each(func(i int) { f.Children = append(f.Children, i) })
+	b.plan.Fragments = append(b.plan.Fragments, f)
+	return f
+}
+
+// standIn returns the expression that stands for a fragment in the place of e.
+// absent() makes labels of its operand's equality matchers, so a selector keeps
+// them; offsets and @ have been done with below.
+func standIn(f *Fragment, e parser.Expr) parser.Expr {
+	vs := &parser.VectorSelector{
+		LabelMatchers: []*labels.Matcher{f.standIn},
+		PosRange:      e.PositionRange(),
+	}
+	if orig, ok := e.(*parser.VectorSelector); ok {
+		for _, m := range orig.LabelMatchers {
+			if m.Name != labels.MetricName {
+				vs.LabelMatchers = append(vs.LabelMatchers, m)
+			}
+		}
+	}
+	if e.Type() == parser.ValueTypeScalar {
+		return &parser.Call{Func: parser.Functions["scalar"], Args: parser.Expressions{vs}, PosRange: e.PositionRange()}
+	}
+	return vs
+}
+
+// text returns the text of e to send to children. If it can, it cuts e out of
+// the query and blanks the rest, so that positions in annotations stay true.
+func (p *Planner) text(e, at parser.Expr) string {
+	want := e.String()
+	pos := at.PositionRange()
+	if int(pos.End) <= len(p.query) && pos.Start < pos.End {
+		cut := blank(p.query[:pos.Start]) + p.query[pos.Start:pos.End]
+		if avg, ok := at.(*parser.AggregateExpr); ok && avg != e && avg.Op == parser.AVG {
+			op := e.(*parser.AggregateExpr).Op.String()
+			cut = blank(p.query[:pos.Start]) + op + p.query[int(pos.Start)+len("avg"):pos.End]
+		}
+		if got, err := p.parse(cut); err == nil && got.String() == want {
+			return cut
+		}
+	}
+	if int(pos.Start) <= len(p.query) {
+		return blank(p.query[:pos.Start]) + want
+	}
+	return want
+}
+
+// blank replaces every byte but line ends by a space.
+func blank(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c != '\n' {
+			b[i] = ' '
+		}
+	}
+	return string(b)
+}
+
+// onlyRates reports whether all selectors of e are read by functions whose
+// results have no counter reset hints.
+func onlyRates(e parser.Expr) bool {
+	ok := true
+	parser.Inspect(e, func(n parser.Node, path []parser.Node) error {
+		if _, selector := n.(*parser.VectorSelector); !selector {
+			return nil
+		}
+		rate := false
+		for _, p := range path {
+			if c, isCall := p.(*parser.Call); isCall {
+				rate = rate || slices.Contains([]string{"rate", "increase", "delta", "irate", "idelta"}, c.Func.Name)
+			}
+		}
+		ok = ok && rate
+		return nil
+	})
+	return ok
+}
+
+// isSchemaLabel reports whether a label is dropped along with the metric name.
+func isSchemaLabel(name string) bool { return schema.IsMetadataLabel(name) }
+
+// observesName reports whether an operator of e looks at the metric name, or at
+// the type and unit labels that go with it.
+func observesName(e parser.Expr) bool {
+	seen := false
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		switch n := n.(type) {
+		case *parser.AggregateExpr:
+			seen = seen || n.Without || slices.ContainsFunc(n.Grouping, isSchemaLabel)
+		case *parser.BinaryExpr:
+			if m := n.VectorMatching; m != nil {
+				seen = seen || !m.On || slices.ContainsFunc(m.MatchingLabels, isSchemaLabel) || slices.ContainsFunc(m.Include, isSchemaLabel)
+			}
+		case *parser.Call:
+			switch n.Func.Name {
+			case "label_replace", "label_join", "sort_by_label", "sort_by_label_desc", "info":
+				seen = true
+			}
+		}
+		return nil
+	})
+	return seen
+}

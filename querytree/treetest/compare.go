@@ -1,0 +1,266 @@
+package treetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+type (
+	histogramT      = histogram.Histogram
+	floatHistogramT = histogram.FloatHistogram
+)
+
+// Tolerance is the relative difference between answers that is allowed: the
+// rounding of a different summation order.
+const Tolerance = 1e-9
+
+// Query is a query to compare. A zero Step makes it an instant query at Start.
+// Times are in milliseconds.
+type Query struct {
+	Expr             string
+	Start, End, Step int64
+}
+
+// String is the query as it is printed when answers differ.
+func (q Query) String() string {
+	if q.Step == 0 {
+		return fmt.Sprintf("%s @ %d", q.Expr, q.Start)
+	}
+	return fmt.Sprintf("%s from %d to %d step %d", q.Expr, q.Start, q.End, q.Step)
+}
+
+// Run evaluates q with an engine over a storage.
+func Run(ctx context.Context, e promql.QueryEngine, s storage.Queryable, q Query) *promql.Result {
+	var (
+		query promql.Query
+		err   error
+	)
+	opts := promql.NewPrometheusQueryOpts(false, 0)
+	if q.Step == 0 {
+		query, err = e.NewInstantQuery(ctx, s, opts, q.Expr, timestamp.Time(q.Start))
+	} else {
+		query, err = e.NewRangeQuery(ctx, s, opts, q.Expr, timestamp.Time(q.Start), timestamp.Time(q.End), time.Duration(q.Step)*time.Millisecond)
+	}
+	if err != nil {
+		return &promql.Result{Err: err}
+	}
+	return query.Exec(ctx)
+}
+
+// Oracle evaluates q with one stock engine over the union of all series.
+func (p *Planet) Oracle(q Query) *promql.Result {
+	return Run(context.Background(), p.oracle, p.TestStorage, q)
+}
+
+// Ask evaluates q at the root.
+func (p *Planet) Ask(ctx context.Context, q Query) *promql.Result {
+	return Run(ctx, querytree.Engine{}, p.Root, q)
+}
+
+// Diff compares the root's answer to q with the oracle's: values, labels,
+// errors and annotations. It returns "" if they are equal, and whether the
+// answer held anything.
+func (p *Planet) Diff(ctx context.Context, q Query) (diff string, nonEmpty bool) {
+	want, got := p.Oracle(q), p.Ask(ctx, q)
+	d := DiffResults(q.Expr, want, got)
+	if d != "" {
+		d = fmt.Sprintf("%s\n%s", q, d)
+	}
+	return d, want.Err == nil && size(want.Value) > 0
+}
+
+func size(v parser.Value) int {
+	switch v := v.(type) {
+	case promql.Matrix:
+		return len(v)
+	case promql.Vector:
+		return len(v)
+	default:
+		return 1
+	}
+}
+
+// DiffResults compares two answers to one query.
+func DiffResults(query string, want, got *promql.Result) string {
+	if want.Err != nil || got.Err != nil {
+		if (want.Err == nil) != (got.Err == nil) {
+			return fmt.Sprintf("error: want %v, got %v", want.Err, got.Err)
+		}
+		return ""
+	}
+	if d := diffValues(want.Value, got.Value, ordered(query)); d != "" {
+		return d
+	}
+	return diffAnnotations(query, want, got)
+}
+
+// ordered reports whether the order of a vector is part of the answer.
+func ordered(query string) bool { return strings.HasPrefix(strings.TrimSpace(query), "sort") }
+
+func diffAnnotations(query string, want, got *promql.Result) string {
+	ww, wi := want.Warnings.AsStrings(query, 0, 0)
+	gw, gi := got.Warnings.AsStrings(query, 0, 0)
+	if d := diffStrings("warnings", ww, gw); d != "" {
+		return d
+	}
+	return diffStrings("infos", wi, gi)
+}
+
+func diffStrings(what string, want, got []string) string {
+	slices.Sort(want)
+	slices.Sort(got)
+	if slices.Equal(want, got) {
+		return ""
+	}
+	return fmt.Sprintf("%s:\nwant %q\ngot  %q", what, want, got)
+}
+
+func diffValues(want, got parser.Value, inOrder bool) string {
+	if want.Type() != got.Type() {
+		return fmt.Sprintf("type: want %s, got %s", want.Type(), got.Type())
+	}
+	switch w := want.(type) {
+	case promql.Scalar:
+		return diffMatrix(promql.Matrix{{Floats: []promql.FPoint{{T: w.T, F: w.V}}}}, scalarMatrix(got.(promql.Scalar)))
+	case promql.String:
+		if w != got.(promql.String) {
+			return fmt.Sprintf("string: want %v, got %v", w, got)
+		}
+		return ""
+	case promql.Vector:
+		wm, gm := vectorMatrix(w), vectorMatrix(got.(promql.Vector))
+		if !inOrder {
+			sortMatrix(wm)
+			sortMatrix(gm)
+		}
+		return diffMatrix(wm, gm)
+	case promql.Matrix:
+		gm := slices.Clone(got.(promql.Matrix))
+		w = slices.Clone(w)
+		sortMatrix(w)
+		sortMatrix(gm)
+		return diffMatrix(w, gm)
+	default:
+		return fmt.Sprintf("unknown value %T", want)
+	}
+}
+
+func scalarMatrix(s promql.Scalar) promql.Matrix {
+	return promql.Matrix{{Floats: []promql.FPoint{{T: s.T, F: s.V}}}}
+}
+
+func vectorMatrix(v promql.Vector) promql.Matrix {
+	m := make(promql.Matrix, len(v))
+	for i, s := range v {
+		m[i].Metric = s.Metric
+		if s.H != nil {
+			m[i].Histograms = []promql.HPoint{{T: s.T, H: s.H}}
+		} else {
+			m[i].Floats = []promql.FPoint{{T: s.T, F: s.F}}
+		}
+	}
+	return m
+}
+
+func sortMatrix(m promql.Matrix) {
+	slices.SortStableFunc(m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
+}
+
+func diffMatrix(want, got promql.Matrix) string {
+	if len(want) != len(got) {
+		return fmt.Sprintf("series: want %d, got %d\nwant %s\ngot  %s", len(want), len(got), want, got)
+	}
+	for i := range want {
+		if d := diffSeries(want[i], got[i]); d != "" {
+			return d
+		}
+	}
+	return ""
+}
+
+func diffSeries(want, got promql.Series) string {
+	if !labels.Equal(want.Metric, got.Metric) {
+		return fmt.Sprintf("labels: want %s, got %s", want.Metric, got.Metric)
+	}
+	if len(want.Floats) != len(got.Floats) || len(want.Histograms) != len(got.Histograms) {
+		return fmt.Sprintf("points of %s:\nwant %v %v\ngot  %v %v", want.Metric, want.Floats, want.Histograms, got.Floats, got.Histograms)
+	}
+	for i, w := range want.Floats {
+		if g := got.Floats[i]; w.T != g.T || !Near(w.F, g.F) {
+			return fmt.Sprintf("%s: want %v at %d, got %v at %d", want.Metric, w.F, w.T, g.F, g.T)
+		}
+	}
+	for i, w := range want.Histograms {
+		if g := got.Histograms[i]; w.T != g.T || !nearHistograms(w.H, g.H) {
+			return fmt.Sprintf("%s at %d:\nwant %s\ngot  %s", want.Metric, w.T, w.H.TestExpression(), g.H.TestExpression())
+		}
+	}
+	return ""
+}
+
+// Near reports whether two values differ by rounding only.
+func Near(a, b float64) bool {
+	if math.IsNaN(a) || math.IsNaN(b) {
+		return math.IsNaN(a) && math.IsNaN(b)
+	}
+	return a == b || math.Abs(a-b) <= Tolerance*max(math.Abs(a), math.Abs(b))
+}
+
+// nearHistograms compares the histograms bucket by bucket; how spans are laid
+// out is not part of the value.
+func nearHistograms(a, b *histogram.FloatHistogram) bool {
+	if a.Schema != b.Schema || !Near(a.Count, b.Count) || !Near(a.Sum, b.Sum) || !Near(a.ZeroCount, b.ZeroCount) ||
+		!Near(a.ZeroThreshold, b.ZeroThreshold) || !slices.Equal(a.CustomValues, b.CustomValues) {
+		return false
+	}
+	x, y := buckets(a), buckets(b)
+	for k := range y {
+		if _, ok := x[k]; !ok {
+			x[k] = 0
+		}
+	}
+	for k, v := range x {
+		if !Near(v, y[k]) {
+			return false
+		}
+	}
+	return true
+}
+
+func buckets(h *histogram.FloatHistogram) map[string]float64 {
+	out := map[string]float64{}
+	for it := h.AllBucketIterator(); it.Next(); {
+		b := it.At()
+		out[fmt.Sprint(b.Lower, b.Upper)] += b.Count
+	}
+	return out
+}
+
+// Check fails the test if the root's answer to q differs from the oracle's.
+func (p *Planet) Check(tb testing.TB, q Query) {
+	tb.Helper()
+	if d, _ := p.Diff(context.Background(), q); d != "" {
+		tb.Error(d)
+	}
+}
+
+// IsLimit is a helper for tests that expect a limit to be enforced.
+func IsLimit(err error) bool {
+	var many promql.ErrTooManySamples
+	return querytree.IsLimit(err) || errors.As(err, &many)
+}

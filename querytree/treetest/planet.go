@@ -1,0 +1,267 @@
+package treetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/exemplar"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/promqltest"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/util/teststorage"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// Leaf describes one leaf of a test tree.
+type Leaf struct {
+	querytree.Identity
+	ShardKey []string
+	// Zone is the index of the zone that the leaf belongs to; zones without
+	// leaves are not built.
+	Zone int
+}
+
+// Config describes a test tree: a root, its zones, their leaves.
+type Config struct {
+	Leaves []Leaf
+	// Zones holds the identity of each zone.
+	Zones []querytree.Identity
+	// ZoneShardKey is the shard key of zones.
+	ZoneShardKey []string
+	// Place returns the index of the leaf that stores a series. Nil goes by
+	// the zone and cluster labels of the series.
+	Place func(labels.Labels) int
+	// Connect puts something between a child and its parent, such as a wire.
+	// Nil connects them directly.
+	Connect func(tb testing.TB, child querytree.Child) querytree.Child
+	// Pruner makes a parent's pruner over its children's storages; nil prunes
+	// by identity and time alone.
+	Pruner func(tb testing.TB, children []querytree.Child) querytree.Pruner
+	// OnSeries is called with each series and the indexes of its leaf and zone.
+	OnSeries func(lset labels.Labels, leaf, zone int)
+	// DelayedNameRemoval, as in promql.EngineOpts.
+	DelayedNameRemoval bool
+	// Limits of all mixers; zero means large.
+	Limits querytree.Limits
+}
+
+// Clusters returns leaves and zones from pairs of a zone's name and its number
+// of clusters.
+func Clusters(pairs ...any) (leaves []Leaf, zones []querytree.Identity) {
+	for i := 0; i < len(pairs); i += 2 {
+		zone := pairs[i].(string)
+		zones = append(zones, querytree.Identity{Tier: querytree.TierZone, Labels: labels.FromStrings("zone", zone)})
+		for c := range pairs[i+1].(int) {
+			leaves = append(leaves, Leaf{Zone: i / 2, Identity: querytree.Identity{
+				Tier:   querytree.TierLeaf,
+				Labels: labels.FromStrings("zone", zone, "cluster", fmt.Sprintf("%s-%d", zone, c)),
+			}})
+		}
+	}
+	return leaves, zones
+}
+
+// Shards returns n leaves and two zones that hold series without identity
+// labels, spread by hash of the labels in key; no key means of all labels.
+func Shards(n int, key ...string) Config {
+	c := Config{ZoneShardKey: key}
+	for z := range 2 {
+		c.Zones = append(c.Zones, querytree.Identity{Tier: querytree.TierZone, Shard: fmt.Sprint(z)})
+	}
+	for i := range n {
+		c.Leaves = append(c.Leaves, Leaf{Zone: i % 2, ShardKey: key, Identity: querytree.Identity{Tier: querytree.TierLeaf, Shard: fmt.Sprint(i)}})
+	}
+	c.Place = func(l labels.Labels) int {
+		if len(key) == 0 {
+			return int(l.Hash() % uint64(n))
+		}
+		h := fnv.New64a()
+		for _, name := range key {
+			fmt.Fprintf(h, "%s\xff", l.Get(name))
+		}
+		return int(h.Sum64() % uint64(n))
+	}
+	return c
+}
+
+// Planet is a test tree and its oracle. It is a storage.Storage whose appends
+// go to the leaf in charge and to the oracle, and whose Mixer is the root's, so
+// that promqltest can run its scripts over it.
+type Planet struct {
+	*teststorage.TestStorage // the oracle's storage
+	Root                     *querytree.Mixer
+	ZoneMixers               []*querytree.Mixer
+	LeafStores               []*teststorage.TestStorage
+	LeafChildren             []querytree.Child
+	cfg                      Config
+	oracle                   *promql.Engine
+}
+
+// Lookback and SubqueryStep of all tiers and the oracle.
+const (
+	Lookback     = 5 * time.Minute
+	SubqueryStep = time.Minute
+)
+
+// New builds a tree.
+func New(tb testing.TB, cfg Config) *Planet {
+	tb.Helper()
+	p := &Planet{TestStorage: newStorage(tb), cfg: cfg}
+	if p.cfg.Limits == (querytree.Limits{}) {
+		p.cfg.Limits = querytree.DefaultLimits()
+	}
+	byZone := make([][]querytree.Child, len(cfg.Zones))
+	for i, l := range cfg.Leaves {
+		store := newStorage(tb)
+		child := p.newLeaf(tb, l, store)
+		p.LeafStores = append(p.LeafStores, store)
+		p.LeafChildren = append(p.LeafChildren, child)
+		byZone[l.Zone] = append(byZone[l.Zone], p.connect(tb, p.LeafChildren[i]))
+	}
+	var zones []querytree.Child
+	for i, z := range cfg.Zones {
+		m := p.mixer(tb, z, cfg.ZoneShardKey, byZone[i])
+		p.ZoneMixers = append(p.ZoneMixers, m)
+		zones = append(zones, p.connect(tb, m))
+	}
+	p.Root = p.mixer(tb, querytree.Identity{Tier: querytree.TierRoot}, nil, zones)
+	p.oracle = promqltest.NewTestEngineWithOpts(tb, querytree.EngineOpts(p.engineConfig(), querytree.NewParser()))
+	return p
+}
+
+func newStorage(tb testing.TB) *teststorage.TestStorage {
+	return teststorage.New(tb, func(o *tsdb.Options) {
+		o.EnableSTStorage = true
+		o.FloatChunkEncoding = chunkenc.EncXOR2
+		o.EnableHistogramSTEncoding = true
+	})
+}
+
+// Mixer returns the root's; querytree.Engine looks for it.
+func (p *Planet) Mixer() *querytree.Mixer { return p.Root }
+
+func (p *Planet) connect(tb testing.TB, c querytree.Child) querytree.Child {
+	if p.cfg.Connect == nil {
+		return c
+	}
+	return p.cfg.Connect(tb, c)
+}
+
+func (p *Planet) engineConfig() querytree.MixerConfig {
+	return querytree.MixerConfig{
+		Limits: p.cfg.Limits, Lookback: Lookback, SubqueryStep: SubqueryStep,
+		DelayedNameRemoval: p.cfg.DelayedNameRemoval, UseStartTimestamps: true,
+	}
+}
+
+func (p *Planet) newLeaf(tb testing.TB, l Leaf, store *teststorage.TestStorage) querytree.Child {
+	engine := promqltest.NewTestEngineWithOpts(tb, querytree.EngineOpts(p.engineConfig(), querytree.NewParser()))
+	c, err := querytree.NewLocal(querytree.LocalConfig{
+		Engine: engine, Samples: store, Chunks: store, Exemplars: store, Limits: p.cfg.Limits,
+		Describe: func() querytree.Description {
+			return querytree.Description{Identity: l.Identity, ShardKey: l.ShardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1}
+		},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return c
+}
+
+func (p *Planet) mixer(tb testing.TB, id querytree.Identity, shardKey []string, children []querytree.Child) *querytree.Mixer {
+	var members []querytree.Member
+	for _, c := range children {
+		members = append(members, querytree.Member{Child: c, Description: c.Describe(), Connected: true})
+	}
+	cfg := p.engineConfig()
+	cfg.Members = func() []querytree.Member { return members }
+	cfg.Describe = func() querytree.Description {
+		return querytree.Description{Identity: id, ShardKey: shardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: len(children)}
+	}
+	if p.cfg.Pruner != nil {
+		cfg.Pruner = p.cfg.Pruner(tb, children)
+	}
+	m, err := querytree.NewMixer(cfg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return m
+}
+
+// place returns the leaf that stores a series.
+func (p *Planet) place(l labels.Labels) int {
+	if p.cfg.Place != nil {
+		return p.cfg.Place(l)
+	}
+	for i, leaf := range p.cfg.Leaves {
+		if leaf.Labels.Get("zone") == l.Get("zone") && leaf.Labels.Get("cluster") == l.Get("cluster") {
+			return i
+		}
+	}
+	panic(fmt.Sprintf("treetest: no leaf for %s", l))
+}
+
+// AppenderV2 implements storage.AppendableV2.
+func (p *Planet) AppenderV2(ctx context.Context) storage.AppenderV2 {
+	a := &appender{p: p, oracle: p.TestStorage.AppenderV2(ctx)}
+	for _, s := range p.LeafStores {
+		a.leaves = append(a.leaves, s.AppenderV2(ctx))
+	}
+	return a
+}
+
+// appender appends to the oracle and to the leaf in charge.
+type appender struct {
+	p      *Planet
+	oracle storage.AppenderV2
+	leaves []storage.AppenderV2
+}
+
+func (a *appender) Append(_ storage.SeriesRef, l labels.Labels, st, t int64, v float64, h *histogramT, fh *floatHistogramT, opts storage.AOptions) (storage.SeriesRef, error) {
+	i := a.p.place(l)
+	if a.p.cfg.OnSeries != nil {
+		a.p.cfg.OnSeries(l, i, a.p.cfg.Leaves[i].Zone)
+	}
+	if _, err := a.leaves[i].Append(0, l, st, t, v, h, fh, opts); err != nil {
+		return 0, err
+	}
+	_, err := a.oracle.Append(0, l, st, t, v, h, fh, opts)
+	return 0, err
+}
+
+func (a *appender) Commit() error {
+	errs := []error{a.oracle.Commit()}
+	for _, l := range a.leaves {
+		errs = append(errs, l.Commit())
+	}
+	return errors.Join(errs...)
+}
+
+func (a *appender) Rollback() error {
+	errs := []error{a.oracle.Rollback()}
+	for _, l := range a.leaves {
+		errs = append(errs, l.Rollback())
+	}
+	return errors.Join(errs...)
+}
+
+// Append appends one float sample.
+func (p *Planet) Append(tb testing.TB, l labels.Labels, t int64, v float64, ex ...exemplar.Exemplar) {
+	tb.Helper()
+	app := p.AppenderV2(context.Background())
+	if _, err := app.Append(0, l, 0, t, v, nil, nil, storage.AOptions{Exemplars: ex}); err != nil {
+		tb.Fatal(err)
+	}
+	if err := app.Commit(); err != nil {
+		tb.Fatal(err)
+	}
+}
