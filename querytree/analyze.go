@@ -29,6 +29,11 @@ type traits struct {
 	// dropsName: e has dropped the metric name somewhere. With delayed name
 	// removal, operators above e could still have seen it.
 	dropsName bool
+	// ordered: v(e) comes in the order of its label sets, as storage has it.
+	ordered bool
+	// guards are expressions that have a result only where v(e) would be an
+	// error that no child would notice.
+	guards []parser.Expr
 	// children may hold series of one of the selectors of e.
 	children bitset
 }
@@ -93,7 +98,11 @@ func (a *analyzer) compute(e parser.Expr) traits {
 	case *parser.MatrixSelector:
 		return a.of(n.VectorSelector)
 	case *parser.SubqueryExpr:
-		return a.of(n.Expr)
+		t := a.of(n.Expr)
+		if len(t.guards) > 0 {
+			t.reason = "a match within a subquery may be ambiguous"
+		}
+		return t
 	case *parser.ParenExpr:
 		return a.of(n.Expr)
 	case *parser.StepInvariantExpr:
@@ -112,7 +121,7 @@ func (a *analyzer) compute(e parser.Expr) traits {
 }
 
 func (a *analyzer) selector(n *parser.VectorSelector) traits {
-	return traits{unique: true, keeps: a.p.keyLabels, oneName: selectsOneName(n.LabelMatchers), children: a.p.candidates[n]}
+	return traits{unique: true, keeps: a.p.keyLabels, oneName: selectsOneName(n.LabelMatchers), ordered: true, children: a.p.candidates[n]}
 }
 
 func selectsOneName(ms []*labels.Matcher) bool {
@@ -132,6 +141,7 @@ func (a *analyzer) nameDropped(t traits) traits {
 		return t
 	}
 	t.dropsName = true
+	t.ordered = t.ordered && t.oneName
 	t.unique = t.unique && (t.oneName || a.p.separated(t.children, t.keeps))
 	return t
 }
@@ -149,7 +159,7 @@ func (a *analyzer) aggregate(n *parser.AggregateExpr) traits {
 	if n.Without {
 		group = t.keeps.without(n.Grouping...)
 	}
-	out := traits{unique: true, keeps: group, children: t.children, dropsName: true}
+	out := traits{unique: true, keeps: group, children: t.children, dropsName: true, guards: t.guards}
 	switch {
 	case !t.operand():
 		out.reason = "operand is not local"
@@ -218,7 +228,7 @@ func (a *analyzer) match(n *parser.BinaryExpr, l, r traits, children bitset) tra
 	if !a.p.separated(children, on) {
 		return traits{reason: "matching does not keep the co-location key", children: children}
 	}
-	out := traits{unique: true, children: children, dropsName: l.dropsName || r.dropsName}
+	out := traits{unique: true, children: children, dropsName: l.dropsName || r.dropsName, guards: slices.Concat(l.guards, r.guards)}
 	switch {
 	case n.Op == parser.LOR:
 		out.keeps = both
@@ -227,6 +237,9 @@ func (a *analyzer) match(n *parser.BinaryExpr, l, r traits, children bitset) tra
 	default:
 		out.keeps = a.joinKeeps(m, l, r, on, children)
 		out.dropsName = true
+		if one, t := oneSide(n, l, r); !distinct(one, t, m) {
+			out.guards = append(out.guards, guard(one, m))
+		}
 	}
 	out.unique = a.p.separated(children, out.keeps)
 	return out
@@ -336,7 +349,7 @@ func (a *analyzer) relabelled(n *parser.Call, arg traits) traits {
 		return traits{reason: "unknown target label", children: arg.children}
 	}
 	arg.keeps = arg.keeps.without(dst.Val)
-	arg.oneName = false
+	arg.oneName, arg.ordered = false, false
 	arg.dropsName = arg.dropsName || dst.Val == labels.MetricName
 	arg.unique = a.p.separated(arg.children, arg.keeps)
 	return arg

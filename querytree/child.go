@@ -89,9 +89,11 @@ type ExecRequest struct {
 	Lookback int64
 }
 
-// ResultSet streams the series of an Exec answer, sorted by labels, each label
-// set at most once. A scalar is one series without labels. All points lie on
-// the grid of the request; an absent point is a step without a result.
+// ResultSet streams the series of an Exec answer, each label set at most once:
+// those of a range query sorted by labels, those of an instant query in the
+// order that the expression gives them (sort, topk). A scalar is one series
+// without labels. All points lie on the grid of the request; an absent point is
+// a step without a result.
 type ResultSet interface {
 	// Next advances to the next series. It returns false at the end and upon
 	// an error.

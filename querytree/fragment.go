@@ -61,7 +61,33 @@ func (r *fragmentRun) wait(ctx context.Context) (promql.Matrix, error) {
 	}
 }
 
+// run asks the children and merges what they say, unless a guard objects.
 func (r *fragmentRun) run(ctx context.Context) (promql.Matrix, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var guards []*fragmentRun
+	for _, g := range r.f.guards {
+		run := &fragmentRun{f: g, members: r.members, req: r.req, ask: r.ask, held: r.held, name: r.name}
+		run.start(ctx)
+		guards = append(guards, run)
+	}
+	m, err := r.askAll(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, g := range guards {
+		found, err := g.wait(ctx)
+		if err != nil {
+			return nil, &notMergeable{r.f, err.Error()}
+		}
+		if len(found) > 0 {
+			return nil, &notMergeable{r.f, "a match has several series on its one side"}
+		}
+	}
+	return m, nil
+}
+
+func (r *fragmentRun) askAll(ctx context.Context) (promql.Matrix, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts := make([]promql.Matrix, len(r.f.Children))
@@ -189,8 +215,11 @@ func onlyPartial(warn annotations.Annotations) annotations.Annotations {
 	return out
 }
 
-// concat puts disjoint answers together.
+// concat puts disjoint answers together. That of a single child keeps its order.
 func (r *fragmentRun) concat(parts []promql.Matrix) (promql.Matrix, error) {
+	if len(parts) == 1 {
+		return parts[0], nil
+	}
 	var out promql.Matrix
 	for _, p := range parts {
 		out = append(out, p...)

@@ -68,7 +68,11 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err := l.cfg.Limits.CheckQuery(req.Query); err != nil {
 		return nil, err
 	}
-	q, err := newEngineQuery(ctx, l.cfg.Engine, l.cfg.Samples, req)
+	samples := l.cfg.Samples
+	if orderMatters(req.Query) {
+		samples = Sorted(samples)
+	}
+	q, err := newEngineQuery(ctx, l.cfg.Engine, samples, req)
 	if err != nil {
 		return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
 	}
@@ -114,12 +118,13 @@ func newEngineQuery(ctx context.Context, e promql.QueryEngine, q storage.Queryab
 }
 
 // matrixOf turns any result of a vector or scalar expression into series on a
-// grid, sorted by labels.
+// grid, in the order of a ResultSet.
 func matrixOf(v parser.Value) (promql.Matrix, error) {
 	var m promql.Matrix
 	switch v := v.(type) {
 	case promql.Matrix:
 		m = v
+		slices.SortFunc(m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
 	case promql.Vector:
 		m = make(promql.Matrix, 0, len(v))
 		for _, s := range v {
@@ -134,7 +139,6 @@ func matrixOf(v parser.Value) (promql.Matrix, error) {
 	default:
 		return nil, fmt.Errorf("expressions of type %s cannot be pushed down", v.Type())
 	}
-	slices.SortFunc(m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
 	return m, nil
 }
 

@@ -258,7 +258,7 @@ func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned m
 	p := &Planner{
 		members: prune.members, candidates: map[*parser.VectorSelector]bitset{}, keyLabels: keyLabelsOf(prune.members),
 		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query,
-		parse: m.tickets.Parser.ParseExpr,
+		parse: m.tickets.Parser.ParseExpr, grid: grid{req.Start, req.End, req.Step},
 	}
 	for i := range prune.members {
 		p.all = p.all.with(i)

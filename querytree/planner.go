@@ -37,6 +37,7 @@ type Planner struct {
 	// query is the text that positions in the expression refer to.
 	query string
 	parse func(string) (parser.Expr, error)
+	grid  grid
 }
 
 // labels that tell children apart: their identity labels and shard keys.
@@ -145,6 +146,8 @@ type Fragment struct {
 	// quiet drops the annotations of the children, since another fragment has
 	// the same operand.
 	quiet bool
+	// guards must have no result, or the fragment is not exact.
+	guards []*Fragment
 }
 
 // childLabel tells the parts of an aggregation apart, in a residual expression.
@@ -162,6 +165,9 @@ func (pl *Plan) String() string {
 			kind = "partial"
 		}
 		fmt.Fprintf(&b, "  %s %s %v <- %s\n", f.ID, kind, f.Children, strings.Join(strings.Fields(f.Query), " "))
+		for _, g := range f.guards {
+			fmt.Fprintf(&b, "    unless %s\n", strings.Join(strings.Fields(g.Query), " "))
+		}
 	}
 	return b.String()
 }
@@ -171,15 +177,7 @@ func (pl *Plan) wholeQuery() (*Fragment, bool) {
 	if len(pl.Fragments) != 1 || pl.Fragments[0].Partial {
 		return nil, false
 	}
-	e := pl.Residual
-	for {
-		p, ok := e.(*parser.ParenExpr)
-		if !ok {
-			break
-		}
-		e = p.Expr
-	}
-	vs, ok := e.(*parser.VectorSelector)
+	vs, ok := unparen(pl.Residual).(*parser.VectorSelector)
 	if !ok || !slices.Contains(vs.LabelMatchers, pl.Fragments[0].standIn) {
 		return nil, false
 	}

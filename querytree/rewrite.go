@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/timestamp"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/schema"
 )
@@ -37,17 +40,19 @@ type builder struct {
 
 func (b *builder) build(e parser.Expr, top bool) parser.Expr {
 	t := b.a.of(e)
-	if t.constant {
-		return e
+	if t.constant || t.children.count() == 0 {
+		return e // without series it still may have a value, or a warning
+	}
+	if n, ok := e.(*parser.ParenExpr); ok {
+		// The engine looks through brackets too, when it tells positions.
+		return &parser.ParenExpr{Expr: b.build(n.Expr, top), PosRange: n.PosRange}
 	}
 	if t.local() && b.pushable(e, t, top) {
-		if f := b.fragment(e, e, t.children, "concat"); f != nil {
-			return standIn(f, e)
+		if f := b.fragment(e, e, t, "concat"); f != nil {
+			return b.standIn(f, e)
 		}
 	}
 	switch n := e.(type) {
-	case *parser.ParenExpr:
-		return &parser.ParenExpr{Expr: b.build(n.Expr, top), PosRange: n.PosRange}
 	case *parser.UnaryExpr:
 		return &parser.UnaryExpr{Op: n.Op, Expr: b.build(n.Expr, false), StartPos: n.StartPos}
 	case *parser.AggregateExpr:
@@ -60,6 +65,16 @@ func (b *builder) build(e parser.Expr, top bool) parser.Expr {
 		return b.call(n)
 	default: // selectors and subqueries: raw series are pulled
 		return e
+	}
+}
+
+func unparen(e parser.Expr) parser.Expr {
+	for {
+		p, ok := e.(*parser.ParenExpr)
+		if !ok {
+			return e
+		}
+		e = p.Expr
 	}
 }
 
@@ -78,6 +93,9 @@ func (b *builder) pushable(e parser.Expr, t traits, top bool) bool {
 func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
 	if e := b.reaggregate(n); e != nil {
 		return e
+	}
+	if n.Op == parser.LIMITK && !b.a.of(n.Expr).ordered {
+		return n // which series come first depends on the order of the operand
 	}
 	c := *n
 	c.Expr = b.build(n.Expr, false)
@@ -102,12 +120,12 @@ func (b *builder) reaggregate(n *parser.AggregateExpr) parser.Expr {
 	case parser.AVG:
 		return b.average(n, t)
 	case parser.TOPK, parser.BOTTOMK:
-		f := b.fragment(n, n, t.children, "concat")
+		f := b.fragment(n, n, t, "concat")
 		if f == nil {
 			return nil
 		}
 		c := *n
-		c.Expr = standIn(f, n)
+		c.Expr = b.standInAt(f, n, unparen(n.Expr))
 		return &c
 	default:
 		return nil
@@ -119,14 +137,14 @@ func (b *builder) reaggregate(n *parser.AggregateExpr) parser.Expr {
 func (b *builder) partial(n *parser.AggregateExpr, op, above parser.ItemType, t traits, sum, quiet bool) parser.Expr {
 	below := *n
 	below.Op = op
-	f := b.fragment(&below, n, t.children, "partial "+op.String())
+	f := b.fragment(&below, n, t, "partial "+op.String())
 	if f == nil {
 		return nil
 	}
 	f.Partial, f.Sum, f.quiet = true, sum, quiet
 	c := *n
 	c.Op = above
-	c.Expr = standIn(f, n)
+	c.Expr = b.standInAt(f, n, unparen(n.Expr))
 	if n.Without {
 		c.Grouping = append(slices.Clone(n.Grouping), childLabel)
 	}
@@ -175,7 +193,7 @@ func (b *builder) call(n *parser.Call) parser.Expr {
 
 // fragment adds a fragment for e, or returns nil if it is banned. Its text has
 // to mean e; at is the part of the query that it stands for.
-func (b *builder) fragment(e, at parser.Expr, children bitset, kind string) *Fragment {
+func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
 	pos := at.PositionRange()
 	key := fmt.Sprintf("%s %d-%d %s", kind, pos.Start, pos.End, e)
 	if b.p.banned[key] {
@@ -184,18 +202,31 @@ func (b *builder) fragment(e, at parser.Expr, children bitset, kind string) *Fra
 	id := strconv.Itoa(len(b.plan.Fragments))
 	f := &Fragment{ID: id, Query: b.p.text(e, at), key: key}
 	f.standIn = labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "fragment "+id)
-	children.each(func(i int) { f.Children = append(f.Children, i) })
+	t.children.each(func(i int) { f.Children = append(f.Children, i) })
+	if len(f.Children) > 1 {
+		for _, g := range t.guards {
+			f.guards = append(f.guards, &Fragment{ID: id + " guard", Query: g.String(), Children: f.Children, quiet: true})
+		}
+	}
 	b.plan.Fragments = append(b.plan.Fragments, f)
 	return f
 }
 
 // standIn returns the expression that stands for a fragment in the place of e.
 // absent() makes labels of its operand's equality matchers, so a selector keeps
-// them; offsets and @ have been done with below.
-func standIn(f *Fragment, e parser.Expr) parser.Expr {
+// them; offsets and @ have been done with below. What does not depend on the
+// step is read at the start, so that the engine still knows.
+func (b *builder) standIn(f *Fragment, e parser.Expr) parser.Expr { return b.standInAt(f, e, e) }
+
+// standInAt is standIn with the position of another expression: an aggregation
+// warns of its operand.
+func (b *builder) standInAt(f *Fragment, e, at parser.Expr) parser.Expr {
 	vs := &parser.VectorSelector{
 		LabelMatchers: []*labels.Matcher{f.standIn},
-		PosRange:      e.PositionRange(),
+		PosRange:      at.PositionRange(),
+	}
+	if b.p.stepInvariant(f.Query) {
+		vs.Timestamp = &b.p.grid.start
 	}
 	if orig, ok := e.(*parser.VectorSelector); ok {
 		for _, m := range orig.LabelMatchers {
@@ -208,6 +239,20 @@ func standIn(f *Fragment, e parser.Expr) parser.Expr {
 		return &parser.Call{Func: parser.Functions["scalar"], Args: parser.Expressions{vs}, PosRange: e.PositionRange()}
 	}
 	return vs
+}
+
+// stepInvariant reports whether the engine would evaluate a query only once.
+func (p *Planner) stepInvariant(query string) bool {
+	e, err := p.parse(query)
+	if err != nil {
+		return false
+	}
+	e, err = promql.PreprocessExpr(e, timestamp.Time(p.grid.start), timestamp.Time(p.grid.end), time.Duration(p.grid.step)*time.Millisecond)
+	if err != nil {
+		return false
+	}
+	_, ok := e.(*parser.StepInvariantExpr)
+	return ok
 }
 
 // text returns the text of e to send to children. If it can, it cuts e out of

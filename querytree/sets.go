@@ -19,8 +19,8 @@ type MatrixSet struct {
 	report Report
 }
 
-// NewMatrixSet returns a ResultSet of the series of m, which must be sorted by
-// labels. The set owns m.
+// NewMatrixSet returns a ResultSet of the series of m, which must be in the order
+// of a ResultSet. The set owns m.
 func NewMatrixSet(m promql.Matrix, warn annotations.Annotations, report Report) *MatrixSet {
 	return &MatrixSet{m: m, warn: warn, report: report}
 }

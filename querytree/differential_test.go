@@ -1,0 +1,52 @@
+package querytree_test
+
+import (
+	"context"
+	"math/rand"
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/pandometrics/pando/querytree/treetest"
+)
+
+// queries returns how many generated queries to compare: PANDO_QUERIES, or few
+// enough for quick feedback.
+func queries(tb testing.TB, few int) int {
+	s := os.Getenv("PANDO_QUERIES")
+	if s == "" {
+		return few
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		tb.Fatalf("PANDO_QUERIES=%q: %v", s, err)
+	}
+	return n
+}
+
+// Generated queries, over a tree of two unequal zones, against one stock engine
+// over the union.
+func TestGeneratedQueries(t *testing.T) {
+	seed := int64(1)
+	rnd := rand.New(rand.NewSource(seed))
+	leaves, zones := treetest.Clusters("eu", 3, "us", 1)
+	p := treetest.New(t, treetest.Config{Leaves: leaves, Zones: zones})
+	data := treetest.Data{Minutes: 60, Interval: 15_000}
+	g := treetest.NewGenerator(rnd, data, data.Fill(t, p, rnd))
+	total, nonEmpty, wrong := queries(t, 2000), 0, 0
+	for i := range total {
+		q := g.Next()
+		diff, found := p.Diff(context.Background(), q)
+		if found {
+			nonEmpty++
+		}
+		if diff != "" {
+			wrong++
+			t.Errorf("seed %d, query %d: %s", seed, i, diff)
+			if wrong > 10 {
+				t.Fatal("too many differences")
+			}
+		}
+	}
+	t.Logf("%d queries, %d with a non-empty answer, %d wrong", total, nonEmpty, wrong)
+}

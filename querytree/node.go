@@ -1,0 +1,34 @@
+package querytree
+
+import "time"
+
+// Node is one tier of the live tree as its parent sees it.
+type Node struct {
+	Description
+	// Connected tells whether the node answers; Since is when it came to, or
+	// ceased to.
+	Connected bool
+	Since     time.Time
+	// Error says why a node is not connected, if that is known.
+	Error string
+	// RTT is the latest round trip to the node; zero if unknown.
+	RTT time.Duration
+	// SampleRate is the number of samples appended a second, below the node,
+	// over the last minute or so.
+	SampleRate float64
+	// Hint is what is known of the node's field hint.
+	Hint HintStatus
+	// Children are the node's own, if it was asked for them.
+	Children []Node
+}
+
+// HintStatus describes a child's field hint, as its parent holds it.
+type HintStatus struct {
+	// Synced: the hint is complete and fresh, so that it may prune.
+	Synced bool
+	// Fingerprints and Bytes are its size, Age the time since its last update.
+	Fingerprints, Bytes int
+	Age                 time.Duration
+	// FalsePositiveRate is estimated from how full the filter is.
+	FalsePositiveRate float64
+}

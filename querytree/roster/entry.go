@@ -1,0 +1,107 @@
+package roster
+
+import (
+	"errors"
+	"time"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// Entry is a child's registration, for as long as its connection lasts. Its
+// methods are called one after another.
+type Entry struct {
+	r    *Roster
+	c    *child
+	name string
+	feed Feed
+	// asked: the child was asked to begin its stream of hints anew.
+	asked bool
+	// dead: the connection did not respond when another one claimed the same
+	// identity, and has lost it. Guarded by Roster.mu.
+	dead bool
+}
+
+// current reports whether the child still is this registration's. Roster.mu is
+// held.
+func (e *Entry) current() bool { return e.c.entry == e }
+
+// Update takes the child's new description. The identity cannot change.
+func (e *Entry) Update(d querytree.Description) {
+	e.r.mu.Lock()
+	defer e.r.mu.Unlock()
+	if !e.current() || d.Name() != e.name {
+		return
+	}
+	e.c.rate.observe(d.Samples, e.r.cfg.Now())
+	e.c.desc = d
+}
+
+// Hint takes a frame of the child's field hint. An error means that the stream
+// has to begin anew.
+func (e *Entry) Hint(frame []byte) error {
+	if e.feed == nil {
+		return nil
+	}
+	if err := e.feed.Apply(frame); err != nil {
+		e.feed, e.asked = e.r.cfg.Hints.Open(e.name), false
+		return err
+	}
+	if !e.feed.NeedsResync() {
+		e.asked = false
+		return nil
+	}
+	if e.asked {
+		return nil
+	}
+	e.asked = true
+	return errResync
+}
+
+// errResync makes a child begin its stream of hints anew.
+var errResync = errors.New("field hints are wanted from the start, to drop those of series that are gone")
+
+// Close notes that the connection has ended, and why: the child is missing from
+// now on.
+func (e *Entry) Close(cause error) {
+	if e.feed != nil {
+		e.feed.Close()
+	}
+	e.r.mu.Lock()
+	defer e.r.mu.Unlock()
+	if !e.current() {
+		return
+	}
+	c := e.c
+	c.conn, c.alive, c.entry, c.since, c.rtt = nil, nil, nil, e.r.cfg.Now(), 0
+	c.rate = rate{}
+	c.err = "connection closed"
+	if cause != nil {
+		c.err = cause.Error()
+	}
+	e.r.cfg.Logger.Warn("child disconnected", "child", e.name, "err", c.err)
+	e.r.changed()
+}
+
+// rate is a counter's increase a second, smoothed over about half a minute.
+type rate struct {
+	last      uint64
+	at        time.Time
+	perSecond float64
+}
+
+func (r *rate) observe(v uint64, now time.Time) {
+	if r.at.IsZero() || v < r.last {
+		r.last, r.at = v, now
+		return
+	}
+	dt := now.Sub(r.at).Seconds()
+	if dt < 5 {
+		return
+	}
+	current := float64(v-r.last) / dt
+	if r.perSecond == 0 {
+		r.perSecond = current
+	}
+	r.perSecond += (current - r.perSecond) / 4
+	r.last, r.at = v, now
+}

@@ -1,0 +1,224 @@
+// Package tier is what a zone and a root have in common: a Mixer over the
+// children in a roster, pruned by their field hints.
+//
+//	t, err := tier.New(tier.Config{Identity: id, Limits: querytree.DefaultLimits(), …})
+//	go t.Run(ctx)
+//	t.Roster.Admit(…)   // children come
+//	t.Mixer.Exec(…)     // queries are answered
+//
+// The invariant: a query sees one snapshot of the children, missing ones
+// included, and a child is pruned by its hint only while that is complete and
+// fresh.
+//
+// What it does not do: listen, dial or serve; and it does not know whether it
+// is a zone or a root.
+package tier
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pandometrics/pando/fieldhint"
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/roster"
+)
+
+// Config is what a Tier is made of.
+type Config struct {
+	// Identity of the tier. Children must carry its labels.
+	Identity querytree.Identity
+	// DataDir keeps what has to survive a restart: the known children. Empty
+	// keeps them in memory only.
+	DataDir string
+	// ForgetAfter is how long a missing child is remembered; zero means for
+	// ever.
+	ForgetAfter time.Duration
+	// Hints switches pruning by field hints on.
+	Hints bool
+	// Forward, OnState and OnChange, as in fieldhint.IndexConfig and
+	// roster.Config; each may be nil.
+	Forward  func(fingerprints []uint64)
+	OnState  func(child string, synced bool)
+	OnChange func()
+	// Limits, Lookback, SubqueryStep, StrictByDefault, as in
+	// querytree.MixerConfig.
+	Limits                 querytree.Limits
+	Lookback, SubqueryStep time.Duration
+	StrictByDefault        bool
+	// Version is the build version.
+	Version    string
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+}
+
+// Tier is a Mixer with its children. It is safe for concurrent use.
+type Tier struct {
+	Mixer  *querytree.Mixer
+	Roster *roster.Roster
+	// Index holds the children's field hints; nil if hints are off.
+	Index *fieldhint.Index
+
+	cfg      Config
+	instance string
+}
+
+// New returns a Tier without children, but for those that it knew before.
+func New(cfg Config) (*Tier, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	t := &Tier{cfg: cfg, instance: rand.Text()}
+	if cfg.Hints {
+		index, err := fieldhint.NewIndex(fieldhint.IndexConfig{
+			Forward: cfg.Forward, OnState: cfg.OnState, Registerer: cfg.Registerer,
+		})
+		if err != nil {
+			return nil, err
+		}
+		t.Index = index
+	}
+	if err := t.newRoster(); err != nil {
+		return nil, err
+	}
+	return t, t.newMixer()
+}
+
+func (t *Tier) newRoster() error {
+	c := roster.Config{
+		Self: t.cfg.Identity, ForgetAfter: t.cfg.ForgetAfter, OnChange: t.cfg.OnChange,
+		Logger: t.cfg.Logger, Registerer: t.cfg.Registerer,
+	}
+	if t.cfg.DataDir != "" {
+		c.Path = filepath.Join(t.cfg.DataDir, "children.json")
+	}
+	if t.Index != nil {
+		c.Hints = hints{t.Index}
+	}
+	var err error
+	t.Roster, err = roster.New(c)
+	return err
+}
+
+func (t *Tier) newMixer() error {
+	c := querytree.MixerConfig{
+		Describe: t.Describe, Members: t.Roster.Members, Limits: t.cfg.Limits, Lookback: t.cfg.Lookback,
+		SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
+		Logger: t.cfg.Logger, Registerer: t.cfg.Registerer,
+	}
+	if t.Index != nil {
+		c.Pruner = t.Index
+	}
+	var err error
+	t.Mixer, err = querytree.NewMixer(c)
+	if err != nil {
+		return fmt.Errorf("%s %q: %w", t.cfg.Identity.Tier, t.cfg.Identity.Name(), err)
+	}
+	return nil
+}
+
+// Run keeps the tier's own state in order until ctx ends.
+func (t *Tier) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return t.Roster.Run(ctx) })
+	if t.Index != nil {
+		g.Go(func() error { return t.expire(ctx) })
+	}
+	return g.Wait()
+}
+
+// expire tells of children whose hints have become too old.
+func (t *Tier) expire(ctx context.Context) error {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			t.Index.Expire()
+		}
+	}
+}
+
+// maxMissing bounds the names of missing children that are told upward.
+const maxMissing = 100
+
+// Describe sums up the children. A missing child may hold samples of any age.
+func (t *Tier) Describe() querytree.Description {
+	d := querytree.Description{
+		Identity: t.cfg.Identity, Instance: t.instance, Version: t.cfg.Version, Mint: math.MaxInt64, Maxt: math.MinInt64,
+	}
+	for _, m := range t.Roster.Members() {
+		c := m.Description
+		if !m.Connected {
+			d.Mint = math.MinInt64
+			if len(d.Missing) < maxMissing {
+				d.Missing = append(d.Missing, c.Name())
+			}
+			continue
+		}
+		d.Mint, d.Maxt = min(d.Mint, c.Mint), max(d.Maxt, c.Maxt)
+		d.Series += c.Series
+		d.Samples += c.Samples
+		d.Leaves += c.Leaves
+		for _, name := range c.Missing {
+			if len(d.Missing) < maxMissing {
+				d.Missing = append(d.Missing, name)
+			}
+		}
+	}
+	return d
+}
+
+// Complete reports whether every known child is connected and its hint in use.
+func (t *Tier) Complete() bool {
+	if t.Index == nil {
+		return false
+	}
+	for _, m := range t.Roster.Members() {
+		if !m.Connected || !t.Index.Synced(m.Description.Name()) {
+			return false
+		}
+	}
+	return true
+}
+
+// Ready reports why the tier is not ready to answer: children that it knew
+// before it started have not come back yet.
+func (t *Tier) Ready() error {
+	members := t.Roster.Members()
+	for _, m := range members {
+		if m.Connected {
+			return nil
+		}
+	}
+	if len(members) > 0 {
+		return errors.New("no child has connected yet")
+	}
+	return nil
+}
+
+// hints is a fieldhint.Index as the roster wants it.
+type hints struct{ index *fieldhint.Index }
+
+func (h hints) Open(child string) roster.Feed { return h.index.Open(child) }
+func (h hints) Forget(child string)           { h.index.Forget(child) }
+
+func (h hints) Status(child string) querytree.HintStatus {
+	s, ok := h.index.Child(child)
+	if !ok {
+		return querytree.HintStatus{}
+	}
+	return querytree.HintStatus{
+		Synced: s.Synced, Fingerprints: int(s.Fingerprints), Bytes: s.Bytes, Age: s.Age, FalsePositiveRate: s.FalsePositiveRate,
+	}
+}
