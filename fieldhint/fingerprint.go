@@ -1,0 +1,153 @@
+package fieldhint
+
+import (
+	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// maxGramValue is the length in bytes up to which a value is cut into trigrams.
+// A longer one is only known as a whole, and marks its label as long, so that
+// no regexp rules the label out.
+const maxGramValue = 256
+
+// A fingerprint is a hash of one fact about a label of some series. The first
+// ingredient of the hash is the kind of the fact, so that facts of different
+// kinds do not meet. Fingerprints travel between processes: whoever changes how
+// they are made must raise frameVersion too.
+type factKind uint64
+
+const (
+	factPresence factKind = 1 + iota // the label is there
+	factValue                        // the label has exactly this value
+	factGram                         // the label's value holds this trigram
+	factLong                         // the label has some value beyond maxGramValue
+	factWide                         // the label has some value with a byte beyond ASCII
+)
+
+// gram is three symbols of nine bits: bytes, and two marks which are no bytes
+// and so cannot be mistaken for any.
+type gram uint32
+
+const (
+	markStart = 256
+	markEnd   = 257
+	symbolLen = 9
+)
+
+func newGram(a, b, c uint32) gram {
+	return gram(a<<(2*symbolLen) | b<<symbolLen | c)
+}
+
+// fact fingerprints a fact about the label whose name hashes to name. For one
+// label and kind, distinct payloads give distinct fingerprints.
+func fact(name uint64, kind factKind, payload uint64) uint64 {
+	return mix(mix(name+uint64(kind)*0x9e3779b97f4a7c15) ^ payload)
+}
+
+// mix is the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a
+// bijection.
+func mix(x uint64) uint64 {
+	x ^= x >> 30
+	x *= 0xbf58476d1ce4e5b9
+	x ^= x >> 27
+	x *= 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// AppendFingerprints appends the fingerprints of all facts about a series'
+// labels, the metric name being the label __name__: which labels are there,
+// their values, and the trigrams of the values. Some may be appended twice.
+// Labels with an empty value count as absent, as everywhere in Prometheus.
+func AppendFingerprints(dst []uint64, lset labels.Labels) []uint64 {
+	lset.Range(func(l labels.Label) {
+		if l.Value != "" {
+			dst = appendLabel(dst, xxhash.Sum64String(l.Name), l.Value, xxhash.Sum64String(l.Value))
+		}
+	})
+	return dst
+}
+
+// appendLabel appends the fingerprints of one label, given the hash of its name
+// and the hash of its value.
+func appendLabel(dst []uint64, name uint64, value string, valueHash uint64) []uint64 {
+	dst = append(dst, fact(name, factPresence, 0), fact(name, factValue, valueHash))
+	if !isASCII(value) {
+		dst = append(dst, fact(name, factWide, 0))
+	}
+	if len(value) > maxGramValue {
+		return append(dst, fact(name, factLong, 0))
+	}
+	for g := range grams(value, true, true) {
+		dst = append(dst, fact(name, factGram, uint64(g)))
+	}
+	return dst
+}
+
+// grams yields the trigrams of s, if asked for with two marks before its start
+// and after its end: ^^m ^mo mon … h$$ for monarch.
+func grams(s string, start, end bool) func(yield func(gram) bool) {
+	return func(yield func(gram) bool) {
+		var a, b uint32
+		seen := 0
+		push := func(c uint32) bool {
+			more := seen < 2 || yield(newGram(a, b, c))
+			a, b, seen = b, c, seen+1
+			return more
+		}
+		if start {
+			push(markStart)
+			push(markStart)
+		}
+		for i := 0; i < len(s); i++ {
+			if !push(uint32(s[i])) {
+				return
+			}
+		}
+		if end && push(markEnd) {
+			push(markEnd)
+		}
+	}
+}
+
+func isASCII(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// String shows a trigram with ^ and $ for its marks; these characters
+// themselves, and whatever does not print, are escaped.
+func (g gram) String() string {
+	var b strings.Builder
+	for shift := 2 * symbolLen; shift >= 0; shift -= symbolLen {
+		switch sym := uint32(g) >> shift & (1<<symbolLen - 1); {
+		case sym == markStart:
+			b.WriteByte('^')
+		case sym == markEnd:
+			b.WriteByte('$')
+		default:
+			writeByte(&b, byte(sym))
+		}
+	}
+	return b.String()
+}
+
+func writeByte(b *strings.Builder, c byte) {
+	const hex = "0123456789abcdef"
+	switch {
+	case strings.IndexByte(`^$"\`, c) >= 0:
+		b.WriteByte('\\')
+		b.WriteByte(c)
+	case c < ' ' || c >= 0x7f:
+		b.WriteString(`\x`)
+		b.WriteByte(hex[c>>4])
+		b.WriteByte(hex[c&15])
+	default:
+		b.WriteByte(c)
+	}
+}

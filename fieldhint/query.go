@@ -1,0 +1,123 @@
+package fieldhint
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// Query is a selector, made ready to be held against the field hints of many
+// children. It is immutable and safe for concurrent use. The zero Query rules
+// nothing out.
+type Query struct {
+	root *expr
+}
+
+// Compile makes a query of a selector's matchers. The query holds for the
+// fingerprints of every set of series in which one series matches all of them;
+// it may hold for others. Its size and the work of making it are bounded
+// whatever the matchers are.
+func Compile(ms []*labels.Matcher) Query {
+	byLabel := map[string][]*labels.Matcher{}
+	for _, m := range ms {
+		if usable(m) {
+			byLabel[m.Name] = append(byLabel[m.Name], m)
+		}
+	}
+	root := all
+	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
+		root = and(root, askLabel(label, byLabel[label]))
+	}
+	root.locate()
+	return Query{root: root}
+}
+
+// usable reports whether a matcher can be asked what it matches. One that was
+// not made by labels.NewMatcher may panic then; it rules nothing out.
+func usable(m *labels.Matcher) bool {
+	if m == nil {
+		return false
+	}
+	switch m.Type {
+	case labels.MatchEqual, labels.MatchNotEqual:
+		return true
+	case labels.MatchRegexp, labels.MatchNotRegexp:
+		return m.GetRegexString() == m.Value && (m.Value != "" || m.IsRegexOptimized())
+	default:
+		return false
+	}
+}
+
+// askLabel says what a series that satisfies all matchers of one label implies.
+// A label has one value, so a value which one matcher lists must satisfy the
+// others as well.
+func askLabel(label string, ms []*labels.Matcher) *expr {
+	out, present := all, false
+	for _, m := range ms {
+		if m.Matches("") {
+			continue // a series without the label matches
+		}
+		present = true
+		set, ok := values(m)
+		if !ok {
+			continue
+		}
+		set.exact = slices.DeleteFunc(set.exact, func(v string) bool {
+			return v == "" || slices.ContainsFunc(ms, func(m *labels.Matcher) bool { return !m.Matches(v) })
+		})
+		out = and(out, set.ask(label))
+	}
+	if present && (out.op == opAll || out.op == opOr && out.size > 8) {
+		return and(hasLabel(label), out) // the quickest answer comes first
+	}
+	return out
+}
+
+// values says what one matcher asks of a label's value, and false if it asks no
+// more than that there is one.
+func values(m *labels.Matcher) (valueSet, bool) {
+	switch m.Type {
+	case labels.MatchEqual:
+		return valueSet{exact: []string{m.Value}, rest: none}, true
+	case labels.MatchRegexp:
+		return analyze(m.Name, m.Value)
+	default:
+		return valueSet{}, false
+	}
+}
+
+// ask turns a set of values into a question about fingerprints.
+func (s valueSet) ask(label string) *expr {
+	subs := make([]*expr, 0, len(s.exact)+3)
+	for _, v := range s.exact {
+		subs = append(subs, hasValue(label, v))
+	}
+	subs = append(subs, s.rest)
+	if s.rest.op != opNone {
+		subs = append(subs, hasLong(label)) // values without trigrams
+	}
+	if s.fold {
+		subs = append(subs, hasWide(label)) // values that case folding changes in other ways
+	}
+	return or(subs...)
+}
+
+// Holds reports whether a set of series of which only fingerprints are known
+// can hold a match; has tells which fingerprints there are.
+func (q Query) Holds(has func(fp uint64) bool) bool {
+	return q.expr().holds(func(a *atom) bool { return has(a.fp) })
+}
+
+// String shows the query. Atoms are has(label), label="value", label~"trigram"
+// with ^ and $ marking where the value begins and ends, long(label) for "has
+// values too long for trigrams", and wide(label) for "has values beyond ASCII".
+// ALL rules nothing out, NONE everything.
+func (q Query) String() string { return q.expr().String() }
+
+func (q Query) expr() *expr {
+	if q.root == nil {
+		return all
+	}
+	return q.root
+}

@@ -1,0 +1,202 @@
+package treerpc
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/querytreepb"
+)
+
+// Bounds of what a description may hold.
+const (
+	maxMissing   = 100
+	maxShardKey  = 100
+	maxLabelSets = 1000
+)
+
+func labelSetToWire(ls labels.Labels) *querytreepb.LabelSet {
+	w := &querytreepb.LabelSet{Pairs: make([][]byte, 0, 2*ls.Len())}
+	ls.Range(func(l labels.Label) {
+		w.Pairs = append(w.Pairs, []byte(l.Name), []byte(l.Value))
+	})
+	return w
+}
+
+func labelSetFromWire(w *querytreepb.LabelSet) (labels.Labels, error) {
+	pairs := w.GetPairs()
+	if len(pairs)%2 != 0 {
+		return labels.EmptyLabels(), errors.New("label name without a value")
+	}
+	b := labels.NewScratchBuilder(len(pairs) / 2)
+	prev := ""
+	for i := 0; i < len(pairs); i += 2 {
+		name := string(pairs[i])
+		if name <= prev {
+			return labels.EmptyLabels(), fmt.Errorf("label %q after %q", name, prev)
+		}
+		b.Add(name, string(pairs[i+1]))
+		prev = name
+	}
+	return b.Labels(), nil
+}
+
+func descriptionToWire(d querytree.Description) *querytreepb.Description {
+	return &querytreepb.Description{
+		Tier:     utf8(d.Tier),
+		Labels:   labelSetToWire(d.Labels),
+		Shard:    []byte(d.Shard),
+		Replica:  []byte(d.Replica),
+		Instance: utf8(d.Instance),
+		ShardKey: toBytes(d.ShardKey),
+		Version:  utf8(d.Version),
+		Mint:     d.Mint,
+		Maxt:     d.Maxt,
+		Series:   d.Series,
+		Samples:  d.Samples,
+		Leaves:   uint32(max(d.Leaves, 0)),
+		Missing:  toBytes(d.Missing[:min(len(d.Missing), maxMissing)]),
+	}
+}
+
+func descriptionFromWire(w *querytreepb.Description) (querytree.Description, error) {
+	var d querytree.Description
+	if w == nil {
+		return d, errors.New("missing description")
+	}
+	ls, err := labelSetFromWire(w.GetLabels())
+	switch {
+	case err != nil:
+		return d, fmt.Errorf("description: %w", err)
+	case len(w.GetMissing()) > maxMissing || len(w.GetShardKey()) > maxShardKey || ls.Len() > maxLabelSets:
+		return d, errors.New("description: too long a list")
+	}
+	d.Identity = querytree.Identity{
+		Tier: w.GetTier(), Labels: ls, Shard: string(w.GetShard()), Replica: string(w.GetReplica()),
+	}
+	d.Instance = w.GetInstance()
+	d.ShardKey = toStrings(w.GetShardKey())
+	d.Version = w.GetVersion()
+	d.Mint, d.Maxt = w.GetMint(), w.GetMaxt()
+	d.Series, d.Samples = w.GetSeries(), w.GetSamples()
+	d.Leaves = int(w.GetLeaves())
+	d.Missing = toStrings(w.GetMissing())
+	return d, nil
+}
+
+func optionsToWire(o querytree.Options) *querytreepb.Options {
+	return &querytreepb.Options{
+		Id: []byte(o.ID), Strict: o.Strict, Detail: o.Detail, NoHints: o.NoHints, NoPushdown: o.NoPushdown,
+		MaxSeries: count(o.MaxSeries), MaxSamples: count(o.MaxSamples),
+	}
+}
+
+func optionsFromWire(w *querytreepb.Options) querytree.Options {
+	return querytree.Options{
+		ID: string(w.GetId()), Strict: w.GetStrict(), Detail: w.GetDetail(), NoHints: w.GetNoHints(), NoPushdown: w.GetNoPushdown(),
+		MaxSeries: number(w.GetMaxSeries()), MaxSamples: number(w.GetMaxSamples()),
+	}
+}
+
+func matchersToWire(ms []*labels.Matcher) []*querytreepb.Matcher {
+	out := make([]*querytreepb.Matcher, 0, len(ms))
+	for _, m := range ms {
+		out = append(out, &querytreepb.Matcher{
+			Type: querytreepb.Matcher_Type(m.Type), Name: []byte(m.Name), Value: []byte(m.Value),
+		})
+	}
+	return out
+}
+
+// matchersFromWire compiles the matchers. Its errors are the requester's
+// fault.
+func matchersFromWire(ws []*querytreepb.Matcher) ([]*labels.Matcher, error) {
+	if len(ws) == 0 {
+		return nil, nil
+	}
+	out := make([]*labels.Matcher, 0, len(ws))
+	for _, w := range ws {
+		if w.GetType() < 0 || w.GetType() > querytreepb.Matcher_NOT_REGEXP {
+			return nil, fmt.Errorf("%w: matcher type %d", errBadData, w.GetType())
+		}
+		// The numbers of the wire are those of labels.MatchType.
+		m, err := labels.NewMatcher(labels.MatchType(w.GetType()), string(w.GetName()), string(w.GetValue()))
+		if err != nil {
+			return nil, fmt.Errorf("%w: matcher on %q: %w", errBadData, w.GetName(), err)
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// maxReport is the size of a report from which on reasons are cut short, so
+// that it fits a frame.
+const (
+	maxReport   = 1 << 20
+	shortReason = 64
+)
+
+func reportToWire(r querytree.Report) *querytreepb.Report {
+	w := &querytreepb.Report{}
+	size := 0
+	for name, c := range r.Children {
+		if size += len(name) + len(c.Failed) + 32; size > maxReport {
+			c.Failed = c.Failed[:min(len(c.Failed), shortReason)]
+		}
+		w.Children = append(w.Children, &querytreepb.ChildReport{
+			Name: clip(name), Tier: utf8(c.Tier), Verdict: utf8(string(c.Verdict)), Requests: count(c.Requests),
+			Failed: clip(c.Failed), Late: c.Late, Series: uint64(max(c.Series, 0)), Samples: uint64(max(c.Samples, 0)),
+		})
+	}
+	for v, n := range r.Pruned {
+		w.Pruned = append(w.Pruned, &querytreepb.PrunedCount{Verdict: utf8(string(v)), Count: count(n)})
+	}
+	return w
+}
+
+func reportFromWire(w *querytreepb.Report) querytree.Report {
+	var r querytree.Report
+	for _, c := range w.GetChildren() {
+		r.Add(string(c.GetName()), querytree.ChildReport{
+			Tier: c.GetTier(), Verdict: querytree.Verdict(c.GetVerdict()), Requests: number(c.GetRequests()),
+			Failed: string(c.GetFailed()), Late: c.GetLate(), Series: int64(c.GetSeries()), Samples: int64(c.GetSamples()),
+		})
+	}
+	for _, p := range w.GetPruned() {
+		if r.Pruned == nil {
+			r.Pruned = map[querytree.Verdict]int{}
+		}
+		r.Pruned[querytree.Verdict(p.GetVerdict())] += number(p.GetCount())
+	}
+	return r
+}
+
+func toBytes(ss []string) [][]byte {
+	out := make([][]byte, 0, len(ss))
+	for _, s := range ss {
+		out = append(out, []byte(s))
+	}
+	return out
+}
+
+func toStrings(bs [][]byte) []string {
+	if len(bs) == 0 {
+		return nil
+	}
+	out := make([]string, 0, len(bs))
+	for _, b := range bs {
+		out = append(out, string(b))
+	}
+	return out
+}
+
+// utf8 returns s as protobuf demands it.
+func utf8(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+
+func count(n int) uint64 { return uint64(max(n, 0)) }
+
+func number(n uint64) int { return int(min(n, math.MaxInt)) }
