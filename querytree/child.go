@@ -43,6 +43,11 @@ type Child interface {
 	// Exemplars returns exemplars of the series that match any of the
 	// request's selectors, sorted by series labels.
 	Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars, error)
+
+	// Tree returns the live tree below the child, sorted by name at each level;
+	// a leaf has nothing below. Parts that do not answer are there without
+	// their children.
+	Tree(ctx context.Context) ([]Node, error)
 }
 
 // Options are the terms of a request that every tier below must keep to.

@@ -213,6 +213,9 @@ func (l *Local) asked() Report {
 	return r
 }
 
+// Tree implements Child: there is nothing below.
+func (l *Local) Tree(context.Context) ([]Node, error) { return nil, nil }
+
 // Metadata implements Child.
 func (l *Local) Metadata(_ context.Context, req MetadataRequest) (Metadata, error) {
 	m := Metadata{Families: map[string][]metadata.Metadata{}, Report: l.asked()}

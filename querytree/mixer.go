@@ -23,6 +23,9 @@ type MixerConfig struct {
 	// Members returns a snapshot of the children, which the Mixer does not
 	// change. It must not block.
 	Members func() []Member
+	// Nodes describes the children for the live tree; nil makes do with what
+	// Members tells.
+	Nodes func() []Node
 	// Pruner rules out children; nil switches field hints off.
 	Pruner Pruner
 	// Limits are the tier's own.

@@ -1,6 +1,10 @@
 package querytree
 
-import "time"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 // Node is one tier of the live tree as its parent sees it.
 type Node struct {
@@ -31,4 +35,39 @@ type HintStatus struct {
 	Age                 time.Duration
 	// FalsePositiveRate is estimated from how full the filter is.
 	FalsePositiveRate float64
+}
+
+// treeDeadline is how long the live tree waits for any one child.
+const treeDeadline = 2 * time.Second
+
+// Tree implements Child: it asks the children for theirs, side by side.
+func (m *Mixer) Tree(ctx context.Context) ([]Node, error) {
+	members := map[string]Member{}
+	var nodes []Node
+	for _, member := range m.cfg.Members() {
+		members[member.Description.Name()] = member
+		if m.cfg.Nodes == nil {
+			nodes = append(nodes, Node{Description: member.Description, Connected: member.Connected})
+		}
+	}
+	if m.cfg.Nodes != nil {
+		nodes = m.cfg.Nodes()
+	}
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		member, ok := members[n.Name()]
+		if !ok || !member.Connected || n.Tier == TierLeaf {
+			continue
+		}
+		wg.Go(func() {
+			children, err := watched(ctx, treeDeadline, member.Child.Tree)
+			if err != nil {
+				nodes[i].Error = err.Error()
+				return
+			}
+			nodes[i].Children = children
+		})
+	}
+	wg.Wait()
+	return nodes, ctx.Err()
 }

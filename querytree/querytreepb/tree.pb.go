@@ -187,7 +187,7 @@ func (x Annotation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Annotation_Kind.Descriptor instead.
 func (Annotation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{34, 0}
+	return file_tree_proto_rawDescGZIP(), []int{38, 0}
 }
 
 type Error_Kind int32
@@ -206,21 +206,25 @@ const (
 	Error_LIMIT    Error_Kind = 8
 	// INTERNAL is a defect of the child.
 	Error_INTERNAL Error_Kind = 9
+	// UNAVAILABLE: a child further below did not answer, and the request is
+	// strict.
+	Error_UNAVAILABLE Error_Kind = 10
 )
 
 // Enum value maps for Error_Kind.
 var (
 	Error_Kind_name = map[int32]string{
-		0: "EXECUTION",
-		1: "CANCELED",
-		2: "DEADLINE_EXCEEDED",
-		3: "QUERY_TIMEOUT",
-		4: "QUERY_CANCELED",
-		5: "TOO_MANY_SAMPLES",
-		6: "STORAGE",
-		7: "BAD_DATA",
-		8: "LIMIT",
-		9: "INTERNAL",
+		0:  "EXECUTION",
+		1:  "CANCELED",
+		2:  "DEADLINE_EXCEEDED",
+		3:  "QUERY_TIMEOUT",
+		4:  "QUERY_CANCELED",
+		5:  "TOO_MANY_SAMPLES",
+		6:  "STORAGE",
+		7:  "BAD_DATA",
+		8:  "LIMIT",
+		9:  "INTERNAL",
+		10: "UNAVAILABLE",
 	}
 	Error_Kind_value = map[string]int32{
 		"EXECUTION":         0,
@@ -233,6 +237,7 @@ var (
 		"BAD_DATA":          7,
 		"LIMIT":             8,
 		"INTERNAL":          9,
+		"UNAVAILABLE":       10,
 	}
 )
 
@@ -260,7 +265,7 @@ func (x Error_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Error_Kind.Descriptor instead.
 func (Error_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{38, 0}
+	return file_tree_proto_rawDescGZIP(), []int{42, 0}
 }
 
 // Up is what a child tells its parent.
@@ -1008,14 +1013,16 @@ func (x *Description) GetMissing() [][]byte {
 
 // Options are querytree.Options.
 type Options struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Strict        bool                   `protobuf:"varint,2,opt,name=strict,proto3" json:"strict,omitempty"`
-	Detail        bool                   `protobuf:"varint,3,opt,name=detail,proto3" json:"detail,omitempty"`
-	NoHints       bool                   `protobuf:"varint,4,opt,name=no_hints,json=noHints,proto3" json:"no_hints,omitempty"`
-	NoPushdown    bool                   `protobuf:"varint,5,opt,name=no_pushdown,json=noPushdown,proto3" json:"no_pushdown,omitempty"`
-	MaxSeries     uint64                 `protobuf:"varint,6,opt,name=max_series,json=maxSeries,proto3" json:"max_series,omitempty"`
-	MaxSamples    uint64                 `protobuf:"varint,7,opt,name=max_samples,json=maxSamples,proto3" json:"max_samples,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Id         []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Strict     bool                   `protobuf:"varint,2,opt,name=strict,proto3" json:"strict,omitempty"`
+	Detail     bool                   `protobuf:"varint,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	NoHints    bool                   `protobuf:"varint,4,opt,name=no_hints,json=noHints,proto3" json:"no_hints,omitempty"`
+	NoPushdown bool                   `protobuf:"varint,5,opt,name=no_pushdown,json=noPushdown,proto3" json:"no_pushdown,omitempty"`
+	MaxSeries  uint64                 `protobuf:"varint,6,opt,name=max_series,json=maxSeries,proto3" json:"max_series,omitempty"`
+	MaxSamples uint64                 `protobuf:"varint,7,opt,name=max_samples,json=maxSamples,proto3" json:"max_samples,omitempty"`
+	// budget is the time that the child has, in nanoseconds.
+	Budget        int64 `protobuf:"zigzag64,8,opt,name=budget,proto3" json:"budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1095,6 +1102,13 @@ func (x *Options) GetMaxSeries() uint64 {
 func (x *Options) GetMaxSamples() uint64 {
 	if x != nil {
 		return x.MaxSamples
+	}
+	return 0
+}
+
+func (x *Options) GetBudget() int64 {
+	if x != nil {
+		return x.Budget
 	}
 	return 0
 }
@@ -1292,13 +1306,15 @@ func (x *ExecRequest) GetLookback() int64 {
 }
 
 type SelectRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Options       *Options               `protobuf:"bytes,1,opt,name=options,proto3" json:"options,omitempty"`
-	Mint          int64                  `protobuf:"zigzag64,2,opt,name=mint,proto3" json:"mint,omitempty"`
-	Maxt          int64                  `protobuf:"zigzag64,3,opt,name=maxt,proto3" json:"maxt,omitempty"`
-	Matchers      []*Matcher             `protobuf:"bytes,4,rep,name=matchers,proto3" json:"matchers,omitempty"`
-	LabelsOnly    bool                   `protobuf:"varint,5,opt,name=labels_only,json=labelsOnly,proto3" json:"labels_only,omitempty"`
-	Limit         uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Options    *Options               `protobuf:"bytes,1,opt,name=options,proto3" json:"options,omitempty"`
+	Mint       int64                  `protobuf:"zigzag64,2,opt,name=mint,proto3" json:"mint,omitempty"`
+	Maxt       int64                  `protobuf:"zigzag64,3,opt,name=maxt,proto3" json:"maxt,omitempty"`
+	Matchers   []*Matcher             `protobuf:"bytes,4,rep,name=matchers,proto3" json:"matchers,omitempty"`
+	LabelsOnly bool                   `protobuf:"varint,5,opt,name=labels_only,json=labelsOnly,proto3" json:"labels_only,omitempty"`
+	Limit      uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	// whole_chunks allows samples outside of mint and maxt.
+	WholeChunks   bool `protobuf:"varint,7,opt,name=whole_chunks,json=wholeChunks,proto3" json:"whole_chunks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1373,6 +1389,13 @@ func (x *SelectRequest) GetLimit() uint64 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *SelectRequest) GetWholeChunks() bool {
+	if x != nil {
+		return x.WholeChunks
+	}
+	return false
 }
 
 type NamesRequest struct {
@@ -1595,6 +1618,276 @@ func (x *ExemplarsRequest) GetSelectors() []*Selector {
 	return nil
 }
 
+type TreeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeRequest) Reset() {
+	*x = TreeRequest{}
+	mi := &file_tree_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeRequest) ProtoMessage() {}
+
+func (x *TreeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeRequest.ProtoReflect.Descriptor instead.
+func (*TreeRequest) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{18}
+}
+
+// TreeFrame is a part of a Tree answer.
+type TreeFrame struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Nodes         []*Node                `protobuf:"bytes,1,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	End           *End                   `protobuf:"bytes,2,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TreeFrame) Reset() {
+	*x = TreeFrame{}
+	mi := &file_tree_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TreeFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TreeFrame) ProtoMessage() {}
+
+func (x *TreeFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TreeFrame.ProtoReflect.Descriptor instead.
+func (*TreeFrame) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *TreeFrame) GetNodes() []*Node {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *TreeFrame) GetEnd() *End {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+// Node is querytree.Node.
+type Node struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Description *Description           `protobuf:"bytes,1,opt,name=description,proto3" json:"description,omitempty"`
+	Connected   bool                   `protobuf:"varint,2,opt,name=connected,proto3" json:"connected,omitempty"`
+	// since is in milliseconds since the epoch; zero if unknown.
+	Since int64  `protobuf:"zigzag64,3,opt,name=since,proto3" json:"since,omitempty"`
+	Error []byte `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// rtt is in nanoseconds.
+	Rtt           int64       `protobuf:"zigzag64,5,opt,name=rtt,proto3" json:"rtt,omitempty"`
+	SampleRate    float64     `protobuf:"fixed64,6,opt,name=sample_rate,json=sampleRate,proto3" json:"sample_rate,omitempty"`
+	Hint          *HintStatus `protobuf:"bytes,7,opt,name=hint,proto3" json:"hint,omitempty"`
+	Children      []*Node     `protobuf:"bytes,8,rep,name=children,proto3" json:"children,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Node) Reset() {
+	*x = Node{}
+	mi := &file_tree_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Node) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Node) ProtoMessage() {}
+
+func (x *Node) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Node.ProtoReflect.Descriptor instead.
+func (*Node) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Node) GetDescription() *Description {
+	if x != nil {
+		return x.Description
+	}
+	return nil
+}
+
+func (x *Node) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *Node) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Node) GetError() []byte {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *Node) GetRtt() int64 {
+	if x != nil {
+		return x.Rtt
+	}
+	return 0
+}
+
+func (x *Node) GetSampleRate() float64 {
+	if x != nil {
+		return x.SampleRate
+	}
+	return 0
+}
+
+func (x *Node) GetHint() *HintStatus {
+	if x != nil {
+		return x.Hint
+	}
+	return nil
+}
+
+func (x *Node) GetChildren() []*Node {
+	if x != nil {
+		return x.Children
+	}
+	return nil
+}
+
+// HintStatus is querytree.HintStatus.
+type HintStatus struct {
+	state        protoimpl.MessageState `protogen:"open.v1"`
+	Synced       bool                   `protobuf:"varint,1,opt,name=synced,proto3" json:"synced,omitempty"`
+	Fingerprints uint64                 `protobuf:"varint,2,opt,name=fingerprints,proto3" json:"fingerprints,omitempty"`
+	Bytes        uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// age is in nanoseconds.
+	Age               int64   `protobuf:"zigzag64,4,opt,name=age,proto3" json:"age,omitempty"`
+	FalsePositiveRate float64 `protobuf:"fixed64,5,opt,name=false_positive_rate,json=falsePositiveRate,proto3" json:"false_positive_rate,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *HintStatus) Reset() {
+	*x = HintStatus{}
+	mi := &file_tree_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HintStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HintStatus) ProtoMessage() {}
+
+func (x *HintStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HintStatus.ProtoReflect.Descriptor instead.
+func (*HintStatus) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *HintStatus) GetSynced() bool {
+	if x != nil {
+		return x.Synced
+	}
+	return false
+}
+
+func (x *HintStatus) GetFingerprints() uint64 {
+	if x != nil {
+		return x.Fingerprints
+	}
+	return 0
+}
+
+func (x *HintStatus) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *HintStatus) GetAge() int64 {
+	if x != nil {
+		return x.Age
+	}
+	return 0
+}
+
+func (x *HintStatus) GetFalsePositiveRate() float64 {
+	if x != nil {
+		return x.FalsePositiveRate
+	}
+	return 0
+}
+
 // Symbols is what a frame adds to the symbol table of its stream. Label sets
 // refer to symbols by their index in it.
 type Symbols struct {
@@ -1609,7 +1902,7 @@ type Symbols struct {
 
 func (x *Symbols) Reset() {
 	*x = Symbols{}
-	mi := &file_tree_proto_msgTypes[18]
+	mi := &file_tree_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +1914,7 @@ func (x *Symbols) String() string {
 func (*Symbols) ProtoMessage() {}
 
 func (x *Symbols) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[18]
+	mi := &file_tree_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +1927,7 @@ func (x *Symbols) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Symbols.ProtoReflect.Descriptor instead.
 func (*Symbols) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{18}
+	return file_tree_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Symbols) GetReset_() bool {
@@ -1663,7 +1956,7 @@ type ExecFrame struct {
 
 func (x *ExecFrame) Reset() {
 	*x = ExecFrame{}
-	mi := &file_tree_proto_msgTypes[19]
+	mi := &file_tree_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +1968,7 @@ func (x *ExecFrame) String() string {
 func (*ExecFrame) ProtoMessage() {}
 
 func (x *ExecFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[19]
+	mi := &file_tree_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +1981,7 @@ func (x *ExecFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecFrame.ProtoReflect.Descriptor instead.
 func (*ExecFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{19}
+	return file_tree_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExecFrame) GetSymbols() *Symbols {
@@ -1734,7 +2027,7 @@ type GridSeries struct {
 
 func (x *GridSeries) Reset() {
 	*x = GridSeries{}
-	mi := &file_tree_proto_msgTypes[20]
+	mi := &file_tree_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +2039,7 @@ func (x *GridSeries) String() string {
 func (*GridSeries) ProtoMessage() {}
 
 func (x *GridSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[20]
+	mi := &file_tree_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +2052,7 @@ func (x *GridSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridSeries.ProtoReflect.Descriptor instead.
 func (*GridSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{20}
+	return file_tree_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GridSeries) GetLabels() []uint32 {
@@ -1815,7 +2108,7 @@ type GridHistogram struct {
 
 func (x *GridHistogram) Reset() {
 	*x = GridHistogram{}
-	mi := &file_tree_proto_msgTypes[21]
+	mi := &file_tree_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1827,7 +2120,7 @@ func (x *GridHistogram) String() string {
 func (*GridHistogram) ProtoMessage() {}
 
 func (x *GridHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[21]
+	mi := &file_tree_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1840,7 +2133,7 @@ func (x *GridHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridHistogram.ProtoReflect.Descriptor instead.
 func (*GridHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{21}
+	return file_tree_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GridHistogram) GetStep() uint32 {
@@ -1878,7 +2171,7 @@ type FloatHistogram struct {
 
 func (x *FloatHistogram) Reset() {
 	*x = FloatHistogram{}
-	mi := &file_tree_proto_msgTypes[22]
+	mi := &file_tree_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1890,7 +2183,7 @@ func (x *FloatHistogram) String() string {
 func (*FloatHistogram) ProtoMessage() {}
 
 func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[22]
+	mi := &file_tree_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1903,7 +2196,7 @@ func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FloatHistogram.ProtoReflect.Descriptor instead.
 func (*FloatHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{22}
+	return file_tree_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *FloatHistogram) GetCounterResetHint() uint32 {
@@ -1995,7 +2288,7 @@ type SelectFrame struct {
 
 func (x *SelectFrame) Reset() {
 	*x = SelectFrame{}
-	mi := &file_tree_proto_msgTypes[23]
+	mi := &file_tree_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2007,7 +2300,7 @@ func (x *SelectFrame) String() string {
 func (*SelectFrame) ProtoMessage() {}
 
 func (x *SelectFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[23]
+	mi := &file_tree_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2020,7 +2313,7 @@ func (x *SelectFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectFrame.ProtoReflect.Descriptor instead.
 func (*SelectFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{23}
+	return file_tree_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SelectFrame) GetSymbols() *Symbols {
@@ -2057,7 +2350,7 @@ type RawSeries struct {
 
 func (x *RawSeries) Reset() {
 	*x = RawSeries{}
-	mi := &file_tree_proto_msgTypes[24]
+	mi := &file_tree_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2069,7 +2362,7 @@ func (x *RawSeries) String() string {
 func (*RawSeries) ProtoMessage() {}
 
 func (x *RawSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[24]
+	mi := &file_tree_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2082,7 +2375,7 @@ func (x *RawSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RawSeries.ProtoReflect.Descriptor instead.
 func (*RawSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{24}
+	return file_tree_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RawSeries) GetLabels() []uint32 {
@@ -2119,7 +2412,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_tree_proto_msgTypes[25]
+	mi := &file_tree_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2424,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[25]
+	mi := &file_tree_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2437,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{25}
+	return file_tree_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Chunk) GetMint() int64 {
@@ -2185,7 +2478,7 @@ type NamesFrame struct {
 
 func (x *NamesFrame) Reset() {
 	*x = NamesFrame{}
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2197,7 +2490,7 @@ func (x *NamesFrame) String() string {
 func (*NamesFrame) ProtoMessage() {}
 
 func (x *NamesFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2210,7 +2503,7 @@ func (x *NamesFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamesFrame.ProtoReflect.Descriptor instead.
 func (*NamesFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{26}
+	return file_tree_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *NamesFrame) GetNames() [][]byte {
@@ -2237,7 +2530,7 @@ type MetadataFrame struct {
 
 func (x *MetadataFrame) Reset() {
 	*x = MetadataFrame{}
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2542,7 @@ func (x *MetadataFrame) String() string {
 func (*MetadataFrame) ProtoMessage() {}
 
 func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2555,7 @@ func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataFrame.ProtoReflect.Descriptor instead.
 func (*MetadataFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{27}
+	return file_tree_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MetadataFrame) GetFamilies() []*MetricFamily {
@@ -2290,7 +2583,7 @@ type MetricFamily struct {
 
 func (x *MetricFamily) Reset() {
 	*x = MetricFamily{}
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2302,7 +2595,7 @@ func (x *MetricFamily) String() string {
 func (*MetricFamily) ProtoMessage() {}
 
 func (x *MetricFamily) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2315,7 +2608,7 @@ func (x *MetricFamily) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricFamily.ProtoReflect.Descriptor instead.
 func (*MetricFamily) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{28}
+	return file_tree_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MetricFamily) GetMetric() []byte {
@@ -2343,7 +2636,7 @@ type MetadataEntry struct {
 
 func (x *MetadataEntry) Reset() {
 	*x = MetadataEntry{}
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2355,7 +2648,7 @@ func (x *MetadataEntry) String() string {
 func (*MetadataEntry) ProtoMessage() {}
 
 func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2368,7 +2661,7 @@ func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataEntry.ProtoReflect.Descriptor instead.
 func (*MetadataEntry) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{29}
+	return file_tree_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MetadataEntry) GetType() []byte {
@@ -2402,7 +2695,7 @@ type ExemplarsFrame struct {
 
 func (x *ExemplarsFrame) Reset() {
 	*x = ExemplarsFrame{}
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +2707,7 @@ func (x *ExemplarsFrame) String() string {
 func (*ExemplarsFrame) ProtoMessage() {}
 
 func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +2720,7 @@ func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarsFrame.ProtoReflect.Descriptor instead.
 func (*ExemplarsFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{30}
+	return file_tree_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ExemplarsFrame) GetSeries() []*SeriesExemplars {
@@ -2456,7 +2749,7 @@ type SeriesExemplars struct {
 
 func (x *SeriesExemplars) Reset() {
 	*x = SeriesExemplars{}
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2468,7 +2761,7 @@ func (x *SeriesExemplars) String() string {
 func (*SeriesExemplars) ProtoMessage() {}
 
 func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2481,7 +2774,7 @@ func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeriesExemplars.ProtoReflect.Descriptor instead.
 func (*SeriesExemplars) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{31}
+	return file_tree_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SeriesExemplars) GetLabels() *LabelSet {
@@ -2510,7 +2803,7 @@ type Exemplar struct {
 
 func (x *Exemplar) Reset() {
 	*x = Exemplar{}
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2522,7 +2815,7 @@ func (x *Exemplar) String() string {
 func (*Exemplar) ProtoMessage() {}
 
 func (x *Exemplar) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2535,7 +2828,7 @@ func (x *Exemplar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exemplar.ProtoReflect.Descriptor instead.
 func (*Exemplar) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{32}
+	return file_tree_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Exemplar) GetLabels() *LabelSet {
@@ -2579,7 +2872,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +2884,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +2897,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{33}
+	return file_tree_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *End) GetAnnotations() []*Annotation {
@@ -2642,7 +2935,7 @@ type Annotation struct {
 
 func (x *Annotation) Reset() {
 	*x = Annotation{}
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2947,7 @@ func (x *Annotation) String() string {
 func (*Annotation) ProtoMessage() {}
 
 func (x *Annotation) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2960,7 @@ func (x *Annotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Annotation.ProtoReflect.Descriptor instead.
 func (*Annotation) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{34}
+	return file_tree_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Annotation) GetKind() Annotation_Kind {
@@ -2702,7 +2995,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2714,7 +3007,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2727,7 +3020,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{35}
+	return file_tree_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Report) GetChildren() []*ChildReport {
@@ -2760,7 +3053,7 @@ type ChildReport struct {
 
 func (x *ChildReport) Reset() {
 	*x = ChildReport{}
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2772,7 +3065,7 @@ func (x *ChildReport) String() string {
 func (*ChildReport) ProtoMessage() {}
 
 func (x *ChildReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2785,7 +3078,7 @@ func (x *ChildReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildReport.ProtoReflect.Descriptor instead.
 func (*ChildReport) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{36}
+	return file_tree_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ChildReport) GetName() []byte {
@@ -2854,7 +3147,7 @@ type PrunedCount struct {
 
 func (x *PrunedCount) Reset() {
 	*x = PrunedCount{}
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2866,7 +3159,7 @@ func (x *PrunedCount) String() string {
 func (*PrunedCount) ProtoMessage() {}
 
 func (x *PrunedCount) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2879,7 +3172,7 @@ func (x *PrunedCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrunedCount.ProtoReflect.Descriptor instead.
 func (*PrunedCount) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{37}
+	return file_tree_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PrunedCount) GetVerdict() string {
@@ -2911,7 +3204,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2923,7 +3216,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2936,7 +3229,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{38}
+	return file_tree_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Error) GetKind() Error_Kind {
@@ -2981,7 +3274,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2993,7 +3286,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3006,7 +3299,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{39}
+	return file_tree_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Limit) GetWhat() []byte {
@@ -3105,7 +3398,7 @@ const file_tree_proto_rawDesc = "" +
 	" \x01(\x04R\x06series\x12\x18\n" +
 	"\asamples\x18\v \x01(\x04R\asamples\x12\x16\n" +
 	"\x06leaves\x18\f \x01(\rR\x06leaves\x12\x18\n" +
-	"\amissing\x18\r \x03(\fR\amissing\"\xc5\x01\n" +
+	"\amissing\x18\r \x03(\fR\amissing\"\xdd\x01\n" +
 	"\aOptions\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06strict\x18\x02 \x01(\bR\x06strict\x12\x16\n" +
@@ -3116,7 +3409,8 @@ const file_tree_proto_rawDesc = "" +
 	"\n" +
 	"max_series\x18\x06 \x01(\x04R\tmaxSeries\x12\x1f\n" +
 	"\vmax_samples\x18\a \x01(\x04R\n" +
-	"maxSamples\"\xa7\x01\n" +
+	"maxSamples\x12\x16\n" +
+	"\x06budget\x18\b \x01(\x12R\x06budget\"\xa7\x01\n" +
 	"\aMatcher\x124\n" +
 	"\x04type\x18\x01 \x01(\x0e2 .pando.querytree.v1.Matcher.TypeR\x04type\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x14\n" +
@@ -3136,7 +3430,7 @@ const file_tree_proto_rawDesc = "" +
 	"\x05start\x18\x03 \x01(\x12R\x05start\x12\x10\n" +
 	"\x03end\x18\x04 \x01(\x12R\x03end\x12\x12\n" +
 	"\x04step\x18\x05 \x01(\x12R\x04step\x12\x1a\n" +
-	"\blookback\x18\x06 \x01(\x12R\blookback\"\xde\x01\n" +
+	"\blookback\x18\x06 \x01(\x12R\blookback\"\x81\x02\n" +
 	"\rSelectRequest\x125\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1b.pando.querytree.v1.OptionsR\aoptions\x12\x12\n" +
 	"\x04mint\x18\x02 \x01(\x12R\x04mint\x12\x12\n" +
@@ -3144,7 +3438,8 @@ const file_tree_proto_rawDesc = "" +
 	"\bmatchers\x18\x04 \x03(\v2\x1b.pando.querytree.v1.MatcherR\bmatchers\x12\x1f\n" +
 	"\vlabels_only\x18\x05 \x01(\bR\n" +
 	"labelsOnly\x12\x14\n" +
-	"\x05limit\x18\x06 \x01(\x04R\x05limit\"\xd2\x01\n" +
+	"\x05limit\x18\x06 \x01(\x04R\x05limit\x12!\n" +
+	"\fwhole_chunks\x18\a \x01(\bR\vwholeChunks\"\xd2\x01\n" +
 	"\fNamesRequest\x125\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1b.pando.querytree.v1.OptionsR\aoptions\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\fR\x05label\x12\x12\n" +
@@ -3161,7 +3456,28 @@ const file_tree_proto_rawDesc = "" +
 	"\aoptions\x18\x01 \x01(\v2\x1b.pando.querytree.v1.OptionsR\aoptions\x12\x12\n" +
 	"\x04mint\x18\x02 \x01(\x12R\x04mint\x12\x12\n" +
 	"\x04maxt\x18\x03 \x01(\x12R\x04maxt\x12:\n" +
-	"\tselectors\x18\x04 \x03(\v2\x1c.pando.querytree.v1.SelectorR\tselectors\"5\n" +
+	"\tselectors\x18\x04 \x03(\v2\x1c.pando.querytree.v1.SelectorR\tselectors\"\r\n" +
+	"\vTreeRequest\"f\n" +
+	"\tTreeFrame\x12.\n" +
+	"\x05nodes\x18\x01 \x03(\v2\x18.pando.querytree.v1.NodeR\x05nodes\x12)\n" +
+	"\x03end\x18\x02 \x01(\v2\x17.pando.querytree.v1.EndR\x03end\"\xb0\x02\n" +
+	"\x04Node\x12A\n" +
+	"\vdescription\x18\x01 \x01(\v2\x1f.pando.querytree.v1.DescriptionR\vdescription\x12\x1c\n" +
+	"\tconnected\x18\x02 \x01(\bR\tconnected\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x12R\x05since\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\fR\x05error\x12\x10\n" +
+	"\x03rtt\x18\x05 \x01(\x12R\x03rtt\x12\x1f\n" +
+	"\vsample_rate\x18\x06 \x01(\x01R\n" +
+	"sampleRate\x122\n" +
+	"\x04hint\x18\a \x01(\v2\x1e.pando.querytree.v1.HintStatusR\x04hint\x124\n" +
+	"\bchildren\x18\b \x03(\v2\x18.pando.querytree.v1.NodeR\bchildren\"\xa0\x01\n" +
+	"\n" +
+	"HintStatus\x12\x16\n" +
+	"\x06synced\x18\x01 \x01(\bR\x06synced\x12\"\n" +
+	"\ffingerprints\x18\x02 \x01(\x04R\ffingerprints\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x10\n" +
+	"\x03age\x18\x04 \x01(\x12R\x03age\x12.\n" +
+	"\x13false_positive_rate\x18\x05 \x01(\x01R\x11falsePositiveRate\"5\n" +
 	"\aSymbols\x12\x14\n" +
 	"\x05reset\x18\x01 \x01(\bR\x05reset\x12\x14\n" +
 	"\x05added\x18\x02 \x03(\fR\x05added\"\xa5\x01\n" +
@@ -3261,12 +3577,12 @@ const file_tree_proto_rawDesc = "" +
 	"\asamples\x18\b \x01(\x04R\asamples\"=\n" +
 	"\vPrunedCount\x12\x18\n" +
 	"\averdict\x18\x01 \x01(\tR\averdict\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"\xc4\x02\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"\xd5\x02\n" +
 	"\x05Error\x122\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1e.pando.querytree.v1.Error.KindR\x04kind\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\fR\x04text\x12\x14\n" +
 	"\x05cause\x18\x03 \x01(\fR\x05cause\x12/\n" +
-	"\x05limit\x18\x04 \x01(\v2\x19.pando.querytree.v1.LimitR\x05limit\"\xab\x01\n" +
+	"\x05limit\x18\x04 \x01(\v2\x19.pando.querytree.v1.LimitR\x05limit\"\xbc\x01\n" +
 	"\x04Kind\x12\r\n" +
 	"\tEXECUTION\x10\x00\x12\f\n" +
 	"\bCANCELED\x10\x01\x12\x15\n" +
@@ -3277,19 +3593,22 @@ const file_tree_proto_rawDesc = "" +
 	"\aSTORAGE\x10\x06\x12\f\n" +
 	"\bBAD_DATA\x10\a\x12\t\n" +
 	"\x05LIMIT\x10\b\x12\f\n" +
-	"\bINTERNAL\x10\t\"o\n" +
+	"\bINTERNAL\x10\t\x12\x0f\n" +
+	"\vUNAVAILABLE\x10\n" +
+	"\"o\n" +
 	"\x05Limit\x12\x12\n" +
 	"\x04what\x18\x01 \x01(\fR\x04what\x12\x12\n" +
 	"\x04flag\x18\x02 \x01(\fR\x04flag\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x12R\x05limit\x12\x14\n" +
 	"\x05value\x18\x04 \x01(\x12R\x05value\x12\x12\n" +
-	"\x04tier\x18\x05 \x01(\fR\x04tier2\x9c\x03\n" +
+	"\x04tier\x18\x05 \x01(\fR\x04tier2\xe6\x03\n" +
 	"\x04Tree\x12H\n" +
 	"\x04Exec\x12\x1f.pando.querytree.v1.ExecRequest\x1a\x1d.pando.querytree.v1.ExecFrame0\x01\x12N\n" +
 	"\x06Select\x12!.pando.querytree.v1.SelectRequest\x1a\x1f.pando.querytree.v1.SelectFrame0\x01\x12K\n" +
 	"\x05Names\x12 .pando.querytree.v1.NamesRequest\x1a\x1e.pando.querytree.v1.NamesFrame0\x01\x12T\n" +
 	"\bMetadata\x12#.pando.querytree.v1.MetadataRequest\x1a!.pando.querytree.v1.MetadataFrame0\x01\x12W\n" +
-	"\tExemplars\x12$.pando.querytree.v1.ExemplarsRequest\x1a\".pando.querytree.v1.ExemplarsFrame0\x012H\n" +
+	"\tExemplars\x12$.pando.querytree.v1.ExemplarsRequest\x1a\".pando.querytree.v1.ExemplarsFrame0\x01\x12H\n" +
+	"\x04Tree\x12\x1f.pando.querytree.v1.TreeRequest\x1a\x1d.pando.querytree.v1.TreeFrame0\x012H\n" +
 	"\x06Parent\x12>\n" +
 	"\x06Attach\x12\x16.pando.querytree.v1.Up\x1a\x18.pando.querytree.v1.Down(\x010\x01B5Z3github.com/pandometrics/pando/querytree/querytreepbb\x06proto3"
 
@@ -3306,7 +3625,7 @@ func file_tree_proto_rawDescGZIP() []byte {
 }
 
 var file_tree_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_tree_proto_goTypes = []any{
 	(Refused_Code)(0),        // 0: pando.querytree.v1.Refused.Code
 	(Matcher_Type)(0),        // 1: pando.querytree.v1.Matcher.Type
@@ -3330,28 +3649,32 @@ var file_tree_proto_goTypes = []any{
 	(*NamesRequest)(nil),     // 19: pando.querytree.v1.NamesRequest
 	(*MetadataRequest)(nil),  // 20: pando.querytree.v1.MetadataRequest
 	(*ExemplarsRequest)(nil), // 21: pando.querytree.v1.ExemplarsRequest
-	(*Symbols)(nil),          // 22: pando.querytree.v1.Symbols
-	(*ExecFrame)(nil),        // 23: pando.querytree.v1.ExecFrame
-	(*GridSeries)(nil),       // 24: pando.querytree.v1.GridSeries
-	(*GridHistogram)(nil),    // 25: pando.querytree.v1.GridHistogram
-	(*FloatHistogram)(nil),   // 26: pando.querytree.v1.FloatHistogram
-	(*SelectFrame)(nil),      // 27: pando.querytree.v1.SelectFrame
-	(*RawSeries)(nil),        // 28: pando.querytree.v1.RawSeries
-	(*Chunk)(nil),            // 29: pando.querytree.v1.Chunk
-	(*NamesFrame)(nil),       // 30: pando.querytree.v1.NamesFrame
-	(*MetadataFrame)(nil),    // 31: pando.querytree.v1.MetadataFrame
-	(*MetricFamily)(nil),     // 32: pando.querytree.v1.MetricFamily
-	(*MetadataEntry)(nil),    // 33: pando.querytree.v1.MetadataEntry
-	(*ExemplarsFrame)(nil),   // 34: pando.querytree.v1.ExemplarsFrame
-	(*SeriesExemplars)(nil),  // 35: pando.querytree.v1.SeriesExemplars
-	(*Exemplar)(nil),         // 36: pando.querytree.v1.Exemplar
-	(*End)(nil),              // 37: pando.querytree.v1.End
-	(*Annotation)(nil),       // 38: pando.querytree.v1.Annotation
-	(*Report)(nil),           // 39: pando.querytree.v1.Report
-	(*ChildReport)(nil),      // 40: pando.querytree.v1.ChildReport
-	(*PrunedCount)(nil),      // 41: pando.querytree.v1.PrunedCount
-	(*Error)(nil),            // 42: pando.querytree.v1.Error
-	(*Limit)(nil),            // 43: pando.querytree.v1.Limit
+	(*TreeRequest)(nil),      // 22: pando.querytree.v1.TreeRequest
+	(*TreeFrame)(nil),        // 23: pando.querytree.v1.TreeFrame
+	(*Node)(nil),             // 24: pando.querytree.v1.Node
+	(*HintStatus)(nil),       // 25: pando.querytree.v1.HintStatus
+	(*Symbols)(nil),          // 26: pando.querytree.v1.Symbols
+	(*ExecFrame)(nil),        // 27: pando.querytree.v1.ExecFrame
+	(*GridSeries)(nil),       // 28: pando.querytree.v1.GridSeries
+	(*GridHistogram)(nil),    // 29: pando.querytree.v1.GridHistogram
+	(*FloatHistogram)(nil),   // 30: pando.querytree.v1.FloatHistogram
+	(*SelectFrame)(nil),      // 31: pando.querytree.v1.SelectFrame
+	(*RawSeries)(nil),        // 32: pando.querytree.v1.RawSeries
+	(*Chunk)(nil),            // 33: pando.querytree.v1.Chunk
+	(*NamesFrame)(nil),       // 34: pando.querytree.v1.NamesFrame
+	(*MetadataFrame)(nil),    // 35: pando.querytree.v1.MetadataFrame
+	(*MetricFamily)(nil),     // 36: pando.querytree.v1.MetricFamily
+	(*MetadataEntry)(nil),    // 37: pando.querytree.v1.MetadataEntry
+	(*ExemplarsFrame)(nil),   // 38: pando.querytree.v1.ExemplarsFrame
+	(*SeriesExemplars)(nil),  // 39: pando.querytree.v1.SeriesExemplars
+	(*Exemplar)(nil),         // 40: pando.querytree.v1.Exemplar
+	(*End)(nil),              // 41: pando.querytree.v1.End
+	(*Annotation)(nil),       // 42: pando.querytree.v1.Annotation
+	(*Report)(nil),           // 43: pando.querytree.v1.Report
+	(*ChildReport)(nil),      // 44: pando.querytree.v1.ChildReport
+	(*PrunedCount)(nil),      // 45: pando.querytree.v1.PrunedCount
+	(*Error)(nil),            // 46: pando.querytree.v1.Error
+	(*Limit)(nil),            // 47: pando.querytree.v1.Limit
 }
 var file_tree_proto_depIdxs = []int32{
 	5,  // 0: pando.querytree.v1.Up.hello:type_name -> pando.querytree.v1.Hello
@@ -3375,49 +3698,56 @@ var file_tree_proto_depIdxs = []int32{
 	14, // 18: pando.querytree.v1.MetadataRequest.options:type_name -> pando.querytree.v1.Options
 	14, // 19: pando.querytree.v1.ExemplarsRequest.options:type_name -> pando.querytree.v1.Options
 	16, // 20: pando.querytree.v1.ExemplarsRequest.selectors:type_name -> pando.querytree.v1.Selector
-	22, // 21: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	24, // 22: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
-	37, // 23: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
-	25, // 24: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
-	26, // 25: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
-	22, // 26: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	28, // 27: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
-	37, // 28: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
-	29, // 29: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
-	37, // 30: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
-	32, // 31: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
-	37, // 32: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
-	33, // 33: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
-	35, // 34: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
-	37, // 35: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
-	12, // 36: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
-	36, // 37: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
-	12, // 38: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
-	38, // 39: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
-	39, // 40: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
-	42, // 41: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
-	2,  // 42: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
-	40, // 43: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
-	41, // 44: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
-	3,  // 45: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
-	43, // 46: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
-	17, // 47: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
-	18, // 48: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
-	19, // 49: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
-	20, // 50: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
-	21, // 51: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
-	4,  // 52: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
-	23, // 53: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
-	27, // 54: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
-	30, // 55: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
-	31, // 56: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
-	34, // 57: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
-	7,  // 58: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
-	53, // [53:59] is the sub-list for method output_type
-	47, // [47:53] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	24, // 21: pando.querytree.v1.TreeFrame.nodes:type_name -> pando.querytree.v1.Node
+	41, // 22: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
+	13, // 23: pando.querytree.v1.Node.description:type_name -> pando.querytree.v1.Description
+	25, // 24: pando.querytree.v1.Node.hint:type_name -> pando.querytree.v1.HintStatus
+	24, // 25: pando.querytree.v1.Node.children:type_name -> pando.querytree.v1.Node
+	26, // 26: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	28, // 27: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
+	41, // 28: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
+	29, // 29: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
+	30, // 30: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
+	26, // 31: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	32, // 32: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
+	41, // 33: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
+	33, // 34: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
+	41, // 35: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
+	36, // 36: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
+	41, // 37: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
+	37, // 38: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
+	39, // 39: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
+	41, // 40: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
+	12, // 41: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
+	40, // 42: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
+	12, // 43: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
+	42, // 44: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
+	43, // 45: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
+	46, // 46: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
+	2,  // 47: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
+	44, // 48: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
+	45, // 49: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
+	3,  // 50: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
+	47, // 51: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
+	17, // 52: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
+	18, // 53: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
+	19, // 54: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
+	20, // 55: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
+	21, // 56: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
+	22, // 57: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
+	4,  // 58: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
+	27, // 59: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
+	31, // 60: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
+	34, // 61: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
+	35, // 62: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
+	38, // 63: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
+	23, // 64: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
+	7,  // 65: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
+	59, // [59:66] is the sub-list for method output_type
+	52, // [52:59] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_tree_proto_init() }
@@ -3442,7 +3772,7 @@ func file_tree_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tree_proto_rawDesc), len(file_tree_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   40,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -31,6 +31,7 @@ const (
 	Tree_Names_FullMethodName     = "/pando.querytree.v1.Tree/Names"
 	Tree_Metadata_FullMethodName  = "/pando.querytree.v1.Tree/Metadata"
 	Tree_Exemplars_FullMethodName = "/pando.querytree.v1.Tree/Exemplars"
+	Tree_Tree_FullMethodName      = "/pando.querytree.v1.Tree/Tree"
 )
 
 // TreeClient is the client API for Tree service.
@@ -54,6 +55,8 @@ type TreeClient interface {
 	Metadata(ctx context.Context, in *MetadataRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[MetadataFrame], error)
 	// Exemplars lists exemplars.
 	Exemplars(ctx context.Context, in *ExemplarsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExemplarsFrame], error)
+	// Tree lists what is below the child.
+	Tree(ctx context.Context, in *TreeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TreeFrame], error)
 }
 
 type treeClient struct {
@@ -159,6 +162,25 @@ func (c *treeClient) Exemplars(ctx context.Context, in *ExemplarsRequest, opts .
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Tree_ExemplarsClient = grpc.ServerStreamingClient[ExemplarsFrame]
 
+func (c *treeClient) Tree(ctx context.Context, in *TreeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TreeFrame], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Tree_ServiceDesc.Streams[5], Tree_Tree_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[TreeRequest, TreeFrame]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Tree_TreeClient = grpc.ServerStreamingClient[TreeFrame]
+
 // TreeServer is the server API for Tree service.
 // All implementations must embed UnimplementedTreeServer
 // for forward compatibility.
@@ -180,6 +202,8 @@ type TreeServer interface {
 	Metadata(*MetadataRequest, grpc.ServerStreamingServer[MetadataFrame]) error
 	// Exemplars lists exemplars.
 	Exemplars(*ExemplarsRequest, grpc.ServerStreamingServer[ExemplarsFrame]) error
+	// Tree lists what is below the child.
+	Tree(*TreeRequest, grpc.ServerStreamingServer[TreeFrame]) error
 	mustEmbedUnimplementedTreeServer()
 }
 
@@ -204,6 +228,9 @@ func (UnimplementedTreeServer) Metadata(*MetadataRequest, grpc.ServerStreamingSe
 }
 func (UnimplementedTreeServer) Exemplars(*ExemplarsRequest, grpc.ServerStreamingServer[ExemplarsFrame]) error {
 	return status.Error(codes.Unimplemented, "method Exemplars not implemented")
+}
+func (UnimplementedTreeServer) Tree(*TreeRequest, grpc.ServerStreamingServer[TreeFrame]) error {
+	return status.Error(codes.Unimplemented, "method Tree not implemented")
 }
 func (UnimplementedTreeServer) mustEmbedUnimplementedTreeServer() {}
 func (UnimplementedTreeServer) testEmbeddedByValue()              {}
@@ -281,6 +308,17 @@ func _Tree_Exemplars_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Tree_ExemplarsServer = grpc.ServerStreamingServer[ExemplarsFrame]
 
+func _Tree_Tree_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(TreeRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(TreeServer).Tree(m, &grpc.GenericServerStream[TreeRequest, TreeFrame]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Tree_TreeServer = grpc.ServerStreamingServer[TreeFrame]
+
 // Tree_ServiceDesc is the grpc.ServiceDesc for Tree service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -312,6 +350,11 @@ var Tree_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Exemplars",
 			Handler:       _Tree_Exemplars_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Tree",
+			Handler:       _Tree_Tree_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -58,6 +58,9 @@ func (m Missing) Exemplars(context.Context, querytree.ExemplarsRequest) (querytr
 	return querytree.Exemplars{}, m.err()
 }
 
+// Tree implements querytree.Child.
+func (m Missing) Tree(context.Context) ([]querytree.Node, error) { return nil, m.err() }
+
 type missingSet struct{ err error }
 
 func (s missingSet) Next() bool                        { return false }

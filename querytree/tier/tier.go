@@ -110,7 +110,7 @@ func (t *Tier) newRoster() error {
 
 func (t *Tier) newMixer() error {
 	c := querytree.MixerConfig{
-		Describe: t.Describe, Members: t.Roster.Members, Limits: t.cfg.Limits, Lookback: t.cfg.Lookback,
+		Describe: t.Describe, Members: t.Roster.Members, Nodes: t.Roster.Nodes, Limits: t.cfg.Limits, Lookback: t.cfg.Lookback,
 		SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
 		Logger: t.cfg.Logger, Registerer: t.cfg.Registerer,
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -91,7 +92,7 @@ func descriptionFromWire(w *querytreepb.Description) (querytree.Description, err
 func optionsToWire(o querytree.Options) *querytreepb.Options {
 	return &querytreepb.Options{
 		Id: []byte(o.ID), Strict: o.Strict, Detail: o.Detail, NoHints: o.NoHints, NoPushdown: o.NoPushdown,
-		MaxSeries: count(o.MaxSeries), MaxSamples: count(o.MaxSamples),
+		MaxSeries: count(o.MaxSeries), MaxSamples: count(o.MaxSamples), Budget: int64(o.Budget),
 	}
 }
 
@@ -99,6 +100,7 @@ func optionsFromWire(w *querytreepb.Options) querytree.Options {
 	return querytree.Options{
 		ID: string(w.GetId()), Strict: w.GetStrict(), Detail: w.GetDetail(), NoHints: w.GetNoHints(), NoPushdown: w.GetNoPushdown(),
 		MaxSeries: number(w.GetMaxSeries()), MaxSamples: number(w.GetMaxSamples()),
+		Budget: max(time.Duration(w.GetBudget()), 0),
 	}
 }
 

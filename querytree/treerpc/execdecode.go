@@ -59,7 +59,8 @@ func (d *execDecoder) part(part *querytreepb.GridSeries) error {
 		if err != nil {
 			return err
 		}
-		if err := d.order.next(ls); err != nil {
+		// An instant query's order is the expression's own.
+		if err := d.order.next(ls); err != nil && d.grid.step > 0 {
 			return err
 		}
 		d.cur = promql.Series{Metric: ls}

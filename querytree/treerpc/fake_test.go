@@ -33,6 +33,14 @@ type fakeChild struct {
 	names       func(context.Context, querytree.NamesRequest) (querytree.Names, error)
 	metadata    func(context.Context, querytree.MetadataRequest) (querytree.Metadata, error)
 	exemplars   func(context.Context, querytree.ExemplarsRequest) (querytree.Exemplars, error)
+	tree        func(context.Context) ([]querytree.Node, error)
+}
+
+func (f *fakeChild) Tree(ctx context.Context) ([]querytree.Node, error) {
+	if f.tree == nil {
+		return nil, errNotFaked
+	}
+	return f.tree(ctx)
 }
 
 var errNotFaked = errors.New("not faked")

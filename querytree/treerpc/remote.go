@@ -115,7 +115,7 @@ func (a *answer[F]) finish() error {
 // request; a connection that is garbage itself ends in the layers below.
 func (a *answer[F]) malformed(err error) error {
 	a.child.metrics.garbage.Inc()
-	return fmt.Errorf("child %q: malformed answer: %w", a.child.name(), err)
+	return fmt.Errorf("child %q: %w: malformed answer: %w", a.child.name(), querytree.ErrUnavailable, err)
 }
 
 // Exec implements querytree.Child.

@@ -31,7 +31,7 @@ func execFromWire(w *querytreepb.ExecRequest) (querytree.ExecRequest, grid, erro
 func selectToWire(r querytree.SelectRequest) *querytreepb.SelectRequest {
 	return &querytreepb.SelectRequest{
 		Options: optionsToWire(r.Options), Mint: r.Mint, Maxt: r.Maxt, Matchers: matchersToWire(r.Matchers),
-		LabelsOnly: r.LabelsOnly, Limit: count(r.Limit),
+		LabelsOnly: r.LabelsOnly, WholeChunks: r.WholeChunks, Limit: count(r.Limit),
 	}
 }
 
@@ -39,7 +39,7 @@ func selectFromWire(w *querytreepb.SelectRequest) (querytree.SelectRequest, erro
 	ms, err := matchersFromWire(w.GetMatchers())
 	return querytree.SelectRequest{
 		Options: optionsFromWire(w.GetOptions()), Mint: w.GetMint(), Maxt: w.GetMaxt(), Matchers: ms,
-		LabelsOnly: w.GetLabelsOnly(), Limit: number(w.GetLimit()),
+		LabelsOnly: w.GetLabelsOnly(), WholeChunks: w.GetWholeChunks(), Limit: number(w.GetLimit()),
 	}, err
 }
 

@@ -16,7 +16,7 @@ import (
 
 // ErrDisconnected is wrapped by the errors of requests that failed with their
 // connection: there is no answer, and the child may be gone.
-var ErrDisconnected = errors.New("not connected")
+var ErrDisconnected = fmt.Errorf("%w: not connected", querytree.ErrUnavailable)
 
 // errBadData marks requests that cannot be answered as they stand, besides
 // those that do not parse.
@@ -72,6 +72,10 @@ var kinds = []struct {
 			return string(e), ok
 		},
 		func(cause string) error { return promql.ErrTooManySamples(cause) },
+	},
+	{
+		querytreepb.Error_UNAVAILABLE, codes.Unknown, is(querytree.ErrUnavailable),
+		func(string) error { return querytree.ErrUnavailable },
 	},
 	{querytreepb.Error_CANCELED, codes.Canceled, is(context.Canceled), always(context.Canceled)},
 	{querytreepb.Error_DEADLINE_EXCEEDED, codes.DeadlineExceeded, is(context.DeadlineExceeded), always(context.DeadlineExceeded)},
@@ -175,7 +179,7 @@ func fromStatus(ctx context.Context, err error, peer string) error {
 	case codes.DeadlineExceeded:
 		return fmt.Errorf("child %q: %w", peer, context.DeadlineExceeded)
 	default:
-		return fmt.Errorf("child %q: %w", peer, err)
+		return fmt.Errorf("child %q: %w: %w", peer, querytree.ErrUnavailable, err)
 	}
 }
 

@@ -1,0 +1,65 @@
+# Two commands do it all: make dev runs a planet, make test tests it.
+SHELL := /bin/bash
+BIN := bin/pando
+VERSION ?= 0.1.0
+TOOLS := $(CURDIR)/.tools
+GOLANGCI := $(TOOLS)/golangci-lint
+# Generated queries that make test compares with one stock engine.
+QUERIES ?= 20000
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.PHONY: dev
+dev: build ## Build, and run a whole planet on this machine: http://127.0.0.1:9090
+	$(BIN) dev
+
+.PHONY: build
+build: ## Build bin/pando
+	CGO_ENABLED=0 go build -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/pando
+
+.PHONY: test
+test: test-deps ## All tests: units, differential suites, processes, then the race detector
+	PANDO_QUERIES=$(QUERIES) go test -timeout 20m ./...
+	go test -race -short -timeout 20m ./...
+
+.PHONY: test-quick
+test-quick: test-deps ## The tests once, with fewer generated queries and no race detector
+	go test ./...
+
+.PHONY: test-deps
+test-deps: # A real Prometheus and promtool, from Debian's packages
+	@command -v prometheus promtool >/dev/null || ./e2e/install-prometheus.sh
+
+.PHONY: fuzz
+fuzz: test-deps ## Generated queries against one stock engine, without end
+	PANDO_FUZZ=1 go test -timeout 0 -count=1 -run TestGeneratedQueriesForever ./querytree -v
+
+.PHONY: bench
+bench: build test-deps ## Ratios measured in one run: root against one engine, ingest, pruning
+	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 1x ./e2e -v
+
+.PHONY: lint
+lint: $(GOLANGCI) ## golangci-lint, as configured in .golangci.yml
+	$(GOLANGCI) run ./...
+
+$(GOLANGCI):
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+
+.PHONY: generate
+generate: ## Generate the protobuf code anew (needs protoc)
+	@command -v protoc >/dev/null || { echo "protoc is needed: apt-get install protobuf-compiler"; exit 1; }
+	./querytree/querytreepb/generate.sh
+
+.PHONY: verify
+verify: generate lint ## Formatting, vet, lint and generated code are as committed
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
+	go vet ./...
+	git diff --exit-code
+
+.PHONY: clean
+clean: ## Remove what was built, and the data of make dev
+	rm -rf bin data .tools

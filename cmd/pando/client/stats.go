@@ -1,0 +1,45 @@
+package client
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+)
+
+// RenderStats writes what a query cost, and what became of each child.
+func RenderStats(w io.Writer, s *Stats) error {
+	if s == nil {
+		_, err := fmt.Fprintln(w, "the server gave no statistics")
+		return err
+	}
+	took := time.Duration(s.Timings["execTotalTime"] * float64(time.Second)).Round(time.Microsecond)
+	if _, err := fmt.Fprintf(w, "took %v, %d samples, at most %d at once\n", took, s.Samples.Total, s.Samples.Peak); err != nil {
+		return err
+	}
+	p := s.Pando
+	if p == nil {
+		return nil
+	}
+	if _, err := fmt.Fprintf(w, "%d children asked, %d answered whole; pruned %d by identity label, %d by time, %d by field hint\n",
+		p.Asked, p.Answered, p.Pruned.Label, p.Pruned.Time, p.Pruned.Hint); err != nil {
+		return err
+	}
+	if len(p.Children) == 0 {
+		return nil
+	}
+	var rows [][]string
+	for _, c := range p.Children {
+		failed := printable(c.Failed)
+		if c.Late {
+			failed += " (late)"
+		}
+		rows = append(rows, []string{
+			printable(c.Name), c.Tier, string(c.Verdict), strconv.Itoa(c.Requests),
+			strconv.FormatInt(c.Series, 10), strconv.FormatInt(c.Samples, 10), failed,
+		})
+	}
+	return writeTable(w, []column{
+		{"CHILD", false}, {"TIER", false}, {"VERDICT", false}, {"REQUESTS", true}, {"SERIES", true}, {"SAMPLES", true}, {"FAILED", false},
+	}, rows)
+}

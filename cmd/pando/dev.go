@@ -1,0 +1,327 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/model"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pandometrics/pando/demo"
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/treehttp"
+)
+
+// devFlags are those of pando dev.
+type devFlags struct {
+	httpAddress   string
+	dataDir       string
+	zones, leaves int
+	series        int
+	interval      model.Duration
+	retention     model.Duration
+	logLevel      string
+}
+
+func devCommand(app *kingpin.Application, out streams) (string, command) {
+	c := app.Command("dev", "Run a whole planet on this machine, with live metrics. Start here.")
+	f := &devFlags{}
+	c.Flag("web.listen-address", "Address of the root's HTTP API. Port 0 binds a free one.").Default("127.0.0.1:9090").StringVar(&f.httpAddress)
+	c.Flag("data-dir", "Directory for all data; a later run resumes from it.").Default("data/dev").StringVar(&f.dataDir)
+	c.Flag("zones", "Zones.").Default("2").IntVar(&f.zones)
+	c.Flag("leaves", "Leaves in each zone.").Default("3").IntVar(&f.leaves)
+	c.Flag("series", "Series of the demo services, over all leaves, about.").Default("20000").IntVar(&f.series)
+	c.Flag("scrape-interval", "Scrape and rule evaluation interval.").Default("5s").SetValue(&f.interval)
+	c.Flag("retention", "How long samples are kept.").Default("15d").SetValue(&f.retention)
+	c.Flag("log.level", "debug, info, warn or error.").Default("warn").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
+	return c.FullCommand(), func(ctx context.Context) error {
+		p, err := openPlanet(ctx, *f, out)
+		if err != nil {
+			return err
+		}
+		return p.run(ctx)
+	}
+}
+
+// planet is a whole tree in one process: every tier as its own command would
+// run it, connected over loopback.
+//
+//	root ── zone eu ── leaf eu-1 ── scrapes demo services, this machine, Pando
+//	   │         └──── leaf eu-2 …
+//	   └─── zone us ── …
+type planet struct {
+	f      devFlags
+	out    io.Writer
+	logger *slog.Logger
+	demo   *demo.Planet
+	root   *node
+	nodes  []*node
+	demos  []*http.Server
+	lis    []net.Listener
+
+	mu    sync.Mutex
+	links []treehttp.Link
+}
+
+// openPlanet opens all tiers, from the root down. What is opened is shown.
+func openPlanet(ctx context.Context, f devFlags, out streams) (_ *planet, err error) {
+	if f.zones < 1 || f.leaves < 1 || f.zones*f.leaves > 100 {
+		return nil, errors.New("--zones and --leaves must be at least 1, and 100 leaves in all at most")
+	}
+	common := commonFlags{logLevel: f.logLevel, logFormat: "logfmt"}
+	logger, err := common.logger(out.err)
+	if err != nil {
+		return nil, err
+	}
+	p := &planet{f: f, out: out.out, logger: logger}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	places := demo.Places(f.zones, f.leaves)
+	if p.demo, err = demo.New(demo.Config{Clusters: places, Seed: 1, TargetSeries: f.series, Logger: logger.With("part", "demo")}); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(p.out, "Pando %s: 1 root, %d zones, %d leaves, data in %s\n", buildVersion(), f.zones, len(places), f.dataDir)
+	if err := p.openRoot(); err != nil {
+		return nil, err
+	}
+	zones := map[string]*node{}
+	for i, place := range places {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		z, ok := zones[place.Zone]
+		if !ok {
+			if z, err = p.openZone(place.Zone, len(zones)); err != nil {
+				return nil, err
+			}
+			zones[place.Zone] = z
+		}
+		if err := p.openLeaf(place, i, z, !ok); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// common returns the flags that all tiers of the planet have in common.
+func (p *planet) common(http string) commonFlags {
+	limits := querytree.DefaultLimits()
+	limits.ChildDeadline = 10 * time.Second
+	return commonFlags{
+		httpAddress: http, limits: limits, lookback: model.Duration(5 * time.Minute), partial: true,
+		shown: map[string]string{"web.listen-address": http},
+	}
+}
+
+func (p *planet) log(tier string) *slog.Logger { return p.logger.With("tier", tier) }
+
+func (p *planet) openRoot() error {
+	f := mixFlags{commonFlags: p.common(p.f.httpAddress), childrenFlags: childrenFlags{
+		address: preferred(9091), dataDir: filepath.Join(p.f.dataDir, "root"), hints: true, forgetAfter: 24 * time.Hour,
+	}}
+	n, err := openMix(f, querytree.TierRoot, p.log("root"), newRegistry(), p.allLinks)
+	if err != nil {
+		return err
+	}
+	p.root = n
+	p.opened("root", n)
+	return nil
+}
+
+func (p *planet) openZone(zone string, i int) (*node, error) {
+	f := mixFlags{
+		commonFlags: p.common(preferred(9100 + i)), identityFlags: identityFlags{zone: zone},
+		parentFlags: parentFlags{parents: []string{p.root.grpc.Addr().String()}},
+		childrenFlags: childrenFlags{
+			address: preferred(9200 + i), dataDir: filepath.Join(p.f.dataDir, "zone-"+zone), hints: true, forgetAfter: 24 * time.Hour,
+		},
+	}
+	n, err := openMix(f, querytree.TierZone, p.log("zone "+zone), newRegistry(), p.allLinks)
+	if err != nil {
+		return nil, err
+	}
+	p.opened("zone "+zone, n)
+	return n, nil
+}
+
+// openLeaf opens a leaf that scrapes the demo services of its cluster and its
+// own metrics; the first leaf of a zone scrapes the zone's too, and the very
+// first one the root's.
+func (p *planet) openLeaf(place demo.Place, i int, zone *node, firstOfZone bool) error {
+	dir := filepath.Join(p.f.dataDir, "leaf-"+place.Cluster)
+	address := preferred(9110 + i)
+	config, err := p.writeConfig(place, dir, pandoJobs(address, zone, p.root, firstOfZone, i == 0))
+	if err != nil {
+		return err
+	}
+	f := leafFlags{
+		commonFlags: p.common(address), identityFlags: identityFlags{zone: place.Zone, cluster: place.Cluster},
+		parentFlags: parentFlags{parents: []string{zone.grpc.Addr().String()}},
+		configFile:  config, dataDir: filepath.Join(dir, "tsdb"), retention: p.f.retention, exemplars: 10_000,
+		walCompression: "snappy", hints: true, outOfOrder: model.Duration(10 * time.Minute),
+	}
+	n, l, err := openLeaf(f, p.log("leaf "+place.Cluster), newRegistry())
+	if err != nil {
+		return err
+	}
+	p.opened(fmt.Sprintf("leaf %s/%s (%d series)", place.Zone, place.Cluster, l.Describe().Series), n)
+	return nil
+}
+
+// preferred returns a loopback address with the given port if it is free, else
+// with any free one. Between this look and the bind someone may take it: then
+// the bind says so.
+func preferred(port int) string {
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		_ = l.Close()
+		return address
+	}
+	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return "127.0.0.1:0"
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// pandoJobs returns scrape configs for Pando's own tiers.
+func pandoJobs(leaf string, zone, root *node, withZone, withRoot bool) string {
+	var b strings.Builder
+	b.WriteString("  - job_name: pando\n    static_configs:\n")
+	target := func(address, tier string) {
+		fmt.Fprintf(&b, "      - targets: [%q]\n        labels: {tier: %s}\n", address, tier)
+	}
+	target(leaf, querytree.TierLeaf)
+	if withZone {
+		target(zone.http.Addr().String(), querytree.TierZone)
+	}
+	if withRoot {
+		target(root.http.Addr().String(), querytree.TierRoot)
+	}
+	return b.String()
+}
+
+// writeConfig starts the demo services of a cluster and writes the
+// configuration by which its leaf scrapes them.
+func (p *planet) writeConfig(place demo.Place, dir, extra string) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("--data-dir: %w", err)
+	}
+	l, err := listen("web.listen-address", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	c := p.demo.Cluster(place.Zone, place.Cluster)
+	p.demos = append(p.demos, &http.Server{Handler: c.Handler(), ReadHeaderTimeout: 10 * time.Second})
+	p.lis = append(p.lis, l)
+	files := map[string]string{
+		"rules.yml": c.Rules(),
+		"prometheus.yml": c.ScrapeConfig(l.Addr().String(), demo.ScrapeOptions{
+			Interval: time.Duration(p.f.interval), RuleFiles: []string{"rules.yml"}, Extra: extra,
+		}),
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return "", fmt.Errorf("--data-dir: %w", err)
+		}
+	}
+	return filepath.Join(dir, "prometheus.yml"), nil
+}
+
+// opened notes and shows a tier that is open.
+func (p *planet) opened(name string, n *node) {
+	p.nodes = append(p.nodes, n)
+	p.mu.Lock()
+	p.links = append(p.links, treehttp.Link{Text: name, URL: "http://" + loopback(n.http) + "/"})
+	p.mu.Unlock()
+	fmt.Fprintf(p.out, "  %-40s http://%s\n", name, loopback(n.http))
+}
+
+// allLinks are shown on the front pages.
+func (p *planet) allLinks() []treehttp.Link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]treehttp.Link(nil), p.links...)
+}
+
+// run runs everything until ctx ends.
+func (p *planet) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.demo.Run(ctx) })
+	for i, srv := range p.demos {
+		g.Go(func() error {
+			if err := srv.Serve(p.lis[i]); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("demo services: %w", err)
+			}
+			return nil
+		})
+	}
+	for _, n := range p.nodes {
+		g.Go(func() error { return n.Run(ctx) })
+	}
+	g.Go(func() error { return p.welcome(ctx) })
+	g.Go(func() error {
+		<-ctx.Done()
+		for _, srv := range p.demos {
+			_ = srv.Close()
+		}
+		return nil
+	})
+	err := g.Wait()
+	fmt.Fprintln(p.out, "stopped; run it again to resume")
+	return err
+}
+
+// close releases what was opened, when not all of it could be.
+func (p *planet) close() {
+	for i := len(p.nodes) - 1; i >= 0; i-- {
+		_ = p.nodes[i].Close()
+	}
+	for _, l := range p.lis {
+		_ = l.Close()
+	}
+}
+
+// welcome waits until the whole planet is connected and says what to do with it.
+func (p *planet) welcome(ctx context.Context) error {
+	url := "http://" + loopback(p.root.http)
+	if err := p.await(ctx, url); err != nil {
+		return nil //nolint:nilerr // ctx ended: nobody to welcome
+	}
+	fmt.Fprintf(p.out, "\nThe planet is up: %s (Prometheus HTTP API, a page to look at, /pando/api/v1/tree)\n", url)
+	fmt.Fprintf(p.out, "Send your own Prometheus' series with remote_write to a leaf: %s\n", p.writeURL())
+	fmt.Fprintf(p.out, "Grafana: add a Prometheus data source with URL %s\n\nTry:\n", url)
+	for _, e := range demo.ExampleQueries() {
+		over := ""
+		if e.Range {
+			over = " --range 30m"
+		}
+		fmt.Fprintf(p.out, "  # %s\n  %s query%s '%s'\n", e.Title, os.Args[0], over, e.Query)
+	}
+	fmt.Fprintf(p.out, "  # The live tree\n  %s tree\n\nctrl-C stops it; the data stays.\n", os.Args[0])
+	return nil
+}
+
+func (p *planet) writeURL() string {
+	for _, l := range p.allLinks() {
+		if strings.HasPrefix(l.Text, "leaf") {
+			return l.URL + "api/v1/write"
+		}
+	}
+	return ""
+}

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/common/promslog"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// commonFlags are those of every tier.
+type commonFlags struct {
+	httpAddress   string
+	webConfigFile string
+	externalURL   string
+	logLevel      string
+	logFormat     string
+	otlpEndpoint  string
+	partial       bool
+	limits        querytree.Limits
+	lookback      model.Duration
+	external      map[string]string
+	// shown holds the flags as they were given, for the status page.
+	shown map[string]string
+}
+
+func (f *commonFlags) register(c *kingpin.CmdClause) {
+	l := querytree.DefaultLimits()
+	f.external = map[string]string{}
+	c.Flag("web.listen-address", "Address of the Prometheus HTTP API. Port 0 binds a free one.").Default("0.0.0.0:9090").StringVar(&f.httpAddress)
+	c.Flag("web.config.file", "TLS and basic auth of the HTTP API, in exporter-toolkit's format.").StringVar(&f.webConfigFile)
+	c.Flag("web.external-url", "How users reach the HTTP API, for links.").StringVar(&f.externalURL)
+	c.Flag("external-label", "Label on every series served, name=value. Repeatable.").StringMapVar(&f.external)
+	c.Flag("query.timeout", "Longest time for a query.").Default("2m").DurationVar(&f.limits.Timeout)
+	c.Flag("query.max-samples", "Most samples of one query.").Default(fmt.Sprint(l.MaxSamples)).IntVar(&f.limits.MaxSamples)
+	c.Flag("query.max-series", "Most series of one request.").Default(fmt.Sprint(l.MaxSeries)).IntVar(&f.limits.MaxSeries)
+	c.Flag("query.max-concurrency", "Most queries at the same time.").Default(fmt.Sprint(l.MaxConcurrent)).IntVar(&f.limits.MaxConcurrent)
+	c.Flag("query.max-length", "Longest query, in bytes.").Default(fmt.Sprint(l.MaxQueryLength)).IntVar(&f.limits.MaxQueryLength)
+	c.Flag("query.max-depth", "Deepest nesting of a query.").Default(fmt.Sprint(l.MaxQueryDepth)).IntVar(&f.limits.MaxQueryDepth)
+	c.Flag("query.lookback-delta", "How far back an instant selector looks.").Default("5m").SetValue(&f.lookback)
+	c.Flag("log.level", "debug, info, warn or error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
+	c.Flag("log.format", "logfmt or json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
+	c.Flag("tracing.endpoint", "OTLP gRPC endpoint for traces, host:port.").StringVar(&f.otlpEndpoint)
+	f.limits.ChildDeadline = l.ChildDeadline
+	c.PreAction(func(ctx *kingpin.ParseContext) error {
+		f.shown = shownFlags(ctx)
+		return nil
+	})
+}
+
+// shownFlags lists the flags that were given or have a default.
+func shownFlags(ctx *kingpin.ParseContext) map[string]string {
+	shown := map[string]string{}
+	for _, e := range ctx.Elements {
+		if f, ok := e.Clause.(*kingpin.FlagClause); ok && e.Value != nil {
+			shown[f.Model().Name] = *e.Value
+		}
+	}
+	return shown
+}
+
+func (f *commonFlags) logger(w io.Writer) (*slog.Logger, error) {
+	level, format := promslog.NewLevel(), promslog.NewFormat()
+	if err := level.Set(f.logLevel); err != nil {
+		return nil, fmt.Errorf("--log.level: %w", err)
+	}
+	if err := format.Set(f.logFormat); err != nil {
+		return nil, fmt.Errorf("--log.format: %w", err)
+	}
+	return promslog.New(&promslog.Config{Level: level, Format: format, Writer: w}), nil
+}
+
+func (f *commonFlags) url() (*url.URL, error) {
+	if f.externalURL == "" {
+		return nil, nil
+	}
+	u, err := url.Parse(f.externalURL)
+	if err != nil {
+		return nil, fmt.Errorf("--web.external-url: %w", err)
+	}
+	return u, nil
+}
+
+// identityFlags say who a tier is.
+type identityFlags struct {
+	zone, cluster, shard, replica string
+}
+
+func (f *identityFlags) registerZone(c *kingpin.CmdClause) {
+	c.Flag("zone", "Zone of this tier: the value of the label zone on every series.").StringVar(&f.zone)
+	c.Flag("replica", "Name of this replica, if there are several with the same series.").StringVar(&f.replica)
+}
+
+func (f *identityFlags) registerLeaf(c *kingpin.CmdClause) {
+	f.registerZone(c)
+	c.Flag("cluster", "Cluster of this leaf: the value of the label cluster on every series.").StringVar(&f.cluster)
+	c.Flag("shard", "Name of this shard, if the cluster's series are spread over several leaves.").StringVar(&f.shard)
+}
+
+// identity puts the flags together.
+func (f *identityFlags) identity(tier string, external map[string]string) (querytree.Identity, error) {
+	id := querytree.Identity{Tier: tier, Shard: f.shard, Replica: f.replica}
+	b := labels.NewBuilder(labels.EmptyLabels())
+	for _, name := range slices.Sorted(maps.Keys(external)) {
+		b.Set(name, external[name])
+	}
+	for _, v := range []struct{ name, value string }{{querytree.ZoneLabel, f.zone}, {querytree.ClusterLabel, f.cluster}} {
+		if v.value == "" {
+			continue
+		}
+		if old, ok := external[v.name]; ok && old != v.value {
+			return id, fmt.Errorf("--%s=%s contradicts --external-label %s=%s", v.name, v.value, v.name, old)
+		}
+		b.Set(v.name, v.value)
+	}
+	id.Labels = b.Labels()
+	return id, id.Validate()
+}
+
+// parentFlags say whom a tier registers with, and how.
+type parentFlags struct {
+	parents                               []string
+	tls                                   bool
+	caFile, certFile, keyFile, serverName string
+	skipVerify                            bool
+}
+
+func (f *parentFlags) register(c *kingpin.CmdClause) {
+	c.Flag("parent", "Address of a parent, host:port. Repeat it for each replica; a name may stand for several.").StringsVar(&f.parents)
+	c.Flag("parent.tls", "Use TLS towards parents.").BoolVar(&f.tls)
+	c.Flag("parent.tls.ca-file", "CA that parents' certificates must be signed by; the system's if empty.").StringVar(&f.caFile)
+	c.Flag("parent.tls.cert-file", "Certificate that this tier shows to parents.").StringVar(&f.certFile)
+	c.Flag("parent.tls.key-file", "Key of that certificate.").StringVar(&f.keyFile)
+	c.Flag("parent.tls.server-name", "Name that parents' certificates must have; the host of --parent if empty.").StringVar(&f.serverName)
+}
+
+// config returns the TLS configuration towards parents; nil means none.
+func (f *parentFlags) config() (*tls.Config, error) {
+	if !f.tls {
+		if f.caFile != "" || f.certFile != "" || f.serverName != "" {
+			return nil, fmt.Errorf("--parent.tls.* is set without --parent.tls")
+		}
+		return nil, nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.serverName}
+	var err error
+	if c.RootCAs, err = readCA("--parent.tls.ca-file", f.caFile); err != nil {
+		return nil, err
+	}
+	if f.certFile != "" || f.keyFile != "" {
+		cert, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+		if err != nil {
+			return nil, fmt.Errorf("--parent.tls.cert-file and --parent.tls.key-file: %w", err)
+		}
+		c.Certificates = []tls.Certificate{cert}
+	}
+	return c, nil
+}
+
+func readCA(flag, file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: no certificate in %s", flag, file)
+	}
+	return pool, nil
+}
+
+// childrenFlags say how a tier takes in children.
+type childrenFlags struct {
+	address                     string
+	certFile, keyFile, clientCA string
+	dataDir                     string
+	forgetAfter                 time.Duration
+	hints                       bool
+}
+
+func (f *childrenFlags) register(c *kingpin.CmdClause, dataDir string) {
+	c.Flag("grpc.listen-address", "Address that children connect to. Port 0 binds a free one.").Default("0.0.0.0:9091").StringVar(&f.address)
+	c.Flag("grpc.tls.cert-file", "Certificate shown to children; without it the address is plain TCP.").StringVar(&f.certFile)
+	c.Flag("grpc.tls.key-file", "Key of that certificate.").StringVar(&f.keyFile)
+	c.Flag("grpc.tls.client-ca-file", "CA that children's certificates must be signed by; without it none is asked for.").StringVar(&f.clientCA)
+	c.Flag("storage.path", "Directory for what must survive a restart: the children known.").Default(dataDir).StringVar(&f.dataDir)
+	c.Flag("child.forget-after", "Time after which a missing child is no longer missed; 0 never forgets.").Default("24h").DurationVar(&f.forgetAfter)
+	c.Flag("query.hints", "Prune children by field hints.").Default("true").BoolVar(&f.hints)
+}
+
+// config returns the TLS configuration towards children; nil means none.
+func (f *childrenFlags) config() (*tls.Config, error) {
+	if f.certFile == "" && f.keyFile == "" {
+		if f.clientCA != "" {
+			return nil, fmt.Errorf("--grpc.tls.client-ca-file needs --grpc.tls.cert-file and --grpc.tls.key-file")
+		}
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("--grpc.tls.cert-file and --grpc.tls.key-file: %w", err)
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	if f.clientCA != "" {
+		if c.ClientCAs, err = readCA("--grpc.tls.client-ca-file", f.clientCA); err != nil {
+			return nil, err
+		}
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+	}
+	return c, nil
+}
+
+// mixFlags are those of tiers that mix children.
+func (f *commonFlags) registerMix(c *kingpin.CmdClause) {
+	c.Flag("query.child-deadline", "Soft deadline: how long a query waits for any one child.").Default(f.limits.ChildDeadline.String()).DurationVar(&f.limits.ChildDeadline)
+	c.Flag("query.partial-response", "Answer without children that fail, with a warning, unless a request says otherwise.").Default("true").BoolVar(&f.partial)
+}
+
+// displayName is how a tier calls itself in the log.
+func displayName(id querytree.Identity) string { return strings.TrimSpace(id.Tier + " " + id.Name()) }

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	apiv1 "github.com/prometheus/prometheus/web/api/v1"
+
+	"github.com/pandometrics/pando/fieldhint"
+	"github.com/pandometrics/pando/leaf"
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/treehttp"
+)
+
+// leafFlags are those of pando leaf.
+type leafFlags struct {
+	commonFlags
+	identityFlags
+	parentFlags
+	configFile     string
+	dataDir        string
+	retention      model.Duration
+	retentionSize  units.Base2Bytes
+	outOfOrder     model.Duration
+	exemplars      int64
+	walCompression string
+	noLockfile     bool
+	shardKey       []string
+	hints          bool
+	admin          bool
+}
+
+func (f *leafFlags) register(c *kingpin.CmdClause) {
+	f.commonFlags.register(c)
+	f.registerLeaf(c)
+	f.parentFlags.register(c)
+	c.Flag("shard-key", "Label by which series were spread over the shards. Repeatable.").StringsVar(&f.shardKey)
+	c.Flag("config.file", "Prometheus configuration file: what to scrape, rules, Alertmanagers.").StringVar(&f.configFile)
+	c.Flag("storage.tsdb.path", "Directory of the TSDB; that of a Prometheus opens as it is.").Default("data/leaf").StringVar(&f.dataDir)
+	c.Flag("storage.tsdb.retention.time", "How long samples are kept; 15d if neither this nor the size is set.").SetValue(&f.retention)
+	c.Flag("storage.tsdb.retention.size", "Most that blocks may take, such as 512MB.").BytesVar(&f.retentionSize)
+	c.Flag("storage.tsdb.out-of-order-time-window", "How far behind the newest sample one may be appended.").Default("0s").SetValue(&f.outOfOrder)
+	c.Flag("storage.exemplars", "Exemplars kept in memory; 0 for none.").Default("100000").Int64Var(&f.exemplars)
+	c.Flag("storage.tsdb.wal-compression-type", "snappy, zstd or none.").Default("snappy").EnumVar(&f.walCompression, "snappy", "zstd", "none")
+	c.Flag("storage.tsdb.no-lockfile", "Do not create a lock file.").BoolVar(&f.noLockfile)
+	c.Flag("hints", "Offer field hints to parents.").Default("true").BoolVar(&f.hints)
+	c.Flag("web.enable-admin-api", "Allow to delete series and to take snapshots.").BoolVar(&f.admin)
+}
+
+// config completes the leaf's configuration.
+func (f *leafFlags) config() (leaf.Config, error) {
+	c := leaf.DefaultConfig()
+	id, err := f.identity(querytree.TierLeaf, f.external)
+	if err != nil {
+		return c, err
+	}
+	if id.Labels.IsEmpty() {
+		return c, errors.New("a leaf needs --zone and --cluster, or --external-label: they are on every series it serves")
+	}
+	c.Identity, c.ShardKey = id, f.shardKey
+	c.DataDir, c.ConfigFile = f.dataDir, f.configFile
+	c.Retention, c.RetentionBytes = time.Duration(f.retention), int64(f.retentionSize)
+	c.OutOfOrderWindow, c.MaxExemplars = time.Duration(f.outOfOrder), f.exemplars
+	c.WALCompression, c.NoLockfile = f.walCompression, f.noLockfile
+	c.Limits, c.LookbackDelta = f.limits, time.Duration(f.lookback)
+	c.ExternalURL, err = f.url()
+	return c, err
+}
+
+func leafCommand(app *kingpin.Application, out streams) (string, command) {
+	c := app.Command("leaf", "Keep one cluster's series: scrape, take remote write and OTLP, answer queries.")
+	f := &leafFlags{}
+	f.register(c)
+	return c.FullCommand(), func(ctx context.Context) error {
+		logger, err := f.logger(out.err)
+		if err != nil {
+			return err
+		}
+		n, l, err := openLeaf(*f, logger, newRegistry())
+		if err != nil {
+			return err
+		}
+		n.announce(out.out)
+		n.add(reloadOnHangup(l.Reload, logger))
+		return n.Run(ctx)
+	}
+}
+
+// reloadOnHangup reloads upon SIGHUP.
+func reloadOnHangup(reload func() error, logger *slog.Logger) func(context.Context) error {
+	return func(ctx context.Context) error {
+		hup := make(chan os.Signal, 1)
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-hup:
+				if err := reload(); err != nil {
+					logger.Error("configuration not reloaded; the old one keeps running", "err", err)
+				}
+			}
+		}
+	}
+}
+
+// openLeaf binds the leaf's address, then opens its storage, which may replay a
+// WAL for a while.
+func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *node, _ *leaf.Leaf, err error) {
+	cfg, err := f.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	n := &node{name: displayName(cfg.Identity), logger: logger, webConfig: f.webConfigFile}
+	defer func() {
+		if err != nil {
+			_ = n.Close()
+		}
+	}()
+	if n.http, err = listen("web.listen-address", f.httpAddress); err != nil {
+		return nil, nil, err
+	}
+	traces, err := n.trace(f.commonFlags, cfg.Identity)
+	if err != nil {
+		return nil, nil, err
+	}
+	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion()}
+	var set *fieldhint.Set
+	if f.hints {
+		if set, err = fieldhint.NewSet(fieldhint.SetConfig{External: cfg.Identity.Labels, Registerer: reg}); err != nil {
+			return nil, nil, err
+		}
+		deps.Hints = set
+	}
+	l, err := leaf.Open(cfg, deps)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.closers = append(n.closers, l.Close)
+	n.add(l.Run)
+	link, err := n.dialParents(f.parentFlags, l.Child(), hintSource(set), logger, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := treehttp.New(leafHTTP(f, n, l, liveTree{child: l.Child(), link: link}, reg, logger))
+	if err != nil {
+		return nil, nil, err
+	}
+	n.handler = traces(h)
+	return n, l, nil
+}
+
+// leafHTTP describes the leaf's HTTP API.
+func leafHTTP(f leafFlags, n *node, l *leaf.Leaf, tree liveTree, reg *prometheus.Registry, logger *slog.Logger) treehttp.Config {
+	p := l.APIParts()
+	return treehttp.Config{
+		Engine: p.Engine, Queryable: p.Storage, Exemplars: p.Exemplars, Metadata: l.Child().Metadata,
+		Describe: l.Describe, Tree: tree, Limits: f.limits, Lookback: time.Duration(f.lookback),
+		Parts: treehttp.Parts{
+			ScrapePools:   p.Scrape,
+			Targets:       p.Scrape,
+			Alertmanagers: p.Notifier,
+			Rules:         p.Rules,
+			TSDB:          p.Admin, TSDBDir: p.Dir, EnableAdmin: f.admin, Config: p.Config,
+			Write: l.WriteHandler(), OTLP: l.OTLPHandler(),
+		},
+		Ready: func() error {
+			if !l.Ready() {
+				return errors.New("leaf is starting")
+			}
+			return nil
+		},
+		Reload: l.Reload, Flags: f.shown, ExternalURL: mustURL(f.commonFlags), ListenAddress: n.http.Addr().String(),
+		Runtime: func(r *apiv1.RuntimeInfo) {
+			r.StorageRetention = p.Retention()
+			ok, at := p.ReloadStatus()
+			r.ReloadConfigSuccess, r.LastConfigTime = ok, at
+		},
+		Gatherer: reg, Registerer: reg, Logger: logger,
+	}
+}
+
+// checkConfigCommand checks a configuration file as a leaf would.
+func checkConfigCommand(app *kingpin.Application, out streams) (string, command) {
+	check := app.Command("check", "Check files before they are used.")
+	c := check.Command("config", "Check a Prometheus configuration file, and the rule files it names, as a leaf would.")
+	file := c.Arg("file", "Configuration file.").Required().String()
+	return c.FullCommand(), func(context.Context) error {
+		summary, err := leaf.CheckConfig(*file)
+		if err != nil {
+			fmt.Fprintf(out.err, "%s: %v\n", *file, err)
+			return exitCode(1)
+		}
+		_, err = io.WriteString(out.out, summary)
+		return err
+	}
+}

@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pandometrics/pando/fieldhint"
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/tier"
+	"github.com/pandometrics/pando/querytree/treehttp"
+	"github.com/pandometrics/pando/querytree/treerpc"
+	"github.com/pandometrics/pando/root"
+	"github.com/pandometrics/pando/zone"
+)
+
+// mixFlags are those of pando zone and pando root; a root has neither identity
+// nor parents.
+type mixFlags struct {
+	commonFlags
+	identityFlags
+	parentFlags
+	childrenFlags
+}
+
+func (f *mixFlags) register(c *kingpin.CmdClause, dataDir string) {
+	f.commonFlags.register(c)
+	f.registerMix(c)
+	f.childrenFlags.register(c, dataDir)
+}
+
+func zoneCommand(app *kingpin.Application, out streams) (string, command) {
+	c := app.Command("zone", "Mix the leaves of a region, or the zones of a larger one.")
+	f := &mixFlags{}
+	f.register(c, "data/zone")
+	f.registerZone(c)
+	f.parentFlags.register(c)
+	return c.FullCommand(), func(ctx context.Context) error { return runMix(ctx, *f, querytree.TierZone, out) }
+}
+
+func rootCommand(app *kingpin.Application, out streams) (string, command) {
+	c := app.Command("root", "Mix the zones of the planet.")
+	f := &mixFlags{}
+	f.register(c, "data/root")
+	return c.FullCommand(), func(ctx context.Context) error { return runMix(ctx, *f, querytree.TierRoot, out) }
+}
+
+func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
+	logger, err := f.logger(out.err)
+	if err != nil {
+		return err
+	}
+	n, err := openMix(f, kind, logger, newRegistry(), nil)
+	if err != nil {
+		return err
+	}
+	n.announce(out.out)
+	return n.Run(ctx)
+}
+
+// openMix binds the addresses of a zone or root and builds it. links, which may
+// be nil, are shown on its front page.
+func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Registry, links func() []treehttp.Link) (_ *node, err error) {
+	id, err := f.identity(kind, f.external)
+	if err != nil {
+		return nil, err
+	}
+	n := &node{name: displayName(id), logger: logger, webConfig: f.webConfigFile}
+	defer func() {
+		if err != nil {
+			_ = n.Close()
+		}
+	}()
+	if n.http, err = listen("web.listen-address", f.httpAddress); err != nil {
+		return nil, err
+	}
+	if n.grpc, err = listen("grpc.listen-address", f.address); err != nil {
+		return nil, err
+	}
+	traces, err := n.trace(f.commonFlags, id)
+	if err != nil {
+		return nil, err
+	}
+	t, hints, err := n.buildTier(f, id, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.serveChildren(f.childrenFlags, t, logger, reg); err != nil {
+		return nil, err
+	}
+	link, err := n.dialParents(f.parentFlags, t.Mixer, hints, logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	cfg := mixHTTP(f, n, t, liveTree{child: t.Mixer, link: link, roster: t.Roster}, reg, logger)
+	cfg.Links = links
+	h, err := treehttp.New(cfg)
+	if err != nil {
+		return nil, err
+	}
+	n.handler = traces(h)
+	return n, nil
+}
+
+// buildTier builds a zone or a root, and returns what it offers its parents.
+func (n *node) buildTier(f mixFlags, id querytree.Identity, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, treerpc.HintSource, error) {
+	cfg := tier.Config{
+		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits,
+		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
+		Version: buildVersion(), Logger: logger, Registerer: reg,
+	}
+	if id.Tier == querytree.TierRoot {
+		r, err := root.New(root.Config{Tier: cfg})
+		if err != nil {
+			return nil, nil, err
+		}
+		n.add(r.Run)
+		return r.Tier, nil, nil
+	}
+	z, err := zone.New(zone.Config{Tier: cfg})
+	if err != nil {
+		return nil, nil, err
+	}
+	n.add(z.Run)
+	return z.Tier, hintSource(z.Union), nil
+}
+
+// defaultSubqueryStep is the resolution of subqueries that name none: the
+// default evaluation interval of Prometheus.
+const defaultSubqueryStep = time.Minute
+
+// hintSource returns the set as a source of hints; a nil set is none.
+func hintSource(set *fieldhint.Set) treerpc.HintSource {
+	if set == nil {
+		return nil
+	}
+	return set
+}
+
+// mixHTTP describes the HTTP API of a zone or root.
+func mixHTTP(f mixFlags, n *node, t *tier.Tier, tree liveTree, reg *prometheus.Registry, logger *slog.Logger) treehttp.Config {
+	return treehttp.Config{
+		Engine: querytree.Engine{}, Queryable: t.Mixer, Exemplars: t.Mixer, Metadata: t.Mixer.Metadata,
+		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Defaults: querytree.Options{Strict: !f.partial},
+		Lookback: time.Duration(f.lookback), Ready: t.Ready, Flags: f.shown,
+		ExternalURL: mustURL(f.commonFlags), ListenAddress: n.http.Addr().String(),
+		Gatherer: reg, Registerer: reg, Logger: logger,
+	}
+}
+
+// mustURL returns the external URL; that it parses was checked before.
+func mustURL(f commonFlags) *url.URL {
+	u, err := f.url()
+	if err != nil {
+		return nil
+	}
+	return u
+}
+
+// middleware wraps a handler.
+type middleware func(http.Handler) http.Handler

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/oklog/run"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/exporter-toolkit/web"
+)
+
+// node is one running tier: its listeners, and what runs behind them.
+//
+//	             ┌──────────── node ────────────┐
+//	HTTP users → │ http  → treehttp.Handler     │
+//	children   → │ grpc  → treerpc.Server       │ (zone, root)
+//	parents    ← │         treerpc.Link         │ (leaf, zone)
+//	             │         leaf / zone / root   │
+//	             └──────────────────────────────┘
+type node struct {
+	name   string
+	logger *slog.Logger
+	http   net.Listener
+	grpc   net.Listener // nil for a leaf
+	// handler serves HTTP once open has returned.
+	handler http.Handler
+	// webConfig is exporter-toolkit's file.
+	webConfig string
+	group     run.Group
+	closers   []func() error
+}
+
+// newRegistry returns a registry with the metrics of the process.
+func newRegistry() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		versioncollector.NewCollector("pando"),
+	)
+	return reg
+}
+
+// listen binds an address, and names the flag if it cannot.
+func listen(flag, address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--%s=%s: %w", flag, address, err)
+	}
+	return l, nil
+}
+
+// add makes f part of the node: when any part returns, all are stopped.
+func (n *node) add(f func(ctx context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.group.Add(func() error { return f(ctx) }, func(error) { cancel() })
+}
+
+// serveHTTP makes the HTTP server part of the node.
+func (n *node) serveHTTP() {
+	srv := &http.Server{
+		Handler: n.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
+		ErrorLog: slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug),
+	}
+	none := false
+	flags := &web.FlagConfig{WebListenAddresses: &[]string{}, WebSystemdSocket: &none, WebConfigFile: &n.webConfig}
+	n.group.Add(func() error {
+		err := web.Serve(n.http, srv, flags, n.logger)
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return fmt.Errorf("serve HTTP on %s: %w", n.http.Addr(), err)
+	}, func(error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if srv.Shutdown(ctx) != nil {
+			_ = srv.Close()
+		}
+	})
+}
+
+// Run runs the node until ctx ends or a part of it fails, then closes it.
+func (n *node) Run(ctx context.Context) error {
+	n.serveHTTP()
+	stopped, stop := context.WithCancel(ctx)
+	n.group.Add(func() error { <-stopped.Done(); return nil }, func(error) { stop() })
+	err := n.group.Run()
+	return errors.Join(err, n.Close())
+}
+
+// Close releases what the node holds; after Run it has been done.
+func (n *node) Close() error {
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i]())
+	}
+	n.closers = nil
+	for _, l := range []net.Listener{n.http, n.grpc} {
+		if l != nil {
+			_ = l.Close() // closed already if it was served
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// announce prints where the node listens.
+func (n *node) announce(w io.Writer) {
+	fmt.Fprintf(w, "%s listens on http://%s", n.name, n.http.Addr())
+	if n.grpc != nil {
+		fmt.Fprintf(w, ", children on %s", n.grpc.Addr())
+	}
+	fmt.Fprintln(w)
+	attrs := []any{"http", n.http.Addr().String()}
+	if n.grpc != nil {
+		attrs = append(attrs, "grpc", n.grpc.Addr().String())
+	}
+	n.logger.Info("listening", attrs...)
+}

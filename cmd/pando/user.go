@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/model"
+
+	"github.com/pandometrics/pando/cmd/pando/client"
+)
+
+// queryCommand asks a tier a query.
+func queryCommand(app *kingpin.Application, out streams) (string, command) {
+	c := app.Command("query", "Ask a query. Exits with 3 if the answer is partial.")
+	var (
+		o           client.QueryOptions
+		format      string
+		span, step  model.Duration
+		timeout     time.Duration
+		strict, any bool
+	)
+	c.Arg("expr", "PromQL expression.").Required().StringVar(&o.Expr)
+	c.Flag("server", "HTTP address of any tier.").Default(client.DefaultServer).StringVar(&o.Server)
+	c.Flag("time", "Evaluation time, or end of --range: RFC3339 or Unix seconds; now if empty.").StringVar(&o.Time)
+	c.Flag("range", "Ask for that much time before --time, such as 1h.").SetValue(&span)
+	c.Flag("start", "Start of a range query.").StringVar(&o.Start)
+	c.Flag("end", "End of a range query.").StringVar(&o.End)
+	c.Flag("step", "Resolution of a range query; a 60th of it if empty.").SetValue(&step)
+	c.Flag("output", "table, json, csv or promql.").Short('o').Default("table").EnumVar(&format, client.Formats()...)
+	c.Flag("strict", "Fail rather than answer without a child.").BoolVar(&strict)
+	c.Flag("partial", "Answer without children that fail.").BoolVar(&any)
+	c.Flag("stats", "Tell what was asked, pruned and missing.").BoolVar(&o.Stats)
+	c.Flag("no-hints", "Do not prune by field hints.").BoolVar(&o.NoHints)
+	c.Flag("no-pushdown", "Evaluate over raw series.").BoolVar(&o.NoPushdown)
+	c.Flag("timeout", "Longest time to wait.").Default("2m").DurationVar(&timeout)
+	return c.FullCommand(), func(ctx context.Context) error {
+		o.Format, o.Range, o.Step = client.Format(format), time.Duration(span), time.Duration(step)
+		o.Strict, o.Partial, o.Timeout = strict, any, timeout
+		return asError(client.Query(ctx, o, out.out, out.err))
+	}
+}
+
+// treeCommand shows the live tree.
+func treeCommand(app *kingpin.Application, out streams) (string, command) {
+	c := app.Command("tree", "Show the live tree: identity, health, series, hints, round trips.")
+	var o client.TreeOptions
+	c.Flag("server", "HTTP address of any tier.").Default(client.DefaultServer).StringVar(&o.Server)
+	c.Flag("json", "As JSON.").BoolVar(&o.JSON)
+	return c.FullCommand(), func(ctx context.Context) error { return asError(client.Tree(ctx, o, out.out, out.err)) }
+}
+
+func asError(code int) error {
+	if code == client.OK {
+		return nil
+	}
+	return exitCode(code)
+}
+
+// completionCommand prints a shell's completion script.
+func completionCommand(app *kingpin.Application, out streams) (string, command) {
+	c := app.Command("completion", "Print a completion script: source <(pando completion bash).")
+	shell := c.Arg("shell", "bash or zsh.").Required().Enum("bash", "zsh")
+	return c.FullCommand(), func(context.Context) error {
+		script := kingpin.BashCompletionTemplate
+		if *shell == "zsh" {
+			script = kingpin.ZshCompletionTemplate
+		}
+		if err := app.UsageForContextWithTemplate(&kingpin.ParseContext{}, 2, script); err != nil {
+			return fmt.Errorf("print completion: %w", err)
+		}
+		return nil
+	}
+}

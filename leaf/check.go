@@ -1,0 +1,53 @@
+package leaf
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/rulefmt"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// CheckConfig checks a configuration file, and the rule files that it names, as
+// a leaf would before using it, and sums up what is in it. The error is the one
+// that the leaf would refuse it with.
+func CheckConfig(file string) (summary string, err error) {
+	cfg := DefaultConfig()
+	cfg.ConfigFile = file
+	p := querytree.NewParser()
+	conf, err := loadConfig(cfg, p, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return "", err
+	}
+	scrapes, err := conf.GetScrapeConfigs()
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s is valid: %d scrape configs", file, len(scrapes))
+	for _, pattern := range conf.RuleFiles {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			return "", fmt.Errorf("rule files %q: %w", pattern, err)
+		}
+		if len(files) == 0 {
+			fmt.Fprintf(&b, "\nwarning: no rule file matches %q", pattern)
+		}
+		for _, f := range files {
+			groups, errs := rulefmt.ParseFile(f, false, conf.GlobalConfig.MetricNameValidationScheme, p, slog.New(slog.DiscardHandler))
+			if len(errs) > 0 {
+				return "", fmt.Errorf("rule file %q: %w", f, errs[0])
+			}
+			n := 0
+			for _, g := range groups.Groups {
+				n += len(g.Rules)
+			}
+			fmt.Fprintf(&b, "\n%s: %d groups, %d rules", f, len(groups.Groups), n)
+		}
+	}
+	b.WriteByte('\n')
+	return b.String(), nil
+}

@@ -1,0 +1,167 @@
+package treehttp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/grafana/regexp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/config"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	apiv1 "github.com/prometheus/prometheus/web/api/v1"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// Config is what a tier serves and how. Fields said to be optional may be left
+// at their zero value.
+type Config struct {
+	// Engine evaluates PromQL.
+	Engine promql.QueryEngine
+	// Queryable gives raw series, with identity labels attached.
+	Queryable storage.SampleAndChunkQueryable
+	// Exemplars is optional: without it there are none.
+	Exemplars storage.ExemplarQueryable
+	// Metadata returns the metric metadata of the tier.
+	Metadata func(context.Context, querytree.MetadataRequest) (querytree.Metadata, error)
+	// Describe returns the tier's description. It must be cheap.
+	Describe func() querytree.Description
+	// Tree is optional: without it the tree shown is the tier alone.
+	Tree TreeSource
+	// Parts are what only some tiers have.
+	Parts Parts
+
+	// Limits bound the length and nesting of queries, and MaxSeries what one
+	// federation request may return.
+	Limits querytree.Limits
+	// Defaults are the options of requests that do not name their own. Only
+	// Strict, NoHints and NoPushdown are used.
+	Defaults querytree.Options
+	// Lookback is the lookback delta, for federation. Zero means 5 minutes.
+	Lookback time.Duration
+
+	// Ready returns nil once the tier can answer, and why not before. Optional:
+	// without it the tier is always ready.
+	Ready func() error
+	// Reload applies the configuration again. Optional: without it the endpoint
+	// refuses.
+	Reload func() error
+
+	// Flags are shown under /api/v1/status/flags.
+	Flags map[string]string
+	// BuildInfo is shown under /api/v1/status/buildinfo. Dashboards switch
+	// features by its Version, so an empty Version stands for that of the
+	// Prometheus whose API is served; Pando's own belongs in Description.Version.
+	BuildInfo apiv1.PrometheusVersion
+	// Runtime adds what the tier knows to /api/v1/status/runtimeinfo. Optional.
+	Runtime func(*apiv1.RuntimeInfo)
+	// ExternalURL is how users reach the tier, ListenAddress what it listens on.
+	// Both are optional; they make links to targets on localhost usable.
+	ExternalURL   *url.URL
+	ListenAddress string
+	// Links are shown on the front page, the other tiers for instance. Optional.
+	Links func() []Link
+	// CORSOrigin is anchored and matched against the Origin header. Optional:
+	// without it any origin may read, as with Prometheus.
+	CORSOrigin *regexp.Regexp
+
+	// Gatherer holds the tier's own metrics.
+	Gatherer prometheus.Gatherer
+	// Registerer receives the metrics of this package; each Handler needs one of
+	// its own.
+	Registerer prometheus.Registerer
+	// TracerProvider is optional: without it the global one is used.
+	TracerProvider trace.TracerProvider
+	Logger         *slog.Logger
+	// Now is optional: without it time.Now is used.
+	Now func() time.Time
+}
+
+// Parts are what a leaf has and other tiers mostly have not. Each is optional:
+// without it its endpoints answer that there are none, or which tier to ask.
+type Parts struct {
+	ScrapePools   apiv1.ScrapePoolsRetriever
+	Targets       apiv1.TargetRetriever
+	Alertmanagers apiv1.AlertmanagerRetriever
+	Rules         apiv1.RulesRetriever
+	// TSDB is the tier's own storage and TSDBDir its folder.
+	TSDB    apiv1.TSDBAdminStats
+	TSDBDir string
+	// EnableAdmin allows the endpoints that delete series and make snapshots.
+	EnableAdmin bool
+	// Config returns the configuration in use. Without it one is shown that has
+	// the external labels alone.
+	Config func() config.Config
+	// Write and OTLP receive samples. They bound their request bodies themselves.
+	Write http.Handler
+	OTLP  http.Handler
+}
+
+// Link is an entry of the front page.
+type Link struct {
+	// Text is shown, URL where it leads: absolute, or relative to the page.
+	Text, URL string
+}
+
+// Validate reports the first field that is missing or cannot be used.
+func (c *Config) Validate() error {
+	switch {
+	case c.Engine == nil:
+		return errors.New("http api: Engine is required")
+	case c.Queryable == nil:
+		return errors.New("http api: Queryable is required")
+	case c.Metadata == nil:
+		return errors.New("http api: Metadata is required")
+	case c.Describe == nil:
+		return errors.New("http api: Describe is required")
+	case c.Gatherer == nil || c.Registerer == nil:
+		return errors.New("http api: Gatherer and Registerer are required")
+	case c.Logger == nil:
+		return errors.New("http api: Logger is required")
+	case c.Parts.EnableAdmin && c.Parts.TSDB == nil:
+		return errors.New("http api: the admin endpoints need a TSDB; set EnableAdmin on a leaf only")
+	case c.Lookback < 0:
+		return errors.New("http api: Lookback must not be negative")
+	}
+	return c.Limits.Validate()
+}
+
+// withDefaults fills in the optional fields, so that no code after it has to
+// check for them.
+func (c Config) withDefaults() Config {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Lookback == 0 {
+		c.Lookback = 5 * time.Minute
+	}
+	if c.Ready == nil {
+		c.Ready = func() error { return nil }
+	}
+	if c.Links == nil {
+		c.Links = func() []Link { return nil }
+	}
+	if c.CORSOrigin == nil {
+		c.CORSOrigin = regexp.MustCompile("^(?:.*)$")
+	}
+	if c.Flags == nil {
+		c.Flags = map[string]string{}
+	}
+	if c.Tree == nil {
+		c.Tree = loneTier(c.Describe)
+	}
+	if c.Exemplars == nil {
+		c.Exemplars = noExemplars{}
+	}
+	if c.BuildInfo.Version == "" {
+		c.BuildInfo.Version = prometheusVersion()
+	}
+	c.Parts = c.Parts.withDefaults(c.Describe)
+	return c
+}

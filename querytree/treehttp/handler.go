@@ -1,0 +1,133 @@
+package treehttp
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/route"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+)
+
+// apiPrefix is where Prometheus' API lives.
+const apiPrefix = "/api/v1"
+
+// Handler serves one tier. It is safe for concurrent use.
+type Handler struct {
+	cfg     Config
+	metrics *metrics
+	page    *page
+	root    http.Handler
+}
+
+// New returns the handler of a tier. It fails if cfg is not valid, or if its
+// Registerer already has the metrics of another Handler.
+func New(cfg Config) (*Handler, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	m, err := newMetrics(cfg.Registerer)
+	if err != nil {
+		return nil, fmt.Errorf("http api: register metrics: %w", err)
+	}
+	p, err := newPage()
+	if err != nil {
+		return nil, fmt.Errorf("http api: parse page: %w", err)
+	}
+	h := &Handler{cfg: cfg, metrics: m, page: p}
+	h.root = h.traced(h.routes())
+	return h, nil
+}
+
+// ServeHTTP serves the tier's endpoints.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.root.ServeHTTP(w, r) }
+
+// routes binds paths to handlers. What is more specific than the API's prefix
+// takes the place of Prometheus' own handler of that path.
+func (h *Handler) routes() http.Handler {
+	mux := http.NewServeMux()
+	own := func(pattern, name string, f http.HandlerFunc) {
+		mux.Handle(pattern, h.observed(name, h.bounded(f)))
+	}
+	own("GET /{$}", "/", h.front)
+	own("GET /-/healthy", "/-/healthy", h.healthy)
+	own("GET /-/ready", "/-/ready", h.ready)
+	own("POST /-/reload", "/-/reload", h.reload)
+	own("PUT /-/reload", "/-/reload", h.reload)
+	own("GET /metrics", "/metrics", promhttp.HandlerFor(h.cfg.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP)
+	own("GET /federate", "/federate", h.gated(h.optioned(h.federate)))
+	own("GET /pando/api/v1/tree", "/pando/api/v1/tree", h.tree)
+	own("DELETE /pando/api/v1/tree/{name...}", "/pando/api/v1/tree/:name", h.forget)
+	own("GET "+apiPrefix+"/metadata", "/metadata", h.gated(h.optioned(h.metadata)))
+	own("GET "+apiPrefix+"/status/tsdb", "/status/tsdb", h.gated(h.tsdbStatus))
+	h.receivers(mux)
+	mux.Handle(apiPrefix+"/", h.api())
+	return mux
+}
+
+// gated refuses requests until the tier can answer.
+func (h *Handler) gated(next http.HandlerFunc) http.HandlerFunc { return readyGate(h.cfg)(next) }
+
+// receivers binds the endpoints that take samples. Their bodies are not forms,
+// and their handlers bound them.
+func (h *Handler) receivers(mux *http.ServeMux) {
+	write, otlp := h.cfg.Parts.Write, h.cfg.Parts.OTLP
+	none := absent{h.cfg.Describe}
+	if write == nil {
+		write = refuseSamples(none, "web.enable-remote-write-receiver")
+	}
+	if otlp == nil {
+		otlp = refuseSamples(none, "web.enable-otlp-receiver")
+	}
+	mux.Handle("POST "+apiPrefix+"/write", h.observed("/write", h.gated(write.ServeHTTP)))
+	mux.Handle("POST "+apiPrefix+"/otlp/v1/metrics", h.observed("/otlp/v1/metrics", h.gated(otlp.ServeHTTP)))
+}
+
+// api is Prometheus' API, each route wrapped by what this package adds.
+func (h *Handler) api() http.Handler {
+	router := route.New().WithInstrumentation(func(name string, next http.HandlerFunc) http.HandlerFunc {
+		if name == "/read" { // Its body is no form; Prometheus' handler bounds it.
+			return h.observed(name, next)
+		}
+		return h.observed(name, h.bounded(h.optioned(next)))
+	})
+	newAPI(h.cfg).Register(router.WithPrefix(apiPrefix))
+	return router
+}
+
+// traced makes spans of requests, continuing the caller's trace.
+func (h *Handler) traced(next http.Handler) http.Handler {
+	opts := []otelhttp.Option{
+		otelhttp.WithSpanNameFormatter(func(_ string, r *http.Request) string { return r.Method + " " + r.URL.Path }),
+	}
+	if h.cfg.TracerProvider != nil {
+		opts = append(opts, otelhttp.WithTracerProvider(h.cfg.TracerProvider))
+	}
+	return otelhttp.NewHandler(next, "http", opts...)
+}
+
+func (h *Handler) healthy(w http.ResponseWriter, _ *http.Request) {
+	d := h.cfg.Describe()
+	fmt.Fprintf(w, "Pando %s %s is healthy.\n", d.Tier, d.Name())
+}
+
+func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) {
+	d := h.cfg.Describe()
+	if err := h.cfg.Ready(); err != nil {
+		http.Error(w, fmt.Sprintf("Pando %s %s is not ready: %v", d.Tier, d.Name(), err), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintf(w, "Pando %s %s is ready.\n", d.Tier, d.Name())
+}
+
+func (h *Handler) reload(w http.ResponseWriter, _ *http.Request) {
+	if h.cfg.Reload == nil {
+		d := h.cfg.Describe()
+		http.Error(w, fmt.Sprintf("%s %q has nothing to reload, or reloading over HTTP is not enabled", d.Tier, d.Name()), http.StatusForbidden)
+		return
+	}
+	if err := h.cfg.Reload(); err != nil {
+		http.Error(w, "reload configuration: "+err.Error(), http.StatusInternalServerError)
+	}
+}
