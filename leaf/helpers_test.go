@@ -87,7 +87,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// store appends samples to the TSDB itself, as another program would have.
+// appendStored appends a sample a series, as another program would have.
 func appendStored(t testing.TB, app storage.Appendable, ts int64, sets ...labels.Labels) {
 	t.Helper()
 	a := app.Appender(context.Background())

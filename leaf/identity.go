@@ -143,7 +143,7 @@ func (id *identity) resolve(ms []*labels.Matcher) ([]*labels.Matcher, bool) {
 // on names that labels get only when they are renamed.
 func (id *identity) split(ms []*labels.Matcher) (stored, late []*labels.Matcher) {
 	for _, m := range ms {
-		if false {
+		if id.renamed(m.Name) {
 			late = append(late, m)
 		} else {
 			stored = append(stored, m)
