@@ -54,7 +54,7 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("log.level", "debug, info, warn or error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
 	c.Flag("log.format", "logfmt or json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
 	c.Flag("tracing.endpoint", "OTLP gRPC endpoint for traces, host:port.").StringVar(&f.otlpEndpoint)
-	f.limits.ChildDeadline = l.ChildDeadline
+	f.limits.ChildDeadline = l.ChildDeadline // registerMix may change it
 	c.PreAction(func(ctx *kingpin.ParseContext) error {
 		f.shown = shownFlags(ctx)
 		return nil

@@ -42,9 +42,7 @@ type leafFlags struct {
 }
 
 func (f *leafFlags) register(c *kingpin.CmdClause) {
-	f.commonFlags.register(c)
 	f.registerLeaf(c)
-	f.parentFlags.register(c)
 	c.Flag("shard-key", "Label by which series were spread over the shards. Repeatable.").StringsVar(&f.shardKey)
 	c.Flag("config.file", "Prometheus configuration file: what to scrape, rules, Alertmanagers.").StringVar(&f.configFile)
 	c.Flag("storage.tsdb.path", "Directory of the TSDB; that of a Prometheus opens as it is.").Default("data/leaf").StringVar(&f.dataDir)
@@ -56,6 +54,8 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 	c.Flag("storage.tsdb.no-lockfile", "Do not create a lock file.").BoolVar(&f.noLockfile)
 	c.Flag("hints", "Offer field hints to parents.").Default("true").BoolVar(&f.hints)
 	c.Flag("web.enable-admin-api", "Allow to delete series and to take snapshots.").BoolVar(&f.admin)
+	f.parentFlags.register(c)
+	f.commonFlags.register(c)
 }
 
 // config completes the leaf's configuration.

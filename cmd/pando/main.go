@@ -61,7 +61,7 @@ func newApp(stdout, stderr io.Writer) (*kingpin.Application, map[string]command)
 	app.HelpFlag.Short('h')
 	app.Version(buildVersion()).VersionFlag.Short('v')
 	app.UsageWriter(stdout).ErrorWriter(stderr)
-	app.UsageTemplate(kingpin.CompactUsageTemplate)
+	app.UsageFuncs(usageFuncs()).UsageTemplate(usage)
 	out := streams{stdout, stderr}
 	commands := map[string]command{}
 	for _, add := range []func(*kingpin.Application, streams) (string, command){

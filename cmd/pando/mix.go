@@ -29,16 +29,16 @@ type mixFlags struct {
 }
 
 func (f *mixFlags) register(c *kingpin.CmdClause, dataDir string) {
+	f.childrenFlags.register(c, dataDir)
 	f.commonFlags.register(c)
 	f.registerMix(c)
-	f.childrenFlags.register(c, dataDir)
 }
 
 func zoneCommand(app *kingpin.Application, out streams) (string, command) {
 	c := app.Command("zone", "Mix the leaves of a region, or the zones of a larger one.")
 	f := &mixFlags{}
-	f.register(c, "data/zone")
 	f.registerZone(c)
+	f.register(c, "data/zone")
 	f.parentFlags.register(c)
 	return c.FullCommand(), func(ctx context.Context) error { return runMix(ctx, *f, querytree.TierZone, out) }
 }

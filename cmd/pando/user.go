@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"io"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -63,13 +63,32 @@ func completionCommand(app *kingpin.Application, out streams) (string, command) 
 	c := app.Command("completion", "Print a completion script: source <(pando completion bash).")
 	shell := c.Arg("shell", "bash or zsh.").Required().Enum("bash", "zsh")
 	return c.FullCommand(), func(context.Context) error {
-		script := kingpin.BashCompletionTemplate
+		script := bashCompletion
 		if *shell == "zsh" {
-			script = kingpin.ZshCompletionTemplate
+			script = zshCompletion
 		}
-		if err := app.UsageForContextWithTemplate(&kingpin.ParseContext{}, 2, script); err != nil {
-			return fmt.Errorf("print completion: %w", err)
-		}
-		return nil
+		_, err := io.WriteString(out.out, script)
+		return err
 	}
 }
+
+// The scripts ask the binary itself, which knows its commands and flags.
+const (
+	bashCompletion = `_pando() {
+  local cur opts
+  COMPREPLY=()
+  cur="${COMP_WORDS[COMP_CWORD]}"
+  opts=$("${COMP_WORDS[0]}" --completion-bash "${COMP_WORDS[@]:1:$COMP_CWORD}")
+  COMPREPLY=($(compgen -W "${opts}" -- "${cur}"))
+}
+complete -F _pando -o default pando
+`
+	zshCompletion = `#compdef pando
+_pando() {
+  local -a opts
+  opts=(${(f)"$("${words[1]}" --completion-bash "${(@)words[2,$CURRENT]}")"})
+  compadd -a opts
+}
+compdef _pando pando
+`
+)

@@ -60,7 +60,7 @@ func (d *execDecoder) part(part *querytreepb.GridSeries) error {
 			return err
 		}
 		// An instant query's order is the expression's own.
-		if err := d.order.next(ls); err != nil && d.grid.step > 0 {
+		if err := d.order.next(ls); err != nil && d.grid.steps > 1 {
 			return err
 		}
 		d.cur = promql.Series{Metric: ls}
