@@ -35,8 +35,8 @@ test-deps: # A real Prometheus and promtool, from Debian's packages
 	@command -v prometheus promtool >/dev/null || ./e2e/install-prometheus.sh
 
 .PHONY: fuzz
-fuzz: test-deps ## Generated queries against one stock engine, without end
-	PANDO_FUZZ=1 go test -timeout 0 -count=1 -run TestGeneratedQueriesForever ./querytree -v
+fuzz: ## Generated queries against one stock engine, without end
+	go test -run '^$$' -fuzz FuzzGeneratedQueries ./querytree
 
 .PHONY: bench
 bench: build test-deps ## Ratios measured in one run: root against one engine, ingest, pruning
@@ -47,7 +47,7 @@ lint: $(GOLANGCI) ## golangci-lint, as configured in .golangci.yml
 	$(GOLANGCI) run ./...
 
 $(GOLANGCI):
-	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.5.0
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: generate
 generate: ## Generate the protobuf code anew (needs protoc)

@@ -132,6 +132,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if n.http, err = listen("web.listen-address", f.httpAddress); err != nil {
 		return nil, nil, err
 	}
+	n.startHTTP()
 	traces, err := n.trace(f.commonFlags, cfg.Identity)
 	if err != nil {
 		return nil, nil, err
@@ -158,7 +159,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
-	n.handler = traces(h)
+	n.serve(traces(h))
 	return n, l, nil
 }
 

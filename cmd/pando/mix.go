@@ -82,6 +82,7 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	if n.grpc, err = listen("grpc.listen-address", f.address); err != nil {
 		return nil, err
 	}
+	n.startHTTP()
 	traces, err := n.trace(f.commonFlags, id)
 	if err != nil {
 		return nil, err
@@ -103,7 +104,7 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	if err != nil {
 		return nil, err
 	}
-	n.handler = traces(h)
+	n.serve(traces(h))
 	return n, nil
 }
 

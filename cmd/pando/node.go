@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/run"
@@ -30,8 +32,8 @@ type node struct {
 	logger *slog.Logger
 	http   net.Listener
 	grpc   net.Listener // nil for a leaf
-	// handler serves HTTP once open has returned.
-	handler http.Handler
+	// handler serves HTTP.
+	handler atomic.Pointer[http.Handler]
 	// webConfig is exporter-toolkit's file.
 	webConfig string
 	group     run.Group
@@ -64,32 +66,56 @@ func (n *node) add(f func(ctx context.Context) error) {
 	n.group.Add(func() error { return f(ctx) }, func(error) { cancel() })
 }
 
-// serveHTTP makes the HTTP server part of the node.
-func (n *node) serveHTTP() {
+// startHTTP serves at once: first that the node is starting, then, after
+// serve, what it has to offer. So whoever probes it sees a live process while a
+// long WAL is replayed.
+func (n *node) startHTTP() {
+	n.serve(starting(n.name))
 	srv := &http.Server{
-		Handler: n.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*n.handler.Load()).ServeHTTP(w, r) }),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
 		ErrorLog: slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug),
 	}
 	none := false
 	flags := &web.FlagConfig{WebListenAddresses: &[]string{}, WebSystemdSocket: &none, WebConfigFile: &n.webConfig}
-	n.group.Add(func() error {
+	failed := make(chan error, 1)
+	go func() {
 		err := web.Serve(n.http, srv, flags, n.logger)
 		if errors.Is(err, http.ErrServerClosed) {
-			return nil
+			err = nil
+		} else {
+			err = fmt.Errorf("serve HTTP on %s: %w", n.http.Addr(), err)
 		}
-		return fmt.Errorf("serve HTTP on %s: %w", n.http.Addr(), err)
-	}, func(error) {
+		failed <- err
+	}()
+	stop := sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if srv.Shutdown(ctx) != nil {
 			_ = srv.Close()
 		}
 	})
+	n.group.Add(func() error { return <-failed }, func(error) { stop() })
+	n.closers = append(n.closers, func() error { stop(); return nil })
+}
+
+// serve makes h what the node answers from now on.
+func (n *node) serve(h http.Handler) { n.handler.Store(&h) }
+
+// starting answers until the node is open: it lives, but is not ready.
+func starting(name string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/-/healthy" {
+			fmt.Fprintf(w, "Pando %s is healthy.\n", name)
+			return
+		}
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "Pando "+name+" is starting: it opens its storage", http.StatusServiceUnavailable)
+	})
 }
 
 // Run runs the node until ctx ends or a part of it fails, then closes it.
 func (n *node) Run(ctx context.Context) error {
-	n.serveHTTP()
 	stopped, stop := context.WithCancel(ctx)
 	n.group.Add(func() error { <-stopped.Done(); return nil }, func(error) { stop() })
 	err := n.group.Run()
