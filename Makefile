@@ -32,7 +32,7 @@ test-quick: test-deps ## The tests once, with fewer generated queries and no rac
 
 .PHONY: test-deps
 test-deps: # A real Prometheus and promtool, from Debian's packages
-	@command -v prometheus promtool >/dev/null || ./e2e/install-prometheus.sh
+	@{ command -v prometheus && command -v promtool; } >/dev/null || ./e2e/install-prometheus.sh
 
 .PHONY: fuzz
 fuzz: ## Generated queries against one stock engine, without end

@@ -173,9 +173,14 @@ func TestStuckFilesystemIsAskedOnce(t *testing.T) {
 func TestMountsShown(t *testing.T) {
 	var got []string
 	for _, m := range []procfs.MountInfo{
-		{MountPoint: "/", FSType: "ext4"}, {MountPoint: "/", FSType: "overlay"}, {MountPoint: "/data", FSType: "xfs"},
-		{MountPoint: "/device", FSType: "ext4"}, {MountPoint: "/proc", FSType: "proc"}, {MountPoint: "/dev/shm", FSType: "tmpfs"},
-		{MountPoint: "/var/lib/docker/x", FSType: "ext4"}, {MountPoint: "/merged", FSType: "overlay"},
+		{MountPoint: "/", FSType: "ext4"},
+		{MountPoint: "/", FSType: "overlay"},
+		{MountPoint: "/data", FSType: "xfs"},
+		{MountPoint: "/device", FSType: "ext4"},
+		{MountPoint: "/proc", FSType: "proc"},
+		{MountPoint: "/dev/shm", FSType: "tmpfs"},
+		{MountPoint: "/var/lib/docker/x", FSType: "ext4"},
+		{MountPoint: "/merged", FSType: "overlay"},
 	} {
 		if !uninteresting(&m) {
 			got = append(got, m.MountPoint)

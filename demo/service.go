@@ -81,8 +81,11 @@ func httpService(name, namespace string, weight int, rate float64, routes ...rou
 		counter: requestsTotal, duration: requestDuration, classic: true,
 		outcome: "code",
 		outcomes: []outcome{
-			{value: "200", share: 0.965}, {value: "304", share: 0.01}, {value: "404", share: 0.02},
-			{value: "500", share: 0.004, failure: true}, {value: "503", share: 0.001, failure: true},
+			{value: "200", share: 0.965},
+			{value: "304", share: 0.01},
+			{value: "404", share: 0.02},
+			{value: "500", share: 0.004, failure: true},
+			{value: "503", share: 0.001, failure: true},
 		},
 		labels: []string{"method", "path"}, routes: routes,
 		size: responseSize,

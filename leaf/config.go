@@ -109,7 +109,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.DataDir == "" {
-		return errors.New("leaf: no data directory; set --tsdb.path")
+		return errors.New("leaf: no data directory; set --storage.tsdb.path")
 	}
 	switch c.WALCompression {
 	case "snappy", "zstd", "none":
@@ -117,11 +117,11 @@ func (c Config) Validate() error {
 		return fmt.Errorf("leaf: unknown WAL compression %q; use snappy, zstd or none", c.WALCompression)
 	}
 	for _, b := range []struct {
-		flag  string
+		what  string
 		value int64
-	}{{"write.max-body-bytes", c.MaxBodyBytes}, {"write.max-decoded-bytes", c.MaxDecodedBytes}} {
+	}{{"bound of a request body", c.MaxBodyBytes}, {"bound of a decoded request body", c.MaxDecodedBytes}} {
 		if b.value <= 0 || b.value > maxWriteBytes {
-			return fmt.Errorf("leaf: --%s is %d; it must be between 1 and %d", b.flag, b.value, maxWriteBytes)
+			return fmt.Errorf("leaf: the %s is %d; it must be between 1 and %d", b.what, b.value, maxWriteBytes)
 		}
 	}
 	for _, v := range []struct {

@@ -251,6 +251,9 @@ func (a *analyzer) match(n *parser.BinaryExpr, l, r traits, children bitset) tra
 // A label included from the one side is kept only if it is the same for the
 // whole child: job or instance may differ between two series of one shard.
 func (a *analyzer) joinKeeps(m *parser.VectorMatching, l, r traits, on set, children bitset) set {
+	if m.FillValues.LHS != nil || m.FillValues.RHS != nil {
+		return on // a series that is filled in has the labels matched on only
+	}
 	many, one := l, r
 	switch m.Card {
 	case parser.CardOneToOne:
@@ -275,6 +278,7 @@ func (a *analyzer) call(n *parser.Call) traits {
 		arg      traits
 		children bitset
 		vectors  int
+		scalars  bool
 	)
 	for _, e := range n.Args {
 		t := a.of(e)
@@ -282,29 +286,21 @@ func (a *analyzer) call(n *parser.Call) traits {
 			continue
 		}
 		arg, children, vectors = t, children.or(t.children), vectors+1
-		if e.Type() == parser.ValueTypeScalar {
-			return traits{reason: "parameter depends on series", children: children}
-		}
+		scalars = scalars || e.Type() == parser.ValueTypeScalar
 	}
 	switch {
-	case vectors == 0:
-		return a.constantCall(n)
 	case n.Func.Name == "info":
 		return traits{reason: "info() joins series of any child", children: a.p.all}
+	case vectors == 0:
+		return traits{constant: true}
+	case scalars:
+		return traits{reason: "parameter depends on series", children: children}
 	case vectors > 1:
 		return traits{reason: "several operands", children: children}
 	case !arg.operand():
 		return traits{reason: "operand is not local", children: children}
 	}
 	return a.seriesWise(n, arg)
-}
-
-// constantCall handles calls without series, such as time() or vector(1).
-func (a *analyzer) constantCall(n *parser.Call) traits {
-	if n.Func.Name == "info" {
-		return traits{reason: "info() joins series of any child", children: a.p.all}
-	}
-	return traits{constant: true}
 }
 
 // seriesWise handles calls with one vector or matrix operand, which is local.

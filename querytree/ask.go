@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -34,10 +35,38 @@ func childsFault(err error) bool {
 type asking struct {
 	opts Options
 	soft time.Duration
+	// pulled counts samples of raw series.
+	pulled atomic.Int64
+	lost   *lost
 
 	mu     sync.Mutex
 	report Report
 	warn   annotations.Annotations
+}
+
+// lost are the members that failed during one query, over all attempts at it.
+// They are not asked again, and what else they said is left out: an average must
+// not divide the sum of some children by the count of others. It is safe for
+// concurrent use.
+type lost struct {
+	mu   sync.Mutex
+	errs map[string]error
+}
+
+func (l *lost) add(name string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.errs == nil {
+		l.errs = map[string]error{}
+	}
+	l.errs[name] = err
+}
+
+// err returns what a member failed with, if it did.
+func (l *lost) err(m Member) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.errs[m.Description.Name()]
 }
 
 // below returns the options for the children.
@@ -70,10 +99,39 @@ func (a *asking) missing(ctx context.Context, m Member, err error) error {
 	if a.opts.Strict {
 		return warning
 	}
+	a.lost.add(d.Name(), err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.warn.Add(fmt.Errorf("partial answer: %w", warning))
 	a.report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1, Failed: err.Error(), Late: errors.Is(err, ErrLate)})
+	return nil
+}
+
+// nobody notes that there are no members to ask at all: an empty answer would
+// look as if there were no series on the planet.
+func (a *asking) nobody(m *Mixer, members int) error {
+	if members > 0 {
+		return nil
+	}
+	d := m.Describe()
+	err := fmt.Errorf("%w: no child has registered with %s %q yet", ErrUnavailable, d.Tier, d.Name())
+	if a.opts.Strict {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.warn.Add(fmt.Errorf("partial answer: %w", err))
+	a.report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Failed: err.Error()})
+	return nil
+}
+
+// count adds to the samples that the request has pulled, and reports whether
+// they are too many.
+func (a *asking) count(samples int, tier string) error {
+	total := a.pulled.Add(int64(samples))
+	if limit := int64(a.opts.MaxSamples); limit > 0 && total > limit {
+		return &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: limit, Value: total, Tier: tier}
+	}
 	return nil
 }
 

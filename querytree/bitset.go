@@ -6,8 +6,6 @@ import "math/bits"
 // it is part of a plan.
 type bitset []uint64
 
-func (b bitset) has(i int) bool { return i>>6 < len(b) && b[i>>6]&(1<<(i&63)) != 0 }
-
 // with returns b with i added; it may reuse the memory of b.
 func (b bitset) with(i int) bitset {
 	for len(b) <= i>>6 {

@@ -3,7 +3,7 @@ package querytree
 import (
 	"context"
 	"errors"
-	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -22,16 +22,24 @@ type execution struct {
 	plan    *Plan
 	ask     *asking
 	held    *atomic.Int64
+	// selects: the query reads series.
+	selects bool
 }
 
 // run starts all fragments and evaluates the residual over them.
 func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotations, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	e.noMembers()
+	if e.selects {
+		if err := e.ask.nobody(e.m, len(e.members)); err != nil {
+			return nil, nil, err
+		}
+	}
 	runs := map[*labels.Matcher]*fragmentRun{}
+	asked := &sync.WaitGroup{}
+	asked.Add(len(e.plan.Fragments))
 	for _, f := range e.plan.Fragments {
-		r := &fragmentRun{f: f, members: e.members, req: e.req, ask: e.ask, held: e.held, name: e.m.name()}
+		r := &fragmentRun{f: f, members: e.members, req: e.req, ask: e.ask, held: e.held, name: e.m.name(), asked: asked}
 		runs[f.standIn] = r
 		r.start(ctx)
 	}
@@ -39,14 +47,6 @@ func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotati
 		return e.whole(ctx, runs[f.standIn])
 	}
 	return e.residual(ctx, runs)
-}
-
-// noMembers says so if there is nobody to ask: an empty answer would look as if
-// there were no series on the planet.
-func (e *execution) noMembers() {
-	if len(e.members) == 0 {
-		e.ask.warn.Add(fmt.Errorf("partial answer: no child has registered with %s %q yet", e.m.Describe().Tier, e.m.name()))
-	}
 }
 
 // whole returns a fragment that is the answer.

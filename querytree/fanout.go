@@ -16,12 +16,14 @@ func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitse
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
-		mu      sync.Mutex
-		answers []T
-		errs    []error
+		answers = make([]T, who.count())
+		errs    = make([]error, who.count())
 		wg      sync.WaitGroup
+		n       int
 	)
 	who.each(func(i int) {
+		at := n
+		n++
 		m := members[i]
 		wg.Go(func() {
 			v, err := watched(ctx, ask.soft, func(ctx context.Context) (T, error) { return f(ctx, m.Child, ask.below()) })
@@ -31,13 +33,7 @@ func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitse
 					cancel()
 				}
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				errs = append(errs, err)
-				return
-			}
-			answers = append(answers, v)
+			answers[at], errs[at] = v, err
 		})
 	})
 	wg.Wait()
@@ -48,6 +44,9 @@ func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitse
 func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 	ask := m.asking(req.Options)
 	members := m.members(req.Mint)
+	if err := ask.nobody(m, len(members)); err != nil {
+		return Names{}, err
+	}
 	prune := newPruning(members, m.pruner(req.Options), req.Mint, req.Maxt)
 	matchers := req.Matchers
 	if req.Label != "" {
@@ -108,6 +107,9 @@ func everyone(members []Member) bitset {
 func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, error) {
 	ask := m.asking(req.Options)
 	members := m.cfg.Members()
+	if err := ask.nobody(m, len(members)); err != nil {
+		return Metadata{}, err
+	}
 	answers, err := fanOut(ctx, ask, members, everyone(members), func(ctx context.Context, c Child, o Options) (Metadata, error) {
 		r := req
 		r.Options = o
@@ -132,6 +134,9 @@ func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, er
 func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars, error) {
 	ask := m.asking(req.Options)
 	members := m.members(req.Mint)
+	if err := ask.nobody(m, len(members)); err != nil {
+		return Exemplars{}, err
+	}
 	prune := newPruning(members, m.pruner(req.Options), req.Mint, req.Maxt)
 	var who bitset
 	for _, ms := range req.Selectors {

@@ -36,6 +36,9 @@ type fragmentRun struct {
 	// held counts the samples that the query holds, over all fragments.
 	held *atomic.Int64
 	name string // of this tier
+	// asked is done when all fragments of the query have been asked; nil for a
+	// guard.
+	asked *sync.WaitGroup
 
 	done   chan struct{}
 	result promql.Matrix
@@ -71,7 +74,10 @@ func (r *fragmentRun) run(ctx context.Context) (promql.Matrix, error) {
 		run.start(ctx)
 		guards = append(guards, run)
 	}
-	m, err := r.askAll(ctx)
+	parts, err := r.askAll(ctx)
+	if r.asked != nil {
+		r.asked.Done()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -84,10 +90,27 @@ func (r *fragmentRun) run(ctx context.Context) (promql.Matrix, error) {
 			return nil, &notMergeable{r.f, "a match has several series on its one side"}
 		}
 	}
-	return m, nil
+	return r.merge(parts)
 }
 
-func (r *fragmentRun) askAll(ctx context.Context) (promql.Matrix, error) {
+// merge puts the answers together, once it is known of all fragments which
+// members failed.
+func (r *fragmentRun) merge(parts []promql.Matrix) (promql.Matrix, error) {
+	if r.asked != nil {
+		r.asked.Wait()
+	}
+	for i, member := range r.f.Children {
+		if r.ask.lost.err(r.members[member]) != nil {
+			parts[i] = nil
+		}
+	}
+	if r.f.Partial {
+		return r.mergePartial(parts)
+	}
+	return r.concat(parts)
+}
+
+func (r *fragmentRun) askAll(ctx context.Context) ([]promql.Matrix, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts := make([]promql.Matrix, len(r.f.Children))
@@ -102,13 +125,7 @@ func (r *fragmentRun) askAll(ctx context.Context) (promql.Matrix, error) {
 		})
 	}
 	wg.Wait()
-	if err := firstError(errs); err != nil {
-		return nil, err
-	}
-	if r.f.Partial {
-		return r.mergePartial(parts)
-	}
-	return r.concat(parts)
+	return parts, firstError(errs)
 }
 
 // firstError prefers an error that says what happened over those of requests
@@ -139,6 +156,9 @@ type answer struct {
 }
 
 func (r *fragmentRun) askOne(ctx context.Context, m Member) (promql.Matrix, error) {
+	if err := r.ask.lost.err(m); err != nil {
+		return nil, r.ask.missing(ctx, m, err)
+	}
 	req := r.req
 	req.Query = r.f.Query
 	req.Options = r.ask.below()
@@ -215,10 +235,25 @@ func onlyPartial(warn annotations.Annotations) annotations.Annotations {
 	return out
 }
 
+// checkSeries enforces the limit over all children together.
+func (r *fragmentRun) checkSeries(parts []promql.Matrix) error {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	if limit := r.ask.opts.MaxSeries; limit > 0 && n > limit {
+		return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
+	}
+	return nil
+}
+
 // concat puts disjoint answers together. That of a single child keeps its order.
 func (r *fragmentRun) concat(parts []promql.Matrix) (promql.Matrix, error) {
 	if len(parts) == 1 {
 		return parts[0], nil
+	}
+	if err := r.checkSeries(parts); err != nil {
+		return nil, err
 	}
 	var out promql.Matrix
 	for _, p := range parts {
@@ -237,6 +272,9 @@ func (r *fragmentRun) concat(parts []promql.Matrix) (promql.Matrix, error) {
 // childLabel. The parts of one group are neighbours, in the order of the
 // children.
 func (r *fragmentRun) mergePartial(parts []promql.Matrix) (promql.Matrix, error) {
+	if err := r.checkSeries(parts); err != nil {
+		return nil, err
+	}
 	var out promql.Matrix
 	for i, p := range parts {
 		child := strconv.Itoa(i)

@@ -75,7 +75,7 @@ func (id Identity) Validate() error {
 	id.Labels.Range(func(l labels.Label) {
 		switch {
 		case err != nil:
-		case !model.LabelName(l.Name).IsValid() || strings.HasPrefix(l.Name, "__"):
+		case !model.LegacyValidation.IsValidLabelName(l.Name) || strings.HasPrefix(l.Name, "__"):
 			err = fmt.Errorf("identity: external label name %q is not allowed; use a valid label name that does not start with __", l.Name)
 		case l.Value == "":
 			err = fmt.Errorf("identity: external label %q has an empty value", l.Name)

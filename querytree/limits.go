@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/prometheus/prometheus/promql/parser"
 )
 
 // Limits bound what queries may cost in one tier. Every tier enforces its own,
@@ -88,7 +90,7 @@ type LimitError struct {
 func (e *LimitError) Error() string {
 	s := fmt.Sprintf("%s: limit of %d exceeded", e.What, e.Limit)
 	if e.Value > 0 {
-		s += fmt.Sprintf(" by %d", e.Value)
+		s += fmt.Sprintf(" with %d", e.Value)
 	}
 	if e.Tier != "" {
 		s += " at " + e.Tier
@@ -110,52 +112,51 @@ func (l Limits) CheckQuery(query string) error {
 	if len(query) > l.MaxQueryLength {
 		return &LimitError{What: "length of the query in bytes", Flag: "query.max-length", Limit: int64(l.MaxQueryLength), Value: int64(len(query))}
 	}
-	if d := nesting(query, l.MaxQueryDepth); d > l.MaxQueryDepth {
+	d, operators := nesting(query, l.MaxQueryDepth)
+	if d > l.MaxQueryDepth {
 		return &LimitError{What: "nesting of the query", Flag: "query.max-depth", Limit: int64(l.MaxQueryDepth), Value: int64(d)}
+	}
+	if most := l.MaxQueryDepth * operatorsPerDepth; operators > most {
+		return &LimitError{What: "operators of the query, 10 for each level of nesting", Flag: "query.max-depth", Limit: int64(most), Value: int64(operators)}
 	}
 	return nil
 }
 
-// nesting returns the depth of the nesting of brackets and of runs of unary
-// operators, which the parser recurses into as well; it stops counting just
-// above limit.
-func nesting(q string, limit int) int {
-	depth, deepest, unary := 0, 0, 0
-	for i := 0; i < len(q); i++ {
-		switch c := q[i]; c {
-		case ' ', '\t', '\n', '\r':
-			continue
-		case '"', '\'', '`':
-			i = endOfString(q, i)
-		case '#':
-			for i < len(q) && q[i] != '\n' {
-				i++
-			}
-			continue
-		case '(', '[', '{':
-			depth++
-		case ')', ']', '}':
-			depth--
-		case '+', '-':
-			unary++
-			deepest = max(deepest, depth+unary)
-			continue
-		}
-		unary = 0
-		if deepest = max(deepest, depth); deepest > limit {
-			return deepest
-		}
-	}
-	return deepest
-}
+// operatorsPerDepth is how many operators a query may have for each level of
+// nesting allowed: time to parse and plan grows with the square of their number.
+const operatorsPerDepth = 10
 
-// endOfString returns the index of the quote that closes the one at i.
-func endOfString(q string, i int) int {
-	quote := q[i]
-	for i++; i < len(q) && q[i] != quote; i++ {
-		if q[i] == '\\' && quote != '`' {
-			i++
+// nesting returns how deep a query nests, and how many operators it has. What
+// the parser recurses into counts as nesting: brackets, runs of unary operators
+// and all powers, which bind to the right. It reads the tokens that the parser
+// itself would, and stops just above limit.
+func nesting(q string, limit int) (deepest, operators int) {
+	depth, unary, powers := 0, 0, 0
+	operand := false // the token before ends an operand
+	lexer := parser.Lex(q)
+	for deepest <= limit && operators <= limit*operatorsPerDepth {
+		var it parser.Item
+		lexer.NextItem(&it)
+		switch t := it.Typ; {
+		case t == parser.EOF || t == parser.ERROR:
+			return deepest, operators
+		case t == parser.COMMENT:
+			continue
+		case t == parser.LEFT_PAREN || t == parser.LEFT_BRACKET || t == parser.LEFT_BRACE:
+			depth, unary, operand = depth+1, 0, false
+		case t == parser.RIGHT_PAREN || t == parser.RIGHT_BRACKET || t == parser.RIGHT_BRACE:
+			depth, unary, operand = max(0, depth-1), 0, true
+		case t == parser.POW:
+			powers, unary, operand = powers+1, 0, false
+		case (t == parser.ADD || t == parser.SUB) && !operand:
+			unary++
+		default:
+			unary, operand = 0, !t.IsOperator() && t != parser.COMMA
 		}
+		if it.Typ.IsOperator() {
+			operators++
+		}
+		deepest = max(deepest, depth+unary+powers)
 	}
-	return i
+	return deepest, operators
 }

@@ -68,10 +68,7 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err := l.cfg.Limits.CheckQuery(req.Query); err != nil {
 		return nil, err
 	}
-	samples := l.cfg.Samples
-	if orderMatters(req.Query) {
-		samples = Sorted(samples)
-	}
+	samples := &faultyQueryable{Queryable: l.cfg.Samples, sorted: orderMatters(req.Query)}
 	q, err := newEngineQuery(ctx, l.cfg.Engine, samples, req)
 	if err != nil {
 		return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
@@ -79,7 +76,7 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	defer q.Close()
 	res := q.Exec(ctx)
 	if res.Err != nil {
-		return nil, res.Err
+		return nil, samples.fault(ctx, res.Err)
 	}
 	m, err := matrixOf(res.Value)
 	if err != nil {
@@ -104,6 +101,9 @@ func (l *Local) report(m promql.Matrix) Report {
 func (l *Local) checkSize(m promql.Matrix, o Options) error {
 	if limit := lower(l.cfg.Limits.MaxSeries, o.MaxSeries); limit > 0 && len(m) > limit {
 		return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: l.name()}
+	}
+	if limit := lower(l.cfg.Limits.MaxSamples, o.MaxSamples); limit > 0 && m.TotalSamples() > limit {
+		return &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: int64(limit), Tier: l.name()}
 	}
 	return nil
 }
@@ -160,7 +160,7 @@ func cloneMatrix(m promql.Matrix) promql.Matrix {
 func (l *Local) Select(ctx context.Context, req SelectRequest) SeriesSet {
 	q, err := l.cfg.Chunks.ChunkQuerier(req.Mint, req.Maxt)
 	if err != nil {
-		return errSeriesSet(fmt.Errorf("select on %q: %w", l.name(), err))
+		return errSeriesSet(fmt.Errorf("select on %q: %w: %w", l.name(), ErrUnavailable, err))
 	}
 	hints := &storage.SelectHints{Start: req.Mint, End: req.Maxt, Limit: req.Limit, DisableTrimming: req.WholeChunks}
 	if req.LabelsOnly {

@@ -125,7 +125,7 @@ func (m *Mixer) options(o Options) Options {
 
 func (m *Mixer) asking(o Options) *asking {
 	o = m.options(o)
-	return &asking{opts: o, soft: softDeadline(m.cfg.Limits.ChildDeadline, o.Budget)}
+	return &asking{opts: o, soft: softDeadline(m.cfg.Limits.ChildDeadline, o.Budget), lost: &lost{}}
 }
 
 // members returns the children to consider for samples of a time range.
@@ -178,12 +178,13 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest) (parser.Value, annota
 // attempts evaluates the query, planning again without the fragments that could
 // not be merged.
 func (m *Mixer) attempts(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
-	banned := map[string]bool{}
+	banned, gone := map[string]bool{}, &lost{}
 	for attempt := 0; ; attempt++ {
 		e, err := m.newExecution(req, banned)
 		if err != nil {
 			return nil, nil, Report{}, err
 		}
+		e.ask.lost = gone
 		value, warn, err := e.run(ctx)
 		var nm *notMergeable
 		if err == nil || !errors.As(err, &nm) {
@@ -253,6 +254,7 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool) (*executio
 	e.req.Options = e.ask.opts
 	e.prune = newPruning(members, m.pruner(req.Options), mint, maxt)
 	e.plan = m.plan(req, expr, e.prune, banned)
+	e.selects = mint != math.MinInt64 || maxt != math.MaxInt64
 	return e, nil
 }
 

@@ -40,7 +40,8 @@ type Planner struct {
 	grid  grid
 }
 
-// labels that tell children apart: their identity labels and shard keys.
+// keyLabelsOf returns the labels that tell children apart: their identity labels
+// and shard keys. The metric name is not one, since any operator may drop it.
 func keyLabelsOf(members []Member) set {
 	var keys set
 	for _, m := range members {
@@ -48,7 +49,7 @@ func keyLabelsOf(members []Member) set {
 		keys = append(keys, m.Description.ShardKey...)
 	}
 	slices.Sort(keys)
-	return slices.Compact(keys)
+	return slices.Compact(keys).without(labels.MetricName)
 }
 
 // constant reports whether each of the children has one value of the label on

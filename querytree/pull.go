@@ -3,12 +3,9 @@ package querytree
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
@@ -22,6 +19,9 @@ func (m *Mixer) Select(ctx context.Context, req SelectRequest) SeriesSet {
 	ask := m.asking(req.Options)
 	req.Options = ask.opts
 	members := m.members(req.Mint)
+	if err := ask.nobody(m, len(members)); err != nil {
+		return errSeriesSet(err)
+	}
 	prune := newPruning(members, m.pruner(req.Options), req.Mint, req.Maxt)
 	ctx, cancel := context.WithCancel(ctx)
 	set := m.pull(ctx, req, members, prune, ask)
@@ -52,33 +52,60 @@ func (s *mixedSet) Close() { s.cancel() }
 func (m *Mixer) pull(ctx context.Context, req SelectRequest, members []Member, prune *pruning, ask *asking) storage.ChunkSeriesSet {
 	var sets []storage.ChunkSeriesSet
 	prune.candidates(req.Matchers).each(func(i int) {
-		p := &puller{m: members[i], ask: ask, req: req, items: make(chan pulled, pullBuffer)}
+		p := &puller{m: members[i], ask: ask, req: req, tier: m.name(), items: make(chan storage.ChunkSeries, pullBuffer), ended: make(chan struct{})}
 		p.req.Options = ask.below()
 		go p.run(ctx)
 		sets = append(sets, &pulledSet{ctx: ctx, p: p})
 	})
-	merged := storage.NewMergeChunkSeriesSet(sets, req.Limit, storage.NewCompactingChunkSeriesMerger(storage.ChainedSeriesMerge))
-	return &boundedSet{ChunkSeriesSet: merged, limit: req.Limit, maxSeries: ask.opts.MaxSeries, maxSamples: ask.opts.MaxSamples, tier: m.name()}
+	return &boundedSet{
+		ChunkSeriesSet: &mergedSet{sets: sets, limit: req.Limit}, limit: req.Limit, maxSeries: ask.opts.MaxSeries, tier: m.name(),
+	}
 }
+
+// mergedSet merges sets from the first Next on, since a merge waits for all of
+// them: selects that are made one after the other shall not wait for each other.
+type mergedSet struct {
+	sets   []storage.ChunkSeriesSet
+	limit  int
+	merged storage.ChunkSeriesSet
+}
+
+func (s *mergedSet) Next() bool {
+	if s.merged == nil {
+		s.merged = storage.NewMergeChunkSeriesSet(s.sets, s.limit, storage.NewCompactingChunkSeriesMerger(storage.ChainedSeriesMerge))
+	}
+	return s.merged.Next()
+}
+
+func (s *mergedSet) At() storage.ChunkSeries { return s.merged.At() }
+
+func (s *mergedSet) Err() error {
+	if s.merged == nil {
+		return nil
+	}
+	return s.merged.Err()
+}
+
+func (s *mergedSet) Warnings() annotations.Annotations { return nil }
 
 // puller reads the series of one child.
 type puller struct {
 	m     Member
 	ask   *asking
 	req   SelectRequest
-	items chan pulled
+	tier  string // that asks
+	items chan storage.ChunkSeries
 
-	mu     sync.Mutex
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	left   time.Duration
-	since  time.Time
-}
+	// once guards the end, of which err tells; ended is closed then. The end
+	// comes with the soft deadline also if the child heeds no context.
+	once  sync.Once
+	ended chan struct{}
+	err   error
 
-// pulled is one series, or the error that ended the stream.
-type pulled struct {
-	series storage.ChunkSeries
-	err    error
+	late  func()
+	timer *time.Timer
+	left  time.Duration
+	since time.Time
 }
 
 // run reads until the child has no more, it fails, its soft deadline passes or
@@ -88,35 +115,59 @@ func (p *puller) run(ctx context.Context) {
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p.cancel, p.left = cancel, p.ask.soft
+	if err := p.ask.lost.err(p.m); err != nil {
+		p.end(outer, ctx, err)
+		return
+	}
+	p.left, p.late = p.ask.soft, func() {
+		cancel(ErrLate)
+		p.end(outer, ctx, ErrLate)
+	}
 	p.resume()
 	set := p.m.Child.Select(ctx, p.req)
 	defer set.Close()
 	stats := ChildReport{}
 	for set.Next() {
 		series, n, err := readChunks(set.At())
+		if err == nil {
+			err = p.account(&stats, n)
+		}
 		if err != nil {
-			p.end(outer, ctx, err)
+			p.fail(outer, ctx, err)
 			return
 		}
-		stats.Series++
-		stats.Samples += int64(n)
 		p.pause()
 		select {
-		case p.items <- pulled{series: series}:
+		case p.items <- series:
 		case <-ctx.Done():
-			p.end(outer, ctx, ctx.Err())
+			p.fail(outer, ctx, ctx.Err())
 			return
 		}
 		p.resume()
 	}
 	p.pause()
 	if err := set.Err(); err != nil {
-		p.end(outer, ctx, err)
+		p.fail(outer, ctx, err)
 		return
 	}
-	p.ask.answered(p.m, set.Report(), set.Warnings(), stats.Series, stats.Samples)
-	close(p.items)
+	p.once.Do(func() {
+		p.ask.answered(p.m, set.Report(), set.Warnings(), stats.Series, stats.Samples)
+		close(p.ended)
+	})
+	<-outer.Done()
+}
+
+// account counts a series of n samples, within the limit of the request.
+func (p *puller) account(stats *ChildReport, n int) error {
+	stats.Series++
+	stats.Samples += int64(n)
+	return p.ask.count(n, p.tier)
+}
+
+// fail ends the stream, and keeps the child's set open until it is not needed.
+func (p *puller) fail(outer, ctx context.Context, err error) {
+	p.timer.Stop()
+	p.end(outer, ctx, err)
 	<-outer.Done()
 }
 
@@ -124,7 +175,7 @@ func (p *puller) run(ctx context.Context) {
 // for: a child is not late because another one is.
 func (p *puller) resume() {
 	p.since = time.Now()
-	p.timer = time.AfterFunc(p.left, func() { p.cancel(ErrLate) })
+	p.timer = time.AfterFunc(p.left, p.late)
 }
 
 func (p *puller) pause() {
@@ -137,14 +188,10 @@ func (p *puller) end(outer, ctx context.Context, err error) {
 	if cause := context.Cause(ctx); cause != nil && outer.Err() == nil {
 		err = fmt.Errorf("%w (%s)", cause, p.ask.soft)
 	}
-	if err = p.ask.missing(outer, p.m, err); err != nil {
-		select {
-		case p.items <- pulled{err: err}:
-		case <-outer.Done():
-		}
-	}
-	close(p.items)
-	<-outer.Done()
+	p.once.Do(func() {
+		p.err = p.ask.missing(outer, p.m, err)
+		close(p.ended)
+	})
 }
 
 // readChunks reads the chunks of a series, so that what is handed over no
@@ -180,11 +227,23 @@ func (s *pulledSet) Next() bool {
 		return false
 	}
 	select {
-	case item, ok := <-s.p.items:
-		s.cur, s.err = item.series, item.err
-		return ok && s.err == nil
+	case s.cur = <-s.p.items:
+		return true
+	case <-s.p.ended:
+		return s.rest()
 	case <-s.ctx.Done():
 		s.err = contextError(s.ctx)
+		return false
+	}
+}
+
+// rest returns what was sent before the end.
+func (s *pulledSet) rest() bool {
+	select {
+	case s.cur = <-s.p.items:
+		return true
+	default:
+		s.err = s.p.err
 		return false
 	}
 }
@@ -196,11 +255,10 @@ func (s *pulledSet) Warnings() annotations.Annotations { return nil }
 // boundedSet enforces the limits of a request over the merged series.
 type boundedSet struct {
 	storage.ChunkSeriesSet
-	limit                 int
-	maxSeries, maxSamples int
-	series, samples       int
-	tier                  string
-	err                   error
+	limit, maxSeries int
+	series           int
+	tier             string
+	err              error
 }
 
 func (s *boundedSet) Next() bool {
@@ -220,14 +278,4 @@ func (s *boundedSet) Err() error {
 		return s.err
 	}
 	return s.ChunkSeriesSet.Err()
-}
-
-// sortMatchers renders matchers in a stable order, for messages.
-func sortMatchers(ms []*labels.Matcher) string {
-	parts := make([]string, len(ms))
-	for i, m := range ms {
-		parts[i] = m.String()
-	}
-	slices.Sort(parts)
-	return "{" + strings.Join(parts, ",") + "}"
 }

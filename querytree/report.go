@@ -55,7 +55,7 @@ func (r *Report) Add(name string, c ChildReport) {
 	}
 	old, ok := r.Children[name]
 	if !ok {
-		if len(r.Children) < maxReportRow {
+		if len(r.Children) < maxReportRow || c.Failed != "" {
 			r.Children[name] = c
 		}
 		return

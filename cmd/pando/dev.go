@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/common/model"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/pandometrics/pando/cmd/pando/client"
 	"github.com/pandometrics/pando/demo"
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/querytree/treehttp"
@@ -311,10 +312,18 @@ func (p *planet) welcome(ctx context.Context) error {
 		if e.Range {
 			over = " --range 30m"
 		}
-		fmt.Fprintf(p.out, "  # %s\n  %s query%s '%s'\n", e.Title, os.Args[0], over, e.Query)
+		fmt.Fprintf(p.out, "  # %s\n  %s query%s%s '%s'\n", e.Title, os.Args[0], p.server(), over, e.Query)
 	}
-	fmt.Fprintf(p.out, "  # The live tree\n  %s tree\n\nctrl-C stops it; the data stays.\n", os.Args[0])
+	fmt.Fprintf(p.out, "  # The live tree\n  %s tree%s\n\nctrl-C stops it; the data stays.\n", os.Args[0], p.server())
 	return nil
+}
+
+// server returns the flag that a user's command needs to find the root.
+func (p *planet) server() string {
+	if url := "http://" + loopback(p.root.http); url != client.DefaultServer {
+		return " --server " + url
+	}
+	return ""
 }
 
 func (p *planet) writeURL() string {

@@ -32,18 +32,15 @@ type commonFlags struct {
 	partial       bool
 	limits        querytree.Limits
 	lookback      model.Duration
-	external      map[string]string
 	// shown holds the flags as they were given, for the status page.
 	shown map[string]string
 }
 
 func (f *commonFlags) register(c *kingpin.CmdClause) {
 	l := querytree.DefaultLimits()
-	f.external = map[string]string{}
 	c.Flag("web.listen-address", "Address of the Prometheus HTTP API. Port 0 binds a free one.").Default("0.0.0.0:9090").StringVar(&f.httpAddress)
 	c.Flag("web.config.file", "TLS and basic auth of the HTTP API, in exporter-toolkit's format.").StringVar(&f.webConfigFile)
 	c.Flag("web.external-url", "How users reach the HTTP API, for links.").StringVar(&f.externalURL)
-	c.Flag("external-label", "Label on every series served, name=value. Repeatable.").StringMapVar(&f.external)
 	c.Flag("query.timeout", "Longest time for a query.").Default("2m").DurationVar(&f.limits.Timeout)
 	c.Flag("query.max-samples", "Most samples of one query.").Default(fmt.Sprint(l.MaxSamples)).IntVar(&f.limits.MaxSamples)
 	c.Flag("query.max-series", "Most series of one request.").Default(fmt.Sprint(l.MaxSeries)).IntVar(&f.limits.MaxSeries)
@@ -97,10 +94,13 @@ func (f *commonFlags) url() (*url.URL, error) {
 // identityFlags say who a tier is.
 type identityFlags struct {
 	zone, cluster, shard, replica string
+	external                      map[string]string
 }
 
 func (f *identityFlags) registerZone(c *kingpin.CmdClause) {
 	c.Flag("zone", "Zone of this tier: the value of the label zone on every series.").StringVar(&f.zone)
+	f.external = map[string]string{}
+	c.Flag("external-label", "Label on every series served, name=value. Repeatable.").StringMapVar(&f.external)
 	c.Flag("replica", "Name of this replica, if there are several with the same series.").StringVar(&f.replica)
 }
 
@@ -111,17 +111,17 @@ func (f *identityFlags) registerLeaf(c *kingpin.CmdClause) {
 }
 
 // identity puts the flags together.
-func (f *identityFlags) identity(tier string, external map[string]string) (querytree.Identity, error) {
+func (f *identityFlags) identity(tier string) (querytree.Identity, error) {
 	id := querytree.Identity{Tier: tier, Shard: f.shard, Replica: f.replica}
 	b := labels.NewBuilder(labels.EmptyLabels())
-	for _, name := range slices.Sorted(maps.Keys(external)) {
-		b.Set(name, external[name])
+	for _, name := range slices.Sorted(maps.Keys(f.external)) {
+		b.Set(name, f.external[name])
 	}
 	for _, v := range []struct{ name, value string }{{querytree.ZoneLabel, f.zone}, {querytree.ClusterLabel, f.cluster}} {
 		if v.value == "" {
 			continue
 		}
-		if old, ok := external[v.name]; ok && old != v.value {
+		if old, ok := f.external[v.name]; ok && old != v.value {
 			return id, fmt.Errorf("--%s=%s contradicts --external-label %s=%s", v.name, v.value, v.name, old)
 		}
 		b.Set(v.name, v.value)
@@ -135,7 +135,6 @@ type parentFlags struct {
 	parents                               []string
 	tls                                   bool
 	caFile, certFile, keyFile, serverName string
-	skipVerify                            bool
 }
 
 func (f *parentFlags) register(c *kingpin.CmdClause) {

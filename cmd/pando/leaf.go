@@ -61,7 +61,7 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 // config completes the leaf's configuration.
 func (f *leafFlags) config() (leaf.Config, error) {
 	c := leaf.DefaultConfig()
-	id, err := f.identity(querytree.TierLeaf, f.external)
+	id, err := f.identity(querytree.TierLeaf)
 	if err != nil {
 		return c, err
 	}

@@ -66,7 +66,7 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 // openMix binds the addresses of a zone or root and builds it. links, which may
 // be nil, are shown on its front page.
 func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Registry, links func() []treehttp.Link) (_ *node, err error) {
-	id, err := f.identity(kind, f.external)
+	id, err := f.identity(kind)
 	if err != nil {
 		return nil, err
 	}

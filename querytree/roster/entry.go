@@ -43,7 +43,7 @@ func (e *Entry) Hint(frame []byte) error {
 		return nil
 	}
 	if err := e.feed.Apply(frame); err != nil {
-		e.feed, e.asked = e.r.cfg.Hints.Open(e.name), false
+		e.reopen()
 		return err
 	}
 	if !e.feed.NeedsResync() {
@@ -55,6 +55,16 @@ func (e *Entry) Hint(frame []byte) error {
 	}
 	e.asked = true
 	return errResync
+}
+
+// reopen begins the stream anew, unless another connection has taken over: what
+// this one says must not be taken for that one's hint.
+func (e *Entry) reopen() {
+	e.r.mu.Lock()
+	defer e.r.mu.Unlock()
+	if e.current() {
+		e.feed, e.asked = e.r.cfg.Hints.Open(e.name), false
+	}
 }
 
 // errResync makes a child begin its stream of hints anew.

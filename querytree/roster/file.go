@@ -60,10 +60,11 @@ func (r *Roster) load() error {
 // save writes the file, if anything changed.
 func (r *Roster) save() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.cfg.Path == "" || !r.dirty {
+		r.mu.Unlock()
 		return nil
 	}
+	r.dirty = false
 	records := make([]record, 0, len(r.children))
 	for _, c := range r.children {
 		rec := record{Tier: c.desc.Tier, Labels: c.desc.Labels.Map(), Shard: c.desc.Shard, Replica: c.desc.Replica, ShardKey: c.desc.ShardKey}
@@ -72,6 +73,17 @@ func (r *Roster) save() error {
 		}
 		records = append(records, rec)
 	}
+	r.mu.Unlock() // queries must not wait for the disk
+	if err := r.write(records); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.dirty = true
+		return err
+	}
+	return nil
+}
+
+func (r *Roster) write(records []record) error {
 	b, err := json.MarshalIndent(records, "", "  ")
 	if err != nil {
 		return fmt.Errorf("roster: encode known children: %w", err)
@@ -79,7 +91,6 @@ func (r *Roster) save() error {
 	if err := writeAtomically(r.cfg.Path, b); err != nil {
 		return fmt.Errorf("roster: save known children: %w", err)
 	}
-	r.dirty = false
 	return nil
 }
 

@@ -1,11 +1,11 @@
 package roster
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -149,6 +149,10 @@ func (r *Roster) Admit(ctx context.Context, d querytree.Description, conn queryt
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.declared(d); err != nil { // others may have come since
+		r.addRefusal(d, err)
+		return nil, err
+	}
 	name := d.Name()
 	c := r.children[name]
 	if c != nil && c.conn != nil && c.entry != nil && !c.entry.dead {
@@ -185,10 +189,11 @@ func (r *Roster) check(ctx context.Context, d querytree.Description) error {
 	if err := d.Fits(r.cfg.Self); err != nil {
 		return fmt.Errorf("%w: %w", ErrDoesNotFit, err)
 	}
+	r.mu.Lock()
 	if err := r.declared(d); err != nil {
+		r.mu.Unlock()
 		return err
 	}
-	r.mu.Lock()
 	c := r.children[d.Name()]
 	var alive func(context.Context) error
 	var entry *Entry
@@ -201,21 +206,20 @@ func (r *Roster) check(ctx context.Context, d querytree.Description) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if err := alive(ctx); err == nil {
-		return r.duplicate(c, d)
-	}
+	responds := alive(ctx) == nil
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if responds {
+		return r.duplicate(c, d)
+	}
 	entry.dead = true
 	return nil
 }
 
 // declared refuses two leaves of one cluster that are neither declared shards
 // nor declared replicas of each other: their series would be counted twice, or
-// not be the union that everyone takes them for.
+// not be the union that everyone takes them for. Roster.mu is held.
 func (r *Roster) declared(d querytree.Description) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for _, c := range r.children {
 		o := c.desc
 		if c.conn == nil || o.Tier != d.Tier || o.Name() == d.Name() || o.Labels.Hash() != d.Labels.Hash() {
@@ -273,16 +277,14 @@ func (r *Roster) Members() []querytree.Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := make([]querytree.Member, 0, len(r.children))
-	for name, c := range r.children {
+	for _, name := range slices.Sorted(maps.Keys(r.children)) {
+		c := r.children[name]
 		m := querytree.Member{Child: c.conn, Description: c.desc, Connected: c.conn != nil}
 		if c.conn == nil {
 			m.Child = Missing{Description: c.desc, Parent: r.cfg.Self.Name(), Since: c.since, name: name}
 		}
 		out = append(out, m)
 	}
-	slices.SortFunc(out, func(a, b querytree.Member) int {
-		return cmp.Compare(a.Description.Name(), b.Description.Name())
-	})
 	return out
 }
 
@@ -292,14 +294,14 @@ func (r *Roster) Nodes() []querytree.Node {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := make([]querytree.Node, 0, len(r.children))
-	for name, c := range r.children {
+	for _, name := range slices.Sorted(maps.Keys(r.children)) {
+		c := r.children[name]
 		n := querytree.Node{Description: c.desc, Connected: c.conn != nil, Since: c.since, Error: c.err, RTT: c.rtt, SampleRate: c.rate.perSecond}
 		if r.cfg.Hints != nil {
 			n.Hint = r.cfg.Hints.Status(name)
 		}
 		out = append(out, n)
 	}
-	slices.SortFunc(out, func(a, b querytree.Node) int { return cmp.Compare(a.Name(), b.Name()) })
 	return out
 }
 

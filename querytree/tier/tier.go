@@ -166,7 +166,11 @@ func (t *Tier) Describe() querytree.Description {
 			}
 			continue
 		}
-		d.Mint, d.Maxt = min(d.Mint, c.Mint), max(d.Maxt, c.Maxt)
+		mint := c.Mint
+		if mint == math.MaxInt64 {
+			mint = math.MinInt64 // it is empty, and its first sample may be old
+		}
+		d.Mint, d.Maxt = min(d.Mint, mint), max(d.Maxt, c.Maxt)
 		d.Series += c.Series
 		d.Samples += c.Samples
 		d.Leaves += c.Leaves
@@ -179,17 +183,19 @@ func (t *Tier) Describe() querytree.Description {
 	return d
 }
 
-// Complete reports whether every known child is connected and its hint in use.
+// Complete reports whether every known child is connected and its hint in use. A
+// tier that knows of no child has yet to learn who its children are.
 func (t *Tier) Complete() bool {
 	if t.Index == nil {
 		return false
 	}
-	for _, m := range t.Roster.Members() {
+	members := t.Roster.Members()
+	for _, m := range members {
 		if !m.Connected || !t.Index.Synced(m.Description.Name()) {
 			return false
 		}
 	}
-	return true
+	return len(members) > 0
 }
 
 // Ready reports why the tier is not ready to answer: children that it knew

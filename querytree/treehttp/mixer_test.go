@@ -142,7 +142,9 @@ func TestErrorTable(t *testing.T) {
 		code int
 		kind string
 	}{
-		{errDead, 503, "unavailable"}, {context.DeadlineExceeded, 503, "timeout"}, {context.Canceled, 499, "canceled"},
+		{errDead, 503, "unavailable"},
+		{context.DeadlineExceeded, 503, "timeout"},
+		{context.Canceled, 499, "canceled"},
 		{&querytree.LimitError{}, 422, "execution"},
 	} {
 		code, kind := classify(fmt.Errorf("around: %w", c.err))
@@ -152,4 +154,6 @@ func TestErrorTable(t *testing.T) {
 	}
 }
 
-func (d deadChild) Tree(context.Context) ([]querytree.Node, error) { return nil, querytree.ErrUnavailable }
+func (d deadChild) Tree(context.Context) ([]querytree.Node, error) {
+	return nil, querytree.ErrUnavailable
+}

@@ -60,8 +60,9 @@ func (a absent) err(what string) error {
 	return fmt.Errorf("%s %q has no %s; ask the leaf that has", a.describe().Tier, a.describe().Name(), what)
 }
 
-func (absent) ScrapePools() []string                          { return []string{} }
-func (absent) TargetsActive() map[string][]*scrape.Target     { return map[string][]*scrape.Target{} }
+func (absent) ScrapePools() []string                      { return []string{} }
+func (absent) TargetsActive() map[string][]*scrape.Target { return map[string][]*scrape.Target{} }
+
 func (absent) TargetsDropped() map[string][]*scrape.Target    { return map[string][]*scrape.Target{} }
 func (absent) TargetsDroppedCounts() map[string]int           { return map[string]int{} }
 func (absent) Alertmanagers() []*url.URL                      { return nil }

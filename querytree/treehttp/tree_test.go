@@ -177,11 +177,21 @@ func TestPageIsBounded(t *testing.T) {
 
 func TestShortForms(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{ShortDuration(-1), "0s"}, {ShortDuration(1500 * time.Nanosecond), "2µs"}, {ShortDuration(12345678 * time.Nanosecond), "12ms"},
-		{ShortDuration(1550 * time.Millisecond), "1.6s"}, {ShortDuration(90 * time.Second), "1m30s"},
-		{ShortDuration(3700 * time.Second), "1h1m"}, {ShortDuration(50 * time.Hour), "2d2h"},
-		{ShortCount(0), "0"}, {ShortCount(999), "999"}, {ShortCount(1000), "1.0k"}, {ShortCount(1_234_567), "1.2M"}, {ShortCount(250_000_000), "250M"},
-		{ShortBytes(1023), "1023 B"}, {ShortBytes(1024), "1.0 KiB"}, {ShortBytes(5 << 30), "5.0 GiB"},
+		{ShortDuration(-1), "0s"},
+		{ShortDuration(1500 * time.Nanosecond), "2µs"},
+		{ShortDuration(12345678 * time.Nanosecond), "12ms"},
+		{ShortDuration(1550 * time.Millisecond), "1.6s"},
+		{ShortDuration(90 * time.Second), "1m30s"},
+		{ShortDuration(3700 * time.Second), "1h1m"},
+		{ShortDuration(50 * time.Hour), "2d2h"},
+		{ShortCount(0), "0"},
+		{ShortCount(999), "999"},
+		{ShortCount(1000), "1.0k"},
+		{ShortCount(1_234_567), "1.2M"},
+		{ShortCount(250_000_000), "250M"},
+		{ShortBytes(1023), "1023 B"},
+		{ShortBytes(1024), "1.0 KiB"},
+		{ShortBytes(5 << 30), "5.0 GiB"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

@@ -383,7 +383,9 @@ func TestTLS(t *testing.T) {
 
 func TestConfigValidate(t *testing.T) {
 	for _, c := range []LinkConfig{
-		{}, {Logger: quiet()}, {Logger: quiet(), Child: &fakeChild{}, Parents: []string{"no-port"}},
+		{},
+		{Logger: quiet()},
+		{Logger: quiet(), Child: &fakeChild{}, Parents: []string{"no-port"}},
 		{Logger: quiet(), Child: &fakeChild{}, Heartbeat: -1},
 	} {
 		if _, err := NewLink(c); err == nil {

@@ -68,11 +68,14 @@ func execSeries() []promql.Series {
 		{Metric: labels.EmptyLabels(), Floats: []promql.FPoint{{T: 100, F: math.Inf(-1)}}},
 		full,
 		{Metric: labels.FromStrings("a", "\xff not utf-8", "b", ""), Floats: []promql.FPoint{
-			{T: 110, F: math.Float64frombits(value.StaleNaN)}, {T: 180, F: math.NaN()},
-			{T: 190, F: math.Float64frombits(0x7ff8000000000abc)}, {T: 10090, F: math.Copysign(0, -1)},
+			{T: 110, F: math.Float64frombits(value.StaleNaN)},
+			{T: 180, F: math.NaN()},
+			{T: 190, F: math.Float64frombits(0x7ff8000000000abc)},
+			{T: 10090, F: math.Copysign(0, -1)},
 		}},
 		{Metric: labels.FromStrings("h", "1"), Floats: []promql.FPoint{{T: 120, F: 1}}, Histograms: []promql.HPoint{
-			{T: 100, H: floatHistogram(histogram.GaugeType, 1)}, {T: 110, H: floatHistogram(histogram.CounterReset, math.Float64frombits(value.StaleNaN))},
+			{T: 100, H: floatHistogram(histogram.GaugeType, 1)},
+			{T: 110, H: floatHistogram(histogram.CounterReset, math.Float64frombits(value.StaleNaN))},
 			{T: 10090, H: customHistogram()},
 		}},
 		{Metric: labels.FromStrings("z", "no points")},

@@ -98,7 +98,6 @@ func (s *session) dial(size int) (*grpc.ClientConn, error) {
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(size)),
 	)
 }
@@ -113,7 +112,6 @@ func serverOptions(logger *slog.Logger, m *linkMetrics, size int, streams uint32
 		grpc.InitialConnWindowSize(connWindow),
 		grpc.MaxHeaderListSize(64 << 10),
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
-		grpc.SharedWriteBuffer(true),
 		grpc.ChainStreamInterceptor(m.observeServer, recoverPanic(logger, m)),
 	}
 }
