@@ -82,7 +82,9 @@ func (q *treeQuery) Exec(ctx context.Context) *promql.Result {
 		return &promql.Result{Err: err, Warnings: warn}
 	}
 	for _, c := range report.Children {
-		q.sample.TotalSamples += c.Samples
+		if c.Tier == TierLeaf {
+			q.sample.TotalSamples += c.Samples
+		}
 	}
 	return &promql.Result{Value: value, Warnings: warn}
 }

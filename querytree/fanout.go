@@ -12,7 +12,7 @@ import (
 
 // fanOut asks some members the same thing, side by side, each within its soft
 // deadline. A member that fails costs a warning or, if strict, the request.
-func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitset, f func(context.Context, Child, Options) (T, error)) ([]T, error) {
+func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitset, f func(context.Context, Member, Options) (T, error)) ([]T, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
@@ -26,7 +26,7 @@ func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitse
 		n++
 		m := members[i]
 		wg.Go(func() {
-			v, err := watched(ctx, ask.soft, func(ctx context.Context) (T, error) { return f(ctx, m.Child, ask.below()) })
+			v, err := watched(ctx, ask.soft, func(ctx context.Context) (T, error) { return f(ctx, m, ask.below()) })
 			if err != nil {
 				err = ask.missing(ctx, m, err)
 				if err != nil {
@@ -53,12 +53,12 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 		// Only children that have the label can have values of it.
 		matchers = append(slices.Clone(matchers), labels.MustNewMatcher(labels.MatchNotEqual, req.Label, ""))
 	}
-	answers, err := fanOut(ctx, ask, members, prune.candidates(matchers), func(ctx context.Context, c Child, o Options) (Names, error) {
+	answers, err := fanOut(ctx, ask, members, prune.candidates(matchers), func(ctx context.Context, who Member, o Options) (Names, error) {
 		r := req
 		r.Options = o
-		n, err := c.Names(ctx, r)
+		n, err := who.Child.Names(ctx, r)
 		if err == nil {
-			ask.answered(memberOf(members, c), n.Report, n.Warnings, 0, 0)
+			ask.answered(who, n.Report, n.Warnings, 0, 0)
 		}
 		return n, err
 	})
@@ -76,15 +76,6 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 	}
 	out.Warnings, out.Report = ask.warnings(), ask.whole(prune)
 	return out, nil
-}
-
-func memberOf(members []Member, c Child) Member {
-	for _, m := range members {
-		if m.Child == c {
-			return m
-		}
-	}
-	return Member{Child: c, Description: c.Describe()}
 }
 
 // whole returns the report of all that was asked and pruned.
@@ -110,12 +101,12 @@ func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, er
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Metadata{}, err
 	}
-	answers, err := fanOut(ctx, ask, members, everyone(members), func(ctx context.Context, c Child, o Options) (Metadata, error) {
+	answers, err := fanOut(ctx, ask, members, everyone(members), func(ctx context.Context, who Member, o Options) (Metadata, error) {
 		r := req
 		r.Options = o
-		a, err := c.Metadata(ctx, r)
+		a, err := who.Child.Metadata(ctx, r)
 		if err == nil {
-			ask.answered(memberOf(members, c), a.Report, a.Warnings, 0, 0)
+			ask.answered(who, a.Report, a.Warnings, 0, 0)
 		}
 		return a, err
 	})
@@ -142,12 +133,12 @@ func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars,
 	for _, ms := range req.Selectors {
 		who = who.or(prune.candidates(ms))
 	}
-	answers, err := fanOut(ctx, ask, members, who, func(ctx context.Context, c Child, o Options) (Exemplars, error) {
+	answers, err := fanOut(ctx, ask, members, who, func(ctx context.Context, who Member, o Options) (Exemplars, error) {
 		r := req
 		r.Options = o
-		a, err := c.Exemplars(ctx, r)
+		a, err := who.Child.Exemplars(ctx, r)
 		if err == nil {
-			ask.answered(memberOf(members, c), a.Report, a.Warnings, int64(len(a.Results)), 0)
+			ask.answered(who, a.Report, a.Warnings, int64(len(a.Results)), 0)
 		}
 		return a, err
 	})

@@ -263,7 +263,7 @@ func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned m
 	p := &Planner{
 		members: prune.members, candidates: map[*parser.VectorSelector]bitset{}, keyLabels: keyLabelsOf(prune.members),
 		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query,
-		parse: m.tickets.Parser.ParseExpr, grid: grid{req.Start, req.End, req.Step},
+		parse: m.tickets.Parser.ParseExpr, grid: grid{req.Start, req.End, req.Step}, maxLength: m.cfg.Limits.MaxQueryLength,
 	}
 	for i := range prune.members {
 		p.all = p.all.with(i)

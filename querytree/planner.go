@@ -38,6 +38,8 @@ type Planner struct {
 	query string
 	parse func(string) (parser.Expr, error)
 	grid  grid
+	// maxLength is the longest query that children accept.
+	maxLength int
 }
 
 // keyLabelsOf returns the labels that tell children apart: their identity labels

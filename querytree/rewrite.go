@@ -1,7 +1,6 @@
 package querytree
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -10,6 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/parser/posrange"
 	"github.com/prometheus/prometheus/schema"
 )
 
@@ -49,6 +49,7 @@ func (b *builder) build(e parser.Expr, top bool) parser.Expr {
 	}
 	if t.local() && b.pushable(e, t, top) {
 		if f := b.fragment(e, e, t, "concat"); f != nil {
+			f.quiet = false
 			return b.standIn(f, e)
 		}
 	}
@@ -124,6 +125,7 @@ func (b *builder) reaggregate(n *parser.AggregateExpr) parser.Expr {
 		if f == nil {
 			return nil
 		}
+		f.quiet = false
 		c := *n
 		c.Expr = b.standInAt(f, n, unparen(n.Expr))
 		return &c
@@ -141,7 +143,7 @@ func (b *builder) partial(n *parser.AggregateExpr, op, above parser.ItemType, t 
 	if f == nil {
 		return nil
 	}
-	f.Partial, f.Sum, f.quiet = true, sum, quiet
+	f.Partial, f.Sum, f.quiet = true, sum, f.quiet && quiet
 	c := *n
 	c.Op = above
 	c.Expr = b.standInAt(f, n, unparen(n.Expr))
@@ -191,16 +193,28 @@ func (b *builder) call(n *parser.Call) parser.Expr {
 	return &c
 }
 
-// fragment adds a fragment for e, or returns nil if it is banned. Its text has
-// to mean e; at is the part of the query that it stands for.
+// maxFragments bounds what one query makes the children do at the same time.
+const maxFragments = 128
+
+// fragment adds a fragment for e, or returns the one that there is already. It
+// returns nil if that is banned, if there are too many, or if the text would
+// not mean e. at is the part of the query that it stands for.
 func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
-	pos := at.PositionRange()
-	key := fmt.Sprintf("%s %d-%d %s", kind, pos.Start, pos.End, e)
+	key := kind + " " + e.String()
 	if b.p.banned[key] {
 		return nil
 	}
+	for _, f := range b.plan.Fragments {
+		if f.key == key {
+			return f
+		}
+	}
+	text := b.p.text(e, at)
+	if text == "" || len(b.plan.Fragments) >= maxFragments {
+		return nil
+	}
 	id := strconv.Itoa(len(b.plan.Fragments))
-	f := &Fragment{ID: id, Query: b.p.text(e, at), key: key}
+	f := &Fragment{ID: id, Query: text, key: key, quiet: true}
 	f.standIn = labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "fragment "+id)
 	t.children.each(func(i int) { f.Children = append(f.Children, i) })
 	if len(f.Children) > 1 {
@@ -255,25 +269,34 @@ func (p *Planner) stepInvariant(query string) bool {
 	return ok
 }
 
-// text returns the text of e to send to children. If it can, it cuts e out of
-// the query and blanks the rest, so that positions in annotations stay true.
+// text returns the text of e to send to children, or "" if there is none that
+// means e. If it can, it cuts e out of the query and blanks the rest, so that
+// positions in annotations stay true.
 func (p *Planner) text(e, at parser.Expr) string {
 	want := e.String()
 	pos := at.PositionRange()
-	if int(pos.End) <= len(p.query) && pos.Start < pos.End {
-		cut := blank(p.query[:pos.Start]) + p.query[pos.Start:pos.End]
-		if avg, ok := at.(*parser.AggregateExpr); ok && avg != e && avg.Op == parser.AVG {
-			op := e.(*parser.AggregateExpr).Op.String()
-			cut = blank(p.query[:pos.Start]) + op + p.query[int(pos.Start)+len("avg"):pos.End]
-		}
-		if got, err := p.parse(cut); err == nil && got.String() == want {
-			return cut
+	if pos.Start < 0 || int(pos.Start) > len(p.query) {
+		pos.Start, pos.End = 0, 0
+	}
+	before := blank(p.query[:pos.Start])
+	for _, text := range []string{before + p.cut(e, at, pos), before + want, want} {
+		if got, err := p.parse(text); err == nil && got.String() == want && len(text) <= p.maxLength {
+			return text
 		}
 	}
-	if int(pos.Start) <= len(p.query) {
-		return blank(p.query[:pos.Start]) + want
+	return ""
+}
+
+// cut returns the query's own text of at, with the operator of e.
+func (p *Planner) cut(e, at parser.Expr, pos posrange.PositionRange) string {
+	if int(pos.End) > len(p.query) || pos.End < pos.Start {
+		return ""
 	}
-	return want
+	text := p.query[pos.Start:pos.End]
+	if n, ok := at.(*parser.AggregateExpr); ok && at != e && n.Op == parser.AVG {
+		return e.(*parser.AggregateExpr).Op.String() + text[len("avg"):]
+	}
+	return text
 }
 
 // blank replaces every byte but line ends by a space.

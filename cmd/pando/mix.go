@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -69,6 +70,9 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	id, err := f.identity(kind)
 	if err != nil {
 		return nil, err
+	}
+	if f.dataDir == "" {
+		return nil, errors.New("--storage.path must not be empty: without it, a restart forgets which children may be missing")
 	}
 	n := &node{name: displayName(id), logger: logger, webConfig: f.webConfigFile}
 	defer func() {
