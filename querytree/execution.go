@@ -55,8 +55,10 @@ func (e *execution) whole(ctx context.Context, r *fragmentRun) (parser.Value, an
 	if err != nil {
 		return nil, nil, err
 	}
+	warn := e.ask.warnings()
+	warn.Merge(r.warn)
 	if e.req.Step != 0 {
-		return m, e.ask.warnings(), nil
+		return m, warn, nil
 	}
 	vec := make(promql.Vector, 0, len(m))
 	for _, s := range m {
@@ -66,7 +68,7 @@ func (e *execution) whole(ctx context.Context, r *fragmentRun) (parser.Value, an
 			vec = append(vec, promql.Sample{Metric: s.Metric, F: s.Floats[0].F, T: e.req.Start})
 		}
 	}
-	return vec, e.ask.warnings(), nil
+	return vec, warn, nil
 }
 
 // residual evaluates what was not pushed down, with the stock engine.

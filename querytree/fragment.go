@@ -42,6 +42,7 @@ type fragmentRun struct {
 
 	done   chan struct{}
 	result promql.Matrix
+	warn   annotations.Annotations
 	err    error
 }
 
@@ -115,16 +116,23 @@ func (r *fragmentRun) askAll(ctx context.Context) ([]promql.Matrix, error) {
 	defer cancel()
 	parts := make([]promql.Matrix, len(r.f.Children))
 	errs := make([]error, len(r.f.Children))
+	warn := make([]annotations.Annotations, len(r.f.Children))
 	var wg sync.WaitGroup
 	for i, member := range r.f.Children {
 		wg.Go(func() {
-			parts[i], errs[i] = r.askOne(ctx, r.members[member])
+			var a answer
+			a, errs[i] = r.askOne(ctx, r.members[member])
+			parts[i], warn[i] = a.m, a.warn
 			if errs[i] != nil {
 				cancel()
 			}
 		})
 	}
 	wg.Wait()
+	// In the order of the children, since the last of equal ones is kept.
+	for _, w := range warn {
+		r.warn.Merge(w)
+	}
 	return parts, firstError(errs)
 }
 
@@ -155,25 +163,29 @@ type answer struct {
 	report Report
 }
 
-func (r *fragmentRun) askOne(ctx context.Context, m Member) (promql.Matrix, error) {
+// askOne asks a member. An answer that is missing, for which there is a warning
+// then, is empty.
+func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 	if err := r.ask.lost.err(m); err != nil {
-		return nil, r.ask.missing(ctx, m, err)
+		return answer{}, r.ask.missing(ctx, m, err)
 	}
 	req := r.req
 	req.Query = r.f.Query
 	req.Options = r.ask.below()
 	a, err := watched(ctx, r.ask.soft, func(ctx context.Context) (answer, error) { return r.collect(ctx, m, req) })
 	if err != nil {
-		return nil, r.failed(ctx, m, err)
+		return answer{}, r.failed(ctx, m, err)
 	}
 	if r.f.Partial && !benign(a.warn) {
-		return nil, &notMergeable{r.f, "a child warned that its part of the aggregation is not representative"}
+		return answer{}, &notMergeable{r.f, "a child warned that its part of the aggregation is not representative"}
 	}
+	// What is missing is told even if the query is planned again; the rest goes
+	// where the engine looks for it.
+	r.ask.answered(m, a.report, onlyPartial(a.warn), int64(len(a.m)), int64(a.m.TotalSamples()))
 	if r.f.quiet {
-		a.warn = onlyPartial(a.warn)
+		a.warn = nil
 	}
-	r.ask.answered(m, a.report, a.warn, int64(len(a.m)), int64(a.m.TotalSamples()))
-	return a.m, nil
+	return a, nil
 }
 
 func (r *fragmentRun) failed(ctx context.Context, m Member, err error) error {

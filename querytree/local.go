@@ -166,7 +166,8 @@ func (l *Local) Select(ctx context.Context, req SelectRequest) SeriesSet {
 	if req.LabelsOnly {
 		hints.Func = "series"
 	}
-	set := q.Select(ctx, true, hints, req.Matchers...)
+	// The TSDB sorts the matchers in place; siblings share them.
+	set := q.Select(ctx, true, hints, slices.Clone(req.Matchers)...)
 	return newCountedSet(set, countedConfig{
 		child: l.cfg.Describe().Identity, close: q.Close, ctx: ctx, limit: req.Limit,
 		maxSeries: lower(l.cfg.Limits.MaxSeries, req.MaxSeries), labelsOnly: req.LabelsOnly,
@@ -187,9 +188,9 @@ func (l *Local) Names(ctx context.Context, req NamesRequest) (Names, error) {
 		warn  annotations.Annotations
 	)
 	if req.Label == "" {
-		names, warn, err = q.LabelNames(ctx, hints, req.Matchers...)
+		names, warn, err = q.LabelNames(ctx, hints, slices.Clone(req.Matchers)...)
 	} else {
-		names, warn, err = q.LabelValues(ctx, req.Label, hints, req.Matchers...)
+		names, warn, err = q.LabelValues(ctx, req.Label, hints, slices.Clone(req.Matchers)...)
 	}
 	if err != nil {
 		return Names{}, fmt.Errorf("names on %q: %w", l.name(), err)
@@ -234,7 +235,11 @@ func (l *Local) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars,
 	if err != nil {
 		return Exemplars{}, fmt.Errorf("exemplars on %q: %w", l.name(), err)
 	}
-	res, err := q.Select(req.Mint, req.Maxt, req.Selectors...)
+	selectors := make([][]*labels.Matcher, len(req.Selectors))
+	for i, ms := range req.Selectors {
+		selectors[i] = slices.Clone(ms)
+	}
+	res, err := q.Select(req.Mint, req.Maxt, selectors...)
 	if err != nil {
 		return Exemplars{}, fmt.Errorf("exemplars on %q: %w", l.name(), err)
 	}

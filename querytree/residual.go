@@ -79,13 +79,16 @@ type fragmentSet struct {
 	run  *fragmentRun
 	grid grid
 	m    promql.Matrix
+	warn annotations.Annotations
 	at   int
 	err  error
 }
 
 func (s *fragmentSet) Next() bool {
 	if s.at == 0 {
-		s.m, s.err = s.run.wait(s.ctx)
+		if s.m, s.err = s.run.wait(s.ctx); s.err == nil {
+			s.warn = s.run.warn
+		}
 	}
 	s.at++
 	return s.err == nil && s.at <= len(s.m)
@@ -93,5 +96,8 @@ func (s *fragmentSet) Next() bool {
 
 func (s *fragmentSet) At() storage.Series { return newGridSeries(s.m[s.at-1], s.grid) }
 
-func (s *fragmentSet) Err() error                        { return s.err }
-func (s *fragmentSet) Warnings() annotations.Annotations { return nil }
+func (s *fragmentSet) Err() error { return s.err }
+
+// Warnings returns the children's annotations where the engine asks for them in
+// the course of its evaluation: of several of the same text, it keeps the last.
+func (s *fragmentSet) Warnings() annotations.Annotations { return s.warn }

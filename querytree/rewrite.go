@@ -100,10 +100,27 @@ func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
 	}
 	c := *n
 	c.Expr = b.build(n.Expr, false)
-	if n.Param != nil {
+	if n.Param != nil && !usesAt(n.Param) {
 		c.Param = b.build(n.Param, false)
 	}
 	return &c
+}
+
+// usesAt reports whether e has an @ modifier. The stock engine does not prepare
+// the parameters of aggregations for these, and takes them otherwise there than
+// a child would on its own.
+func usesAt(e parser.Expr) bool {
+	found := false
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		switch n := n.(type) {
+		case *parser.VectorSelector:
+			found = found || n.Timestamp != nil || n.StartOrEnd != 0
+		case *parser.SubqueryExpr:
+			found = found || n.Timestamp != nil || n.StartOrEnd != 0
+		}
+		return nil
+	})
+	return found
 }
 
 // reaggregate splits an aggregation into one below and one above. It returns
@@ -176,7 +193,7 @@ func (b *builder) average(n *parser.AggregateExpr, t traits) parser.Expr {
 // call rebuilds a call that stays above over rebuilt operands.
 func (b *builder) call(n *parser.Call) parser.Expr {
 	switch n.Func.Name {
-	case "info", "timestamp":
+	case "info", "timestamp", "start_timestamp":
 		return n // they look at selectors, not at values
 	case "histogram_count", "histogram_sum", "histogram_avg":
 		// The engine then detects counter resets while it reads samples, and
@@ -340,14 +357,15 @@ func observesName(e parser.Expr) bool {
 	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
 		switch n := n.(type) {
 		case *parser.AggregateExpr:
-			seen = seen || n.Without || slices.ContainsFunc(n.Grouping, isSchemaLabel)
+			seen = seen || n.Without || n.Op == parser.LIMIT_RATIO || slices.ContainsFunc(n.Grouping, isSchemaLabel)
 		case *parser.BinaryExpr:
 			if m := n.VectorMatching; m != nil {
 				seen = seen || !m.On || slices.ContainsFunc(m.MatchingLabels, isSchemaLabel) || slices.ContainsFunc(m.Include, isSchemaLabel)
 			}
 		case *parser.Call:
 			switch n.Func.Name {
-			case "label_replace", "label_join", "sort_by_label", "sort_by_label_desc", "info":
+			case "label_replace", "label_join", "sort_by_label", "sort_by_label_desc", "info",
+				"histogram_quantile", "histogram_quantiles", "histogram_fraction": // they warn of it
 				seen = true
 			}
 		}
