@@ -23,8 +23,9 @@ build: ## Build bin/pando
 
 .PHONY: test
 test: test-deps ## All tests: units, differential suites, processes, then the race detector
-	PANDO_QUERIES=$(QUERIES) go test -timeout 20m ./...
-	go test -race -short -timeout 20m ./...
+	PANDO_QUERIES=$(QUERIES) go test -timeout 20m -v -run 'TestGeneratedQueries' ./querytree
+	go test -timeout 20m ./...
+	go test -race -timeout 20m $$(go list ./... | grep -v /e2e)
 
 .PHONY: test-quick
 test-quick: test-deps ## The tests once, with fewer generated queries and no race detector

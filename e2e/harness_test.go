@@ -53,9 +53,6 @@ func TestMain(m *testing.M) {
 // processes is called first by every test that starts real processes.
 func processes(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts processes; run without -short")
-	}
 	t.Parallel()
 }
 

@@ -55,6 +55,16 @@ func TestProcessSlowLeaf(t *testing.T) {
 		write(t, startLeaf(t, parent, "eu", cluster), pt(1, "__name__", "steady"))
 	}
 	const query = `sum(last_over_time(steady[1h]))`
+	// Once with the hints in use: then they know the series.
+	eventually(t, 15*time.Second, func() error {
+		tree, err := treeOf(zone.http)
+		for _, c := range tree.Children {
+			if c.Hint == nil || !c.Hint.Synced {
+				return fmt.Errorf("the hint of %s is not in use", c.Name)
+			}
+		}
+		return err
+	})
 	becomes(t, 15*time.Second, root.http, query, 3)
 
 	late := func(p *process, want float64, names ...string) []treehttp.FailedChild {

@@ -159,9 +159,6 @@ func (w *wires) over(cfg treetest.Config) treetest.Config {
 // connections whose leaves are shards: once spread by hash, so that nothing but
 // disjointness is known, once with a label of the scripts as co-location key.
 func TestPromQLScriptsOverGRPC(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes minutes; run without -short")
-	}
 	t.Parallel()
 	exprs, err := promqltest.GetBuiltInExprs()
 	if err != nil {
@@ -204,9 +201,6 @@ func TestGeneratedQueriesOverGRPC(t *testing.T) {
 	direct, generator := plant(treetest.Config{})
 	remote, _ := plant((&wires{tb: t}).over(treetest.Config{}))
 	total, nonEmpty := 1000, 0
-	if testing.Short() {
-		total = 100
-	}
 	ctx := context.Background()
 	for i := range total {
 		q := generator.Next()

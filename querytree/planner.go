@@ -19,6 +19,10 @@ type Member struct {
 	// Connected tells whether there is a connection. A child that is known but
 	// not connected is asked all the same, so that the answer names it.
 	Connected bool
+	// Stale: the connection has not answered of late, so that what the child
+	// says may be under way for long. Its hints may lack series that it has
+	// had for a while, so they do not prune.
+	Stale bool
 }
 
 // Planner decides what of a query is evaluated by which children. It is pure:

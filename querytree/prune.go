@@ -45,7 +45,7 @@ func (p *pruning) candidates(ms []*labels.Matcher) bitset {
 			p.note(i, v)
 			continue
 		}
-		if !m.Connected || p.pruner == nil {
+		if !m.Connected || m.Stale || p.pruner == nil {
 			// The last hint of a child that is gone may lack its last series.
 			p.note(i, Asked)
 			out = out.with(i)

@@ -124,14 +124,22 @@ func (z *Zone) Run(ctx context.Context) error {
 }
 
 // settle declares the union complete once it is.
+//
+// A connection that falls silent announces nothing, so the children are looked
+// at now and then too.
 func (z *Zone) settle(ctx context.Context) error {
+	tick := time.NewTicker(300 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		z.mu.Lock()
 		gen := z.gen
 		z.mu.Unlock()
 		complete := z.Complete()
 		z.mu.Lock()
-		if complete && gen == z.gen {
+		switch {
+		case !complete:
+			z.Union.SetIncomplete()
+		case gen == z.gen:
 			z.Union.SetComplete()
 		}
 		z.mu.Unlock()
@@ -139,6 +147,7 @@ func (z *Zone) settle(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-z.wake:
+		case <-tick.C:
 		}
 	}
 }

@@ -73,6 +73,11 @@ const (
 	// probeTimeout is how long a connection may take to show that it is alive
 	// when another one claims its identity.
 	probeTimeout = 2 * time.Second
+	// pingInterval is the time between pings of each child. What a child sent
+	// before it answered one has arrived, so that a child whose last answered
+	// ping is older than maxSilence may have said what is not known here.
+	pingInterval = 400 * time.Millisecond
+	maxSilence   = 1500 * time.Millisecond
 )
 
 // Roster knows the children of one tier. It is safe for concurrent use.
@@ -97,6 +102,9 @@ type child struct {
 	err   string
 	rtt   time.Duration
 	rate  rate
+	// answered is when the latest ping that was answered was sent.
+	answered time.Time
+	pinging  bool
 }
 
 // New returns a Roster, with the children that the file at Config.Path holds.
@@ -167,7 +175,7 @@ func (r *Roster) Admit(ctx context.Context, d querytree.Description, conn queryt
 		c = &child{}
 		r.children[name] = c
 	}
-	c.desc, c.conn, c.alive, c.since, c.err = d, conn, alive, r.cfg.Now(), ""
+	c.desc, c.conn, c.alive, c.since, c.err, c.answered = d, conn, alive, r.cfg.Now(), "", r.cfg.Now()
 	c.entry = &Entry{r: r, c: c, name: name}
 	if r.cfg.Hints != nil {
 		c.entry.feed = r.cfg.Hints.Open(name)
@@ -280,6 +288,7 @@ func (r *Roster) Members() []querytree.Member {
 	for _, name := range slices.Sorted(maps.Keys(r.children)) {
 		c := r.children[name]
 		m := querytree.Member{Child: c.conn, Description: c.desc, Connected: c.conn != nil}
+		m.Stale = m.Connected && r.cfg.Now().Sub(c.answered) > maxSilence
 		if c.conn == nil {
 			m.Child = Missing{Description: c.desc, Parent: r.cfg.Self.Name(), Since: c.since, name: name}
 		}
@@ -345,15 +354,17 @@ func (r *Roster) changed() {
 // Run keeps the file up to date, measures round trips and forgets children that
 // are missing for too long, until ctx ends.
 func (r *Roster) Run(ctx context.Context) error {
-	tick := time.NewTicker(5 * time.Second)
+	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
+	var pings sync.WaitGroup
+	defer pings.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return r.save()
 		case <-tick.C:
 			r.expire()
-			r.measure(ctx)
+			r.ping(ctx, &pings)
 		case <-r.wake:
 		}
 		if err := r.save(); err != nil {
@@ -373,31 +384,29 @@ func (r *Roster) expire() {
 	}
 }
 
-// measure takes the round trip to every connected child, side by side.
-func (r *Roster) measure(ctx context.Context) {
+// ping takes the round trip to every connected child that is not being pinged
+// yet. It does not wait for the answers.
+func (r *Roster) ping(ctx context.Context, pings *sync.WaitGroup) {
 	r.mu.Lock()
-	probes := map[*child]func(context.Context) error{}
+	defer r.mu.Unlock()
 	for _, c := range r.children {
-		if c.conn != nil && c.alive != nil {
-			probes[c] = c.alive
+		if c.conn == nil || c.alive == nil || c.pinging {
+			continue
 		}
-	}
-	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	var wg sync.WaitGroup
-	for c, alive := range probes {
-		wg.Go(func() {
-			begin := time.Now()
-			if alive(ctx) != nil {
-				return
-			}
+		c.pinging = true
+		alive, entry, begin := c.alive, c.entry, r.cfg.Now()
+		pings.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+			defer cancel()
+			err := alive(ctx)
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			c.rtt = time.Since(begin)
+			c.pinging = false
+			if err == nil && c.entry == entry {
+				c.rtt, c.answered = r.cfg.Now().Sub(begin), begin
+			}
 		})
 	}
-	wg.Wait()
 }
 
 type rosterMetrics struct {

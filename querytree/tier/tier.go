@@ -17,11 +17,12 @@ package tier
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -69,6 +70,8 @@ type Tier struct {
 
 	cfg      Config
 	instance string
+	started  time.Time
+	met      atomic.Bool // a child has been seen connected
 }
 
 // New returns a Tier without children, but for those that it knew before.
@@ -76,7 +79,7 @@ func New(cfg Config) (*Tier, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	t := &Tier{cfg: cfg, instance: rand.Text()}
+	t := &Tier{cfg: cfg, instance: rand.Text(), started: time.Now()}
 	if cfg.Hints {
 		index, err := fieldhint.NewIndex(fieldhint.IndexConfig{
 			Forward: cfg.Forward, OnState: cfg.OnState, Registerer: cfg.Registerer,
@@ -183,34 +186,54 @@ func (t *Tier) Describe() querytree.Description {
 	return d
 }
 
-// Complete reports whether every known child is connected and its hint in use. A
-// tier that knows of no child has yet to learn who its children are.
+// Complete reports whether every known child is connected, answers and has its
+// hint in use. A tier that knows of no child has yet to learn who its children
+// are.
 func (t *Tier) Complete() bool {
 	if t.Index == nil {
 		return false
 	}
 	members := t.Roster.Members()
 	for _, m := range members {
-		if !m.Connected || !t.Index.Synced(m.Description.Name()) {
+		if !m.Connected || m.Stale || !t.Index.Synced(m.Description.Name()) {
 			return false
 		}
 	}
 	return len(members) > 0
 }
 
-// Ready reports why the tier is not ready to answer: children that it knew
-// before it started have not come back yet.
+const (
+	// maxNamed bounds the children that an error names.
+	maxNamed = 10
+	// startupGrace is how long a tier that was restarted waits for its children
+	// before it answers without them. They come back within seconds.
+	startupGrace = 15 * time.Second
+)
+
+// Ready reports why the tier is not ready to answer: none of the children that
+// it knew before it started has come back yet. Once one has, or after
+// startupGrace, the tier stays ready: whoever is missing then is named in the
+// answers.
 func (t *Tier) Ready() error {
-	members := t.Roster.Members()
-	for _, m := range members {
+	if t.met.Load() || time.Since(t.started) > startupGrace {
+		return nil
+	}
+	var missing []string
+	for _, m := range t.Roster.Members() {
 		if m.Connected {
+			t.met.Store(true)
 			return nil
 		}
+		missing = append(missing, m.Description.Name())
 	}
-	if len(members) > 0 {
-		return errors.New("no child has connected yet")
+	switch n := len(missing); {
+	case n == 0:
+		return nil
+	case n > maxNamed:
+		return fmt.Errorf("none of %d known children has connected yet: %s, …", n, strings.Join(missing[:maxNamed], "; "))
+	default:
+		return fmt.Errorf("no known child has connected yet: %s", strings.Join(missing, "; "))
 	}
-	return nil
 }
 
 // hints is a fieldhint.Index as the roster wants it.

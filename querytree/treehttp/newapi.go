@@ -36,7 +36,7 @@ func newAPI(cfg Config) *apiv1.API {
 	p := cfg.Parts
 	parser := querytree.NewParser()
 	return apiv1.NewAPI(
-		boundEngine{cfg.Engine, cfg.Queryable}, apiQueryable{cfg.Queryable}, nil, nil, cfg.Exemplars,
+		boundEngine{cfg.Engine, cfg.Queryable, cfg.Limits}, apiQueryable{cfg.Queryable}, nil, nil, cfg.Exemplars,
 		func(context.Context) apiv1.ScrapePoolsRetriever { return p.ScrapePools },
 		func(context.Context) apiv1.TargetRetriever { return p.Targets },
 		func(context.Context) apiv1.AlertmanagerRetriever { return p.Alertmanagers },

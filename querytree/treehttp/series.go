@@ -2,6 +2,7 @@ package treehttp
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -9,6 +10,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/util/annotations"
+
+	"github.com/pandometrics/pando/querytree"
 )
 
 // seriesFunc marks the Selects of Prometheus' series endpoint.
@@ -76,14 +79,52 @@ func (labelsOnly) Iterator(chunkenc.Iterator) chunkenc.Iterator { return chunken
 type boundEngine struct {
 	engine    promql.QueryEngine
 	queryable storage.Queryable
+	limits    querytree.Limits
 }
 
 // NewInstantQuery implements promql.QueryEngine.
 func (e boundEngine) NewInstantQuery(ctx context.Context, _ storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
-	return e.engine.NewInstantQuery(ctx, e.queryable, opts, qs, ts)
+	q, err := e.engine.NewInstantQuery(ctx, e.queryable, opts, qs, ts)
+	if err != nil {
+		return nil, err
+	}
+	return limitedQuery{q, e.limits}, nil
 }
 
 // NewRangeQuery implements promql.QueryEngine.
 func (e boundEngine) NewRangeQuery(ctx context.Context, _ storage.Queryable, opts promql.QueryOpts, qs string, start, end time.Time, interval time.Duration) (promql.Query, error) {
-	return e.engine.NewRangeQuery(ctx, e.queryable, opts, qs, start, end, interval)
+	q, err := e.engine.NewRangeQuery(ctx, e.queryable, opts, qs, start, end, interval)
+	if err != nil {
+		return nil, err
+	}
+	return limitedQuery{q, e.limits}, nil
+}
+
+// limitedQuery is a query whose answer is within limits: those of series, which
+// not every engine has, and those of samples, whose flag no engine names.
+type limitedQuery struct {
+	promql.Query
+	limits querytree.Limits
+}
+
+// Exec implements promql.Query.
+func (q limitedQuery) Exec(ctx context.Context) *promql.Result {
+	r := q.Query.Exec(ctx)
+	if many, ok := errors.AsType[promql.ErrTooManySamples](r.Err); ok {
+		r.Err = promql.ErrTooManySamples(string(many) + "; narrow the query, or raise --query.max-samples")
+		return r
+	}
+	n := 0
+	switch v := r.Value.(type) {
+	case promql.Vector:
+		n = len(v)
+	case promql.Matrix:
+		n = len(v)
+	}
+	if most := q.limits.MaxSeries; r.Err == nil && most > 0 && n > most {
+		return &promql.Result{Warnings: r.Warnings, Err: &querytree.LimitError{
+			What: "series of one answer", Flag: "query.max-series", Limit: int64(most), Value: int64(n),
+		}}
+	}
+	return r
 }

@@ -144,6 +144,11 @@ func (t *target) connect(ctx context.Context) (attached bool, err error) {
 	}()
 	r := &registration{target: t, session: sess}
 	err = r.run(ctx)
+	if cfg != nil && !r.attached && !errors.As(err, new(*Refusal)) && !errors.Is(err, errRedundant) {
+		// With TLS 1.3 a child learns only after the handshake, and not
+		// always, that its certificate was refused.
+		err = fmt.Errorf("%w; if the parent asks for certificates, its log says what is wrong with this child's", err)
+	}
 	sess.close(err)
 	<-served
 	return r.attached, err
