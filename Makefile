@@ -5,7 +5,7 @@ VERSION ?= 0.1.0
 TOOLS := $(CURDIR)/.tools
 GOLANGCI := $(TOOLS)/golangci-lint
 # Generated queries that make test compares with one stock engine.
-QUERIES ?= 20000
+QUERIES ?= 50000
 
 .DEFAULT_GOAL := help
 
@@ -42,6 +42,7 @@ fuzz: ## Generated queries against one stock engine, without end
 .PHONY: bench
 bench: build test-deps ## Ratios measured in one run: root against one engine, ingest, pruning
 	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 1x ./e2e -v
+	go test -timeout 30m -count=1 -run '^$$' -bench . ./leaf ./fieldhint
 
 .PHONY: lint
 lint: $(GOLANGCI) ## golangci-lint, as configured in .golangci.yml
