@@ -255,14 +255,22 @@ func BenchmarkRootAgainstOneEngine(b *testing.B) {
 	b.Logf("\n%s", table)
 }
 
-// A selector that matches one leaf of 64, at the root against the leaf itself.
+// A selector that matches one leaf of 64, at the root against the leaf itself:
+// one sample of one series, where the two hops weigh most, and half an hour of
+// two hundred.
 func BenchmarkOneLeafOf64(b *testing.B) {
 	dev := launch(b, "dev", pando(b), "dev", "--data-dir="+b.TempDir(), "--zones=8", "--leaves=8", "--series=45000", "--web.listen-address=127.0.0.1:0", "--scrape-interval=1h")
 	b.Cleanup(func() { dev.stop(os.Interrupt, time.Minute) })
 	root, leaf := devAddress(b, dev, "root"), devAddress(b, dev, "leaf eu/eu-1 ")
-	series := labels.FromStrings(labels.MetricName, "only_here", "job", "bench")
-	write(b, &process{name: "leaf", http: leaf}, point{series, time.Now(), 1})
-	becomes(b, time.Minute, root, "only_here", 1)
+	end := time.Now()
+	var points []point
+	for at := end.Add(-30 * time.Minute); !at.After(end); at = at.Add(benchInterval) {
+		for i := range 200 {
+			points = append(points, point{labels.FromStrings(labels.MetricName, "only_here", "job", "bench", "i", strconv.Itoa(i)), at, float64(i)})
+		}
+	}
+	write(b, &process{name: "leaf", http: leaf}, points...)
+	becomes(b, time.Minute, root, "count(only_here)", 200)
 	a, err := ask(root, "only_here", "stats", "all")
 	if err != nil {
 		b.Fatal(err)
@@ -271,18 +279,27 @@ func BenchmarkOneLeafOf64(b *testing.B) {
 	if err != nil || d.Stats.Pando == nil {
 		b.Fatal("no completeness in the answer", err)
 	}
-	timed := func(base string) cost {
-		begin := time.Now()
-		if _, err := number(base, "only_here"); err != nil {
-			b.Fatal(err)
+	b.Logf("\na metric of one leaf of 64: %d zones and leaves asked", d.Stats.Pando.Asked)
+	for _, shape := range []struct {
+		name, path string
+		params     url.Values
+	}{
+		{"one sample", "/api/v1/query", url.Values{"query": {`only_here{i="7"}`}}},
+		{"200 series, 30 m at 15 s", "/api/v1/query_range", url.Values{"query": {"rate(only_here[5m])"}, "start": {seconds(end.Add(-30 * time.Minute))}, "end": {seconds(end)}, "step": {"15"}}},
+	} {
+		timed := func(base string) cost {
+			begin := time.Now()
+			a, err := call(base, shape.path, shape.params)
+			if err != nil || a.Status != "success" || len(a.Warnings) > 0 {
+				b.Fatal(err, a.Error, a.Warnings)
+			}
+			return cost{wall: time.Since(begin)}
 		}
-		return cost{wall: time.Since(begin)}
+		timed(root)
+		timed(leaf)
+		atRoot, atLeaf := median(200, func() cost { return timed(root) }), median(200, func() cost { return timed(leaf) })
+		b.Logf("\n%s: at the root %v, at the leaf %v: %.2fx (median of 200)", shape.name, atRoot.wall, atLeaf.wall, float64(atRoot.wall)/float64(atLeaf.wall))
 	}
-	timed(root)
-	timed(leaf)
-	atRoot, atLeaf := median(300, func() cost { return timed(root) }), median(300, func() cost { return timed(leaf) })
-	b.Logf("\na series of one leaf of 64: %d zones and leaves asked; at the root %v, at the leaf %v: %.2fx (median of 300)",
-		d.Stats.Pando.Asked, atRoot.wall, atLeaf.wall, float64(atRoot.wall)/float64(atLeaf.wall))
 }
 
 // devAddress waits until pando dev has shown a tier, and returns its URL.

@@ -39,7 +39,9 @@ func TestProcessTakenPort(t *testing.T) {
 	for _, args := range [][]string{
 		{"leaf", "--web.listen-address=" + anyPort, "--storage.tsdb.path=" + dir}, // no identity
 		{"leaf", "--zone=eu", "--cluster=eu-1", "--parent=nowhere", "--storage.tsdb.path=" + dir, "--web.listen-address=" + anyPort},
-		{"zone", "--nonsense"}, {"query"}, {"nonsense"},
+		{"zone", "--nonsense"},
+		{"query"},
+		{"nonsense"},
 	} {
 		if r := run(t, bin, args...); r.code == 0 || !strings.Contains(r.errOut, "pando: ") {
 			t.Errorf("%q: exit code %d, %q", args, r.code, r.errOut)

@@ -4,8 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/pandometrics/pando/fieldhint"
 	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/pandometrics/pando/fieldhint"
 )
 
 // A leaf offers its series to a parent, which then knows when not to ask.

@@ -179,8 +179,11 @@ func TestOneReplica(t *testing.T) {
 		{"connected", []Member{replica("", "a", 0, false), replica("", "b", 500, true)}, []string{"zone=eu/replica=b"}},
 		{"none connected", []Member{replica("", "a", 0, false), replica("", "b", 0, false)}, []string{"zone=eu/replica=a"}},
 		{"empty last", []Member{replica("", "a", math.MaxInt64, true), replica("", "b", 500, true)}, []string{"zone=eu/replica=b"}},
-		{"one of each shard", []Member{replica("0", "a", 0, true), replica("0", "b", 0, true), replica("1", "a", 0, true)},
-			[]string{"zone=eu/shard=0/replica=a", "zone=eu/shard=1/replica=a"}},
+		{
+			"one of each shard",
+			[]Member{replica("0", "a", 0, true), replica("0", "b", 0, true), replica("1", "a", 0, true)},
+			[]string{"zone=eu/shard=0/replica=a", "zone=eu/shard=1/replica=a"},
+		},
 		{"no replicas", []Member{replica("0", "", 0, true), replica("1", "", 0, true)}, []string{"zone=eu/shard=0", "zone=eu/shard=1"}},
 	} {
 		var got []string

@@ -154,6 +154,6 @@ func TestErrorTable(t *testing.T) {
 	}
 }
 
-func (d deadChild) Tree(context.Context) ([]querytree.Node, error) {
+func (c deadChild) Tree(context.Context) ([]querytree.Node, error) {
 	return nil, querytree.ErrUnavailable
 }

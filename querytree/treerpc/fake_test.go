@@ -3,7 +3,6 @@ package treerpc
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -169,7 +168,6 @@ type fakeSession struct {
 	alive       func(context.Context) error
 	updates     chan querytree.Description
 	hints       chan []byte
-	hint        func([]byte) error
 	closed      chan error
 	once        sync.Once
 }
@@ -220,7 +218,7 @@ func eventually(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func parentSelf() querytree.Description {
 	return querytree.Description{

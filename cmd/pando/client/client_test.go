@@ -193,7 +193,9 @@ func TestRequests(t *testing.T) {
 		{"start", QueryOptions{Start: "0", Time: "600", Step: 500 * time.Millisecond}, "/api/v1/query_range", url.Values{"start": {"0"}, "end": {"600"}, "step": {"0.5"}}},
 		{"range, end", QueryOptions{Range: time.Minute, End: "120"}, "/api/v1/query_range", url.Values{"start": {"60"}, "end": {"120"}, "step": {"1"}}},
 		{
-			"options", QueryOptions{Strict: true, Stats: true, NoHints: true, NoPushdown: true, Timeout: time.Minute}, "/api/v1/query",
+			"options",
+			QueryOptions{Strict: true, Stats: true, NoHints: true, NoPushdown: true, Timeout: time.Minute},
+			"/api/v1/query",
 			url.Values{"time": {"3600"}, "partial_response": {"false"}, "stats": {"all"}, "hints": {"off"}, "pushdown": {"off"}, "timeout": {"60"}},
 		},
 		{"partial", QueryOptions{Partial: true}, "/api/v1/query", url.Values{"time": {"3600"}, "partial_response": {"true"}}},

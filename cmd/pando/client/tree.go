@@ -82,8 +82,16 @@ func RenderTree(w io.Writer, t treehttp.Tree, now time.Time) error {
 	rows := [][]string{nodeRow("", t.Self, now)}
 	rows = append(rows, branch("", t.Children, now)...)
 	err := writeTable(w, []column{
-		{"NODE", false}, {"TIER", false}, {"STATE", false}, {"LEAVES", true}, {"SERIES", true}, {"SAMPLES/S", true},
-		{"HINT", true}, {"AGE", true}, {"RTT", true}, {"NOTE", false},
+		{"NODE", false},
+		{"TIER", false},
+		{"STATE", false},
+		{"LEAVES", true},
+		{"SERIES", true},
+		{"SAMPLES/S", true},
+		{"HINT", true},
+		{"AGE", true},
+		{"RTT", true},
+		{"NOTE", false},
 	}, rows)
 	if err != nil {
 		return err
