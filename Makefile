@@ -7,6 +7,9 @@ GOLANGCI := $(TOOLS)/golangci-lint
 # Generated queries that make test compares with one stock engine.
 QUERIES ?= 50000
 
+# Everything but the tests that run processes, which need the machine to themselves.
+UNITS = $$(go list ./... | grep -v /e2e)
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -24,8 +27,9 @@ build: ## Build bin/pando
 .PHONY: test
 test: test-deps ## All tests: units, differential suites, processes, then the race detector
 	PANDO_QUERIES=$(QUERIES) go test -timeout 20m -v -run 'TestGeneratedQueries' ./querytree
-	go test -timeout 20m ./...
-	go test -race -timeout 20m $$(go list ./... | grep -v /e2e)
+	go test -timeout 20m $(UNITS)
+	go test -timeout 20m ./e2e
+	go test -race -timeout 20m $(UNITS)
 
 .PHONY: test-quick
 test-quick: test-deps ## The tests once, with fewer generated queries and no race detector
