@@ -123,8 +123,8 @@ func (l *Leaf) retention() string {
 // metrics are the leaf's own; those of the Prometheus parts in it are theirs.
 type metrics struct {
 	invalidSeries prometheus.Counter
-	reloadOK      prometheus.Gauge
-	reloadTime    prometheus.Gauge
+	reloadOK      []prometheus.Gauge
+	reloadTime    []prometheus.Gauge
 
 	applied chan time.Time // holds the time of the last success
 }
@@ -136,27 +136,34 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "pando_leaf_remote_write_invalid_series_total",
 			Help: "Series of remote write 1.0 requests that were dropped because their labels are invalid.",
 		}),
-		reloadOK: f.NewGauge(prometheus.GaugeOpts{
-			Name: "pando_leaf_config_last_reload_successful",
-			Help: "Whether the last reload of the configuration file succeeded.",
-		}),
-		reloadTime: f.NewGauge(prometheus.GaugeOpts{
-			Name: "pando_leaf_config_last_reload_success_timestamp_seconds",
-			Help: "Time at which the configuration in effect was applied.",
-		}),
 		applied: make(chan time.Time, 1),
 	}
 	m.applied <- time.Time{}
+	// Prometheus' own names too: its alerts ask for these.
+	for _, prefix := range []string{"pando_leaf", "prometheus"} {
+		m.reloadOK = append(m.reloadOK, f.NewGauge(prometheus.GaugeOpts{
+			Name: prefix + "_config_last_reload_successful",
+			Help: "Whether the last reload of the configuration file succeeded.",
+		}))
+		m.reloadTime = append(m.reloadTime, f.NewGauge(prometheus.GaugeOpts{
+			Name: prefix + "_config_last_reload_success_timestamp_seconds",
+			Help: "Time at which the configuration in effect was applied.",
+		}))
+	}
 	return m
 }
 
 func (m *metrics) reloaded(err error, at time.Time) {
 	if err != nil {
-		m.reloadOK.Set(0)
+		for _, g := range m.reloadOK {
+			g.Set(0)
+		}
 		return
 	}
-	m.reloadOK.Set(1)
-	m.reloadTime.Set(float64(at.UnixMilli()) / 1000)
+	for i := range m.reloadOK {
+		m.reloadOK[i].Set(1)
+		m.reloadTime[i].Set(float64(at.UnixMilli()) / 1000)
+	}
 	<-m.applied
 	m.applied <- at
 }

@@ -85,6 +85,18 @@ func softDeadline(own, budget time.Duration) time.Duration {
 	return own
 }
 
+// within returns the options with a budget that ends no later than ctx does, so
+// that a request with a short timeout is answered without a child that hangs
+// rather than not at all.
+func (o Options) within(ctx context.Context) Options {
+	if end, ok := ctx.Deadline(); ok {
+		if left := max(time.Until(end), time.Millisecond); o.Budget == 0 || left < o.Budget {
+			o.Budget = left
+		}
+	}
+	return o
+}
+
 // missing notes that a member's part is missing, as a warning or, if the
 // request is strict or the fault is the request's, as the error returned.
 func (a *asking) missing(ctx context.Context, m Member, err error) error {

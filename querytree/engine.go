@@ -86,6 +86,7 @@ func (q *treeQuery) Exec(ctx context.Context) *promql.Result {
 			q.sample.TotalSamples += c.Samples
 		}
 	}
+	q.sample.PeakSamples = int(q.sample.TotalSamples)
 	return &promql.Result{Value: value, Warnings: warn}
 }
 

@@ -42,7 +42,7 @@ func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitse
 
 // Names implements Child.
 func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
-	ask := m.asking(req.Options)
+	ask := m.asking(req.Options.within(ctx))
 	members := m.members(req.Mint)
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Names{}, err
@@ -96,7 +96,7 @@ func everyone(members []Member) bitset {
 
 // Metadata implements Child.
 func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, error) {
-	ask := m.asking(req.Options)
+	ask := m.asking(req.Options.within(ctx))
 	members := m.cfg.Members()
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Metadata{}, err
@@ -123,7 +123,7 @@ func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, er
 
 // Exemplars implements Child.
 func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars, error) {
-	ask := m.asking(req.Options)
+	ask := m.asking(req.Options.within(ctx))
 	members := m.members(req.Mint)
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Exemplars{}, err

@@ -180,6 +180,7 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest) (parser.Value, annota
 func (m *Mixer) attempts(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
 	banned, gone := map[string]bool{}, &lost{}
 	for attempt := 0; ; attempt++ {
+		req.Options = req.Options.within(ctx)
 		e, err := m.newExecution(req, banned)
 		if err != nil {
 			return nil, nil, Report{}, err

@@ -160,16 +160,42 @@ func TestCancelledQuery(t *testing.T) {
 	})
 }
 
-// The tier's own timeout ends a query as a timeout.
-func TestTimedOutQuery(t *testing.T) {
+// A query with less time than the soft deadline, by the tier's limit or by its
+// own, is answered in time without the child that hangs.
+func TestShortTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := mixerOver(t, Identity{Tier: TierRoot}, func(c *MixerConfig) { c.Limits.Timeout = time.Second }, hanging(eu), hanging(us))
-		_, err := m.Exec(t.Context(), ExecRequest{Query: "sum(x)"})
-		var timeout promql.ErrQueryTimeout
-		if !errors.As(err, &timeout) {
-			t.Errorf("want a timeout, got %v", err)
+		answering := saying(eu, point(1, "zone", "eu"))
+		byLimit := mixerOver(t, Identity{Tier: TierRoot}, func(c *MixerConfig) { c.Limits.Timeout = time.Second }, answering, hanging(us))
+		own, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for what, ask := range map[string]func() ResultSet{
+			"limit": func() ResultSet { return must(byLimit.Exec(t.Context(), ExecRequest{Query: "x"})) },
+			"own":   func() ResultSet { return must(rootOver(t, answering, hanging(us)).Exec(own, ExecRequest{Query: "x"})) },
+		} {
+			begin := time.Now()
+			set := ask()
+			if n := len(results(set)); n != 1 || time.Since(begin) >= time.Second {
+				t.Errorf("%s: %d series after %s", what, n, time.Since(begin))
+			}
+			if got := set.Report().Missing(); !slices.Equal(got, []string{us.Name()}) {
+				t.Errorf("%s: missing %q", what, got)
+			}
 		}
 	})
+}
+
+func must(set ResultSet, err error) ResultSet {
+	if err != nil {
+		panic(err)
+	}
+	return set
+}
+
+func results(set ResultSet) (out []promql.Series) {
+	for set.Next() {
+		out = append(out, set.At())
+	}
+	return out
 }
 
 // What a grandchild failed with is known at the top, by its own name.

@@ -16,7 +16,7 @@ const pullBuffer = 16
 
 // Select implements Child: it merges the children's raw series as they come.
 func (m *Mixer) Select(ctx context.Context, req SelectRequest) SeriesSet {
-	ask := m.asking(req.Options)
+	ask := m.asking(req.Options.within(ctx))
 	req.Options = ask.opts
 	members := m.members(req.Mint)
 	if err := ask.nobody(m, len(members)); err != nil {

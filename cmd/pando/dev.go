@@ -179,7 +179,10 @@ func (p *planet) openLeaf(place demo.Place, i int, zone *node, firstOfZone bool)
 	if err != nil {
 		return err
 	}
-	p.opened(fmt.Sprintf("leaf %s/%s (%d series)", place.Zone, place.Cluster, l.Describe().Series), n)
+	p.opened("leaf "+place.Zone+"/"+place.Cluster, n)
+	if series := l.Describe().Series; series > 0 {
+		fmt.Fprintf(p.out, "    resumes with %d series\n", series)
+	}
 	return nil
 }
 
@@ -223,7 +226,8 @@ func (p *planet) writeConfig(place demo.Place, dir, extra string) (string, error
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("--data-dir: %w", err)
 	}
-	l, err := listen("web.listen-address", "127.0.0.1:0")
+	// The same ports every time, or targets would appear twice after a restart.
+	l, err := listen("web.listen-address", preferred(9300+len(p.lis)))
 	if err != nil {
 		return "", err
 	}

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -232,4 +231,9 @@ func (f *commonFlags) registerMix(c *kingpin.CmdClause) {
 }
 
 // displayName is how a tier calls itself in the log.
-func displayName(id querytree.Identity) string { return strings.TrimSpace(id.Tier + " " + id.Name()) }
+func displayName(id querytree.Identity) string {
+	if id.Name() == id.Tier {
+		return id.Tier
+	}
+	return id.Tier + " " + id.Name()
+}

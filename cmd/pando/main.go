@@ -14,12 +14,14 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
+	promversion "github.com/prometheus/common/version"
 )
 
 // version is set by the Makefile.
 var version = "dev"
 
 func main() {
+	promversion.Version = buildVersion() // of pando_build_info
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := runMain(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

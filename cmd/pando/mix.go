@@ -61,6 +61,7 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 		return err
 	}
 	n.announce(out.out)
+	n.add(reloadOnHangup(func() error { return errors.New("a " + kind + " has no configuration file") }, logger))
 	return n.Run(ctx)
 }
 

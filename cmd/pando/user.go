@@ -44,7 +44,7 @@ func queryCommand(app *kingpin.Application, out streams) (string, command) {
 
 // treeCommand shows the live tree.
 func treeCommand(app *kingpin.Application, out streams) (string, command) {
-	c := app.Command("tree", "Show the live tree: identity, health, series, hints, round trips.")
+	c := app.Command("tree", "Show the live tree: identity, health, series, hints. Exits with 3 if a child is missing.")
 	var o client.TreeOptions
 	c.Flag("server", "HTTP address of any tier.").Default(client.DefaultServer).StringVar(&o.Server)
 	c.Flag("json", "As JSON.").BoolVar(&o.JSON)

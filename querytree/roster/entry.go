@@ -32,7 +32,7 @@ func (e *Entry) Update(d querytree.Description) {
 	if !e.current() || d.Name() != e.name {
 		return
 	}
-	e.c.rate.observe(d.Samples, e.r.cfg.Now())
+	e.c.rate.observe(d, e.r.cfg.Now())
 	e.c.desc = d
 }
 
@@ -95,13 +95,17 @@ func (e *Entry) Close(cause error) {
 // rate is a counter's increase a second, smoothed over about half a minute.
 type rate struct {
 	last      uint64
+	leaves    int
 	at        time.Time
 	perSecond float64
 }
 
-func (r *rate) observe(v uint64, now time.Time) {
-	if r.at.IsZero() || v < r.last {
-		r.last, r.at = v, now
+// observe takes the total of all leaves below; it starts anew when leaves come
+// or go, whose samples of all time come or go with them.
+func (r *rate) observe(d querytree.Description, now time.Time) {
+	v := d.Samples
+	if r.at.IsZero() || v < r.last || d.Leaves != r.leaves {
+		r.last, r.leaves, r.at = v, d.Leaves, now
 		return
 	}
 	dt := now.Sub(r.at).Seconds()

@@ -2,6 +2,7 @@ package treehttp
 
 import (
 	"fmt"
+	"github.com/pandometrics/pando/querytree"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -109,7 +110,7 @@ func (h *Handler) traced(next http.Handler) http.Handler {
 
 func (h *Handler) healthy(w http.ResponseWriter, _ *http.Request) {
 	d := h.cfg.Describe()
-	fmt.Fprintf(w, "Pando %s %s is healthy.\n", d.Tier, d.Name())
+	fmt.Fprintf(w, "Pando %s is healthy.\n", title(d))
 }
 
 func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) {
@@ -118,7 +119,7 @@ func (h *Handler) ready(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, fmt.Sprintf("Pando %s %s is not ready: %v", d.Tier, d.Name(), err), http.StatusServiceUnavailable)
 		return
 	}
-	fmt.Fprintf(w, "Pando %s %s is ready.\n", d.Tier, d.Name())
+	fmt.Fprintf(w, "Pando %s is ready.\n", title(d))
 }
 
 func (h *Handler) reload(w http.ResponseWriter, _ *http.Request) {
@@ -130,4 +131,12 @@ func (h *Handler) reload(w http.ResponseWriter, _ *http.Request) {
 	if err := h.cfg.Reload(); err != nil {
 		http.Error(w, "reload configuration: "+err.Error(), http.StatusInternalServerError)
 	}
+}
+
+// title names a tier: its kind, and its identity if that says more.
+func title(d querytree.Description) string {
+	if d.Name() == d.Tier {
+		return d.Tier
+	}
+	return d.Tier + " " + d.Name()
 }

@@ -102,7 +102,7 @@ func RenderTree(w io.Writer, t treehttp.Tree, now time.Time) error {
 		}
 	}
 	for _, r := range t.Refused {
-		if _, err := fmt.Fprintf(w, "refused %s from %s %s ago: %s\n", printable(r.Name), printable(r.Remote), treehttp.ShortDuration(now.Sub(r.At)), printable(r.Reason)); err != nil {
+		if _, err := fmt.Fprintf(w, "refused %s%s %s ago: %s\n", printable(r.Name), from(r.Remote), treehttp.ShortDuration(now.Sub(r.At)), printable(r.Reason)); err != nil {
 			return err
 		}
 	}
@@ -153,4 +153,11 @@ func note(state string, since time.Time, err string, now time.Time) string {
 		s += ": " + printable(err)
 	}
 	return s
+}
+
+func from(remote string) string {
+	if remote == "" {
+		return ""
+	}
+	return " from " + printable(remote)
 }
