@@ -2,12 +2,13 @@ package treehttp
 
 import (
 	"fmt"
-	"github.com/pandometrics/pando/querytree"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/route"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+
+	"github.com/pandometrics/pando/querytree"
 )
 
 // apiPrefix is where Prometheus' API lives.
