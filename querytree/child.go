@@ -65,11 +65,19 @@ type Options struct {
 	// NoPushdown asks for an answer from raw series alone, so that the
 	// pushed-down answer can be checked against it.
 	NoPushdown bool
-	// MaxSeries and MaxSamples bound what one request may return or hold in
-	// one tier. Zero means that the tier's own limit applies; a tier applies
-	// the lower of the two.
+	// NoCache asks for an answer that every tier evaluates anew.
+	NoCache bool
+	// Explain asks for an Explanation in the Report.
+	Explain ExplainMode
+	// Client names who asks, so that one client's queries wait for their turn
+	// behind its own rather than behind another's. May be empty.
+	Client string
+	// MaxSeries, MaxSamples and MaxBytes bound what one request may return or
+	// hold in one tier. Zero means that the tier's own limit applies; a tier
+	// applies the lower of the two.
 	MaxSeries  int
 	MaxSamples int
+	MaxBytes   int64
 	// Budget is the time that the parent gives the child, from when the child
 	// receives the request; a mixer gives its own children a little less, so
 	// that it can still answer without those that are late. Zero means that
@@ -92,7 +100,38 @@ type ExecRequest struct {
 	// Lookback is the lookback delta in milliseconds. Zero means the child's
 	// default.
 	Lookback int64
+	// Ops, if not empty, asks for several aggregations of one operand at once:
+	// Query is an aggregation then, and is answered as if once for each of these
+	// operators in place of its own. Each series of the answer has the operator
+	// in OpLabel. Only children with FeatureOps understand it.
+	Ops []string
 }
+
+// OpLabel holds the operator of a series in an answer to a request with Ops. It
+// never leaves the tier that asked.
+const OpLabel = "__pando_op__"
+
+// Features that a child may have, as told in its Description: a parent does not
+// ask a child for what it does not know.
+const (
+	// FeatureOps: the child answers requests with ExecRequest.Ops.
+	FeatureOps = "ops"
+	// FeatureExplain: the child answers requests with Options.Explain.
+	FeatureExplain = "explain"
+)
+
+// ExplainMode says whether a request is to be explained.
+type ExplainMode int
+
+// Modes of explanation.
+const (
+	// ExplainOff: the answer is all that matters.
+	ExplainOff ExplainMode = iota
+	// ExplainPlan: tell the plan of every tier, and evaluate nothing.
+	ExplainPlan
+	// ExplainAnalyze: evaluate, and tell the plan and what each part took.
+	ExplainAnalyze
+)
 
 // ResultSet streams the series of an Exec answer, each label set at most once:
 // those of a range query sorted by labels, those of an instant query in the

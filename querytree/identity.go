@@ -132,4 +132,22 @@ type Description struct {
 	// Missing names the leaves and zones below that are known but not
 	// connected, at most 100 of them.
 	Missing []string
+	// Gaps are the times within Mint and Maxt when the child was not there to
+	// take samples, oldest first, so far as it knows. Between two replicas they
+	// decide who answers.
+	Gaps []Interval
+	// Features are those that the child has, see FeatureOps.
+	Features []string
+}
+
+// Has reports whether the child has a feature.
+func (d Description) Has(feature string) bool { return slices.Contains(d.Features, feature) }
+
+// Interval is a span of time in milliseconds since the epoch, both ends
+// inclusive.
+type Interval struct{ Mint, Maxt int64 }
+
+// Overlap returns how many milliseconds two intervals share.
+func (i Interval) Overlap(j Interval) int64 {
+	return max(0, min(i.Maxt, j.Maxt)-max(i.Mint, j.Mint)+1)
 }

@@ -3,6 +3,7 @@ package querytree
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // Verdict says what became of one child in one query.
@@ -31,8 +32,17 @@ type ChildReport struct {
 	Failed string
 	// Late is set if it failed by missing its soft deadline.
 	Late bool
-	// Series and Samples count what came from it.
-	Series, Samples int64
+	// Hedged is set if a replica was raced with it because it was slow.
+	Hedged bool
+	// Cached is set if some of its part came from a cache.
+	Cached bool
+	// Evidence is the matcher, or the time, by which the child was pruned.
+	Evidence string
+	// Series and Samples count what came from it, Bytes their size on the wire
+	// or, within one process, in memory.
+	Series, Samples, Bytes int64
+	// Time is how long its slowest request took.
+	Time time.Duration
 }
 
 // Report is the completeness of an answer, as data: what each child below
@@ -46,6 +56,8 @@ type Report struct {
 	Children map[string]ChildReport
 	// Pruned counts children that were not asked, by verdict.
 	Pruned map[Verdict]int
+	// Explanation is what the tier did with the request, if it asked for one.
+	Explanation *Explanation
 }
 
 // Add notes one child's part, merging it with what is already known of it.
@@ -71,6 +83,13 @@ func (c ChildReport) merge(d ChildReport) ChildReport {
 		c.Failed = d.Failed
 	}
 	c.Late = c.Late || d.Late
+	c.Hedged = c.Hedged || d.Hedged
+	c.Cached = c.Cached || d.Cached
+	if c.Evidence == "" {
+		c.Evidence = d.Evidence
+	}
+	c.Bytes += d.Bytes
+	c.Time = max(c.Time, d.Time)
 	c.Requests += d.Requests
 	c.Series += d.Series
 	c.Samples += d.Samples

@@ -137,7 +137,53 @@ func (x Matcher_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Matcher_Type.Descriptor instead.
 func (Matcher_Type) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{11, 0}
+	return file_tree_proto_rawDescGZIP(), []int{12, 0}
+}
+
+type Packed_Codec int32
+
+const (
+	Packed_NONE Packed_Codec = 0
+	Packed_ZSTD Packed_Codec = 1
+)
+
+// Enum value maps for Packed_Codec.
+var (
+	Packed_Codec_name = map[int32]string{
+		0: "NONE",
+		1: "ZSTD",
+	}
+	Packed_Codec_value = map[string]int32{
+		"NONE": 0,
+		"ZSTD": 1,
+	}
+)
+
+func (x Packed_Codec) Enum() *Packed_Codec {
+	p := new(Packed_Codec)
+	*p = x
+	return p
+}
+
+func (x Packed_Codec) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Packed_Codec) Descriptor() protoreflect.EnumDescriptor {
+	return file_tree_proto_enumTypes[2].Descriptor()
+}
+
+func (Packed_Codec) Type() protoreflect.EnumType {
+	return &file_tree_proto_enumTypes[2]
+}
+
+func (x Packed_Codec) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Packed_Codec.Descriptor instead.
+func (Packed_Codec) EnumDescriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{24, 0}
 }
 
 type Annotation_Kind int32
@@ -174,11 +220,11 @@ func (x Annotation_Kind) String() string {
 }
 
 func (Annotation_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_tree_proto_enumTypes[2].Descriptor()
+	return file_tree_proto_enumTypes[3].Descriptor()
 }
 
 func (Annotation_Kind) Type() protoreflect.EnumType {
-	return &file_tree_proto_enumTypes[2]
+	return &file_tree_proto_enumTypes[3]
 }
 
 func (x Annotation_Kind) Number() protoreflect.EnumNumber {
@@ -187,7 +233,7 @@ func (x Annotation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Annotation_Kind.Descriptor instead.
 func (Annotation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{38, 0}
+	return file_tree_proto_rawDescGZIP(), []int{40, 0}
 }
 
 type Error_Kind int32
@@ -252,11 +298,11 @@ func (x Error_Kind) String() string {
 }
 
 func (Error_Kind) Descriptor() protoreflect.EnumDescriptor {
-	return file_tree_proto_enumTypes[3].Descriptor()
+	return file_tree_proto_enumTypes[4].Descriptor()
 }
 
 func (Error_Kind) Type() protoreflect.EnumType {
-	return &file_tree_proto_enumTypes[3]
+	return &file_tree_proto_enumTypes[4]
 }
 
 func (x Error_Kind) Number() protoreflect.EnumNumber {
@@ -265,7 +311,7 @@ func (x Error_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Error_Kind.Descriptor instead.
 func (Error_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{42, 0}
+	return file_tree_proto_rawDescGZIP(), []int{44, 0}
 }
 
 // Up is what a child tells its parent.
@@ -872,20 +918,23 @@ func (x *LabelSet) GetPairs() [][]byte {
 
 // Description is querytree.Description.
 type Description struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tier          string                 `protobuf:"bytes,1,opt,name=tier,proto3" json:"tier,omitempty"`
-	Labels        *LabelSet              `protobuf:"bytes,2,opt,name=labels,proto3" json:"labels,omitempty"`
-	Shard         []byte                 `protobuf:"bytes,3,opt,name=shard,proto3" json:"shard,omitempty"`
-	Replica       []byte                 `protobuf:"bytes,4,opt,name=replica,proto3" json:"replica,omitempty"`
-	Instance      string                 `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
-	ShardKey      [][]byte               `protobuf:"bytes,6,rep,name=shard_key,json=shardKey,proto3" json:"shard_key,omitempty"`
-	Version       string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
-	Mint          int64                  `protobuf:"zigzag64,8,opt,name=mint,proto3" json:"mint,omitempty"`
-	Maxt          int64                  `protobuf:"zigzag64,9,opt,name=maxt,proto3" json:"maxt,omitempty"`
-	Series        uint64                 `protobuf:"varint,10,opt,name=series,proto3" json:"series,omitempty"`
-	Samples       uint64                 `protobuf:"varint,11,opt,name=samples,proto3" json:"samples,omitempty"`
-	Leaves        uint32                 `protobuf:"varint,12,opt,name=leaves,proto3" json:"leaves,omitempty"`
-	Missing       [][]byte               `protobuf:"bytes,13,rep,name=missing,proto3" json:"missing,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Tier     string                 `protobuf:"bytes,1,opt,name=tier,proto3" json:"tier,omitempty"`
+	Labels   *LabelSet              `protobuf:"bytes,2,opt,name=labels,proto3" json:"labels,omitempty"`
+	Shard    []byte                 `protobuf:"bytes,3,opt,name=shard,proto3" json:"shard,omitempty"`
+	Replica  []byte                 `protobuf:"bytes,4,opt,name=replica,proto3" json:"replica,omitempty"`
+	Instance string                 `protobuf:"bytes,5,opt,name=instance,proto3" json:"instance,omitempty"`
+	ShardKey [][]byte               `protobuf:"bytes,6,rep,name=shard_key,json=shardKey,proto3" json:"shard_key,omitempty"`
+	Version  string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	Mint     int64                  `protobuf:"zigzag64,8,opt,name=mint,proto3" json:"mint,omitempty"`
+	Maxt     int64                  `protobuf:"zigzag64,9,opt,name=maxt,proto3" json:"maxt,omitempty"`
+	Series   uint64                 `protobuf:"varint,10,opt,name=series,proto3" json:"series,omitempty"`
+	Samples  uint64                 `protobuf:"varint,11,opt,name=samples,proto3" json:"samples,omitempty"`
+	Leaves   uint32                 `protobuf:"varint,12,opt,name=leaves,proto3" json:"leaves,omitempty"`
+	Missing  [][]byte               `protobuf:"bytes,13,rep,name=missing,proto3" json:"missing,omitempty"`
+	Gaps     []*Interval            `protobuf:"bytes,14,rep,name=gaps,proto3" json:"gaps,omitempty"`
+	// features that the child has, by name.
+	Features      []string `protobuf:"bytes,15,rep,name=features,proto3" json:"features,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1011,6 +1060,73 @@ func (x *Description) GetMissing() [][]byte {
 	return nil
 }
 
+func (x *Description) GetGaps() []*Interval {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *Description) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+// Interval is a span of time in milliseconds, both ends inclusive.
+type Interval struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mint          int64                  `protobuf:"zigzag64,1,opt,name=mint,proto3" json:"mint,omitempty"`
+	Maxt          int64                  `protobuf:"zigzag64,2,opt,name=maxt,proto3" json:"maxt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Interval) Reset() {
+	*x = Interval{}
+	mi := &file_tree_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Interval) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Interval) ProtoMessage() {}
+
+func (x *Interval) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Interval.ProtoReflect.Descriptor instead.
+func (*Interval) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Interval) GetMint() int64 {
+	if x != nil {
+		return x.Mint
+	}
+	return 0
+}
+
+func (x *Interval) GetMaxt() int64 {
+	if x != nil {
+		return x.Maxt
+	}
+	return 0
+}
+
 // Options are querytree.Options.
 type Options struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -1022,14 +1138,19 @@ type Options struct {
 	MaxSeries  uint64                 `protobuf:"varint,6,opt,name=max_series,json=maxSeries,proto3" json:"max_series,omitempty"`
 	MaxSamples uint64                 `protobuf:"varint,7,opt,name=max_samples,json=maxSamples,proto3" json:"max_samples,omitempty"`
 	// budget is the time that the child has, in nanoseconds.
-	Budget        int64 `protobuf:"zigzag64,8,opt,name=budget,proto3" json:"budget,omitempty"`
+	Budget  int64  `protobuf:"zigzag64,8,opt,name=budget,proto3" json:"budget,omitempty"`
+	Client  []byte `protobuf:"bytes,9,opt,name=client,proto3" json:"client,omitempty"`
+	NoCache bool   `protobuf:"varint,10,opt,name=no_cache,json=noCache,proto3" json:"no_cache,omitempty"`
+	// explain is 1 for the plan alone, 2 to evaluate as well.
+	Explain       uint32 `protobuf:"varint,11,opt,name=explain,proto3" json:"explain,omitempty"`
+	MaxBytes      uint64 `protobuf:"varint,12,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_tree_proto_msgTypes[10]
+	mi := &file_tree_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1162,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[10]
+	mi := &file_tree_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1175,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{10}
+	return file_tree_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Options) GetId() []byte {
@@ -1113,6 +1234,34 @@ func (x *Options) GetBudget() int64 {
 	return 0
 }
 
+func (x *Options) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *Options) GetNoCache() bool {
+	if x != nil {
+		return x.NoCache
+	}
+	return false
+}
+
+func (x *Options) GetExplain() uint32 {
+	if x != nil {
+		return x.Explain
+	}
+	return 0
+}
+
+func (x *Options) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
 // Matcher is one label matcher.
 type Matcher struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1125,7 +1274,7 @@ type Matcher struct {
 
 func (x *Matcher) Reset() {
 	*x = Matcher{}
-	mi := &file_tree_proto_msgTypes[11]
+	mi := &file_tree_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1137,7 +1286,7 @@ func (x *Matcher) String() string {
 func (*Matcher) ProtoMessage() {}
 
 func (x *Matcher) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[11]
+	mi := &file_tree_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1150,7 +1299,7 @@ func (x *Matcher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Matcher.ProtoReflect.Descriptor instead.
 func (*Matcher) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{11}
+	return file_tree_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Matcher) GetType() Matcher_Type {
@@ -1184,7 +1333,7 @@ type Selector struct {
 
 func (x *Selector) Reset() {
 	*x = Selector{}
-	mi := &file_tree_proto_msgTypes[12]
+	mi := &file_tree_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1196,7 +1345,7 @@ func (x *Selector) String() string {
 func (*Selector) ProtoMessage() {}
 
 func (x *Selector) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[12]
+	mi := &file_tree_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1209,7 +1358,7 @@ func (x *Selector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Selector.ProtoReflect.Descriptor instead.
 func (*Selector) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{12}
+	return file_tree_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Selector) GetMatchers() []*Matcher {
@@ -1225,17 +1374,23 @@ type ExecRequest struct {
 	Query   []byte                 `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"`
 	// start, end, step and lookback are in milliseconds. The step grid is start,
 	// start+step, ... up to end; it is start alone if step is zero.
-	Start         int64 `protobuf:"zigzag64,3,opt,name=start,proto3" json:"start,omitempty"`
-	End           int64 `protobuf:"zigzag64,4,opt,name=end,proto3" json:"end,omitempty"`
-	Step          int64 `protobuf:"zigzag64,5,opt,name=step,proto3" json:"step,omitempty"`
-	Lookback      int64 `protobuf:"zigzag64,6,opt,name=lookback,proto3" json:"lookback,omitempty"`
+	Start    int64 `protobuf:"zigzag64,3,opt,name=start,proto3" json:"start,omitempty"`
+	End      int64 `protobuf:"zigzag64,4,opt,name=end,proto3" json:"end,omitempty"`
+	Step     int64 `protobuf:"zigzag64,5,opt,name=step,proto3" json:"step,omitempty"`
+	Lookback int64 `protobuf:"zigzag64,6,opt,name=lookback,proto3" json:"lookback,omitempty"`
+	// ops are aggregation operators that take the place of the query's own, one
+	// after the other.
+	Ops []string `protobuf:"bytes,7,rep,name=ops,proto3" json:"ops,omitempty"`
+	// accept is the set of codecs that packed frames may be in, as the sum of
+	// 2^codec.
+	Accept        uint32 `protobuf:"varint,8,opt,name=accept,proto3" json:"accept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_tree_proto_msgTypes[13]
+	mi := &file_tree_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1247,7 +1402,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[13]
+	mi := &file_tree_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1260,7 +1415,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{13}
+	return file_tree_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExecRequest) GetOptions() *Options {
@@ -1305,6 +1460,20 @@ func (x *ExecRequest) GetLookback() int64 {
 	return 0
 }
 
+func (x *ExecRequest) GetOps() []string {
+	if x != nil {
+		return x.Ops
+	}
+	return nil
+}
+
+func (x *ExecRequest) GetAccept() uint32 {
+	if x != nil {
+		return x.Accept
+	}
+	return 0
+}
+
 type SelectRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Options    *Options               `protobuf:"bytes,1,opt,name=options,proto3" json:"options,omitempty"`
@@ -1314,14 +1483,16 @@ type SelectRequest struct {
 	LabelsOnly bool                   `protobuf:"varint,5,opt,name=labels_only,json=labelsOnly,proto3" json:"labels_only,omitempty"`
 	Limit      uint64                 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
 	// whole_chunks allows samples outside of mint and maxt.
-	WholeChunks   bool `protobuf:"varint,7,opt,name=whole_chunks,json=wholeChunks,proto3" json:"whole_chunks,omitempty"`
+	WholeChunks bool `protobuf:"varint,7,opt,name=whole_chunks,json=wholeChunks,proto3" json:"whole_chunks,omitempty"`
+	// accept is that of ExecRequest.
+	Accept        uint32 `protobuf:"varint,8,opt,name=accept,proto3" json:"accept,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SelectRequest) Reset() {
 	*x = SelectRequest{}
-	mi := &file_tree_proto_msgTypes[14]
+	mi := &file_tree_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1504,7 @@ func (x *SelectRequest) String() string {
 func (*SelectRequest) ProtoMessage() {}
 
 func (x *SelectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[14]
+	mi := &file_tree_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1517,7 @@ func (x *SelectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectRequest.ProtoReflect.Descriptor instead.
 func (*SelectRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{14}
+	return file_tree_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SelectRequest) GetOptions() *Options {
@@ -1398,6 +1569,13 @@ func (x *SelectRequest) GetWholeChunks() bool {
 	return false
 }
 
+func (x *SelectRequest) GetAccept() uint32 {
+	if x != nil {
+		return x.Accept
+	}
+	return 0
+}
+
 type NamesRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Options       *Options               `protobuf:"bytes,1,opt,name=options,proto3" json:"options,omitempty"`
@@ -1412,7 +1590,7 @@ type NamesRequest struct {
 
 func (x *NamesRequest) Reset() {
 	*x = NamesRequest{}
-	mi := &file_tree_proto_msgTypes[15]
+	mi := &file_tree_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1602,7 @@ func (x *NamesRequest) String() string {
 func (*NamesRequest) ProtoMessage() {}
 
 func (x *NamesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[15]
+	mi := &file_tree_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1615,7 @@ func (x *NamesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamesRequest.ProtoReflect.Descriptor instead.
 func (*NamesRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{15}
+	return file_tree_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NamesRequest) GetOptions() *Options {
@@ -1494,7 +1672,7 @@ type MetadataRequest struct {
 
 func (x *MetadataRequest) Reset() {
 	*x = MetadataRequest{}
-	mi := &file_tree_proto_msgTypes[16]
+	mi := &file_tree_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1506,7 +1684,7 @@ func (x *MetadataRequest) String() string {
 func (*MetadataRequest) ProtoMessage() {}
 
 func (x *MetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[16]
+	mi := &file_tree_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1519,7 +1697,7 @@ func (x *MetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataRequest.ProtoReflect.Descriptor instead.
 func (*MetadataRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{16}
+	return file_tree_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MetadataRequest) GetOptions() *Options {
@@ -1562,7 +1740,7 @@ type ExemplarsRequest struct {
 
 func (x *ExemplarsRequest) Reset() {
 	*x = ExemplarsRequest{}
-	mi := &file_tree_proto_msgTypes[17]
+	mi := &file_tree_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1752,7 @@ func (x *ExemplarsRequest) String() string {
 func (*ExemplarsRequest) ProtoMessage() {}
 
 func (x *ExemplarsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[17]
+	mi := &file_tree_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1765,7 @@ func (x *ExemplarsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarsRequest.ProtoReflect.Descriptor instead.
 func (*ExemplarsRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{17}
+	return file_tree_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExemplarsRequest) GetOptions() *Options {
@@ -1626,7 +1804,7 @@ type TreeRequest struct {
 
 func (x *TreeRequest) Reset() {
 	*x = TreeRequest{}
-	mi := &file_tree_proto_msgTypes[18]
+	mi := &file_tree_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1638,7 +1816,7 @@ func (x *TreeRequest) String() string {
 func (*TreeRequest) ProtoMessage() {}
 
 func (x *TreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[18]
+	mi := &file_tree_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1651,7 +1829,7 @@ func (x *TreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeRequest.ProtoReflect.Descriptor instead.
 func (*TreeRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{18}
+	return file_tree_proto_rawDescGZIP(), []int{19}
 }
 
 // TreeFrame is a part of a Tree answer.
@@ -1665,7 +1843,7 @@ type TreeFrame struct {
 
 func (x *TreeFrame) Reset() {
 	*x = TreeFrame{}
-	mi := &file_tree_proto_msgTypes[19]
+	mi := &file_tree_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +1855,7 @@ func (x *TreeFrame) String() string {
 func (*TreeFrame) ProtoMessage() {}
 
 func (x *TreeFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[19]
+	mi := &file_tree_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +1868,7 @@ func (x *TreeFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeFrame.ProtoReflect.Descriptor instead.
 func (*TreeFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{19}
+	return file_tree_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *TreeFrame) GetNodes() []*Node {
@@ -1726,7 +1904,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_tree_proto_msgTypes[20]
+	mi := &file_tree_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1738,7 +1916,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[20]
+	mi := &file_tree_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1751,7 +1929,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{20}
+	return file_tree_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Node) GetDescription() *Description {
@@ -1825,7 +2003,7 @@ type HintStatus struct {
 
 func (x *HintStatus) Reset() {
 	*x = HintStatus{}
-	mi := &file_tree_proto_msgTypes[21]
+	mi := &file_tree_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1837,7 +2015,7 @@ func (x *HintStatus) String() string {
 func (*HintStatus) ProtoMessage() {}
 
 func (x *HintStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[21]
+	mi := &file_tree_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1850,7 +2028,7 @@ func (x *HintStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HintStatus.ProtoReflect.Descriptor instead.
 func (*HintStatus) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{21}
+	return file_tree_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *HintStatus) GetSynced() bool {
@@ -1902,7 +2080,7 @@ type Symbols struct {
 
 func (x *Symbols) Reset() {
 	*x = Symbols{}
-	mi := &file_tree_proto_msgTypes[22]
+	mi := &file_tree_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1914,7 +2092,7 @@ func (x *Symbols) String() string {
 func (*Symbols) ProtoMessage() {}
 
 func (x *Symbols) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[22]
+	mi := &file_tree_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1927,7 +2105,7 @@ func (x *Symbols) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Symbols.ProtoReflect.Descriptor instead.
 func (*Symbols) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{22}
+	return file_tree_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Symbols) GetReset_() bool {
@@ -1944,19 +2122,84 @@ func (x *Symbols) GetAdded() [][]byte {
 	return nil
 }
 
+// Packed is a frame's symbols and series, compressed.
+type Packed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Codec Packed_Codec           `protobuf:"varint,1,opt,name=codec,proto3,enum=pando.querytree.v1.Packed_Codec" json:"codec,omitempty"`
+	// size is that of the uncompressed bytes.
+	Size uint32 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// data is a frame of the same kind, without end, compressed.
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Packed) Reset() {
+	*x = Packed{}
+	mi := &file_tree_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Packed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Packed) ProtoMessage() {}
+
+func (x *Packed) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Packed.ProtoReflect.Descriptor instead.
+func (*Packed) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Packed) GetCodec() Packed_Codec {
+	if x != nil {
+		return x.Codec
+	}
+	return Packed_NONE
+}
+
+func (x *Packed) GetSize() uint32 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Packed) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 // ExecFrame is a part of an Exec answer.
 type ExecFrame struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Symbols       *Symbols               `protobuf:"bytes,1,opt,name=symbols,proto3" json:"symbols,omitempty"`
-	Series        []*GridSeries          `protobuf:"bytes,2,rep,name=series,proto3" json:"series,omitempty"`
-	End           *End                   `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Symbols *Symbols               `protobuf:"bytes,1,opt,name=symbols,proto3" json:"symbols,omitempty"`
+	Series  []*GridSeries          `protobuf:"bytes,2,rep,name=series,proto3" json:"series,omitempty"`
+	End     *End                   `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	// packed comes in place of symbols and series.
+	Packed        *Packed `protobuf:"bytes,4,opt,name=packed,proto3" json:"packed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExecFrame) Reset() {
 	*x = ExecFrame{}
-	mi := &file_tree_proto_msgTypes[23]
+	mi := &file_tree_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2211,7 @@ func (x *ExecFrame) String() string {
 func (*ExecFrame) ProtoMessage() {}
 
 func (x *ExecFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[23]
+	mi := &file_tree_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2224,7 @@ func (x *ExecFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecFrame.ProtoReflect.Descriptor instead.
 func (*ExecFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{23}
+	return file_tree_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExecFrame) GetSymbols() *Symbols {
@@ -2005,6 +2248,13 @@ func (x *ExecFrame) GetEnd() *End {
 	return nil
 }
 
+func (x *ExecFrame) GetPacked() *Packed {
+	if x != nil {
+		return x.Packed
+	}
+	return nil
+}
+
 // GridSeries is a series, or a part of it, on the grid of the request.
 type GridSeries struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2018,16 +2268,19 @@ type GridSeries struct {
 	First uint32 `protobuf:"varint,3,opt,name=first,proto3" json:"first,omitempty"`
 	// present has a bit for each step, least significant bit first, and one
 	// value for each bit set.
-	Present       []byte           `protobuf:"bytes,4,opt,name=present,proto3" json:"present,omitempty"`
-	Values        []float64        `protobuf:"fixed64,5,rep,packed,name=values,proto3" json:"values,omitempty"`
-	Histograms    []*GridHistogram `protobuf:"bytes,6,rep,name=histograms,proto3" json:"histograms,omitempty"`
+	Present    []byte           `protobuf:"bytes,4,opt,name=present,proto3" json:"present,omitempty"`
+	Values     []float64        `protobuf:"fixed64,5,rep,packed,name=values,proto3" json:"values,omitempty"`
+	Histograms []*GridHistogram `protobuf:"bytes,6,rep,name=histograms,proto3" json:"histograms,omitempty"`
+	// planes come in place of values where the frame is packed: the values' bits,
+	// each exclusive-or the one before, as eight planes of one byte of each.
+	Planes        []byte `protobuf:"bytes,7,opt,name=planes,proto3" json:"planes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GridSeries) Reset() {
 	*x = GridSeries{}
-	mi := &file_tree_proto_msgTypes[24]
+	mi := &file_tree_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2039,7 +2292,7 @@ func (x *GridSeries) String() string {
 func (*GridSeries) ProtoMessage() {}
 
 func (x *GridSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[24]
+	mi := &file_tree_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2052,7 +2305,7 @@ func (x *GridSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridSeries.ProtoReflect.Descriptor instead.
 func (*GridSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{24}
+	return file_tree_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GridSeries) GetLabels() []uint32 {
@@ -2097,6 +2350,13 @@ func (x *GridSeries) GetHistograms() []*GridHistogram {
 	return nil
 }
 
+func (x *GridSeries) GetPlanes() []byte {
+	if x != nil {
+		return x.Planes
+	}
+	return nil
+}
+
 // GridHistogram is a native histogram at one step.
 type GridHistogram struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2108,7 +2368,7 @@ type GridHistogram struct {
 
 func (x *GridHistogram) Reset() {
 	*x = GridHistogram{}
-	mi := &file_tree_proto_msgTypes[25]
+	mi := &file_tree_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2120,7 +2380,7 @@ func (x *GridHistogram) String() string {
 func (*GridHistogram) ProtoMessage() {}
 
 func (x *GridHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[25]
+	mi := &file_tree_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2133,7 +2393,7 @@ func (x *GridHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridHistogram.ProtoReflect.Descriptor instead.
 func (*GridHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{25}
+	return file_tree_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GridHistogram) GetStep() uint32 {
@@ -2171,7 +2431,7 @@ type FloatHistogram struct {
 
 func (x *FloatHistogram) Reset() {
 	*x = FloatHistogram{}
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2443,7 @@ func (x *FloatHistogram) String() string {
 func (*FloatHistogram) ProtoMessage() {}
 
 func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2456,7 @@ func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FloatHistogram.ProtoReflect.Descriptor instead.
 func (*FloatHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{26}
+	return file_tree_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FloatHistogram) GetCounterResetHint() uint32 {
@@ -2278,17 +2538,19 @@ func (x *FloatHistogram) GetCustomValues() []float64 {
 
 // SelectFrame is a part of a Select answer.
 type SelectFrame struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Symbols       *Symbols               `protobuf:"bytes,1,opt,name=symbols,proto3" json:"symbols,omitempty"`
-	Series        []*RawSeries           `protobuf:"bytes,2,rep,name=series,proto3" json:"series,omitempty"`
-	End           *End                   `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Symbols *Symbols               `protobuf:"bytes,1,opt,name=symbols,proto3" json:"symbols,omitempty"`
+	Series  []*RawSeries           `protobuf:"bytes,2,rep,name=series,proto3" json:"series,omitempty"`
+	End     *End                   `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	// packed comes in place of symbols and series.
+	Packed        *Packed `protobuf:"bytes,4,opt,name=packed,proto3" json:"packed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SelectFrame) Reset() {
 	*x = SelectFrame{}
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2300,7 +2562,7 @@ func (x *SelectFrame) String() string {
 func (*SelectFrame) ProtoMessage() {}
 
 func (x *SelectFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2313,7 +2575,7 @@ func (x *SelectFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectFrame.ProtoReflect.Descriptor instead.
 func (*SelectFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{27}
+	return file_tree_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SelectFrame) GetSymbols() *Symbols {
@@ -2337,6 +2599,13 @@ func (x *SelectFrame) GetEnd() *End {
 	return nil
 }
 
+func (x *SelectFrame) GetPacked() *Packed {
+	if x != nil {
+		return x.Packed
+	}
+	return nil
+}
+
 // RawSeries is a raw series, or a part of it.
 type RawSeries struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2350,7 +2619,7 @@ type RawSeries struct {
 
 func (x *RawSeries) Reset() {
 	*x = RawSeries{}
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2362,7 +2631,7 @@ func (x *RawSeries) String() string {
 func (*RawSeries) ProtoMessage() {}
 
 func (x *RawSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2375,7 +2644,7 @@ func (x *RawSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RawSeries.ProtoReflect.Descriptor instead.
 func (*RawSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{28}
+	return file_tree_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RawSeries) GetLabels() []uint32 {
@@ -2412,7 +2681,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2424,7 +2693,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2437,7 +2706,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{29}
+	return file_tree_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Chunk) GetMint() int64 {
@@ -2478,7 +2747,7 @@ type NamesFrame struct {
 
 func (x *NamesFrame) Reset() {
 	*x = NamesFrame{}
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2490,7 +2759,7 @@ func (x *NamesFrame) String() string {
 func (*NamesFrame) ProtoMessage() {}
 
 func (x *NamesFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2503,7 +2772,7 @@ func (x *NamesFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamesFrame.ProtoReflect.Descriptor instead.
 func (*NamesFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{30}
+	return file_tree_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *NamesFrame) GetNames() [][]byte {
@@ -2530,7 +2799,7 @@ type MetadataFrame struct {
 
 func (x *MetadataFrame) Reset() {
 	*x = MetadataFrame{}
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2811,7 @@ func (x *MetadataFrame) String() string {
 func (*MetadataFrame) ProtoMessage() {}
 
 func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2824,7 @@ func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataFrame.ProtoReflect.Descriptor instead.
 func (*MetadataFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{31}
+	return file_tree_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MetadataFrame) GetFamilies() []*MetricFamily {
@@ -2583,7 +2852,7 @@ type MetricFamily struct {
 
 func (x *MetricFamily) Reset() {
 	*x = MetricFamily{}
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2595,7 +2864,7 @@ func (x *MetricFamily) String() string {
 func (*MetricFamily) ProtoMessage() {}
 
 func (x *MetricFamily) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2608,7 +2877,7 @@ func (x *MetricFamily) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricFamily.ProtoReflect.Descriptor instead.
 func (*MetricFamily) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{32}
+	return file_tree_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *MetricFamily) GetMetric() []byte {
@@ -2636,7 +2905,7 @@ type MetadataEntry struct {
 
 func (x *MetadataEntry) Reset() {
 	*x = MetadataEntry{}
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2648,7 +2917,7 @@ func (x *MetadataEntry) String() string {
 func (*MetadataEntry) ProtoMessage() {}
 
 func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2661,7 +2930,7 @@ func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataEntry.ProtoReflect.Descriptor instead.
 func (*MetadataEntry) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{33}
+	return file_tree_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *MetadataEntry) GetType() []byte {
@@ -2695,7 +2964,7 @@ type ExemplarsFrame struct {
 
 func (x *ExemplarsFrame) Reset() {
 	*x = ExemplarsFrame{}
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2707,7 +2976,7 @@ func (x *ExemplarsFrame) String() string {
 func (*ExemplarsFrame) ProtoMessage() {}
 
 func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2720,7 +2989,7 @@ func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarsFrame.ProtoReflect.Descriptor instead.
 func (*ExemplarsFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{34}
+	return file_tree_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ExemplarsFrame) GetSeries() []*SeriesExemplars {
@@ -2749,7 +3018,7 @@ type SeriesExemplars struct {
 
 func (x *SeriesExemplars) Reset() {
 	*x = SeriesExemplars{}
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2761,7 +3030,7 @@ func (x *SeriesExemplars) String() string {
 func (*SeriesExemplars) ProtoMessage() {}
 
 func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2774,7 +3043,7 @@ func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeriesExemplars.ProtoReflect.Descriptor instead.
 func (*SeriesExemplars) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{35}
+	return file_tree_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *SeriesExemplars) GetLabels() *LabelSet {
@@ -2803,7 +3072,7 @@ type Exemplar struct {
 
 func (x *Exemplar) Reset() {
 	*x = Exemplar{}
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2815,7 +3084,7 @@ func (x *Exemplar) String() string {
 func (*Exemplar) ProtoMessage() {}
 
 func (x *Exemplar) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2828,7 +3097,7 @@ func (x *Exemplar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exemplar.ProtoReflect.Descriptor instead.
 func (*Exemplar) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{36}
+	return file_tree_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Exemplar) GetLabels() *LabelSet {
@@ -2872,7 +3141,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2884,7 +3153,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2897,7 +3166,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{37}
+	return file_tree_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *End) GetAnnotations() []*Annotation {
@@ -2935,7 +3204,7 @@ type Annotation struct {
 
 func (x *Annotation) Reset() {
 	*x = Annotation{}
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2947,7 +3216,7 @@ func (x *Annotation) String() string {
 func (*Annotation) ProtoMessage() {}
 
 func (x *Annotation) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2960,7 +3229,7 @@ func (x *Annotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Annotation.ProtoReflect.Descriptor instead.
 func (*Annotation) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{38}
+	return file_tree_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Annotation) GetKind() Annotation_Kind {
@@ -2986,16 +3255,18 @@ func (x *Annotation) GetRendered() []byte {
 
 // Report is querytree.Report.
 type Report struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Children      []*ChildReport         `protobuf:"bytes,1,rep,name=children,proto3" json:"children,omitempty"`
-	Pruned        []*PrunedCount         `protobuf:"bytes,2,rep,name=pruned,proto3" json:"pruned,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Children []*ChildReport         `protobuf:"bytes,1,rep,name=children,proto3" json:"children,omitempty"`
+	Pruned   []*PrunedCount         `protobuf:"bytes,2,rep,name=pruned,proto3" json:"pruned,omitempty"`
+	// explanation is a querytree.Explanation in JSON, for people.
+	Explanation   []byte `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3007,7 +3278,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3020,7 +3291,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{39}
+	return file_tree_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Report) GetChildren() []*ChildReport {
@@ -3037,23 +3308,36 @@ func (x *Report) GetPruned() []*PrunedCount {
 	return nil
 }
 
+func (x *Report) GetExplanation() []byte {
+	if x != nil {
+		return x.Explanation
+	}
+	return nil
+}
+
 type ChildReport struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Tier          string                 `protobuf:"bytes,2,opt,name=tier,proto3" json:"tier,omitempty"`
-	Verdict       string                 `protobuf:"bytes,3,opt,name=verdict,proto3" json:"verdict,omitempty"`
-	Requests      uint64                 `protobuf:"varint,4,opt,name=requests,proto3" json:"requests,omitempty"`
-	Failed        []byte                 `protobuf:"bytes,5,opt,name=failed,proto3" json:"failed,omitempty"`
-	Late          bool                   `protobuf:"varint,6,opt,name=late,proto3" json:"late,omitempty"`
-	Series        uint64                 `protobuf:"varint,7,opt,name=series,proto3" json:"series,omitempty"`
-	Samples       uint64                 `protobuf:"varint,8,opt,name=samples,proto3" json:"samples,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Name     []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Tier     string                 `protobuf:"bytes,2,opt,name=tier,proto3" json:"tier,omitempty"`
+	Verdict  string                 `protobuf:"bytes,3,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	Requests uint64                 `protobuf:"varint,4,opt,name=requests,proto3" json:"requests,omitempty"`
+	Failed   []byte                 `protobuf:"bytes,5,opt,name=failed,proto3" json:"failed,omitempty"`
+	Late     bool                   `protobuf:"varint,6,opt,name=late,proto3" json:"late,omitempty"`
+	Series   uint64                 `protobuf:"varint,7,opt,name=series,proto3" json:"series,omitempty"`
+	Samples  uint64                 `protobuf:"varint,8,opt,name=samples,proto3" json:"samples,omitempty"`
+	Hedged   bool                   `protobuf:"varint,9,opt,name=hedged,proto3" json:"hedged,omitempty"`
+	Cached   bool                   `protobuf:"varint,10,opt,name=cached,proto3" json:"cached,omitempty"`
+	Evidence []byte                 `protobuf:"bytes,11,opt,name=evidence,proto3" json:"evidence,omitempty"`
+	Bytes    uint64                 `protobuf:"varint,12,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// time is in nanoseconds.
+	Time          int64 `protobuf:"zigzag64,13,opt,name=time,proto3" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ChildReport) Reset() {
 	*x = ChildReport{}
-	mi := &file_tree_proto_msgTypes[40]
+	mi := &file_tree_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3065,7 +3349,7 @@ func (x *ChildReport) String() string {
 func (*ChildReport) ProtoMessage() {}
 
 func (x *ChildReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[40]
+	mi := &file_tree_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3078,7 +3362,7 @@ func (x *ChildReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildReport.ProtoReflect.Descriptor instead.
 func (*ChildReport) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{40}
+	return file_tree_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ChildReport) GetName() []byte {
@@ -3137,6 +3421,41 @@ func (x *ChildReport) GetSamples() uint64 {
 	return 0
 }
 
+func (x *ChildReport) GetHedged() bool {
+	if x != nil {
+		return x.Hedged
+	}
+	return false
+}
+
+func (x *ChildReport) GetCached() bool {
+	if x != nil {
+		return x.Cached
+	}
+	return false
+}
+
+func (x *ChildReport) GetEvidence() []byte {
+	if x != nil {
+		return x.Evidence
+	}
+	return nil
+}
+
+func (x *ChildReport) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ChildReport) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
 type PrunedCount struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Verdict       string                 `protobuf:"bytes,1,opt,name=verdict,proto3" json:"verdict,omitempty"`
@@ -3147,7 +3466,7 @@ type PrunedCount struct {
 
 func (x *PrunedCount) Reset() {
 	*x = PrunedCount{}
-	mi := &file_tree_proto_msgTypes[41]
+	mi := &file_tree_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3159,7 +3478,7 @@ func (x *PrunedCount) String() string {
 func (*PrunedCount) ProtoMessage() {}
 
 func (x *PrunedCount) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[41]
+	mi := &file_tree_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3172,7 +3491,7 @@ func (x *PrunedCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrunedCount.ProtoReflect.Descriptor instead.
 func (*PrunedCount) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{41}
+	return file_tree_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *PrunedCount) GetVerdict() string {
@@ -3204,7 +3523,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_tree_proto_msgTypes[42]
+	mi := &file_tree_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3216,7 +3535,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[42]
+	mi := &file_tree_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3229,7 +3548,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{42}
+	return file_tree_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Error) GetKind() Error_Kind {
@@ -3274,7 +3593,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_tree_proto_msgTypes[43]
+	mi := &file_tree_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3286,7 +3605,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[43]
+	mi := &file_tree_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3299,7 +3618,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{43}
+	return file_tree_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Limit) GetWhat() []byte {
@@ -3383,7 +3702,7 @@ const file_tree_proto_rawDesc = "" +
 	"\x06Resync\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\" \n" +
 	"\bLabelSet\x12\x14\n" +
-	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xe6\x02\n" +
+	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xb4\x03\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04tier\x18\x01 \x01(\tR\x04tier\x124\n" +
 	"\x06labels\x18\x02 \x01(\v2\x1c.pando.querytree.v1.LabelSetR\x06labels\x12\x14\n" +
@@ -3398,7 +3717,12 @@ const file_tree_proto_rawDesc = "" +
 	" \x01(\x04R\x06series\x12\x18\n" +
 	"\asamples\x18\v \x01(\x04R\asamples\x12\x16\n" +
 	"\x06leaves\x18\f \x01(\rR\x06leaves\x12\x18\n" +
-	"\amissing\x18\r \x03(\fR\amissing\"\xdd\x01\n" +
+	"\amissing\x18\r \x03(\fR\amissing\x120\n" +
+	"\x04gaps\x18\x0e \x03(\v2\x1c.pando.querytree.v1.IntervalR\x04gaps\x12\x1a\n" +
+	"\bfeatures\x18\x0f \x03(\tR\bfeatures\"2\n" +
+	"\bInterval\x12\x12\n" +
+	"\x04mint\x18\x01 \x01(\x12R\x04mint\x12\x12\n" +
+	"\x04maxt\x18\x02 \x01(\x12R\x04maxt\"\xc7\x02\n" +
 	"\aOptions\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06strict\x18\x02 \x01(\bR\x06strict\x12\x16\n" +
@@ -3410,7 +3734,12 @@ const file_tree_proto_rawDesc = "" +
 	"max_series\x18\x06 \x01(\x04R\tmaxSeries\x12\x1f\n" +
 	"\vmax_samples\x18\a \x01(\x04R\n" +
 	"maxSamples\x12\x16\n" +
-	"\x06budget\x18\b \x01(\x12R\x06budget\"\xa7\x01\n" +
+	"\x06budget\x18\b \x01(\x12R\x06budget\x12\x16\n" +
+	"\x06client\x18\t \x01(\fR\x06client\x12\x19\n" +
+	"\bno_cache\x18\n" +
+	" \x01(\bR\anoCache\x12\x18\n" +
+	"\aexplain\x18\v \x01(\rR\aexplain\x12\x1b\n" +
+	"\tmax_bytes\x18\f \x01(\x04R\bmaxBytes\"\xa7\x01\n" +
 	"\aMatcher\x124\n" +
 	"\x04type\x18\x01 \x01(\x0e2 .pando.querytree.v1.Matcher.TypeR\x04type\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x14\n" +
@@ -3423,14 +3752,16 @@ const file_tree_proto_rawDesc = "" +
 	"\n" +
 	"NOT_REGEXP\x10\x03\"C\n" +
 	"\bSelector\x127\n" +
-	"\bmatchers\x18\x01 \x03(\v2\x1b.pando.querytree.v1.MatcherR\bmatchers\"\xb2\x01\n" +
+	"\bmatchers\x18\x01 \x03(\v2\x1b.pando.querytree.v1.MatcherR\bmatchers\"\xdc\x01\n" +
 	"\vExecRequest\x125\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1b.pando.querytree.v1.OptionsR\aoptions\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\fR\x05query\x12\x14\n" +
 	"\x05start\x18\x03 \x01(\x12R\x05start\x12\x10\n" +
 	"\x03end\x18\x04 \x01(\x12R\x03end\x12\x12\n" +
 	"\x04step\x18\x05 \x01(\x12R\x04step\x12\x1a\n" +
-	"\blookback\x18\x06 \x01(\x12R\blookback\"\x81\x02\n" +
+	"\blookback\x18\x06 \x01(\x12R\blookback\x12\x10\n" +
+	"\x03ops\x18\a \x03(\tR\x03ops\x12\x16\n" +
+	"\x06accept\x18\b \x01(\rR\x06accept\"\x99\x02\n" +
 	"\rSelectRequest\x125\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1b.pando.querytree.v1.OptionsR\aoptions\x12\x12\n" +
 	"\x04mint\x18\x02 \x01(\x12R\x04mint\x12\x12\n" +
@@ -3439,7 +3770,8 @@ const file_tree_proto_rawDesc = "" +
 	"\vlabels_only\x18\x05 \x01(\bR\n" +
 	"labelsOnly\x12\x14\n" +
 	"\x05limit\x18\x06 \x01(\x04R\x05limit\x12!\n" +
-	"\fwhole_chunks\x18\a \x01(\bR\vwholeChunks\"\xd2\x01\n" +
+	"\fwhole_chunks\x18\a \x01(\bR\vwholeChunks\x12\x16\n" +
+	"\x06accept\x18\b \x01(\rR\x06accept\"\xd2\x01\n" +
 	"\fNamesRequest\x125\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1b.pando.querytree.v1.OptionsR\aoptions\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\fR\x05label\x12\x12\n" +
@@ -3480,11 +3812,19 @@ const file_tree_proto_rawDesc = "" +
 	"\x13false_positive_rate\x18\x05 \x01(\x01R\x11falsePositiveRate\"5\n" +
 	"\aSymbols\x12\x14\n" +
 	"\x05reset\x18\x01 \x01(\bR\x05reset\x12\x14\n" +
-	"\x05added\x18\x02 \x03(\fR\x05added\"\xa5\x01\n" +
+	"\x05added\x18\x02 \x03(\fR\x05added\"\x85\x01\n" +
+	"\x06Packed\x126\n" +
+	"\x05codec\x18\x01 \x01(\x0e2 .pando.querytree.v1.Packed.CodecR\x05codec\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\rR\x04size\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"\x1b\n" +
+	"\x05Codec\x12\b\n" +
+	"\x04NONE\x10\x00\x12\b\n" +
+	"\x04ZSTD\x10\x01\"\xd9\x01\n" +
 	"\tExecFrame\x125\n" +
 	"\asymbols\x18\x01 \x01(\v2\x1b.pando.querytree.v1.SymbolsR\asymbols\x126\n" +
 	"\x06series\x18\x02 \x03(\v2\x1e.pando.querytree.v1.GridSeriesR\x06series\x12)\n" +
-	"\x03end\x18\x03 \x01(\v2\x17.pando.querytree.v1.EndR\x03end\"\xc3\x01\n" +
+	"\x03end\x18\x03 \x01(\v2\x17.pando.querytree.v1.EndR\x03end\x122\n" +
+	"\x06packed\x18\x04 \x01(\v2\x1a.pando.querytree.v1.PackedR\x06packed\"\xdb\x01\n" +
 	"\n" +
 	"GridSeries\x12\x16\n" +
 	"\x06labels\x18\x01 \x03(\rR\x06labels\x12\x12\n" +
@@ -3494,7 +3834,8 @@ const file_tree_proto_rawDesc = "" +
 	"\x06values\x18\x05 \x03(\x01R\x06values\x12A\n" +
 	"\n" +
 	"histograms\x18\x06 \x03(\v2!.pando.querytree.v1.GridHistogramR\n" +
-	"histograms\"e\n" +
+	"histograms\x12\x16\n" +
+	"\x06planes\x18\a \x01(\fR\x06planes\"e\n" +
 	"\rGridHistogram\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\rR\x04step\x12@\n" +
 	"\thistogram\x18\x02 \x01(\v2\".pando.querytree.v1.FloatHistogramR\thistogram\"\x8d\x03\n" +
@@ -3511,11 +3852,12 @@ const file_tree_proto_rawDesc = "" +
 	"\x10positive_buckets\x18\t \x03(\x01R\x0fpositiveBuckets\x12)\n" +
 	"\x10negative_buckets\x18\n" +
 	" \x03(\x01R\x0fnegativeBuckets\x12#\n" +
-	"\rcustom_values\x18\v \x03(\x01R\fcustomValues\"\xa6\x01\n" +
+	"\rcustom_values\x18\v \x03(\x01R\fcustomValues\"\xda\x01\n" +
 	"\vSelectFrame\x125\n" +
 	"\asymbols\x18\x01 \x01(\v2\x1b.pando.querytree.v1.SymbolsR\asymbols\x125\n" +
 	"\x06series\x18\x02 \x03(\v2\x1d.pando.querytree.v1.RawSeriesR\x06series\x12)\n" +
-	"\x03end\x18\x03 \x01(\v2\x17.pando.querytree.v1.EndR\x03end\"j\n" +
+	"\x03end\x18\x03 \x01(\v2\x17.pando.querytree.v1.EndR\x03end\x122\n" +
+	"\x06packed\x18\x04 \x01(\v2\x1a.pando.querytree.v1.PackedR\x06packed\"j\n" +
 	"\tRawSeries\x12\x16\n" +
 	"\x06labels\x18\x01 \x03(\rR\x06labels\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x121\n" +
@@ -3562,10 +3904,11 @@ const file_tree_proto_rawDesc = "" +
 	"\x04Kind\x12\t\n" +
 	"\x05PLAIN\x10\x00\x12\v\n" +
 	"\aWARNING\x10\x01\x12\b\n" +
-	"\x04INFO\x10\x02\"~\n" +
+	"\x04INFO\x10\x02\"\xa0\x01\n" +
 	"\x06Report\x12;\n" +
 	"\bchildren\x18\x01 \x03(\v2\x1f.pando.querytree.v1.ChildReportR\bchildren\x127\n" +
-	"\x06pruned\x18\x02 \x03(\v2\x1f.pando.querytree.v1.PrunedCountR\x06pruned\"\xc9\x01\n" +
+	"\x06pruned\x18\x02 \x03(\v2\x1f.pando.querytree.v1.PrunedCountR\x06pruned\x12 \n" +
+	"\vexplanation\x18\x03 \x01(\fR\vexplanation\"\xbf\x02\n" +
 	"\vChildReport\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12\x12\n" +
 	"\x04tier\x18\x02 \x01(\tR\x04tier\x12\x18\n" +
@@ -3574,7 +3917,13 @@ const file_tree_proto_rawDesc = "" +
 	"\x06failed\x18\x05 \x01(\fR\x06failed\x12\x12\n" +
 	"\x04late\x18\x06 \x01(\bR\x04late\x12\x16\n" +
 	"\x06series\x18\a \x01(\x04R\x06series\x12\x18\n" +
-	"\asamples\x18\b \x01(\x04R\asamples\"=\n" +
+	"\asamples\x18\b \x01(\x04R\asamples\x12\x16\n" +
+	"\x06hedged\x18\t \x01(\bR\x06hedged\x12\x16\n" +
+	"\x06cached\x18\n" +
+	" \x01(\bR\x06cached\x12\x1a\n" +
+	"\bevidence\x18\v \x01(\fR\bevidence\x12\x14\n" +
+	"\x05bytes\x18\f \x01(\x04R\x05bytes\x12\x12\n" +
+	"\x04time\x18\r \x01(\x12R\x04time\"=\n" +
 	"\vPrunedCount\x12\x18\n" +
 	"\averdict\x18\x01 \x01(\tR\averdict\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x04R\x05count\"\xd5\x02\n" +
@@ -3624,130 +3973,137 @@ func file_tree_proto_rawDescGZIP() []byte {
 	return file_tree_proto_rawDescData
 }
 
-var file_tree_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_tree_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
 var file_tree_proto_goTypes = []any{
 	(Refused_Code)(0),        // 0: pando.querytree.v1.Refused.Code
 	(Matcher_Type)(0),        // 1: pando.querytree.v1.Matcher.Type
-	(Annotation_Kind)(0),     // 2: pando.querytree.v1.Annotation.Kind
-	(Error_Kind)(0),          // 3: pando.querytree.v1.Error.Kind
-	(*Up)(nil),               // 4: pando.querytree.v1.Up
-	(*Hello)(nil),            // 5: pando.querytree.v1.Hello
-	(*Hint)(nil),             // 6: pando.querytree.v1.Hint
-	(*Down)(nil),             // 7: pando.querytree.v1.Down
-	(*Greeting)(nil),         // 8: pando.querytree.v1.Greeting
-	(*Accepted)(nil),         // 9: pando.querytree.v1.Accepted
-	(*Refused)(nil),          // 10: pando.querytree.v1.Refused
-	(*Resync)(nil),           // 11: pando.querytree.v1.Resync
-	(*LabelSet)(nil),         // 12: pando.querytree.v1.LabelSet
-	(*Description)(nil),      // 13: pando.querytree.v1.Description
-	(*Options)(nil),          // 14: pando.querytree.v1.Options
-	(*Matcher)(nil),          // 15: pando.querytree.v1.Matcher
-	(*Selector)(nil),         // 16: pando.querytree.v1.Selector
-	(*ExecRequest)(nil),      // 17: pando.querytree.v1.ExecRequest
-	(*SelectRequest)(nil),    // 18: pando.querytree.v1.SelectRequest
-	(*NamesRequest)(nil),     // 19: pando.querytree.v1.NamesRequest
-	(*MetadataRequest)(nil),  // 20: pando.querytree.v1.MetadataRequest
-	(*ExemplarsRequest)(nil), // 21: pando.querytree.v1.ExemplarsRequest
-	(*TreeRequest)(nil),      // 22: pando.querytree.v1.TreeRequest
-	(*TreeFrame)(nil),        // 23: pando.querytree.v1.TreeFrame
-	(*Node)(nil),             // 24: pando.querytree.v1.Node
-	(*HintStatus)(nil),       // 25: pando.querytree.v1.HintStatus
-	(*Symbols)(nil),          // 26: pando.querytree.v1.Symbols
-	(*ExecFrame)(nil),        // 27: pando.querytree.v1.ExecFrame
-	(*GridSeries)(nil),       // 28: pando.querytree.v1.GridSeries
-	(*GridHistogram)(nil),    // 29: pando.querytree.v1.GridHistogram
-	(*FloatHistogram)(nil),   // 30: pando.querytree.v1.FloatHistogram
-	(*SelectFrame)(nil),      // 31: pando.querytree.v1.SelectFrame
-	(*RawSeries)(nil),        // 32: pando.querytree.v1.RawSeries
-	(*Chunk)(nil),            // 33: pando.querytree.v1.Chunk
-	(*NamesFrame)(nil),       // 34: pando.querytree.v1.NamesFrame
-	(*MetadataFrame)(nil),    // 35: pando.querytree.v1.MetadataFrame
-	(*MetricFamily)(nil),     // 36: pando.querytree.v1.MetricFamily
-	(*MetadataEntry)(nil),    // 37: pando.querytree.v1.MetadataEntry
-	(*ExemplarsFrame)(nil),   // 38: pando.querytree.v1.ExemplarsFrame
-	(*SeriesExemplars)(nil),  // 39: pando.querytree.v1.SeriesExemplars
-	(*Exemplar)(nil),         // 40: pando.querytree.v1.Exemplar
-	(*End)(nil),              // 41: pando.querytree.v1.End
-	(*Annotation)(nil),       // 42: pando.querytree.v1.Annotation
-	(*Report)(nil),           // 43: pando.querytree.v1.Report
-	(*ChildReport)(nil),      // 44: pando.querytree.v1.ChildReport
-	(*PrunedCount)(nil),      // 45: pando.querytree.v1.PrunedCount
-	(*Error)(nil),            // 46: pando.querytree.v1.Error
-	(*Limit)(nil),            // 47: pando.querytree.v1.Limit
+	(Packed_Codec)(0),        // 2: pando.querytree.v1.Packed.Codec
+	(Annotation_Kind)(0),     // 3: pando.querytree.v1.Annotation.Kind
+	(Error_Kind)(0),          // 4: pando.querytree.v1.Error.Kind
+	(*Up)(nil),               // 5: pando.querytree.v1.Up
+	(*Hello)(nil),            // 6: pando.querytree.v1.Hello
+	(*Hint)(nil),             // 7: pando.querytree.v1.Hint
+	(*Down)(nil),             // 8: pando.querytree.v1.Down
+	(*Greeting)(nil),         // 9: pando.querytree.v1.Greeting
+	(*Accepted)(nil),         // 10: pando.querytree.v1.Accepted
+	(*Refused)(nil),          // 11: pando.querytree.v1.Refused
+	(*Resync)(nil),           // 12: pando.querytree.v1.Resync
+	(*LabelSet)(nil),         // 13: pando.querytree.v1.LabelSet
+	(*Description)(nil),      // 14: pando.querytree.v1.Description
+	(*Interval)(nil),         // 15: pando.querytree.v1.Interval
+	(*Options)(nil),          // 16: pando.querytree.v1.Options
+	(*Matcher)(nil),          // 17: pando.querytree.v1.Matcher
+	(*Selector)(nil),         // 18: pando.querytree.v1.Selector
+	(*ExecRequest)(nil),      // 19: pando.querytree.v1.ExecRequest
+	(*SelectRequest)(nil),    // 20: pando.querytree.v1.SelectRequest
+	(*NamesRequest)(nil),     // 21: pando.querytree.v1.NamesRequest
+	(*MetadataRequest)(nil),  // 22: pando.querytree.v1.MetadataRequest
+	(*ExemplarsRequest)(nil), // 23: pando.querytree.v1.ExemplarsRequest
+	(*TreeRequest)(nil),      // 24: pando.querytree.v1.TreeRequest
+	(*TreeFrame)(nil),        // 25: pando.querytree.v1.TreeFrame
+	(*Node)(nil),             // 26: pando.querytree.v1.Node
+	(*HintStatus)(nil),       // 27: pando.querytree.v1.HintStatus
+	(*Symbols)(nil),          // 28: pando.querytree.v1.Symbols
+	(*Packed)(nil),           // 29: pando.querytree.v1.Packed
+	(*ExecFrame)(nil),        // 30: pando.querytree.v1.ExecFrame
+	(*GridSeries)(nil),       // 31: pando.querytree.v1.GridSeries
+	(*GridHistogram)(nil),    // 32: pando.querytree.v1.GridHistogram
+	(*FloatHistogram)(nil),   // 33: pando.querytree.v1.FloatHistogram
+	(*SelectFrame)(nil),      // 34: pando.querytree.v1.SelectFrame
+	(*RawSeries)(nil),        // 35: pando.querytree.v1.RawSeries
+	(*Chunk)(nil),            // 36: pando.querytree.v1.Chunk
+	(*NamesFrame)(nil),       // 37: pando.querytree.v1.NamesFrame
+	(*MetadataFrame)(nil),    // 38: pando.querytree.v1.MetadataFrame
+	(*MetricFamily)(nil),     // 39: pando.querytree.v1.MetricFamily
+	(*MetadataEntry)(nil),    // 40: pando.querytree.v1.MetadataEntry
+	(*ExemplarsFrame)(nil),   // 41: pando.querytree.v1.ExemplarsFrame
+	(*SeriesExemplars)(nil),  // 42: pando.querytree.v1.SeriesExemplars
+	(*Exemplar)(nil),         // 43: pando.querytree.v1.Exemplar
+	(*End)(nil),              // 44: pando.querytree.v1.End
+	(*Annotation)(nil),       // 45: pando.querytree.v1.Annotation
+	(*Report)(nil),           // 46: pando.querytree.v1.Report
+	(*ChildReport)(nil),      // 47: pando.querytree.v1.ChildReport
+	(*PrunedCount)(nil),      // 48: pando.querytree.v1.PrunedCount
+	(*Error)(nil),            // 49: pando.querytree.v1.Error
+	(*Limit)(nil),            // 50: pando.querytree.v1.Limit
 }
 var file_tree_proto_depIdxs = []int32{
-	5,  // 0: pando.querytree.v1.Up.hello:type_name -> pando.querytree.v1.Hello
-	13, // 1: pando.querytree.v1.Up.description:type_name -> pando.querytree.v1.Description
-	6,  // 2: pando.querytree.v1.Up.hint:type_name -> pando.querytree.v1.Hint
-	13, // 3: pando.querytree.v1.Hello.description:type_name -> pando.querytree.v1.Description
-	8,  // 4: pando.querytree.v1.Down.greeting:type_name -> pando.querytree.v1.Greeting
-	9,  // 5: pando.querytree.v1.Down.accepted:type_name -> pando.querytree.v1.Accepted
-	10, // 6: pando.querytree.v1.Down.refused:type_name -> pando.querytree.v1.Refused
-	11, // 7: pando.querytree.v1.Down.resync:type_name -> pando.querytree.v1.Resync
-	13, // 8: pando.querytree.v1.Accepted.parent:type_name -> pando.querytree.v1.Description
+	6,  // 0: pando.querytree.v1.Up.hello:type_name -> pando.querytree.v1.Hello
+	14, // 1: pando.querytree.v1.Up.description:type_name -> pando.querytree.v1.Description
+	7,  // 2: pando.querytree.v1.Up.hint:type_name -> pando.querytree.v1.Hint
+	14, // 3: pando.querytree.v1.Hello.description:type_name -> pando.querytree.v1.Description
+	9,  // 4: pando.querytree.v1.Down.greeting:type_name -> pando.querytree.v1.Greeting
+	10, // 5: pando.querytree.v1.Down.accepted:type_name -> pando.querytree.v1.Accepted
+	11, // 6: pando.querytree.v1.Down.refused:type_name -> pando.querytree.v1.Refused
+	12, // 7: pando.querytree.v1.Down.resync:type_name -> pando.querytree.v1.Resync
+	14, // 8: pando.querytree.v1.Accepted.parent:type_name -> pando.querytree.v1.Description
 	0,  // 9: pando.querytree.v1.Refused.code:type_name -> pando.querytree.v1.Refused.Code
-	12, // 10: pando.querytree.v1.Description.labels:type_name -> pando.querytree.v1.LabelSet
-	1,  // 11: pando.querytree.v1.Matcher.type:type_name -> pando.querytree.v1.Matcher.Type
-	15, // 12: pando.querytree.v1.Selector.matchers:type_name -> pando.querytree.v1.Matcher
-	14, // 13: pando.querytree.v1.ExecRequest.options:type_name -> pando.querytree.v1.Options
-	14, // 14: pando.querytree.v1.SelectRequest.options:type_name -> pando.querytree.v1.Options
-	15, // 15: pando.querytree.v1.SelectRequest.matchers:type_name -> pando.querytree.v1.Matcher
-	14, // 16: pando.querytree.v1.NamesRequest.options:type_name -> pando.querytree.v1.Options
-	15, // 17: pando.querytree.v1.NamesRequest.matchers:type_name -> pando.querytree.v1.Matcher
-	14, // 18: pando.querytree.v1.MetadataRequest.options:type_name -> pando.querytree.v1.Options
-	14, // 19: pando.querytree.v1.ExemplarsRequest.options:type_name -> pando.querytree.v1.Options
-	16, // 20: pando.querytree.v1.ExemplarsRequest.selectors:type_name -> pando.querytree.v1.Selector
-	24, // 21: pando.querytree.v1.TreeFrame.nodes:type_name -> pando.querytree.v1.Node
-	41, // 22: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
-	13, // 23: pando.querytree.v1.Node.description:type_name -> pando.querytree.v1.Description
-	25, // 24: pando.querytree.v1.Node.hint:type_name -> pando.querytree.v1.HintStatus
-	24, // 25: pando.querytree.v1.Node.children:type_name -> pando.querytree.v1.Node
-	26, // 26: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	28, // 27: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
-	41, // 28: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
-	29, // 29: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
-	30, // 30: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
-	26, // 31: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	32, // 32: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
-	41, // 33: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
-	33, // 34: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
-	41, // 35: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
-	36, // 36: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
-	41, // 37: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
-	37, // 38: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
-	39, // 39: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
-	41, // 40: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
-	12, // 41: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
-	40, // 42: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
-	12, // 43: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
-	42, // 44: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
-	43, // 45: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
-	46, // 46: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
-	2,  // 47: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
-	44, // 48: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
-	45, // 49: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
-	3,  // 50: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
-	47, // 51: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
-	17, // 52: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
-	18, // 53: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
-	19, // 54: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
-	20, // 55: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
-	21, // 56: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
-	22, // 57: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
-	4,  // 58: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
-	27, // 59: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
-	31, // 60: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
-	34, // 61: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
-	35, // 62: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
-	38, // 63: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
-	23, // 64: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
-	7,  // 65: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
-	59, // [59:66] is the sub-list for method output_type
-	52, // [52:59] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	13, // 10: pando.querytree.v1.Description.labels:type_name -> pando.querytree.v1.LabelSet
+	15, // 11: pando.querytree.v1.Description.gaps:type_name -> pando.querytree.v1.Interval
+	1,  // 12: pando.querytree.v1.Matcher.type:type_name -> pando.querytree.v1.Matcher.Type
+	17, // 13: pando.querytree.v1.Selector.matchers:type_name -> pando.querytree.v1.Matcher
+	16, // 14: pando.querytree.v1.ExecRequest.options:type_name -> pando.querytree.v1.Options
+	16, // 15: pando.querytree.v1.SelectRequest.options:type_name -> pando.querytree.v1.Options
+	17, // 16: pando.querytree.v1.SelectRequest.matchers:type_name -> pando.querytree.v1.Matcher
+	16, // 17: pando.querytree.v1.NamesRequest.options:type_name -> pando.querytree.v1.Options
+	17, // 18: pando.querytree.v1.NamesRequest.matchers:type_name -> pando.querytree.v1.Matcher
+	16, // 19: pando.querytree.v1.MetadataRequest.options:type_name -> pando.querytree.v1.Options
+	16, // 20: pando.querytree.v1.ExemplarsRequest.options:type_name -> pando.querytree.v1.Options
+	18, // 21: pando.querytree.v1.ExemplarsRequest.selectors:type_name -> pando.querytree.v1.Selector
+	26, // 22: pando.querytree.v1.TreeFrame.nodes:type_name -> pando.querytree.v1.Node
+	44, // 23: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
+	14, // 24: pando.querytree.v1.Node.description:type_name -> pando.querytree.v1.Description
+	27, // 25: pando.querytree.v1.Node.hint:type_name -> pando.querytree.v1.HintStatus
+	26, // 26: pando.querytree.v1.Node.children:type_name -> pando.querytree.v1.Node
+	2,  // 27: pando.querytree.v1.Packed.codec:type_name -> pando.querytree.v1.Packed.Codec
+	28, // 28: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	31, // 29: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
+	44, // 30: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
+	29, // 31: pando.querytree.v1.ExecFrame.packed:type_name -> pando.querytree.v1.Packed
+	32, // 32: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
+	33, // 33: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
+	28, // 34: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	35, // 35: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
+	44, // 36: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
+	29, // 37: pando.querytree.v1.SelectFrame.packed:type_name -> pando.querytree.v1.Packed
+	36, // 38: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
+	44, // 39: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
+	39, // 40: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
+	44, // 41: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
+	40, // 42: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
+	42, // 43: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
+	44, // 44: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
+	13, // 45: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
+	43, // 46: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
+	13, // 47: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
+	45, // 48: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
+	46, // 49: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
+	49, // 50: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
+	3,  // 51: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
+	47, // 52: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
+	48, // 53: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
+	4,  // 54: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
+	50, // 55: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
+	19, // 56: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
+	20, // 57: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
+	21, // 58: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
+	22, // 59: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
+	23, // 60: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
+	24, // 61: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
+	5,  // 62: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
+	30, // 63: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
+	34, // 64: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
+	37, // 65: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
+	38, // 66: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
+	41, // 67: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
+	25, // 68: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
+	8,  // 69: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
+	63, // [63:70] is the sub-list for method output_type
+	56, // [56:63] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_tree_proto_init() }
@@ -3771,8 +4127,8 @@ func file_tree_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tree_proto_rawDesc), len(file_tree_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   44,
+			NumEnums:      5,
+			NumMessages:   46,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

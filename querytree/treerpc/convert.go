@@ -17,6 +17,8 @@ import (
 const (
 	maxMissing   = 100
 	maxShardKey  = 100
+	maxGaps      = 100
+	maxFeatures  = 100
 	maxLabelSets = 1000
 )
 
@@ -61,7 +63,19 @@ func descriptionToWire(d querytree.Description) *querytreepb.Description {
 		Samples:  d.Samples,
 		Leaves:   uint32(max(d.Leaves, 0)),
 		Missing:  toBytes(d.Missing[:min(len(d.Missing), maxMissing)]),
+		Gaps:     gapsToWire(d.Gaps),
+		Features: d.Features,
 	}
+}
+
+// gapsToWire keeps the newest gaps: what replicas are chosen by is mostly of
+// late.
+func gapsToWire(gaps []querytree.Interval) []*querytreepb.Interval {
+	var out []*querytreepb.Interval
+	for _, g := range gaps[max(0, len(gaps)-maxGaps):] {
+		out = append(out, &querytreepb.Interval{Mint: g.Mint, Maxt: g.Maxt})
+	}
+	return out
 }
 
 func descriptionFromWire(w *querytreepb.Description) (querytree.Description, error) {
@@ -73,7 +87,8 @@ func descriptionFromWire(w *querytreepb.Description) (querytree.Description, err
 	switch {
 	case err != nil:
 		return d, fmt.Errorf("description: %w", err)
-	case len(w.GetMissing()) > maxMissing || len(w.GetShardKey()) > maxShardKey || ls.Len() > maxLabelSets:
+	case len(w.GetMissing()) > maxMissing || len(w.GetShardKey()) > maxShardKey || ls.Len() > maxLabelSets,
+		len(w.GetGaps()) > maxGaps, len(w.GetFeatures()) > maxFeatures:
 		return d, errors.New("description: too long a list")
 	}
 	d.Identity = querytree.Identity{
@@ -86,6 +101,12 @@ func descriptionFromWire(w *querytreepb.Description) (querytree.Description, err
 	d.Series, d.Samples = w.GetSeries(), w.GetSamples()
 	d.Leaves = int(w.GetLeaves())
 	d.Missing = toStrings(w.GetMissing())
+	d.Features = w.GetFeatures()
+	for _, g := range w.GetGaps() {
+		if g.GetMint() <= g.GetMaxt() {
+			d.Gaps = append(d.Gaps, querytree.Interval{Mint: g.GetMint(), Maxt: g.GetMaxt()})
+		}
+	}
 	return d, nil
 }
 
@@ -93,6 +114,7 @@ func optionsToWire(o querytree.Options) *querytreepb.Options {
 	return &querytreepb.Options{
 		Id: []byte(o.ID), Strict: o.Strict, Detail: o.Detail, NoHints: o.NoHints, NoPushdown: o.NoPushdown,
 		MaxSeries: count(o.MaxSeries), MaxSamples: count(o.MaxSamples), Budget: int64(o.Budget),
+		Client: []byte(o.Client), NoCache: o.NoCache, Explain: uint32(o.Explain), MaxBytes: uint64(max(o.MaxBytes, 0)),
 	}
 }
 
@@ -100,7 +122,8 @@ func optionsFromWire(w *querytreepb.Options) querytree.Options {
 	return querytree.Options{
 		ID: string(w.GetId()), Strict: w.GetStrict(), Detail: w.GetDetail(), NoHints: w.GetNoHints(), NoPushdown: w.GetNoPushdown(),
 		MaxSeries: number(w.GetMaxSeries()), MaxSamples: number(w.GetMaxSamples()),
-		Budget: max(time.Duration(w.GetBudget()), 0),
+		Budget: max(time.Duration(w.GetBudget()), 0), Client: string(w.GetClient()), NoCache: w.GetNoCache(),
+		Explain: querytree.ExplainMode(w.GetExplain()), MaxBytes: int64(min(w.GetMaxBytes(), math.MaxInt64)),
 	}
 }
 
@@ -152,6 +175,7 @@ func reportToWire(r querytree.Report) *querytreepb.Report {
 		w.Children = append(w.Children, &querytreepb.ChildReport{
 			Name: clip(name), Tier: utf8(c.Tier), Verdict: utf8(string(c.Verdict)), Requests: count(c.Requests),
 			Failed: clip(c.Failed), Late: c.Late, Series: uint64(max(c.Series, 0)), Samples: uint64(max(c.Samples, 0)),
+			Hedged: c.Hedged, Cached: c.Cached, Evidence: clip(c.Evidence), Bytes: uint64(max(c.Bytes, 0)), Time: int64(c.Time),
 		})
 	}
 	for v, n := range r.Pruned {
@@ -166,6 +190,7 @@ func reportFromWire(w *querytreepb.Report) querytree.Report {
 		r.Add(string(c.GetName()), querytree.ChildReport{
 			Tier: c.GetTier(), Verdict: querytree.Verdict(c.GetVerdict()), Requests: number(c.GetRequests()),
 			Failed: string(c.GetFailed()), Late: c.GetLate(), Series: int64(c.GetSeries()), Samples: int64(c.GetSamples()),
+			Hedged: c.GetHedged(), Cached: c.GetCached(), Evidence: string(c.GetEvidence()), Bytes: int64(c.GetBytes()), Time: time.Duration(c.GetTime()),
 		})
 	}
 	for _, p := range w.GetPruned() {

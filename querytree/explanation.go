@@ -1,0 +1,82 @@
+package querytree
+
+import "time"
+
+// Explanation is what one tier did, or would do, with one request, with what
+// its children did below. It is made of plain data: its JSON is what the HTTP
+// API shows, and what travels between tiers.
+type Explanation struct {
+	// Name and Tier are those of the tier's Identity.
+	Name string `json:"name"`
+	Tier string `json:"tier"`
+	// Query is the request's, on the grid of Start, End and Step, all in
+	// milliseconds; Step is zero for an instant.
+	Query string   `json:"query"`
+	Start int64    `json:"start"`
+	End   int64    `json:"end"`
+	Step  int64    `json:"step"`
+	Ops   []string `json:"ops,omitempty"`
+	// Residual is what the tier evaluates itself over the answers to the
+	// fragments; empty if the only fragment is the answer, and on a leaf.
+	Residual string `json:"residual,omitempty"`
+	// Fragments are what the children were asked.
+	Fragments []FragmentExplanation `json:"fragments,omitempty"`
+	// Cuts are the parts of the query that were not pushed down, and why.
+	Cuts []Cut `json:"cuts,omitempty"`
+	// Replans say why earlier plans of the same query were given up.
+	Replans []string `json:"replans,omitempty"`
+	// Cache tells what came from the cache: "hit", "miss", "partial" or why it
+	// was not used; empty if the tier has none.
+	Cache string `json:"cache,omitempty"`
+	// Queued is the time waited for a turn, Planned that for the plan, and
+	// Total all of the tier's time; they are zero unless evaluated.
+	Queued  time.Duration `json:"queuedNs,omitempty"`
+	Planned time.Duration `json:"plannedNs,omitempty"`
+	Total   time.Duration `json:"totalNs,omitempty"`
+	// Series and Samples count the answer.
+	Series  int64 `json:"series"`
+	Samples int64 `json:"samples"`
+}
+
+// FragmentExplanation is one fragment of a plan.
+type FragmentExplanation struct {
+	ID string `json:"id"`
+	// Kind says how answers are put together: "concat", "partial sum", "raw"
+	// for raw series that are pulled.
+	Kind  string `json:"kind"`
+	Query string `json:"query"`
+	// Start, End and Step are the fragment's own grid.
+	Start int64    `json:"start"`
+	End   int64    `json:"end"`
+	Step  int64    `json:"step"`
+	Ops   []string `json:"ops,omitempty"`
+	// Why is the rule by which the fragment was pushed down.
+	Why string `json:"why,omitempty"`
+	// Children has a row for each child that was considered.
+	Children []EdgeExplanation `json:"children"`
+}
+
+// EdgeExplanation is what one child had to do with one fragment.
+type EdgeExplanation struct {
+	Child   string  `json:"child"`
+	Tier    string  `json:"tier"`
+	Verdict Verdict `json:"verdict"`
+	// Evidence is the matcher or the time by which it was pruned.
+	Evidence string `json:"evidence,omitempty"`
+	Failed   string `json:"failed,omitempty"`
+	Late     bool   `json:"late,omitempty"`
+	Hedged   bool   `json:"hedged,omitempty"`
+	Bytes    int64  `json:"bytes,omitempty"`
+	Series   int64  `json:"series,omitempty"`
+	Samples  int64  `json:"samples,omitempty"`
+	// Time is from the request to the end of the answer.
+	Time time.Duration `json:"timeNs,omitempty"`
+	// Below is what the child says of itself.
+	Below *Explanation `json:"below,omitempty"`
+}
+
+// Cut is a part of a query that was not pushed down.
+type Cut struct {
+	Expr string `json:"expr"`
+	Why  string `json:"why"`
+}
