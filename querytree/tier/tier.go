@@ -158,6 +158,7 @@ const maxMissing = 100
 // Describe sums up the children. A missing child may hold samples of any age.
 func (t *Tier) Describe() querytree.Description {
 	d := querytree.Description{
+		Features: querytree.MixerFeatures(),
 		Identity: t.cfg.Identity, Instance: t.instance, Version: t.cfg.Version, Mint: math.MaxInt64, Maxt: math.MinInt64,
 	}
 	for _, m := range t.Roster.Members() {
