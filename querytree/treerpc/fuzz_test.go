@@ -27,7 +27,7 @@ func encodeExec(tb testing.TB, g grid, series ...promql.Series) []*querytreepb.E
 	tb.Helper()
 	var frames []*querytreepb.ExecFrame
 	e := &execEncoder{grid: g, send: func(f *querytreepb.ExecFrame) error {
-		frames = append(frames, f)
+		frames = append(frames, proto.CloneOf(f)) // the encoder goes on with its memory
 		return nil
 	}}
 	for _, s := range series {

@@ -1,0 +1,207 @@
+package treerpc
+
+import (
+	"encoding/binary"
+	"math"
+)
+
+// Most of what is asked for is not noise to the last bit. Counts are integers;
+// a rate of a counter that is scraped on the beat is an integer divided by one
+// number, the same for all points and often for all series; and so is any sum of
+// these, but for the rounding of each. Written as differences of such integers
+// they take a byte or three. What is no such multiple, as rates of targets that
+// are scraped with jitter are not, is written as differences of the bits, of
+// which the upper bytes are alike.
+
+const (
+	maxScale = 1 << 20
+	// scaleTries is how many series in a row may have no scale before only one
+	// of scaleRest is tried.
+	scaleTries = 8
+	scaleRest  = 64
+)
+
+// wordWriter turns values into words.
+type wordWriter struct {
+	words  []uint64
+	scale  uint32 // of the last series that had one
+	misses int    // series without a scale since then
+}
+
+// add appends the words of a series' values and returns their scale.
+func (w *wordWriter) add(values []float64) (scale uint32) {
+	base := len(w.words)
+	if scale, ok := w.scaled(values); ok {
+		w.scale, w.misses = scale, 0
+		return scale
+	}
+	w.misses++
+	w.words = w.words[:base]
+	prev := uint64(0)
+	for _, v := range values {
+		b := math.Float64bits(v)
+		w.words = append(w.words, zigzag(int64(b-prev)))
+		prev = b
+	}
+	return 0
+}
+
+// scaled tries the scale of the series before, and then one that fits some of
+// the values.
+func (w *wordWriter) scaled(values []float64) (uint32, bool) {
+	if w.scale > 0 && w.multiples(values, w.scale) {
+		return w.scale, true
+	}
+	if w.misses >= scaleTries && w.misses%scaleRest != 0 {
+		return 0, false
+	}
+	scale := uint64(1)
+	for i := range min(4, len(values)) {
+		d := uint64(denominator(values[i*len(values)/4]))
+		if d == 0 {
+			return 0, false
+		}
+		if scale *= d / gcd(scale, d); scale > maxScale {
+			return 0, false
+		}
+	}
+	return uint32(scale), w.multiples(values, uint32(scale))
+}
+
+// multiples appends the words of values that are all multiples of 1/scale, to
+// within a rounding error, and reports whether they are. What it appended if
+// not is garbage.
+func (w *wordWriter) multiples(values []float64, scale uint32) bool {
+	base := len(w.words)
+	prev, n := int64(0), float64(scale)
+	for _, v := range values {
+		x := v * n
+		if !(math.Abs(x) < 1<<52) { // NaN is not
+			w.words = w.words[:base]
+			return false
+		}
+		k := int64(math.RoundToEven(x))
+		d := int64(math.Float64bits(v) - math.Float64bits(float64(k)/n))
+		if d < -128 || d > 127 {
+			w.words = w.words[:base]
+			return false
+		}
+		w.words = append(w.words, zigzag(k-prev)<<8|zigzag(d))
+		prev = k
+	}
+	return true
+}
+
+// denominator returns the least n of at most 16 bits by which v is a fraction,
+// to within a rounding error, or zero.
+func denominator(v float64) uint32 {
+	v = math.Abs(v)
+	if !(v < 1<<52) {
+		return 0
+	}
+	// Continued fractions: the convergents are the best approximations.
+	before, n, x := 0.0, 1.0, v
+	for n <= 1<<16 {
+		if math.Abs(math.RoundToEven(v*n)/n-v) <= v*0x1p-46 {
+			return uint32(n)
+		}
+		if x -= math.Floor(x); x < 0x1p-46 {
+			return 0
+		}
+		x = 1 / x
+		before, n = n, math.Floor(x)*n+before
+	}
+	return 0
+}
+
+func gcd(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
+// wordReader is the inverse of wordWriter for one series.
+type wordReader struct {
+	scale float64
+	bits  uint64
+	k     int64
+}
+
+func (r *wordReader) value(word uint64) float64 {
+	if r.scale == 0 {
+		r.bits += uint64(unzigzag(word))
+		return math.Float64frombits(r.bits)
+	}
+	r.k += unzigzag(word >> 8)
+	return math.Float64frombits(math.Float64bits(float64(r.k)/r.scale) + uint64(unzigzag(word&0xff)))
+}
+
+func zigzag(d int64) uint64   { return uint64(d<<1 ^ d>>63) }
+func unzigzag(w uint64) int64 { return int64(w>>1) ^ -int64(w&1) }
+
+// planesOf returns the words as eight planes, in dst if that is large enough:
+// the highest byte of every word, then the next, down to the lowest.
+func planesOf(dst []byte, words []uint64) []byte {
+	n := len(words)
+	if cap(dst) < 8*n {
+		dst = make([]byte, 8*n)
+	}
+	dst = dst[:8*n]
+	i := 0
+	for ; i+8 <= n; i += 8 {
+		x := [8]uint64(words[i:])
+		transpose(&x)
+		for p, plane := range x {
+			binary.LittleEndian.PutUint64(dst[(7-p)*n+i:], plane)
+		}
+	}
+	for ; i < n; i++ {
+		for p := range 8 {
+			dst[(7-p)*n+i] = byte(words[i] >> (8 * p))
+		}
+	}
+	return dst
+}
+
+// wordsOf is the inverse of planesOf. The length of planes is a multiple of 8.
+func wordsOf(dst []uint64, planes []byte) []uint64 {
+	n := len(planes) / 8
+	if cap(dst) < n {
+		dst = make([]uint64, n)
+	}
+	dst = dst[:n]
+	i := 0
+	for ; i+8 <= n; i += 8 {
+		x := (*[8]uint64)(dst[i:])
+		for p := range x {
+			x[p] = binary.LittleEndian.Uint64(planes[(7-p)*n+i:])
+		}
+		transpose(x)
+	}
+	for ; i < n; i++ {
+		dst[i] = 0
+		for p := range 8 {
+			dst[i] |= uint64(planes[(7-p)*n+i]) << (8 * p)
+		}
+	}
+	return dst
+}
+
+// transpose swaps rows and columns of eight rows of eight bytes, the lowest
+// byte of a row being its first: halves, quarters and then single bytes.
+func transpose(x *[8]uint64) {
+	const quarters, halves, bytes = 0x00000000ffffffff, 0x0000ffff0000ffff, 0x00ff00ff00ff00ff
+	for i := range 4 {
+		a, b := x[i], x[i+4]
+		x[i], x[i+4] = a&quarters|b<<32, a>>32|b&^quarters
+	}
+	for _, i := range [4]int{0, 1, 4, 5} {
+		a, b := x[i], x[i+2]
+		x[i], x[i+2] = a&halves|b&halves<<16, a>>16&halves|b&^halves
+	}
+	for i := 0; i < 8; i += 2 {
+		a, b := x[i], x[i+1]
+		x[i], x[i+1] = a&bytes|b&bytes<<8, a>>8&bytes|b&^bytes
+	}
+}
