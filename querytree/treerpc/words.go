@@ -16,7 +16,7 @@ import (
 const (
 	maxScale = 1 << 20
 	// scaleTries is how many series in a row may have no scale before only one
-	// of scaleRest is tried.
+	// of scaleRest is looked at.
 	scaleTries = 8
 	scaleRest  = 64
 )
@@ -24,19 +24,22 @@ const (
 // wordWriter turns values into words.
 type wordWriter struct {
 	words  []uint64
-	scale  uint32 // of the last series that had one
+	scale  uint32 // of the last series that had one of its own
 	misses int    // series without a scale since then
 }
 
 // add appends the words of a series' values and returns their scale.
 func (w *wordWriter) add(values []float64) (scale uint32) {
-	base := len(w.words)
-	if scale, ok := w.scaled(values); ok {
+	if scale := w.fit(values); scale > 0 && w.multiples(values, scale) {
 		w.scale, w.misses = scale, 0
 		return scale
 	}
+	// The few values looked at may not tell all: another series' may fit.
+	if w.scale > 0 && w.multiples(values, w.scale) {
+		w.misses = 0
+		return w.scale
+	}
 	w.misses++
-	w.words = w.words[:base]
 	prev := uint64(0)
 	for _, v := range values {
 		b := math.Float64bits(v)
@@ -46,31 +49,27 @@ func (w *wordWriter) add(values []float64) (scale uint32) {
 	return 0
 }
 
-// scaled tries the scale of the series before, and then one that fits some of
-// the values.
-func (w *wordWriter) scaled(values []float64) (uint32, bool) {
-	if w.scale > 0 && w.multiples(values, w.scale) {
-		return w.scale, true
-	}
+// fit returns the least scale that fits some of the values, or zero.
+func (w *wordWriter) fit(values []float64) uint32 {
 	if w.misses >= scaleTries && w.misses%scaleRest != 0 {
-		return 0, false
+		return 0
 	}
 	scale := uint64(1)
 	for i := range min(4, len(values)) {
 		d := uint64(denominator(values[i*len(values)/4]))
 		if d == 0 {
-			return 0, false
+			return 0
 		}
 		if scale *= d / gcd(scale, d); scale > maxScale {
-			return 0, false
+			return 0
 		}
 	}
-	return uint32(scale), w.multiples(values, uint32(scale))
+	return uint32(scale)
 }
 
 // multiples appends the words of values that are all multiples of 1/scale, to
-// within a rounding error, and reports whether they are. What it appended if
-// not is garbage.
+// within a rounding error. It appends nothing, and returns false, if some are
+// not.
 func (w *wordWriter) multiples(values []float64, scale uint32) bool {
 	base := len(w.words)
 	prev, n := int64(0), float64(scale)
