@@ -52,6 +52,13 @@ func FuzzExecFrame(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	for _, p := range hostileFrames(f) {
+		b, err := proto.Marshal(&querytreepb.ExecFrame{Packed: p})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var frame querytreepb.ExecFrame
 		if proto.Unmarshal(data, &frame) != nil {
@@ -77,11 +84,20 @@ func FuzzExecFrame(f *testing.F) {
 		if diff := cmp.Diff(got, again, sameBits); diff != "" {
 			t.Error(diff)
 		}
+		packed, _ := encodePacked(t, fuzzGrid, acceptZstd, got...)
+		again, _ = decodeExec(fuzzGrid, packed...)
+		if diff := cmp.Diff(got, again, sameBits); diff != "" {
+			t.Error("packed:", diff)
+		}
 	})
 }
 
 func decodeExec(g grid, frames ...*querytreepb.ExecFrame) (out []promql.Series, ok bool) {
-	d := &execDecoder{grid: g}
+	u, err := newUnpacker()
+	if err != nil {
+		return nil, false
+	}
+	d := &execDecoder{grid: g, unpack: u}
 	for _, f := range frames {
 		if d.add(f) != nil {
 			return out, false
@@ -143,12 +159,13 @@ func FuzzSelectFrame(f *testing.F) {
 			f.Fatal(err)
 		}
 	}
+	u := testUnpacker(f)
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		var frame querytreepb.SelectFrame
 		if proto.Unmarshal(data, &frame) != nil {
 			return
 		}
-		d := &selectDecoder{}
+		d := &selectDecoder{unpack: u}
 		if d.add(&frame) != nil {
 			return
 		}
