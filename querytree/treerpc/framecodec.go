@@ -24,7 +24,7 @@ const (
 
 	tagSymbolsReset, tagSymbolsAdded = 1, 2
 
-	tagSelectSeries = 2
+	tagSelectSeries, tagRawChunks = 2, 3
 )
 
 // messageHeader is what gRPC puts before each message.

@@ -25,6 +25,9 @@ const (
 	minSegment = 2 << 10
 
 	packWindow = 128 << 10
+	// packAtOnce is the most frames that are compressed at the same time: enough
+	// for some gigabits a second.
+	packAtOnce = 4
 
 	// The most series and histograms in a frame: far more than an encoder puts
 	// there, and few enough that a small packed frame cannot claim much memory.
@@ -34,14 +37,14 @@ const (
 	acceptZstd = 1 << querytreepb.Packed_ZSTD
 )
 
-// packer compresses frames, as many at a time as there are processors: others
-// wait. It holds about half a megabyte for each, from the first use on, however
-// many parents and requests there are.
+// packer compresses frames, up to packAtOnce at a time: others wait. It holds
+// about half a megabyte for each, from the first use on, however many parents
+// and requests there are.
 type packer struct{ zstd *zstd.Encoder }
 
 func newPacker() (*packer, error) {
 	z, err := zstd.NewWriter(nil,
-		zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithLowerEncoderMem(true),
+		zstd.WithEncoderConcurrency(min(packAtOnce, runtime.GOMAXPROCS(0))), zstd.WithLowerEncoderMem(true),
 		zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(packWindow),
 		// The planes between noise and order have few repetitions, but bytes
 		// that are far from equally likely.
@@ -214,21 +217,26 @@ func (u *unpacker) selectFrame(f *querytreepb.SelectFrame) error {
 	}
 	series := 0
 	err = eachField(plain, func(v wireField) error {
-		if v.num == tagSelectSeries {
-			series++
+		if v.num != tagSelectSeries {
+			return nil
 		}
-		return nil
+		series++
+		return eachField(v.data, func(v wireField) error {
+			if v.num == tagRawChunks {
+				return errors.New("chunks in a packed frame")
+			}
+			return nil
+		})
 	})
-	if err != nil {
-		return err
-	}
-	inner := &querytreepb.SelectFrame{}
 	switch {
+	case err != nil:
+		return err
 	case f.GetSymbols() != nil:
 		return errors.New("symbols beside a packed frame")
 	case series > maxFrameSeries || series > 0 && len(f.GetSeries()) > 0:
-		return fmt.Errorf("%d series packed in a frame", series)
+		return fmt.Errorf("%d series packed in a frame, beside %d", series, len(f.GetSeries()))
 	}
+	inner := &querytreepb.SelectFrame{}
 	if err := proto.Unmarshal(plain, inner); err != nil {
 		return fmt.Errorf("packed frame: %w", err)
 	}

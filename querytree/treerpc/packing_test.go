@@ -329,6 +329,23 @@ func TestMalformedPacked(t *testing.T) {
 		faulty(name+", raw series", set.Err())
 		set.Close()
 	}
+	packedSelect := func(beside []*querytreepb.RawSeries, series ...*querytreepb.RawSeries) error {
+		b, err := proto.Marshal(&querytreepb.SelectFrame{Series: series})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := &querytreepb.Packed{Codec: querytreepb.Packed_ZSTD, Size: uint32(len(b)), Data: testPacker(t).zstd.EncodeAll(b, nil)}
+		return (&selectDecoder{unpack: testUnpacker(t)}).add(&querytreepb.SelectFrame{Packed: p, Series: beside})
+	}
+	if packedSelect(nil, &querytreepb.RawSeries{Chunks: []*querytreepb.Chunk{{}}}) == nil {
+		t.Error("packed chunks are accepted")
+	}
+	if packedSelect([]*querytreepb.RawSeries{{}}, &querytreepb.RawSeries{}) == nil {
+		t.Error("packed series are accepted beside others")
+	}
+	if err := packedSelect(nil, &querytreepb.RawSeries{}); err != nil {
+		t.Error("packed series:", err)
+	}
 	good := &querytreepb.Packed{Codec: querytreepb.Packed_ZSTD}
 	faulty("symbols beside", exec(&querytreepb.ExecFrame{Packed: good, Symbols: &querytreepb.Symbols{}}))
 	faulty("series beside", exec(&querytreepb.ExecFrame{Packed: good, Series: []*querytreepb.GridSeries{{}}}))

@@ -10,8 +10,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/querytreepb"
 )
 
 // BenchmarkExecStream is an Exec answer of 2,000 series from end to end over
@@ -101,4 +103,73 @@ func benchmarkLink(b *testing.B, c querytree.Child) (child querytree.Child, rece
 	wg.Go(func() { _ = srv.Serve(ctx, lis) })
 	wg.Go(func() { _ = link.Run(ctx) })
 	return (<-registry.sessions).child, func() float64 { return testutil.ToFloat64(srv.metrics.received) }
+}
+
+// BenchmarkPack packs and unpacks frames of 68 series of 241 points, about what
+// a frame holds: the processor's time and the bytes for each value. "plain"
+// writes and reads the same frames without packing.
+func BenchmarkPack(b *testing.B) {
+	g := grid{step: 15_000, steps: 241}
+	for _, kind := range wireKinds {
+		series := newWireData().answer(68, g.steps, g, kind.values)
+		values := float64(len(series) * g.steps)
+		for name, codecs := range map[string]uint32{"plain": 0, "packed": acceptZstd} {
+			pack, unpack := testPacker(b), testUnpacker(b)
+			encode := func(send func([]byte) error) {
+				e := &execEncoder{grid: g, pack: pack.accepting(codecs), send: func(f *querytreepb.ExecFrame) error {
+					buf, err := proto.Marshal(f)
+					if err != nil {
+						return err
+					}
+					return send(buf)
+				}}
+				for _, s := range series {
+					if err := e.add(s); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := e.end(&querytreepb.End{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.Run(kind.name+"/"+name+"/encode", func(b *testing.B) {
+				bytes, cpu := 0, processorTime(b)
+				for b.Loop() {
+					bytes = 0
+					encode(func(buf []byte) error {
+						bytes += len(buf)
+						return nil
+					})
+				}
+				b.ReportMetric(float64(processorTime(b)-cpu)/float64(b.N)/values, "cpu-ns/value")
+				b.ReportMetric(float64(bytes)/values, "B/value")
+			})
+			var frames [][]byte
+			encode(func(buf []byte) error {
+				frames = append(frames, buf)
+				return nil
+			})
+			b.Run(kind.name+"/"+name+"/decode", func(b *testing.B) {
+				cpu := processorTime(b)
+				for b.Loop() {
+					d := &execDecoder{grid: g, unpack: unpack}
+					for _, buf := range frames {
+						f := &querytreepb.ExecFrame{}
+						if err := unmarshalExecFrame(buf, f); err != nil {
+							b.Fatal(err)
+						}
+						if err := d.add(f); err != nil {
+							b.Fatal(err)
+						}
+						for _, ok, err := d.next(); ok || err != nil; _, ok, err = d.next() {
+							if err != nil {
+								b.Fatal(err)
+							}
+						}
+					}
+				}
+				b.ReportMetric(float64(processorTime(b)-cpu)/float64(b.N)/values, "cpu-ns/value")
+			})
+		}
+	}
 }
