@@ -25,9 +25,7 @@ type execDecoder struct {
 	series  int64
 	samples int64
 
-	// Reused from frame to frame.
-	plain  []byte
-	memory []uint64
+	memory *unpackMemory // of the last packed frame, if there was one
 }
 
 // add takes in a frame. All series of the frame before must have been read.
@@ -49,12 +47,19 @@ func (d *execDecoder) unpacked(f *querytreepb.ExecFrame) (*querytreepb.ExecFrame
 	if f.GetSymbols() != nil || len(f.GetSeries()) > 0 {
 		return nil, errors.New("symbols or series beside a packed frame")
 	}
-	var err error
-	if d.plain, err = d.unpack.unpack(f.GetPacked(), d.plain); err != nil {
+	if d.unpack == nil {
+		return nil, errors.New("packed frame, which was not asked for")
+	}
+	if d.memory == nil {
+		d.memory = d.unpack.memory()
+	}
+	plain, err := d.unpack.unpack(f.GetPacked(), d.memory.plain)
+	if err != nil {
 		return nil, err
 	}
+	d.memory.plain = plain
 	inner := &querytreepb.ExecFrame{}
-	if err := unmarshalExecFrame(d.plain, inner); err != nil {
+	if err := unmarshalExecFrame(plain, inner); err != nil {
 		return nil, fmt.Errorf("packed frame: %w", err)
 	}
 	if inner.GetEnd() != nil || inner.GetPacked() != nil {
@@ -67,13 +72,18 @@ func (d *execDecoder) unpacked(f *querytreepb.ExecFrame) (*querytreepb.ExecFrame
 	if len(inner.GetPlanes()) != 8*words {
 		return nil, fmt.Errorf("planes of %d bytes for %d points", len(inner.GetPlanes()), words)
 	}
-	d.memory = wordsOf(d.memory, inner.GetPlanes())
-	d.words = d.memory
+	d.memory.words = wordsOf(d.memory.words, inner.GetPlanes())
+	d.words = d.memory.words
 	return inner, nil
 }
 
-// whole reports an answer that ends within a series.
+// whole reports an answer that ends within a series. Nothing may be added any
+// more.
 func (d *execDecoder) whole() error {
+	if d.memory != nil {
+		d.unpack.free.Put(d.memory)
+		d.memory, d.words, d.parts = nil, nil, nil
+	}
 	if d.more {
 		return errors.New("answer ends within a series")
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -40,7 +42,10 @@ const (
 // packer compresses frames, up to packAtOnce at a time: others wait. It holds
 // about half a megabyte for each, from the first use on, however many parents
 // and requests there are.
-type packer struct{ zstd *zstd.Encoder }
+type packer struct {
+	zstd *zstd.Encoder
+	free sync.Pool // of *framePacker
+}
 
 func newPacker() (*packer, error) {
 	z, err := zstd.NewWriter(nil,
@@ -54,16 +59,27 @@ func newPacker() (*packer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open compressor of frames: %w", err)
 	}
-	return &packer{z}, nil
+	return &packer{zstd: z}, nil
 }
 
 // accepting returns the packer for an answer to a request that accepts codecs,
-// or nil if it accepts none that is known.
+// or nil if it accepts none that is known. It should be released in the end.
 func (p *packer) accepting(codecs uint32) *framePacker {
 	if p == nil || codecs&acceptZstd == 0 {
 		return nil
 	}
+	if f, ok := p.free.Get().(*framePacker); ok {
+		f.rest, f.words.scale, f.words.misses = 0, 0, 0
+		return f
+	}
 	return &framePacker{packer: p}
+}
+
+// release lets another answer have the memory.
+func (p *framePacker) release() {
+	if p != nil {
+		p.packer.free.Put(p)
+	}
 }
 
 // framePacker packs the frames of one answer. A nil one packs nothing.
@@ -148,7 +164,7 @@ func (p *framePacker) pack(size int) bool {
 		return false
 	}
 	p.packed.Codec, p.packed.Size = querytreepb.Packed_ZSTD, uint32(size)
-	z, data := p.packer.zstd, p.packed.Data[:0]
+	z, data := p.packer.zstd, slices.Grow(p.packed.Data[:0], size)
 	data = z.EncodeAll(p.plain, data)
 	segment := len(p.planes) / 8
 	for segment > 0 && segment < minSegment && segment < len(p.planes) {
@@ -165,7 +181,24 @@ func (p *framePacker) pack(size int) bool {
 }
 
 // unpacker decompresses frames, as many at a time as there are processors.
-type unpacker struct{ zstd *zstd.Decoder }
+type unpacker struct {
+	zstd *zstd.Decoder
+	free sync.Pool // of *unpackMemory
+}
+
+// unpackMemory is what the frames of an answer are unpacked into, one after the
+// other.
+type unpackMemory struct {
+	plain []byte
+	words []uint64
+}
+
+func (u *unpacker) memory() *unpackMemory {
+	if m, ok := u.free.Get().(*unpackMemory); ok {
+		return m
+	}
+	return &unpackMemory{}
+}
 
 func newUnpacker() (*unpacker, error) {
 	z, err := zstd.NewReader(nil,
@@ -175,7 +208,7 @@ func newUnpacker() (*unpacker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open decompressor of frames: %w", err)
 	}
-	return &unpacker{z}, nil
+	return &unpacker{zstd: z}, nil
 }
 
 // accepts returns the codecs that frames may be packed in.

@@ -131,6 +131,7 @@ func BenchmarkPack(b *testing.B) {
 				if err := e.end(&querytreepb.End{}); err != nil {
 					b.Fatal(err)
 				}
+				e.pack.release()
 			}
 			b.Run(kind.name+"/"+name+"/encode", func(b *testing.B) {
 				bytes, cpu := 0, processorTime(b)
@@ -166,6 +167,9 @@ func BenchmarkPack(b *testing.B) {
 								b.Fatal(err)
 							}
 						}
+					}
+					if err := d.whole(); err != nil {
+						b.Fatal(err)
 					}
 				}
 				b.ReportMetric(float64(processorTime(b)-cpu)/float64(b.N)/values, "cpu-ns/value")

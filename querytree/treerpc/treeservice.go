@@ -56,6 +56,7 @@ func (s *treeService) Exec(w *querytreepb.ExecRequest, stream grpc.ServerStreami
 	}
 	out := frameSender[querytreepb.ExecFrame]{stream: stream}
 	enc := &execEncoder{grid: g, send: out.send, pack: s.pack.accepting(w.GetAccept())}
+	defer enc.pack.release()
 	for err == nil && ctx.Err() == nil && set.Next() {
 		err = enc.add(set.At())
 	}
@@ -82,6 +83,7 @@ func (s *treeService) Select(w *querytreepb.SelectRequest, stream grpc.ServerStr
 	}
 	out := frameSender[querytreepb.SelectFrame]{stream: stream}
 	enc := &selectEncoder{labelsOnly: req.LabelsOnly, send: out.send, pack: s.pack.accepting(w.GetAccept())}
+	defer enc.pack.release()
 	for err == nil && ctx.Err() == nil && set.Next() {
 		err = enc.add(set.At())
 	}
