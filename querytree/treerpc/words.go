@@ -80,7 +80,11 @@ func (w *wordWriter) multiples(values []float64, scale uint32) bool {
 			return false
 		}
 		k := int64(math.RoundToEven(x))
-		d := int64(math.Float64bits(v) - math.Float64bits(float64(k)/n))
+		near := float64(k)
+		if scale > 1 { // divisions are slow, and integers frequent
+			near /= n
+		}
+		d := int64(math.Float64bits(v) - math.Float64bits(near))
 		if d < -128 || d > 127 {
 			w.words = w.words[:base]
 			return false
@@ -133,7 +137,11 @@ func (r *wordReader) value(word uint64) float64 {
 		return math.Float64frombits(r.bits)
 	}
 	r.k += unzigzag(word >> 8)
-	return math.Float64frombits(math.Float64bits(float64(r.k)/r.scale) + uint64(unzigzag(word&0xff)))
+	near := float64(r.k)
+	if r.scale != 1 {
+		near /= r.scale
+	}
+	return math.Float64frombits(math.Float64bits(near) + uint64(unzigzag(word&0xff)))
 }
 
 func zigzag(d int64) uint64   { return uint64(d<<1 ^ d>>63) }
@@ -188,19 +196,24 @@ func wordsOf(dst []uint64, planes []byte) []uint64 {
 }
 
 // transpose swaps rows and columns of eight rows of eight bytes, the lowest
-// byte of a row being its first: halves, quarters and then single bytes.
+// byte of a row being its first: halves, then quarters, then single bytes. It
+// is written out for the sake of registers.
 func transpose(x *[8]uint64) {
-	const quarters, halves, bytes = 0x00000000ffffffff, 0x0000ffff0000ffff, 0x00ff00ff00ff00ff
-	for i := range 4 {
-		a, b := x[i], x[i+4]
-		x[i], x[i+4] = a&quarters|b<<32, a>>32|b&^quarters
-	}
-	for _, i := range [4]int{0, 1, 4, 5} {
-		a, b := x[i], x[i+2]
-		x[i], x[i+2] = a&halves|b&halves<<16, a>>16&halves|b&^halves
-	}
-	for i := 0; i < 8; i += 2 {
-		a, b := x[i], x[i+1]
-		x[i], x[i+1] = a&bytes|b&bytes<<8, a>>8&bytes|b&^bytes
-	}
+	a, b, c, d, e, f, g, h := x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]
+	const m4, m2, m1 = 0x00000000ffffffff, 0x0000ffff0000ffff, 0x00ff00ff00ff00ff
+	a, e = a&m4|e<<32, a>>32|e&^m4
+	b, f = b&m4|f<<32, b>>32|f&^m4
+	c, g = c&m4|g<<32, c>>32|g&^m4
+	d, h = d&m4|h<<32, d>>32|h&^m4
+
+	a, c = a&m2|c&m2<<16, a>>16&m2|c&^m2
+	b, d = b&m2|d&m2<<16, b>>16&m2|d&^m2
+	e, g = e&m2|g&m2<<16, e>>16&m2|g&^m2
+	f, h = f&m2|h&m2<<16, f>>16&m2|h&^m2
+
+	a, b = a&m1|b&m1<<8, a>>8&m1|b&^m1
+	c, d = c&m1|d&m1<<8, c>>8&m1|d&^m1
+	e, f = e&m1|f&m1<<8, e>>8&m1|f&^m1
+	g, h = g&m1|h&m1<<8, g>>8&m1|h&^m1
+	*x = [8]uint64{a, b, c, d, e, f, g, h}
 }
