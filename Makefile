@@ -4,6 +4,9 @@ BIN := bin/pando
 VERSION ?= 0.1.0
 TOOLS := $(CURDIR)/.tools
 GOLANGCI := $(TOOLS)/golangci-lint
+BUF := $(TOOLS)/buf
+# The wire contract as it was first released, which must be understood for ever.
+RELEASED := querytree/querytreepb/testdata/tree-v1.binpb
 # Generated queries that make test compares with one stock engine.
 QUERIES ?= 50000
 
@@ -49,11 +52,16 @@ bench: build test-deps ## Ratios measured in one run: root against one engine, i
 	go test -timeout 30m -count=1 -run '^$$' -bench . ./leaf ./fieldhint
 
 .PHONY: lint
-lint: $(GOLANGCI) ## golangci-lint, as configured in .golangci.yml
+lint: $(GOLANGCI) $(BUF) ## golangci-lint and buf, as configured in .golangci.yml and buf.yaml
 	$(GOLANGCI) run ./...
+	$(BUF) lint
+	$(BUF) breaking --against $(RELEASED)
 
 $(GOLANGCI):
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+$(BUF):
+	GOBIN=$(TOOLS) go install github.com/bufbuild/buf/cmd/buf@v1.75.0
 
 .PHONY: generate
 generate: ## Generate the protobuf code anew (needs protoc)

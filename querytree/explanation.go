@@ -36,6 +36,9 @@ type Explanation struct {
 	// Series and Samples count the answer.
 	Series  int64 `json:"series"`
 	Samples int64 `json:"samples"`
+	// Truncated says what was left out because the whole was too large to
+	// travel: what the children say of themselves first. Empty if nothing was.
+	Truncated string `json:"truncated,omitempty"`
 }
 
 // FragmentExplanation is one fragment of a plan.

@@ -144,6 +144,7 @@ type Packed_Codec int32
 
 const (
 	Packed_NONE Packed_Codec = 0
+	// ZSTD is one or more zstd frames, one after the other.
 	Packed_ZSTD Packed_Codec = 1
 )
 
@@ -2122,11 +2123,12 @@ func (x *Symbols) GetAdded() [][]byte {
 	return nil
 }
 
-// Packed is a frame's symbols and series, compressed.
+// Packed is a part of a frame, compressed. A child packs what gets smaller by
+// it, and only if the request accepts the codec.
 type Packed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Codec Packed_Codec           `protobuf:"varint,1,opt,name=codec,proto3,enum=pando.querytree.v1.Packed_Codec" json:"codec,omitempty"`
-	// size is that of the uncompressed bytes.
+	// size is that of the uncompressed bytes, 512 KiB at most.
 	Size uint32 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
 	// data is a frame of the same kind, without end, compressed.
 	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
@@ -2191,8 +2193,12 @@ type ExecFrame struct {
 	Symbols *Symbols               `protobuf:"bytes,1,opt,name=symbols,proto3" json:"symbols,omitempty"`
 	Series  []*GridSeries          `protobuf:"bytes,2,rep,name=series,proto3" json:"series,omitempty"`
 	End     *End                   `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
-	// packed comes in place of symbols and series.
-	Packed        *Packed `protobuf:"bytes,4,opt,name=packed,proto3" json:"packed,omitempty"`
+	// packed comes in place of symbols, series and planes.
+	Packed *Packed `protobuf:"bytes,4,opt,name=packed,proto3" json:"packed,omitempty"`
+	// planes hold the points of all series, one 64-bit word each, as eight planes:
+	// the highest byte of every word, then the next, down to the lowest. Only
+	// packed frames have them.
+	Planes        []byte `protobuf:"bytes,5,opt,name=planes,proto3" json:"planes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2255,6 +2261,13 @@ func (x *ExecFrame) GetPacked() *Packed {
 	return nil
 }
 
+func (x *ExecFrame) GetPlanes() []byte {
+	if x != nil {
+		return x.Planes
+	}
+	return nil
+}
+
 // GridSeries is a series, or a part of it, on the grid of the request.
 type GridSeries struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2271,9 +2284,15 @@ type GridSeries struct {
 	Present    []byte           `protobuf:"bytes,4,opt,name=present,proto3" json:"present,omitempty"`
 	Values     []float64        `protobuf:"fixed64,5,rep,packed,name=values,proto3" json:"values,omitempty"`
 	Histograms []*GridHistogram `protobuf:"bytes,6,rep,name=histograms,proto3" json:"histograms,omitempty"`
-	// planes come in place of values where the frame is packed: the values' bits,
-	// each exclusive-or the one before, as eight planes of one byte of each.
-	Planes        []byte `protobuf:"bytes,7,opt,name=planes,proto3" json:"planes,omitempty"`
+	// points counts the values that are words of the frame's planes; values is
+	// empty then.
+	Points uint32 `protobuf:"varint,7,opt,name=points,proto3" json:"points,omitempty"`
+	// scale says how to read the words. All differences are to the value before,
+	// which is zero for the first, and as zigzag: 2d for d >= 0, else -2d-1.
+	// If scale is 0, a word is the difference of the bits of two values. Else a
+	// value is k/scale rounded, and then d steps of its last bit further; a word
+	// is the difference of two k times 256, plus d as zigzag.
+	Scale         uint32 `protobuf:"varint,8,opt,name=scale,proto3" json:"scale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2350,11 +2369,18 @@ func (x *GridSeries) GetHistograms() []*GridHistogram {
 	return nil
 }
 
-func (x *GridSeries) GetPlanes() []byte {
+func (x *GridSeries) GetPoints() uint32 {
 	if x != nil {
-		return x.Planes
+		return x.Points
 	}
-	return nil
+	return 0
+}
+
+func (x *GridSeries) GetScale() uint32 {
+	if x != nil {
+		return x.Scale
+	}
+	return 0
 }
 
 // GridHistogram is a native histogram at one step.
@@ -2542,7 +2568,8 @@ type SelectFrame struct {
 	Symbols *Symbols               `protobuf:"bytes,1,opt,name=symbols,proto3" json:"symbols,omitempty"`
 	Series  []*RawSeries           `protobuf:"bytes,2,rep,name=series,proto3" json:"series,omitempty"`
 	End     *End                   `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
-	// packed comes in place of symbols and series.
+	// packed comes in place of symbols or, in an answer without chunks, of series
+	// too.
 	Packed        *Packed `protobuf:"bytes,4,opt,name=packed,proto3" json:"packed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3819,12 +3846,13 @@ const file_tree_proto_rawDesc = "" +
 	"\x04data\x18\x03 \x01(\fR\x04data\"\x1b\n" +
 	"\x05Codec\x12\b\n" +
 	"\x04NONE\x10\x00\x12\b\n" +
-	"\x04ZSTD\x10\x01\"\xd9\x01\n" +
+	"\x04ZSTD\x10\x01\"\xf1\x01\n" +
 	"\tExecFrame\x125\n" +
 	"\asymbols\x18\x01 \x01(\v2\x1b.pando.querytree.v1.SymbolsR\asymbols\x126\n" +
 	"\x06series\x18\x02 \x03(\v2\x1e.pando.querytree.v1.GridSeriesR\x06series\x12)\n" +
 	"\x03end\x18\x03 \x01(\v2\x17.pando.querytree.v1.EndR\x03end\x122\n" +
-	"\x06packed\x18\x04 \x01(\v2\x1a.pando.querytree.v1.PackedR\x06packed\"\xdb\x01\n" +
+	"\x06packed\x18\x04 \x01(\v2\x1a.pando.querytree.v1.PackedR\x06packed\x12\x16\n" +
+	"\x06planes\x18\x05 \x01(\fR\x06planes\"\xf1\x01\n" +
 	"\n" +
 	"GridSeries\x12\x16\n" +
 	"\x06labels\x18\x01 \x03(\rR\x06labels\x12\x12\n" +
@@ -3835,7 +3863,8 @@ const file_tree_proto_rawDesc = "" +
 	"\n" +
 	"histograms\x18\x06 \x03(\v2!.pando.querytree.v1.GridHistogramR\n" +
 	"histograms\x12\x16\n" +
-	"\x06planes\x18\a \x01(\fR\x06planes\"e\n" +
+	"\x06points\x18\a \x01(\rR\x06points\x12\x14\n" +
+	"\x05scale\x18\b \x01(\rR\x05scale\"e\n" +
 	"\rGridHistogram\x12\x12\n" +
 	"\x04step\x18\x01 \x01(\rR\x04step\x12@\n" +
 	"\thistogram\x18\x02 \x01(\v2\".pando.querytree.v1.FloatHistogramR\thistogram\"\x8d\x03\n" +

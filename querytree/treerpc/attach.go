@@ -100,7 +100,7 @@ func (a *attachment) run(stream grpc.BidiStreamingServer[querytreepb.Up, querytr
 	if err != nil {
 		return fmt.Errorf("wait for hello: %w", err)
 	}
-	child := newRemoteChild(a.session, a.server.metrics)
+	child := newRemoteChild(a.session.client, a.session.down, a.server.metrics, a.server.unpack)
 	session, err := a.admit(stream.Context(), child, up.GetHello())
 	if err != nil {
 		return a.refuse(stream, err)

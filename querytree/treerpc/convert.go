@@ -166,7 +166,7 @@ const (
 )
 
 func reportToWire(r querytree.Report) *querytreepb.Report {
-	w := &querytreepb.Report{}
+	w := &querytreepb.Report{Explanation: explanationToWire(r.Explanation)}
 	size := 0
 	for name, c := range r.Children {
 		if size += len(name) + len(c.Failed) + 32; size > maxReport {
@@ -185,7 +185,7 @@ func reportToWire(r querytree.Report) *querytreepb.Report {
 }
 
 func reportFromWire(w *querytreepb.Report) querytree.Report {
-	var r querytree.Report
+	r := querytree.Report{Explanation: explanationFromWire(w.GetExplanation())}
 	for _, c := range w.GetChildren() {
 		r.Add(string(c.GetName()), querytree.ChildReport{
 			Tier: c.GetTier(), Verdict: querytree.Verdict(c.GetVerdict()), Requests: number(c.GetRequests()),

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/prometheus/prometheus/promql"
 
@@ -16,24 +17,80 @@ type execDecoder struct {
 	grid    grid
 	symbols symbolReader
 	order   seriesOrder
+	unpack  *unpacker                 // nil if packed frames were not asked for
 	parts   []*querytreepb.GridSeries // of the last frame, not yet decoded
+	words   []uint64                  // of these parts
 	cur     promql.Series
 	more    bool // cur is not complete
+	series  int64
+	samples int64
+
+	memory *unpackMemory // of the last packed frame, if there was one
 }
 
 // add takes in a frame. All series of the frame before must have been read.
 func (d *execDecoder) add(f *querytreepb.ExecFrame) error {
+	if d.words = nil; f.GetPacked() != nil {
+		inner, err := d.unpacked(f)
+		if err != nil {
+			return err
+		}
+		f = inner
+	} else if len(f.GetPlanes()) > 0 {
+		return errors.New("planes in a frame that is not packed")
+	}
 	d.parts = f.GetSeries()
 	return d.symbols.add(f.GetSymbols())
 }
 
-// whole reports an answer that ends within a series.
+func (d *execDecoder) unpacked(f *querytreepb.ExecFrame) (*querytreepb.ExecFrame, error) {
+	if f.GetSymbols() != nil || len(f.GetSeries()) > 0 {
+		return nil, errors.New("symbols or series beside a packed frame")
+	}
+	if d.unpack == nil {
+		return nil, errors.New("packed frame, which was not asked for")
+	}
+	if d.memory == nil {
+		d.memory = d.unpack.memory()
+	}
+	plain, err := d.unpack.unpack(f.GetPacked(), d.memory.plain)
+	if err != nil {
+		return nil, err
+	}
+	d.memory.plain = plain
+	inner := &querytreepb.ExecFrame{}
+	if err := unmarshalExecFrame(plain, inner); err != nil {
+		return nil, fmt.Errorf("packed frame: %w", err)
+	}
+	if inner.GetEnd() != nil || inner.GetPacked() != nil {
+		return nil, errors.New("packed frame within another, or its end")
+	}
+	words := 0
+	for _, part := range inner.GetSeries() {
+		words += int(part.GetPoints())
+	}
+	if len(inner.GetPlanes()) != 8*words {
+		return nil, fmt.Errorf("planes of %d bytes for %d points", len(inner.GetPlanes()), words)
+	}
+	d.memory.words = wordsOf(d.memory.words, inner.GetPlanes())
+	d.words = d.memory.words
+	return inner, nil
+}
+
+// whole reports an answer that ends within a series. Nothing may be added any
+// more.
 func (d *execDecoder) whole() error {
+	if d.memory != nil {
+		d.unpack.free.Put(d.memory)
+		d.memory, d.words, d.parts = nil, nil, nil
+	}
 	if d.more {
 		return errors.New("answer ends within a series")
 	}
 	return nil
 }
+
+func (d *execDecoder) counts() (series, samples int64) { return d.series, d.samples }
 
 // next returns the next complete series of the frames so far.
 func (d *execDecoder) next() (promql.Series, bool, error) {
@@ -46,6 +103,7 @@ func (d *execDecoder) next() (promql.Series, bool, error) {
 		if d.more = part.GetMore(); !d.more {
 			s := d.cur
 			d.cur = promql.Series{}
+			d.series, d.samples = d.series+1, d.samples+int64(promql.Matrix{s}.TotalSamples())
 			return s, true, nil
 		}
 	}
@@ -66,7 +124,7 @@ func (d *execDecoder) part(part *querytreepb.GridSeries) error {
 		d.cur = promql.Series{Metric: ls}
 	case len(part.GetLabels()) > 0:
 		return errors.New("new series within another")
-	case len(part.GetValues())+len(part.GetHistograms()) == 0:
+	case len(part.GetValues())+int(part.GetPoints())+len(part.GetHistograms()) == 0:
 		return errors.New("empty part of a series")
 	}
 	if err := d.floats(part); err != nil {
@@ -80,37 +138,60 @@ func (d *execDecoder) part(part *querytreepb.GridSeries) error {
 
 func (d *execDecoder) floats(part *querytreepb.GridSeries) error {
 	first, values, present := int(part.GetFirst()), part.GetValues(), part.GetPresent()
-	if len(values) == 0 {
+	n := len(values)
+	if part.GetPoints() > 0 {
+		if n > 0 || int(part.GetPoints()) > len(d.words) {
+			return fmt.Errorf("%d points with %d values and %d words", part.GetPoints(), n, len(d.words))
+		}
+		n = int(part.GetPoints())
+	}
+	if n == 0 {
 		if len(present) > 0 {
 			return errors.New("bitmap without values")
 		}
 		return nil
 	}
-	if err := d.checkPresent(first, len(values), present); err != nil {
+	if err := d.checkPresent(first, n, present); err != nil {
 		return err
 	}
 	if n := len(d.cur.Floats); n > 0 && d.grid.time(first) <= d.cur.Floats[n-1].T {
 		return errors.New("points out of order")
 	}
-	points := d.cur.Floats
-	if points == nil {
-		points = make([]promql.FPoint, 0, len(values))
-	}
-	if len(present) == 0 {
+	start := len(d.cur.Floats)
+	d.cur.Floats = slices.Grow(d.cur.Floats, n)[:start+n]
+	points := d.cur.Floats[start:]
+	d.times(points, first, present)
+	if len(values) > 0 {
 		for i, v := range values {
-			points = append(points, promql.FPoint{T: d.grid.time(first + i), F: v})
+			points[i].F = v
 		}
-	} else {
-		for i, b := range present {
-			for ; b != 0; b &= b - 1 {
-				step := first + 8*i + bits.TrailingZeros8(b)
-				points = append(points, promql.FPoint{T: d.grid.time(step), F: values[0]})
-				values = values[1:]
-			}
+		return nil
+	}
+	r := wordReader{scale: float64(part.GetScale())}
+	for i := range points {
+		points[i].F = r.value(d.words[i])
+	}
+	d.words = d.words[n:]
+	return nil
+}
+
+// times sets the times of points, of which the bitmap has as many.
+func (d *execDecoder) times(points []promql.FPoint, first int, present []byte) {
+	if len(present) == 0 {
+		t := d.grid.time(first)
+		for i := range points {
+			points[i].T = t
+			t += d.grid.step
+		}
+		return
+	}
+	n := 0
+	for i, b := range present {
+		for ; b != 0; b &= b - 1 {
+			points[n].T = d.grid.time(first + 8*i + bits.TrailingZeros8(b))
+			n++
 		}
 	}
-	d.cur.Floats = points
-	return nil
 }
 
 // checkPresent checks that the bitmap has as many bits as there are values,

@@ -21,21 +21,28 @@ const (
 	partSteps  = 64 << 10
 )
 
-// execEncoder turns the series of an Exec answer into frames.
+// execEncoder turns the series of an Exec answer into frames. A frame is valid
+// until send returns: its memory is that of the next one.
 type execEncoder struct {
 	grid    grid
 	send    func(*querytreepb.ExecFrame) error
+	pack    *framePacker // nil packs nothing
 	symbols symbolWriter
 	frame   *querytreepb.ExecFrame
 	size    int
+
+	// Reused from frame to frame.
+	parts  []*querytreepb.GridSeries
+	values []float64
+	bits   []byte
 }
 
 // add encodes one series. Its parts are sent as frames fill up.
 func (e *execEncoder) add(s promql.Series) error {
 	e.begin()
-	part := &querytreepb.GridSeries{}
+	part := e.part()
 	var size int
-	part.Labels, size = e.symbols.labels(e.frame.Symbols, s.Metric)
+	part.Labels, size = e.symbols.labels(s.Metric)
 	e.size += size
 	floats, histograms := s.Floats, s.Histograms
 	for {
@@ -60,14 +67,26 @@ func (e *execEncoder) add(s promql.Series) error {
 			return nil
 		}
 		e.begin()
-		part = &querytreepb.GridSeries{}
+		part = e.part()
 	}
 }
 
 func (e *execEncoder) begin() {
 	if e.frame == nil {
-		e.frame, e.size = &querytreepb.ExecFrame{Symbols: e.symbols.begin()}, 0
+		e.frame, e.size = &querytreepb.ExecFrame{Symbols: e.symbols.begin(), Series: e.parts[:0]}, 0
+		e.values, e.bits = e.values[:0], e.bits[:0]
 	}
+}
+
+// part returns an empty part, of the frame before if it had that many.
+func (e *execEncoder) part() *querytreepb.GridSeries {
+	i := len(e.frame.Series)
+	if i == len(e.parts) {
+		e.parts = append(e.parts, &querytreepb.GridSeries{})
+	} else {
+		e.parts[i].Reset()
+	}
+	return e.parts[i]
 }
 
 // fillFloats moves as many points to the part as one may have, and returns the
@@ -80,31 +99,38 @@ func (e *execEncoder) fillFloats(part *querytreepb.GridSeries, points []promql.F
 	if !ok {
 		return nil, offGrid(points[0].T)
 	}
-	n := min(len(points), partPoints)
-	part.First = uint32(first)
-	part.Values = make([]float64, 0, n)
-	var bitmap []byte
-	last := first - 1
-	for _, p := range points[:n] {
-		i, ok := e.grid.index(p.T)
-		if !ok || i <= last {
-			return nil, offGrid(p.T)
+	points = points[:min(len(points), partPoints):len(points)]
+	values, bits := len(e.values), len(e.bits)
+	t, bit := points[0].T, first
+	for _, p := range points {
+		// Most points follow one another.
+		if p.T != t || bit >= e.grid.steps {
+			i, ok := e.grid.index(p.T)
+			if !ok || i < bit {
+				return nil, offGrid(p.T)
+			}
+			t, bit = p.T, i
 		}
-		if i-first >= partSteps {
+		if bit-first >= partSteps {
 			break
 		}
-		for len(bitmap) <= (i-first)/8 {
-			bitmap = append(bitmap, 0)
+		for len(e.bits)-bits <= (bit-first)/8 {
+			e.bits = append(e.bits, 0)
 		}
-		bitmap[(i-first)/8] |= 1 << ((i - first) % 8)
-		part.Values = append(part.Values, p.F)
-		last = i
+		e.bits[bits+(bit-first)/8] |= 1 << ((bit - first) % 8)
+		e.values = append(e.values, p.F)
+		t, bit = t+e.grid.step, bit+1
 	}
-	if last-first+1 > len(part.Values) {
-		part.Present = bitmap
+	part.First = uint32(first)
+	// Full slices, since parts of the same frame follow.
+	part.Values = e.values[values:len(e.values):len(e.values)]
+	if bit-first > len(part.Values) {
+		part.Present = e.bits[bits:len(e.bits):len(e.bits)]
+	} else {
+		e.bits = e.bits[:bits]
 	}
 	e.size += len(part.Present) + 8*len(part.Values)
-	return points[len(part.Values):], nil
+	return points[len(part.Values):cap(points)], nil
 }
 
 // fillHistograms moves histograms to the part until the frame is full, at
@@ -135,6 +161,10 @@ func (e *execEncoder) flush() error {
 	}
 	f := e.frame
 	e.frame = nil
+	f, err := e.pack.exec(f, e.size)
+	if err != nil {
+		return err
+	}
 	return e.send(f)
 }
 

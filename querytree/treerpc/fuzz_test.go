@@ -27,7 +27,7 @@ func encodeExec(tb testing.TB, g grid, series ...promql.Series) []*querytreepb.E
 	tb.Helper()
 	var frames []*querytreepb.ExecFrame
 	e := &execEncoder{grid: g, send: func(f *querytreepb.ExecFrame) error {
-		frames = append(frames, f)
+		frames = append(frames, proto.CloneOf(f)) // the encoder goes on with its memory
 		return nil
 	}}
 	for _, s := range series {
@@ -47,6 +47,13 @@ func encodeExec(tb testing.TB, g grid, series ...promql.Series) []*querytreepb.E
 func FuzzExecFrame(f *testing.F) {
 	for _, frame := range encodeExec(f, fuzzGrid, execSeries()...) {
 		b, err := proto.Marshal(frame)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	for _, p := range hostileFrames(f) {
+		b, err := proto.Marshal(&querytreepb.ExecFrame{Packed: p})
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -77,11 +84,20 @@ func FuzzExecFrame(f *testing.F) {
 		if diff := cmp.Diff(got, again, sameBits); diff != "" {
 			t.Error(diff)
 		}
+		packed, _ := encodePacked(t, fuzzGrid, acceptZstd, got...)
+		again, _ = decodeExec(fuzzGrid, packed...)
+		if diff := cmp.Diff(got, again, sameBits); diff != "" {
+			t.Error("packed:", diff)
+		}
 	})
 }
 
 func decodeExec(g grid, frames ...*querytreepb.ExecFrame) (out []promql.Series, ok bool) {
-	d := &execDecoder{grid: g}
+	u, err := newUnpacker()
+	if err != nil {
+		return nil, false
+	}
+	d := &execDecoder{grid: g, unpack: u}
 	for _, f := range frames {
 		if d.add(f) != nil {
 			return out, false
@@ -143,12 +159,13 @@ func FuzzSelectFrame(f *testing.F) {
 			f.Fatal(err)
 		}
 	}
+	u := testUnpacker(f)
 	f.Fuzz(func(_ *testing.T, data []byte) {
 		var frame querytreepb.SelectFrame
 		if proto.Unmarshal(data, &frame) != nil {
 			return
 		}
-		d := &selectDecoder{}
+		d := &selectDecoder{unpack: u}
 		if d.add(&frame) != nil {
 			return
 		}

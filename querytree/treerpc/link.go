@@ -139,6 +139,7 @@ type LinkStatus struct {
 type Link struct {
 	cfg      LinkConfig
 	metrics  *linkMetrics
+	pack     *packer
 	requests sync.WaitGroup // being served
 
 	mu        sync.Mutex
@@ -157,8 +158,12 @@ func NewLink(cfg LinkConfig) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
+	pack, err := newPacker()
+	if err != nil {
+		return nil, err
+	}
 	return &Link{
-		cfg: cfg, metrics: m,
+		cfg: cfg, metrics: m, pack: pack,
 		targets: map[string]*target{}, instances: map[string]*target{}, lookups: map[string]error{},
 	}, nil
 }

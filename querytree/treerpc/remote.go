@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
 	"google.golang.org/grpc"
 
 	"github.com/pandometrics/pando/querytree"
@@ -24,16 +25,19 @@ const maxListSize = 64 << 20
 
 // remoteChild is a connection as a Child: it is the inverse of treeService.
 type remoteChild struct {
-	session  *session
 	tree     querytreepb.TreeClient
+	down     func() bool
 	describe atomic.Pointer[querytree.Description]
 	metrics  *linkMetrics
+	unpack   *unpacker // nil asks for frames that are not packed
 }
 
 var _ querytree.Child = (*remoteChild)(nil)
 
-func newRemoteChild(s *session, m *linkMetrics) *remoteChild {
-	return &remoteChild{session: s, tree: querytreepb.NewTreeClient(s.client), metrics: m}
+// newRemoteChild returns the child at the other end of conn; down reports
+// whether conn is gone.
+func newRemoteChild(conn grpc.ClientConnInterface, down func() bool, m *linkMetrics, u *unpacker) *remoteChild {
+	return &remoteChild{tree: querytreepb.NewTreeClient(conn), down: down, metrics: m, unpack: u}
 }
 
 // Describe implements querytree.Child: the description last received.
@@ -46,24 +50,28 @@ func (c *remoteChild) Describe() querytree.Description {
 
 func (c *remoteChild) name() string { return c.Describe().Name() }
 
+// callOf makes a call, the answer to which is frames F.
+type callOf[F any] = func(context.Context, grpc.CallOption) (grpc.ServerStreamingClient[F], error)
+
 // start makes a call.
-func start[F any](ctx context.Context, c *remoteChild, call func(context.Context) (grpc.ServerStreamingClient[F], error)) (*answer[F], error) {
-	if c.session.down() {
+func start[F any](ctx context.Context, c *remoteChild, call callOf[F]) (*answer[F], error) {
+	if c.down() {
 		return nil, fmt.Errorf("child %q: %w", c.name(), ErrDisconnected)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	stream, err := call(ctx)
+	codec := newCallCodec()
+	stream, err := call(ctx, grpc.ForceCodecV2(codec))
 	if err != nil {
 		err = fromStatus(ctx, err, c.name())
 		cancel()
 		return nil, err
 	}
-	return &answer[F]{ctx: ctx, cancel: cancel, stream: stream, child: c}, nil
+	return &answer[F]{ctx: ctx, cancel: cancel, stream: stream, codec: codec, child: c}, nil
 }
 
 // open makes a call and waits for its first frame, or for the error instead
 // of an answer.
-func open[F any](ctx context.Context, c *remoteChild, call func(context.Context) (grpc.ServerStreamingClient[F], error)) (*answer[F], *F, error) {
+func open[F any](ctx context.Context, c *remoteChild, call callOf[F]) (*answer[F], *F, error) {
 	a, err := start(ctx, c, call)
 	if err != nil {
 		return nil, nil, err
@@ -81,6 +89,7 @@ type answer[F any] struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	stream grpc.ServerStreamingClient[F]
+	codec  *callCodec
 	child  *remoteChild
 }
 
@@ -111,6 +120,23 @@ func (a *answer[F]) finish() error {
 	}
 }
 
+// report returns the report of an answer that has ended, with a row for the
+// child itself: a leaf's own, or one that counts what came from a mixer.
+func (a *answer[F]) report(end *querytreepb.End, series, samples int64) querytree.Report {
+	r := reportFromWire(end.GetReport())
+	d := a.child.Describe()
+	row, ok := r.Children[d.Name()]
+	if !ok {
+		row = querytree.ChildReport{Tier: d.Tier, Verdict: querytree.Asked, Requests: 1, Series: series, Samples: samples}
+	}
+	row.Bytes = a.codec.received
+	if r.Children == nil {
+		r.Children = map[string]querytree.ChildReport{}
+	}
+	r.Children[d.Name()] = row
+	return r
+}
+
 // malformed is the error of an answer that cannot be understood. It costs the
 // request; a connection that is garbage itself ends in the layers below.
 func (a *answer[F]) malformed(err error) error {
@@ -124,54 +150,54 @@ func (c *remoteChild) Exec(ctx context.Context, req querytree.ExecRequest) (quer
 	if err != nil {
 		return nil, err
 	}
-	a, first, err := open(ctx, c, func(ctx context.Context) (grpc.ServerStreamingClient[querytreepb.ExecFrame], error) {
-		return c.tree.Exec(ctx, execToWire(req))
+	a, first, err := open(ctx, c, func(ctx context.Context, codec grpc.CallOption) (grpc.ServerStreamingClient[querytreepb.ExecFrame], error) {
+		return c.tree.Exec(ctx, execToWire(req, c.unpack.accepts()), codec)
 	})
 	if err != nil {
 		return nil, err
 	}
-	s := &resultSet{answer: a, decoder: &execDecoder{grid: g}, endOf: (*querytreepb.ExecFrame).GetEnd}
+	s := &resultSet{answer: a, decoder: &execDecoder{grid: g, unpack: c.unpack}, endOf: (*querytreepb.ExecFrame).GetEnd}
 	s.frame(first)
 	return s, nil
 }
 
 // Select implements querytree.Child. It does not wait for the child: Next does.
 func (c *remoteChild) Select(ctx context.Context, req querytree.SelectRequest) querytree.SeriesSet {
-	a, err := start(ctx, c, func(ctx context.Context) (grpc.ServerStreamingClient[querytreepb.SelectFrame], error) {
-		return c.tree.Select(ctx, selectToWire(req))
+	a, err := start(ctx, c, func(ctx context.Context, codec grpc.CallOption) (grpc.ServerStreamingClient[querytreepb.SelectFrame], error) {
+		return c.tree.Select(ctx, selectToWire(req, c.unpack.accepts()), codec)
 	})
 	if err != nil {
 		return failedSet[querytreepb.SelectFrame, storage.ChunkSeries](err)
 	}
-	return &seriesSet{answer: a, decoder: &selectDecoder{labelsOnly: req.LabelsOnly}, endOf: (*querytreepb.SelectFrame).GetEnd}
+	return &seriesSet{answer: a, decoder: &selectDecoder{labelsOnly: req.LabelsOnly, unpack: c.unpack}, endOf: (*querytreepb.SelectFrame).GetEnd}
 }
 
-// collect reads an answer to its end. add takes a frame in, and returns its
-// size and its end.
-func collect[F any](ctx context.Context, c *remoteChild, call func(context.Context) (grpc.ServerStreamingClient[F], error), add func(*F) (int, *querytreepb.End, error)) (*querytreepb.End, error) {
+// collect reads an answer to its end, and returns what it says of itself. add
+// takes a frame in, and returns its size and its end.
+func collect[F any](ctx context.Context, c *remoteChild, call callOf[F], add func(*F) (int, *querytreepb.End, error)) (annotations.Annotations, querytree.Report, error) {
 	a, f, err := open(ctx, c, call)
 	if err != nil {
-		return nil, err
+		return nil, querytree.Report{}, err
 	}
 	defer a.cancel()
 	for size := 0; ; {
 		n, end, err := add(f)
-		if err != nil {
-			return nil, a.malformed(err)
-		}
-		if end != nil {
-			if end.GetError() != nil {
-				return nil, errorFromWire(end.GetError())
-			}
-			return end, a.finish()
+		switch {
+		case err != nil:
+			return nil, querytree.Report{}, a.malformed(err)
+		case end.GetError() != nil:
+			return nil, querytree.Report{}, errorFromWire(end.GetError())
+		case end != nil:
+			err := a.finish()
+			return annotationsFromWire(end.GetAnnotations()), a.report(end, 0, 0), err
 		}
 		if size += n; size > maxListSize {
-			return nil, &querytree.LimitError{
+			return nil, querytree.Report{}, &querytree.LimitError{
 				What: "bytes of one list", Flag: "query.max-series", Limit: maxListSize, Tier: c.name(),
 			}
 		}
 		if f, err = a.recv(); err != nil {
-			return nil, err
+			return nil, querytree.Report{}, err
 		}
 	}
 }
@@ -179,8 +205,8 @@ func collect[F any](ctx context.Context, c *remoteChild, call func(context.Conte
 // Names implements querytree.Child.
 func (c *remoteChild) Names(ctx context.Context, req querytree.NamesRequest) (querytree.Names, error) {
 	var out querytree.Names
-	end, err := collect(ctx, c, func(ctx context.Context) (grpc.ServerStreamingClient[querytreepb.NamesFrame], error) {
-		return c.tree.Names(ctx, namesToWire(req))
+	warn, report, err := collect(ctx, c, func(ctx context.Context, codec grpc.CallOption) (grpc.ServerStreamingClient[querytreepb.NamesFrame], error) {
+		return c.tree.Names(ctx, namesToWire(req), codec)
 	}, func(f *querytreepb.NamesFrame) (int, *querytreepb.End, error) {
 		size := 0
 		for _, b := range f.GetNames() {
@@ -196,15 +222,15 @@ func (c *remoteChild) Names(ctx context.Context, req querytree.NamesRequest) (qu
 	if err != nil {
 		return querytree.Names{}, err
 	}
-	out.Warnings, out.Report = annotationsFromWire(end.GetAnnotations()), reportFromWire(end.GetReport())
+	out.Warnings, out.Report = warn, report
 	return out, nil
 }
 
 // Metadata implements querytree.Child.
 func (c *remoteChild) Metadata(ctx context.Context, req querytree.MetadataRequest) (querytree.Metadata, error) {
 	out := querytree.Metadata{Families: map[string][]metadata.Metadata{}}
-	end, err := collect(ctx, c, func(ctx context.Context) (grpc.ServerStreamingClient[querytreepb.MetadataFrame], error) {
-		return c.tree.Metadata(ctx, metadataToWire(req))
+	warn, report, err := collect(ctx, c, func(ctx context.Context, codec grpc.CallOption) (grpc.ServerStreamingClient[querytreepb.MetadataFrame], error) {
+		return c.tree.Metadata(ctx, metadataToWire(req), codec)
 	}, func(f *querytreepb.MetadataFrame) (int, *querytreepb.End, error) {
 		size := 0
 		for _, family := range f.GetFamilies() {
@@ -224,15 +250,15 @@ func (c *remoteChild) Metadata(ctx context.Context, req querytree.MetadataReques
 	if err != nil {
 		return querytree.Metadata{}, err
 	}
-	out.Warnings, out.Report = annotationsFromWire(end.GetAnnotations()), reportFromWire(end.GetReport())
+	out.Warnings, out.Report = warn, report
 	return out, nil
 }
 
 // Exemplars implements querytree.Child.
 func (c *remoteChild) Exemplars(ctx context.Context, req querytree.ExemplarsRequest) (querytree.Exemplars, error) {
 	var out querytree.Exemplars
-	end, err := collect(ctx, c, func(ctx context.Context) (grpc.ServerStreamingClient[querytreepb.ExemplarsFrame], error) {
-		return c.tree.Exemplars(ctx, exemplarsToWire(req))
+	warn, report, err := collect(ctx, c, func(ctx context.Context, codec grpc.CallOption) (grpc.ServerStreamingClient[querytreepb.ExemplarsFrame], error) {
+		return c.tree.Exemplars(ctx, exemplarsToWire(req), codec)
 	}, func(f *querytreepb.ExemplarsFrame) (size int, end *querytreepb.End, err error) {
 		for _, s := range f.GetSeries() {
 			n, err := addExemplars(&out.Results, s)
@@ -246,7 +272,11 @@ func (c *remoteChild) Exemplars(ctx context.Context, req querytree.ExemplarsRequ
 	if err != nil {
 		return querytree.Exemplars{}, err
 	}
-	out.Warnings, out.Report = annotationsFromWire(end.GetAnnotations()), reportFromWire(end.GetReport())
+	out.Warnings, out.Report = warn, report
+	if row := report.Children[c.name()]; row.Series == 0 {
+		row.Series = int64(len(out.Results))
+		report.Children[c.name()] = row
+	}
 	return out, nil
 }
 

@@ -28,6 +28,8 @@ type decoder[F, S any] interface {
 	next() (S, bool, error)
 	// whole reports an answer that ends within a series.
 	whole() error
+	// counts returns how many series and samples next has returned.
+	counts() (series, samples int64)
 }
 
 // answerSet reads an answer of frames F as series S.
@@ -88,7 +90,8 @@ func (s *answerSet[F, S]) Next() bool {
 
 // finish takes in the last word.
 func (s *answerSet[F, S]) finish() {
-	s.warn, s.report = annotationsFromWire(s.end.GetAnnotations()), reportFromWire(s.end.GetReport())
+	series, samples := s.decoder.counts()
+	s.warn, s.report = annotationsFromWire(s.end.GetAnnotations()), s.answer.report(s.end, series, samples)
 	if e := s.end.GetError(); e != nil {
 		s.stop(errorFromWire(e))
 		return

@@ -9,10 +9,10 @@ import (
 	"github.com/pandometrics/pando/querytree/querytreepb"
 )
 
-func execToWire(r querytree.ExecRequest) *querytreepb.ExecRequest {
+func execToWire(r querytree.ExecRequest, accept uint32) *querytreepb.ExecRequest {
 	return &querytreepb.ExecRequest{
 		Options: optionsToWire(r.Options), Query: []byte(r.Query),
-		Start: r.Start, End: r.End, Step: r.Step, Lookback: r.Lookback, Ops: r.Ops,
+		Start: r.Start, End: r.End, Step: r.Step, Lookback: r.Lookback, Ops: r.Ops, Accept: accept,
 	}
 }
 
@@ -28,10 +28,10 @@ func execFromWire(w *querytreepb.ExecRequest) (querytree.ExecRequest, grid, erro
 	return r, g, nil
 }
 
-func selectToWire(r querytree.SelectRequest) *querytreepb.SelectRequest {
+func selectToWire(r querytree.SelectRequest, accept uint32) *querytreepb.SelectRequest {
 	return &querytreepb.SelectRequest{
 		Options: optionsToWire(r.Options), Mint: r.Mint, Maxt: r.Maxt, Matchers: matchersToWire(r.Matchers),
-		LabelsOnly: r.LabelsOnly, WholeChunks: r.WholeChunks, Limit: count(r.Limit),
+		LabelsOnly: r.LabelsOnly, WholeChunks: r.WholeChunks, Limit: count(r.Limit), Accept: accept,
 	}
 }
 

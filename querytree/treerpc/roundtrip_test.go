@@ -111,7 +111,11 @@ func TestExecRoundTrip(t *testing.T) {
 	if diff := cmp.Diff(want, drain(set), sameBits); diff != "" || set.Err() != nil {
 		t.Errorf("series (err %v):\n%s", set.Err(), diff)
 	}
-	if diff := cmp.Diff(report, set.Report()); diff != "" {
+	gotReport := set.Report()
+	if row := ownRow(remote, &gotReport); row.Series != int64(len(want)) || row.Samples < 1000 || row.Bytes < 200 || row.Tier != "leaf" {
+		t.Errorf("row of the child itself: %+v", row)
+	}
+	if diff := cmp.Diff(report, gotReport); diff != "" {
 		t.Errorf("report:\n%s", diff)
 	}
 	if diff := cmp.Diff(req, got); diff != "" {
@@ -385,12 +389,26 @@ func TestListsRoundTrip(t *testing.T) {
 	mr := querytree.MetadataRequest{Metric: "up", Limit: 1, LimitPerMetric: 2}
 	er := querytree.ExemplarsRequest{Mint: 1, Maxt: 2, Selectors: [][]*labels.Matcher{{m, m}, {m}}}
 	gotNames, err := remote.Names(t.Context(), nr)
+	if row := ownRow(remote, &gotNames.Report); row.Bytes < 8000*25 {
+		t.Errorf("names: row of the child itself: %+v", row)
+	}
 	check(t, "names", names, gotNames, err)
 	gotFamilies, err := remote.Metadata(t.Context(), mr)
+	ownRow(remote, &gotFamilies.Report)
 	check(t, "metadata", families, gotFamilies, err)
 	gotExemplars, err := remote.Exemplars(t.Context(), er)
+	if row := ownRow(remote, &gotExemplars.Report); row.Series != 100 {
+		t.Errorf("exemplars: row of the child itself: %+v", row)
+	}
 	check(t, "exemplars", exemplars, gotExemplars, err)
 	check(t, "requests", fmt.Sprint([]any{nr, mr, er}), fmt.Sprint(requests), nil)
+}
+
+// ownRow takes the row of the child itself, which the link adds, out of a report.
+func ownRow(c querytree.Child, r *querytree.Report) querytree.ChildReport {
+	row := r.Children[c.Describe().Name()]
+	delete(r.Children, c.Describe().Name())
+	return row
 }
 
 func check[T any](t *testing.T, what string, want, got T, err error) {

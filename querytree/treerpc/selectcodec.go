@@ -16,6 +16,7 @@ import (
 type selectEncoder struct {
 	labelsOnly bool
 	send       func(*querytreepb.SelectFrame) error
+	pack       *framePacker // nil packs nothing
 	symbols    symbolWriter
 	frame      *querytreepb.SelectFrame
 	size       int
@@ -27,7 +28,7 @@ func (e *selectEncoder) add(s storage.ChunkSeries) error {
 	e.begin()
 	part := &querytreepb.RawSeries{}
 	var size int
-	part.Labels, size = e.symbols.labels(e.frame.Symbols, s.Labels())
+	part.Labels, size = e.symbols.labels(s.Labels())
 	e.put(part, size)
 	if !e.labelsOnly {
 		e.iterator = s.Iterator(e.iterator)
@@ -87,6 +88,14 @@ func (e *selectEncoder) flush() error {
 	}
 	f := e.frame
 	e.frame = nil
+	size := e.size
+	if !e.labelsOnly {
+		size = len(e.symbols.text)
+	}
+	f, err := e.pack.sel(f, size, !e.labelsOnly)
+	if err != nil {
+		return err
+	}
 	return e.send(f)
 }
 
@@ -102,16 +111,24 @@ func (e *selectEncoder) end(end *querytreepb.End) error {
 // selectEncoder sends.
 type selectDecoder struct {
 	labelsOnly bool
+	unpack     *unpacker // nil if packed frames were not asked for
 	symbols    symbolReader
 	order      seriesOrder
 	parts      []*querytreepb.RawSeries // of the last frame, not yet decoded
 	curLabels  labels.Labels
 	curChunks  []chunks.Meta
 	more       bool // the current series is not complete
+	series     int64
+	samples    int64
 }
 
 // add takes in a frame. All series of the frame before must have been read.
 func (d *selectDecoder) add(f *querytreepb.SelectFrame) error {
+	if f.GetPacked() != nil {
+		if err := d.unpack.selectFrame(f); err != nil {
+			return err
+		}
+	}
 	d.parts = f.GetSeries()
 	return d.symbols.add(f.GetSymbols())
 }
@@ -124,6 +141,8 @@ func (d *selectDecoder) whole() error {
 	return nil
 }
 
+func (d *selectDecoder) counts() (series, samples int64) { return d.series, d.samples }
+
 // next returns the next complete series of the frames so far.
 func (d *selectDecoder) next() (storage.ChunkSeries, bool, error) {
 	for len(d.parts) > 0 {
@@ -135,6 +154,7 @@ func (d *selectDecoder) next() (storage.ChunkSeries, bool, error) {
 		if d.more = part.GetMore(); !d.more {
 			s := &chunkSeries{labels: d.curLabels, chunks: d.curChunks}
 			d.curChunks = nil
+			d.series++
 			return s, true, nil
 		}
 	}
@@ -169,6 +189,7 @@ func (d *selectDecoder) part(part *querytreepb.RawSeries) error {
 			return fmt.Errorf("series %s: %w", d.curLabels, err)
 		}
 		d.curChunks = append(d.curChunks, m)
+		d.samples += int64(m.Chunk.NumSamples())
 	}
 	return nil
 }

@@ -86,6 +86,7 @@ func (c ServerConfig) Validate() error {
 type Server struct {
 	cfg     ServerConfig
 	metrics *linkMetrics
+	unpack  *unpacker
 	slots   chan struct{}
 }
 
@@ -104,7 +105,11 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{cfg: cfg, metrics: m, slots: make(chan struct{}, cfg.MaxConnections)}, nil
+	unpack, err := newUnpacker()
+	if err != nil {
+		return nil, err
+	}
+	return &Server{cfg: cfg, metrics: m, unpack: unpack, slots: make(chan struct{}, cfg.MaxConnections)}, nil
 }
 
 // Serve accepts connections until ctx ends, then closes them all and returns

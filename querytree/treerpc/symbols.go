@@ -3,6 +3,8 @@ package treerpc
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -22,38 +24,66 @@ const (
 type symbolWriter struct {
 	refs  map[string]uint32
 	bytes int
+	// last is the label set written last: most of it recurs in the next.
+	last []lastLabel
+
+	// Reused from frame to frame.
+	frame querytreepb.Symbols
+	text  []byte
+	out   []uint32
 }
 
-// begin is called at the start of each frame: only there may a table end.
+type lastLabel struct {
+	label       labels.Label
+	name, value uint32
+}
+
+// begin is called at the start of each frame, when the one before was sent:
+// only there may a table end.
 func (w *symbolWriter) begin() *querytreepb.Symbols {
-	s := &querytreepb.Symbols{}
+	w.frame.Reset_, w.frame.Added = false, w.frame.Added[:0]
+	w.text, w.out = w.text[:0], w.out[:0]
 	if len(w.refs) > newTableSymbols || w.bytes > newTableBytes {
-		w.refs, w.bytes, s.Reset_ = nil, 0, true
+		w.refs, w.bytes, w.last, w.frame.Reset_ = nil, 0, w.last[:0], true
 	}
 	if w.refs == nil {
 		w.refs = map[string]uint32{}
 	}
-	return s
+	return &w.frame
 }
 
-// labels returns the symbols of ls, adding new ones to s, and the number of
-// bytes that this adds to the frame, roughly.
-func (w *symbolWriter) labels(s *querytreepb.Symbols, ls labels.Labels) (refs []uint32, size int) {
-	refs = make([]uint32, 0, 2*ls.Len())
-	before := w.bytes
+// labels returns the symbols of ls, adding new ones to the frame, and the
+// number of bytes that this adds to the frame, roughly.
+func (w *symbolWriter) labels(ls labels.Labels) (refs []uint32, size int) {
+	start, before, i := len(w.out), w.bytes, 0
 	ls.Range(func(l labels.Label) {
-		refs = append(refs, w.ref(s, l.Name), w.ref(s, l.Value))
+		if i == len(w.last) {
+			w.last = append(w.last, lastLabel{})
+			w.last[i] = lastLabel{l, w.ref(l.Name), w.ref(l.Value)}
+		}
+		last := &w.last[i]
+		if last.label.Name != l.Name {
+			last.label.Name, last.name = l.Name, w.ref(l.Name)
+		}
+		if last.label.Value != l.Value {
+			last.label.Value, last.value = l.Value, w.ref(l.Value)
+		}
+		w.out = append(w.out, last.name, last.value)
+		i++
 	})
+	refs = w.out[start:len(w.out):len(w.out)]
 	return refs, w.bytes - before + 3*len(refs)
 }
 
-func (w *symbolWriter) ref(s *querytreepb.Symbols, text string) uint32 {
+func (w *symbolWriter) ref(text string) uint32 {
 	if ref, ok := w.refs[text]; ok {
 		return ref
 	}
 	ref := uint32(len(w.refs))
 	w.refs[text] = ref
-	s.Added = append(s.Added, []byte(text))
+	start := len(w.text)
+	w.text = append(w.text, text...)
+	w.frame.Added = append(w.frame.Added, w.text[start:len(w.text):len(w.text)])
 	w.bytes += len(text) + 2
 	return ref
 }
@@ -71,9 +101,22 @@ func (r *symbolReader) add(s *querytreepb.Symbols) error {
 		// Not reusing the array: it would keep the old strings alive.
 		r.symbols, r.bytes = nil, 0
 	}
-	for _, b := range s.GetAdded() {
-		r.bytes += len(b)
-		r.symbols = append(r.symbols, string(b))
+	added, size := s.GetAdded(), 0
+	for _, b := range added {
+		size += len(b)
+	}
+	// One string for all: label sets are copies of it.
+	var text strings.Builder
+	text.Grow(size)
+	for _, b := range added {
+		text.Write(b)
+	}
+	r.bytes += size
+	r.symbols = slices.Grow(r.symbols, len(added))
+	for rest := text.String(); len(added) > 0; added = added[1:] {
+		n := len(added[0])
+		r.symbols = append(r.symbols, rest[:n])
+		rest = rest[n:]
 	}
 	if len(r.symbols) > maxTableSymbols || r.bytes > maxTableBytes {
 		return fmt.Errorf("symbol table of %d symbols and %d bytes is too large", len(r.symbols), r.bytes)

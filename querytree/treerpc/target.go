@@ -136,7 +136,7 @@ func (t *target) connect(ctx context.Context) (attached bool, err error) {
 	}
 	options := serverOptions(t.logger, t.link.metrics, maxRequestSize, maxServed)
 	srv := grpc.NewServer(append(options, grpc.ChainStreamInterceptor(t.link.track))...)
-	querytreepb.RegisterTreeServer(srv, &treeService{child: t.link.cfg.Child})
+	querytreepb.RegisterTreeServer(srv, &treeService{child: t.link.cfg.Child, pack: t.link.pack})
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -18,8 +18,8 @@ const maxTreeDepth = 16
 // Tree implements querytree.Child.
 func (c *remoteChild) Tree(ctx context.Context) ([]querytree.Node, error) {
 	var out []querytree.Node
-	_, err := collect(ctx, c, func(ctx context.Context) (grpc.ServerStreamingClient[querytreepb.TreeFrame], error) {
-		return c.tree.Tree(ctx, &querytreepb.TreeRequest{})
+	_, _, err := collect(ctx, c, func(ctx context.Context, codec grpc.CallOption) (grpc.ServerStreamingClient[querytreepb.TreeFrame], error) {
+		return c.tree.Tree(ctx, &querytreepb.TreeRequest{}, codec)
 	}, func(f *querytreepb.TreeFrame) (int, *querytreepb.End, error) {
 		size := 0
 		for _, w := range f.GetNodes() {

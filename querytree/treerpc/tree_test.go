@@ -51,7 +51,7 @@ func TestOptionsRoundTrip(t *testing.T) {
 	if d := cmp.Diff(want, optionsFromWire(optionsToWire(want))); d != "" {
 		t.Error(d)
 	}
-	if got, _ := selectFromWire(selectToWire(querytree.SelectRequest{WholeChunks: true})); !got.WholeChunks {
+	if got, _ := selectFromWire(selectToWire(querytree.SelectRequest{WholeChunks: true}, 0)); !got.WholeChunks {
 		t.Error("whole chunks were not asked for")
 	}
 }
