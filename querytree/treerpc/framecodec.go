@@ -24,6 +24,8 @@ const (
 
 	tagSymbolsReset, tagSymbolsAdded = 1, 2
 
+	tagPackedCodec, tagPackedSize, tagPackedData = 1, 2, 3
+
 	tagSelectSeries, tagRawChunks = 2, 3
 )
 
@@ -69,6 +71,9 @@ func eachField(b []byte, f func(wireField) error) error {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
 			return protowire.ParseError(n)
+		}
+		if num > protowire.MaxValidNumber {
+			return fmt.Errorf("field number %d", num)
 		}
 		b = b[n:]
 		v := wireField{num: num, typ: typ}
@@ -174,7 +179,7 @@ func (r *execReader) field(v wireField) error {
 		if r.frame.Packed == nil {
 			r.frame.Packed = &querytreepb.Packed{}
 		}
-		return mergeMessage(v.data, r.frame.Packed)
+		return readPacked(v.data, r.frame.Packed)
 	case tagExecPlanes:
 		r.frame.Planes = v.data
 	}
@@ -241,6 +246,20 @@ func readSymbols(b []byte, s *querytreepb.Symbols) error {
 			s.Reset_ = v.number != 0
 		case v.num == tagSymbolsAdded && v.typ == protowire.BytesType:
 			s.Added = append(s.Added, v.data)
+		}
+		return nil
+	})
+}
+
+func readPacked(b []byte, p *querytreepb.Packed) error {
+	return eachField(b, func(v wireField) error {
+		switch {
+		case v.num == tagPackedCodec && v.typ == protowire.VarintType:
+			p.Codec = querytreepb.Packed_Codec(int32(v.number))
+		case v.num == tagPackedSize && v.typ == protowire.VarintType:
+			p.Size = uint32(v.number)
+		case v.num == tagPackedData && v.typ == protowire.BytesType:
+			p.Data = v.data
 		}
 		return nil
 	})
