@@ -39,6 +39,7 @@ type leafFlags struct {
 	shardKey       []string
 	hints          bool
 	admin          bool
+	parallelism    int
 }
 
 func (f *leafFlags) register(c *kingpin.CmdClause) {
@@ -53,6 +54,7 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 	c.Flag("storage.tsdb.wal-compression-type", "snappy, zstd or none.").Default("snappy").EnumVar(&f.walCompression, "snappy", "zstd", "none")
 	c.Flag("storage.tsdb.no-lockfile", "Do not create a lock file.").BoolVar(&f.noLockfile)
 	c.Flag("hints", "Offer field hints to parents.").Default("true").BoolVar(&f.hints)
+	c.Flag("query.leaf-parallelism", "Idle cores that one query may use; 0 for all, 1 to never spread a query.").Default("0").IntVar(&f.parallelism)
 	c.Flag("web.enable-admin-api", "Allow to delete series and to take snapshots.").BoolVar(&f.admin)
 	f.parentFlags.register(c)
 	f.commonFlags.register(c)
@@ -74,6 +76,7 @@ func (f *leafFlags) config() (leaf.Config, error) {
 	c.OutOfOrderWindow, c.MaxExemplars = time.Duration(f.outOfOrder), f.exemplars
 	c.WALCompression, c.NoLockfile = f.walCompression, f.noLockfile
 	c.Limits, c.LookbackDelta = f.limits, time.Duration(f.lookback)
+	c.QueryParallelism = f.parallelism
 	c.ExternalURL, err = f.url()
 	return c, err
 }
