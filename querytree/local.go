@@ -56,6 +56,8 @@ type Local struct {
 	// engine evaluates what is not the text of a query; nil without EngineOpts.
 	engine  *promql.Engine
 	tickets *ticketParser
+	// partSteps is that of the constant, but in tests.
+	partSteps int
 }
 
 var _ Child = (*Local)(nil)
@@ -65,7 +67,7 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	l := &Local{cfg: cfg}
+	l := &Local{cfg: cfg, partSteps: partSteps}
 	if l.cfg.Cores == nil {
 		l.cfg.Cores = &Cores{limit: 1}
 	}

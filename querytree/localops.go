@@ -72,8 +72,8 @@ func (l *Local) foldOps(ctx context.Context, req ExecRequest, n *parser.Aggregat
 		warn annotations.Annotations
 		err  error
 	)
-	if vs := seriesWiseSelector(n.Expr); vs != nil && req.Step > 0 && g.steps() >= minFoldSteps {
-		warn, err = l.runParts(ctx, req, vs, f, func(e parser.Expr) parser.Expr { return unparen(e).(*parser.AggregateExpr).Expr })
+	if seriesWiseSelector(n.Expr) != nil && req.Step > 0 && g.steps() >= minFoldSteps {
+		warn, err = l.runParts(ctx, req, f, func(e parser.Expr) parser.Expr { return unparen(e).(*parser.AggregateExpr).Expr })
 	} else {
 		warn, err = l.foldWhole(ctx, req, n.Expr, f)
 	}

@@ -32,8 +32,7 @@ func (l *Local) execParts(ctx context.Context, req ExecRequest) (promql.Matrix, 
 		return nil, nil, errUnusual // the stock engine says it better
 	}
 	pieces := folds(expr)
-	alone := seriesWiseSelector(expr)
-	if len(pieces) == 0 && (alone == nil || l.cfg.Cores.limit < 2 || expr.Type() != parser.ValueTypeVector) {
+	if len(pieces) == 0 && !l.gathers(expr, req) {
 		return nil, nil, errUnusual
 	}
 	ctx, leave, err := l.begin(ctx, req)
@@ -42,9 +41,17 @@ func (l *Local) execParts(ctx context.Context, req ExecRequest) (promql.Matrix, 
 	}
 	defer leave()
 	if len(pieces) == 0 {
-		return l.gatherParts(ctx, req, alone)
+		return l.gatherParts(ctx, req)
 	}
 	return l.foldParts(ctx, req, expr, pieces)
+}
+
+// gathers reports whether it is worth to evaluate a whole query by parts.
+func (l *Local) gathers(e parser.Expr, req ExecRequest) bool {
+	if e.Type() != parser.ValueTypeVector || seriesWiseSelector(e) == nil {
+		return false
+	}
+	return l.cfg.Cores.limit > 1 || newDirect(e, req, l.cfg.EngineOpts) != nil
 }
 
 // begin takes a slot for a query that is evaluated by parts: one, however many
@@ -67,9 +74,9 @@ func (l *Local) begin(ctx context.Context, req ExecRequest) (context.Context, fu
 }
 
 // gatherParts evaluates a series-wise query.
-func (l *Local) gatherParts(ctx context.Context, req ExecRequest, vs *parser.VectorSelector) (promql.Matrix, annotations.Annotations, error) {
+func (l *Local) gatherParts(ctx context.Context, req ExecRequest) (promql.Matrix, annotations.Annotations, error) {
 	sink := &gather{limit: l.cfg.EngineOpts.MaxSamples}
-	warn, err := l.runParts(ctx, req, vs, sink, func(e parser.Expr) parser.Expr { return e })
+	warn, err := l.runParts(ctx, req, sink, func(e parser.Expr) parser.Expr { return e })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -84,7 +91,7 @@ func (l *Local) foldParts(ctx context.Context, req ExecRequest, expr parser.Expr
 	results := make([]promql.Matrix, len(pieces))
 	for i, n := range pieces {
 		f := newFold(n, []parser.ItemType{n.Op}, grid{req.Start, req.End, req.Step}, l.cfg.EngineOpts.MaxSamples)
-		w, err := l.runParts(ctx, req, seriesWiseSelector(n.Expr), f, func(e parser.Expr) parser.Expr { return folds(e)[i].Expr })
+		w, err := l.runParts(ctx, req, f, func(e parser.Expr) parser.Expr { return folds(e)[i].Expr })
 		if err != nil {
 			return nil, nil, err
 		}
@@ -102,18 +109,21 @@ func (l *Local) foldParts(ctx context.Context, req ExecRequest, expr parser.Expr
 }
 
 // runParts evaluates a piece of a query, which operand finds in its parse tree.
-func (l *Local) runParts(ctx context.Context, req ExecRequest, vs *parser.VectorSelector, sink partSink, operand func(parser.Expr) parser.Expr) (annotations.Annotations, error) {
-	r := &partRun{local: l, req: req, sink: sink, expr: func() (parser.Expr, error) {
+func (l *Local) runParts(ctx context.Context, req ExecRequest, sink partSink, operand func(parser.Expr) parser.Expr) (annotations.Annotations, error) {
+	parse := func() (parser.Expr, error) {
 		e, err := l.tickets.Parser.ParseExpr(req.Query)
 		if err != nil {
 			return nil, err
 		}
 		return operand(e), nil
-	}}
-	for _, m := range vs.LabelMatchers {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual && m.Value != "" {
-			r.name = m.Value
-		}
+	}
+	e, err := parse()
+	if err != nil {
+		return nil, err
+	}
+	r := &partRun{
+		local: l, req: req, sink: sink, expr: parse,
+		name: metricName(seriesWiseSelector(e)), direct: newDirect(e, req, l.cfg.EngineOpts),
 	}
 	return r.run(ctx)
 }

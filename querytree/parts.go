@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// partSteps is how many series × steps the stock engine evaluates at once:
-	// few enough that the points stay in the cache until they are aggregated,
-	// enough that what each evaluation costs by itself does not count.
+	// partSteps is how many series × steps are evaluated at once: few enough that
+	// the points stay in the cache until they are aggregated, enough that what
+	// each evaluation costs by itself does not count.
 	partSteps = 32 << 10
 	// minPart and maxPart bound the number of series of a part.
 	minPart, maxPart = 8, 4096
-	// spreadAfter is how many series × steps a query has to have gone through
-	// before it may use more cores than one.
-	spreadAfter = 8 * partSteps
+	// spreadAfter is how many parts a query has to have gone through before it
+	// may use more cores than one.
+	spreadAfter = 8
 )
 
 // partLabel tells the series of a part apart while the engine evaluates it.
@@ -55,8 +55,10 @@ type partSink interface {
 }
 
 // partRun evaluates a series-wise expression part by part: the storage is
-// selected from once, and the stock engine evaluates the expression over some of
-// the series at a time, by as many workers as there are idle cores.
+// selected from once, and the expression is evaluated over some of the series at
+// a time, by as many workers as there are idle cores. The stock engine evaluates
+// all parts, or the first one alone if the expression is one of those that
+// direct knows: it tells what is wrong with it, and selects.
 //
 // To the engine, the series of a part are called 0, 1, 2, … under one metric
 // name, which makes it cheap to tell them apart and keeps their order. So the
@@ -69,15 +71,19 @@ type partRun struct {
 	// each part needs one of its own.
 	expr func() (parser.Expr, error)
 	sink partSink
+	// direct is nil if the engine has to evaluate all parts.
+	direct *direct
 
 	cancel context.CancelFunc
 	feed   *partFeed
-	names  []labels.Labels // of the series of a part
+	// names are those of the series of a part, unnamed the same without a metric
+	// name.
+	names, unnamed []labels.Labels
 
 	mu      sync.Mutex
 	turn    *sync.Cond
-	next    int // the number of the part whose turn it is
-	steps   int // series × steps that were taken
+	next    int               // the number of the part whose turn it is
+	free    [][]promql.FPoint // to be used again by direct
 	err     error
 	warn    annotations.Annotations
 	workers sync.WaitGroup
@@ -87,55 +93,92 @@ type partRun struct {
 func (r *partRun) run(ctx context.Context) (annotations.Annotations, error) {
 	ctx, r.cancel = context.WithCancel(ctx)
 	defer r.cancel()
-	g := grid{r.req.Start, r.req.End, r.req.Step}
-	size := min(max(partSteps/g.steps(), minPart), maxPart)
+	size := min(max(r.local.partSteps/r.grid().steps(), minPart), maxPart)
 	r.turn = sync.NewCond(&r.mu)
-	r.feed = &partFeed{ctx: ctx, samples: r.local.cfg.Samples, sorted: orderMatters(r.req.Query), size: size}
-	defer r.feed.close()
-	r.names = make([]labels.Labels, size)
-	width := len(strconv.Itoa(size))
-	for i := range r.names {
-		r.names[i] = labels.FromStrings(labels.MetricName, r.name, partLabel, fmt.Sprintf("%0*d", width, i))
+	r.feed = &partFeed{ctx: ctx, samples: r.local.cfg.Samples, sorted: orderMatters(r.req.Query), first: size, size: size}
+	if r.direct != nil {
+		r.feed.first = minPart
 	}
-	r.work(ctx, g.steps(), false)
+	defer r.feed.close()
+	width := len(strconv.Itoa(size))
+	for i := range size {
+		number := fmt.Sprintf("%0*d", width, i)
+		r.names = append(r.names, labels.FromStrings(labels.MetricName, r.name, partLabel, number))
+		r.unnamed = append(r.unnamed, labels.FromStrings(partLabel, number))
+	}
+	r.work(ctx, false)
 	r.workers.Wait()
 	return r.warn, r.err
 }
 
+func (r *partRun) grid() grid { return grid{r.req.Start, r.req.End, r.req.Step} }
+
 // work evaluates parts until there are no more, or until the core that was
 // borrowed for it is wanted by others.
-func (r *partRun) work(ctx context.Context, steps int, borrowed bool) {
-	cores := r.local.cfg.Cores
+func (r *partRun) work(ctx context.Context, borrowed bool) {
+	cores, reader := r.local.cfg.Cores, &reader{direct: r.direct}
 	for !r.feed.ended() && r.failure() == nil {
 		if borrowed && cores.wanted() {
 			return
 		}
-		p, err := r.evaluate(ctx)
-		if p == nil || err != nil {
+		evaluate := r.byEngine
+		if r.direct != nil && r.feed.begun() {
+			evaluate = func(ctx context.Context) (*part, error) { return r.directly(ctx, reader) }
+		}
+		p, err := evaluate(ctx)
+		if err != nil {
 			r.fail(err)
 			return
 		}
-		if !r.hand(p, steps) {
+		if !r.hand(p) {
 			return
 		}
-		if r.spreads() && cores.borrow() {
+		if p.number >= spreadAfter && !r.feed.ended() && cores.borrow() {
 			r.workers.Go(func() {
 				defer cores.leave()
-				r.work(ctx, steps, true)
+				r.work(ctx, true)
 			})
 		}
 	}
 }
 
-// spreads reports whether another worker would have something to do.
-func (r *partRun) spreads() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.steps >= spreadAfter && !r.feed.ended()
+// directly takes the next part and evaluates the expression over it without the
+// engine.
+func (r *partRun) directly(ctx context.Context, reader *reader) (*part, error) {
+	p, warn, err := r.feed.next()
+	if err == nil {
+		p.warn = warn
+		points := r.buffer(len(p.series) * r.grid().steps())
+		p.done = func() { r.free = append(r.free, points) } // the sink's turn is under the lock
+		names := r.names
+		if reader.nameless {
+			names = r.unnamed
+		}
+		err = reader.evaluate(ctx, p, names, points)
+	} else if ctx.Err() == nil {
+		err = fmt.Errorf("%w: expanding series: %w", ErrUnavailable, err)
+	}
+	if ended := evaluationErr(ctx); err != nil && ended != nil {
+		err = ended
+	}
+	return p, err
 }
 
-// evaluate takes the next part and evaluates the expression over it.
-func (r *partRun) evaluate(ctx context.Context) (*part, error) {
+// buffer returns an empty slice for n points.
+func (r *partRun) buffer(n int) []promql.FPoint {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last := len(r.free) - 1; last >= 0 && cap(r.free[last]) >= n {
+		b := r.free[last]
+		r.free = r.free[:last]
+		return b
+	}
+	return make([]promql.FPoint, 0, n)
+}
+
+// byEngine takes the next part and has the engine evaluate the expression over
+// it.
+func (r *partRun) byEngine(ctx context.Context) (*part, error) {
 	expr, err := r.expr()
 	if err != nil {
 		return nil, err
@@ -163,7 +206,7 @@ func (r *partRun) evaluate(ctx context.Context) (*part, error) {
 
 // hand passes a part to the sink when it is its turn. It reports whether to go
 // on.
-func (r *partRun) hand(p *part, steps int) bool {
+func (r *partRun) hand(p *part) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.next != p.number && r.err == nil {
@@ -173,7 +216,6 @@ func (r *partRun) hand(p *part, steps int) bool {
 		return false
 	}
 	r.warn.Merge(p.warn)
-	r.steps += len(p.series) * steps
 	if r.err = r.sink.take(p); r.err != nil {
 		r.cancel()
 	}
@@ -206,7 +248,8 @@ type partFeed struct {
 	ctx     context.Context // of the run: the set outlives each evaluation
 	samples storage.Queryable
 	sorted  bool
-	size    int
+	// first is the number of series of the first part, size that of the others.
+	first, size int
 
 	mu      sync.Mutex
 	querier storage.Querier
@@ -221,7 +264,14 @@ func (f *partFeed) ended() bool {
 	return f.end
 }
 
-// take returns the next part, and the annotations of the storage with the last.
+// begun reports whether the storage has been selected from.
+func (f *partFeed) begun() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.set != nil
+}
+
+// take is next after a select, if there was none yet.
 func (f *partFeed) take(mint, maxt int64, hints *storage.SelectHints, ms []*labels.Matcher) (*part, annotations.Annotations, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -232,9 +282,24 @@ func (f *partFeed) take(mint, maxt int64, hints *storage.SelectHints, ms []*labe
 		}
 		f.querier, f.set = q, q.Select(f.ctx, f.sorted, hints, ms...)
 	}
-	p := &part{number: f.taken, series: make([]storage.Series, 0, f.size)}
+	return f.part()
+}
+
+// next returns the next part, and the annotations of the storage with the last.
+func (f *partFeed) next() (*part, annotations.Annotations, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.part()
+}
+
+func (f *partFeed) part() (*part, annotations.Annotations, error) {
+	size := f.size
+	if f.taken == 0 {
+		size = f.first
+	}
+	p := &part{number: f.taken, series: make([]storage.Series, 0, size)}
 	f.taken++
-	for !f.end && len(p.series) < f.size {
+	for !f.end && len(p.series) < size {
 		if !f.set.Next() {
 			f.end = true
 			return p, f.set.Warnings(), f.set.Err()
