@@ -56,8 +56,9 @@ type Local struct {
 	// engine evaluates what is not the text of a query; nil without EngineOpts.
 	engine  *promql.Engine
 	tickets *ticketParser
-	// partSteps is that of the constant, but in tests.
+	// partSteps is that of the constant, and onPart nil, but in tests.
 	partSteps int
+	onPart    func(number int) (done func())
 }
 
 var _ Child = (*Local)(nil)

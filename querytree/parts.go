@@ -3,6 +3,7 @@ package querytree
 import (
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"sync"
 
@@ -99,6 +100,9 @@ func (r *partRun) run(ctx context.Context) (annotations.Annotations, error) {
 	if r.direct != nil {
 		r.feed.first = minPart
 	}
+	if r.local.cfg.Cores.limit > 1 {
+		r.feed.chunks = r.local.cfg.Chunks
+	}
 	defer r.feed.close()
 	width := len(strconv.Itoa(size))
 	for i := range size {
@@ -148,6 +152,9 @@ func (r *partRun) directly(ctx context.Context, reader *reader) (*part, error) {
 	p, warn, err := r.feed.next()
 	if err == nil {
 		p.warn = warn
+		if r.local.onPart != nil {
+			defer r.local.onPart(p.number)()
+		}
 		points := r.buffer(len(p.series) * r.grid().steps())
 		p.done = func() { r.free = append(r.free, points) } // the sink's turn is under the lock
 		names := r.names
@@ -247,12 +254,13 @@ func (r *partRun) fail(err error) {
 type partFeed struct {
 	ctx     context.Context // of the run: the set outlives each evaluation
 	samples storage.Queryable
+	chunks  storage.ChunkQueryable // in place of samples, if there may be several workers
 	sorted  bool
 	// first is the number of series of the first part, size that of the others.
 	first, size int
 
 	mu      sync.Mutex
-	querier storage.Querier
+	querier io.Closer
 	set     storage.SeriesSet
 	taken   int
 	end     bool
@@ -276,13 +284,33 @@ func (f *partFeed) take(mint, maxt int64, hints *storage.SelectHints, ms []*labe
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.set == nil {
-		q, err := f.samples.Querier(mint, maxt)
-		if err != nil {
+		if err := f.open(mint, maxt, hints, ms); err != nil {
 			return nil, nil, err
 		}
-		f.querier, f.set = q, q.Select(f.ctx, f.sorted, hints, ms...)
 	}
 	return f.part()
+}
+
+// open selects. What several workers read comes as chunks, which are fetched
+// here: the iterators of one querier share a cache of the head's chunks, and
+// must not be used at the same time.
+func (f *partFeed) open(mint, maxt int64, hints *storage.SelectHints, ms []*labels.Matcher) error {
+	if f.chunks == nil {
+		q, err := f.samples.Querier(mint, maxt)
+		if err != nil {
+			return err
+		}
+		f.querier, f.set = q, q.Select(f.ctx, f.sorted, hints, ms...)
+		return nil
+	}
+	q, err := f.chunks.ChunkQuerier(mint, maxt)
+	if err != nil {
+		return err
+	}
+	whole := *hints
+	whole.DisableTrimming = true
+	f.querier, f.set = q, newSampleSet(q.Select(f.ctx, f.sorted, &whole, ms...), hints.Start, hints.End)
+	return nil
 }
 
 // next returns the next part, and the annotations of the storage with the last.
