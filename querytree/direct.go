@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
@@ -90,7 +92,8 @@ func countsByName(name string) bool {
 // reader is what one worker reads series with.
 type reader struct {
 	*direct
-	it     chunkenc.Iterator
+	it     chunkenc.Iterator // of series
+	chunk  chunkenc.Iterator
 	t      []int64
 	v      []float64
 	resets []int32 // up to and including each sample
@@ -135,35 +138,59 @@ func evaluationErr(ctx context.Context) error {
 	}
 }
 
-// read decodes the samples that the windows of the grid can hold. Stale markers
-// end an instant, but are nothing in a range.
+// read decodes the samples that the windows of the grid can hold.
 func (r *reader) read(s storage.Series) error {
 	r.t, r.v, r.resets = r.t[:0], r.v[:0], r.resets[:0]
-	first, last := r.grid.start-r.offset.Milliseconds()-r.window.Milliseconds(), r.grid.end-r.offset.Milliseconds()
+	if c, ok := s.(*chunkedSeries); ok && !c.overlap {
+		return r.readChunks(c.metas)
+	}
 	r.it = s.Iterator(r.it)
-	resets, before := int32(0), 0.0
-	kind := r.it.Seek(first + 1)
-	for ; kind == chunkenc.ValFloat; kind = r.it.Next() {
-		t, v := r.it.At()
+	_, err := r.readFrom(r.it)
+	return err
+}
+
+// readChunks decodes chunks that do not overlap.
+func (r *reader) readChunks(metas []chunks.Meta) error {
+	for _, m := range metas {
+		r.chunk = m.Chunk.Iterator(r.chunk)
+		if more, err := r.readFrom(r.chunk); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// readFrom decodes what it holds, and reports whether there may be more of
+// interest after it. Stale markers end an instant, but are nothing in a range.
+func (r *reader) readFrom(it chunkenc.Iterator) (more bool, err error) {
+	first, last := r.grid.start-r.offset.Milliseconds()-r.window.Milliseconds(), r.grid.end-r.offset.Milliseconds()
+	resets, n := int32(0), len(r.v)
+	before := math.Inf(-1) // nothing is less
+	if n > 0 {
+		resets, before = r.resets[n-1], r.v[n-1]
+	}
+	kind := it.Seek(first + 1)
+	for ; kind == chunkenc.ValFloat; kind = it.Next() {
+		t, v := it.At()
 		if t > last {
-			return nil
+			return false, nil
 		}
 		if r.fn != "" && value.IsStaleNaN(v) {
 			continue
 		}
-		if v < before && len(r.v) > 0 {
+		if v < before {
 			resets++
 		}
 		before = v
 		r.t, r.v, r.resets = append(r.t, t), append(r.v, v), append(r.resets, resets)
 	}
 	if kind != chunkenc.ValNone {
-		return errUnusual // a native histogram
+		return false, errUnusual // a native histogram
 	}
-	if err := r.it.Err(); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	if err := it.Err(); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return nil
+	return true, nil
 }
 
 // instants appends the value at each step: that of the last sample, unless it is

@@ -236,7 +236,7 @@ func request(query string, step int64) querytree.ExecRequest {
 // Aggregations over series-wise operands give the bits that the stock engine
 // gives, whichever way they are evaluated.
 func TestColumnsGiveTheBitsOfTheStockEngine(t *testing.T) {
-	l := newLocals(t, oddities(t, 120))
+	l := newLocals(t, oddities(t, 90))
 	operands := []string{
 		`plain`, `odd`, `m offset -30s`, `m{b=""}`, `single`, `nothing`, `(c_total)`, `one_hist`, `hist`, `m @ 1000`,
 		`rate(c_total[5m])`, `rate(odd[5m])`, `increase(c_total[90s] offset 1m)`, `delta(odd[2m])`, `rate(m[40s])`, `increase(single[5m])`,

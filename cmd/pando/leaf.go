@@ -40,6 +40,7 @@ type leafFlags struct {
 	hints          bool
 	admin          bool
 	parallelism    int
+	cores          *querytree.Cores // of the process, if it has several leaves
 }
 
 func (f *leafFlags) register(c *kingpin.CmdClause) {
@@ -140,7 +141,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
-	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion()}
+	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion(), Cores: f.cores}
 	var set *fieldhint.Set
 	if f.hints {
 		if set, err = fieldhint.NewSet(fieldhint.SetConfig{External: cfg.Identity.Labels, Registerer: reg}); err != nil {
