@@ -58,6 +58,9 @@ type Config struct {
 
 	// Limits bound queries.
 	Limits querytree.Limits
+	// QueryParallelism is how many cores one query of a parent may use while
+	// they are idle; zero means all, one that queries are never spread.
+	QueryParallelism int
 	// LookbackDelta is how far back an instant selector looks for a sample.
 	LookbackDelta time.Duration
 
@@ -139,6 +142,9 @@ func (c Config) Validate() error {
 			return fmt.Errorf("leaf: the %s must be greater than zero", v.what)
 		}
 	}
+	if c.QueryParallelism < 0 {
+		return errors.New("leaf: the parallelism of queries cannot be negative; set --query.leaf-parallelism to 1 to keep each query on one core")
+	}
 	if c.OutOfOrderWindow < 0 || c.MaxExemplars < 0 || c.RetentionBytes < 0 {
 		return errors.New("leaf: out-of-order window, exemplars and retention size cannot be negative")
 	}
@@ -158,6 +164,9 @@ type Deps struct {
 	Parser parser.Parser
 	// Version is the build version, for Description.
 	Version string
+	// Cores counts the evaluations of all leaves of this process, so that a query
+	// takes idle cores only; nil makes one of Config.QueryParallelism.
+	Cores *querytree.Cores
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 }

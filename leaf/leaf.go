@@ -49,6 +49,7 @@ type Leaf struct {
 	metadata *metadataStore
 	indexing *indexing // nil without field hints
 
+	cores   *querytree.Cores
 	tracker *promql.ActiveQueryTracker
 	engine  *promql.Engine
 	child   *querytree.Local
@@ -101,6 +102,7 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		guard:       newWriteGuard(cfg),
 		stop:        stop,
 		version:     deps.Version,
+		cores:       deps.Cores,
 		shardKey:    cfg.ShardKey,
 	}
 	if l.externalURL == nil {
@@ -156,7 +158,7 @@ func (l *Leaf) buildQueries() error {
 	if err != nil {
 		return fmt.Errorf("track active queries: %w", err)
 	}
-	l.engine = promql.NewEngine(promql.EngineOpts{
+	opts := promql.EngineOpts{
 		Logger:                   l.logger.With("component", "query engine"),
 		Reg:                      l.reg,
 		MaxSamples:               l.cfg.Limits.MaxSamples,
@@ -167,16 +169,25 @@ func (l *Leaf) buildQueries() error {
 		EnableAtModifier:         true,
 		EnableNegativeOffset:     true,
 		Parser:                   l.parser,
-	})
+	}
+	l.engine = promql.NewEngine(opts)
+	cores := l.cores
+	if cores == nil {
+		if cores, err = querytree.NewCores(l.cfg.QueryParallelism); err != nil {
+			return err
+		}
+	}
 	l.evaluationInterval.Store(time.Duration(config.DefaultGlobalConfig.EvaluationInterval).Milliseconds())
 	l.child, err = querytree.NewLocal(querytree.LocalConfig{
-		Engine:    l.engine,
-		Samples:   l.served,
-		Chunks:    l.served,
-		Exemplars: l.served,
-		Metadata:  l.Metadata,
-		Describe:  l.Describe,
-		Limits:    l.cfg.Limits,
+		Engine:     l.engine,
+		EngineOpts: &opts,
+		Cores:      cores,
+		Samples:    l.served,
+		Chunks:     l.served,
+		Exemplars:  l.served,
+		Metadata:   l.Metadata,
+		Describe:   l.Describe,
+		Limits:     l.cfg.Limits,
 	})
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -19,13 +20,16 @@ type faultyQueryable struct {
 	storage.Queryable
 	sorted bool
 	failed atomic.Bool
+
+	mu      sync.Mutex
+	reading []chunkenc.Iterator // what the engine may be reading from
 }
 
 // fault marks an error of the engine as the child's if its storage failed, or
 // the engine itself.
 func (q *faultyQueryable) fault(ctx context.Context, err error) error {
 	var crash runtime.Error
-	if ctx.Err() == nil && !IsLimit(err) && (q.failed.Load() || errors.As(err, &crash)) {
+	if ctx.Err() == nil && !IsLimit(err) && (q.broken() || errors.As(err, &crash)) {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	return err
@@ -70,19 +74,34 @@ type faultySeries struct {
 	q *faultyQueryable
 }
 
-// Iterator implements storage.Series.
+// Iterator implements storage.Series. The iterator is that of the storage: one
+// of ours around it would cost a call a sample.
 func (s faultySeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
-	f, ok := it.(*faultyIterator)
-	if !ok {
-		f = &faultyIterator{q: s.q}
+	next := s.Series.Iterator(it)
+	s.q.read(it != nil, next)
+	return next
+}
+
+// read remembers an iterator, in place of the latest if that was reused: the
+// engine is done with it then, or would have failed.
+func (q *faultyQueryable) read(reused bool, it chunkenc.Iterator) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if n := len(q.reading); reused && n > 0 {
+		q.reading[n-1] = it
+		return
 	}
-	f.Iterator = s.Series.Iterator(f.Iterator)
-	return f
+	q.reading = append(q.reading, it)
 }
 
-type faultyIterator struct {
-	chunkenc.Iterator
-	q *faultyQueryable
+// broken reports whether the storage failed.
+func (q *faultyQueryable) broken() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, it := range q.reading {
+		if it.Err() != nil {
+			return true
+		}
+	}
+	return q.failed.Load()
 }
-
-func (f *faultyIterator) Err() error { return f.q.note(f.Iterator.Err()) }

@@ -20,6 +20,13 @@ import (
 type LocalConfig struct {
 	// Engine evaluates; it is Prometheus' own.
 	Engine promql.QueryEngine
+	// EngineOpts are those that Engine was made with. With them, pieces of
+	// queries are evaluated apart, in a way that costs less than to have the
+	// engine evaluate the whole: see docs/decisions/0010-inside-the-leaf.md. If
+	// nil, the engine evaluates everything, and FeatureOps is not supported.
+	EngineOpts *promql.EngineOpts
+	// Cores says how many cores one query may use; nil means one.
+	Cores *Cores
 	// Samples and Chunks are the same storage, with identity labels attached.
 	Samples storage.Queryable
 	Chunks  storage.ChunkQueryable
@@ -46,6 +53,12 @@ func (c LocalConfig) Validate() error {
 // parents. It is safe for concurrent use.
 type Local struct {
 	cfg LocalConfig
+	// engine evaluates what is not the text of a query; nil without EngineOpts.
+	engine  *promql.Engine
+	tickets *ticketParser
+	// partSteps is that of the constant, and onPart nil, but in tests.
+	partSteps int
+	onPart    func(number int) (done func())
 }
 
 var _ Child = (*Local)(nil)
@@ -55,7 +68,18 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Local{cfg: cfg}, nil
+	l := &Local{cfg: cfg, partSteps: partSteps}
+	if l.cfg.Cores == nil {
+		l.cfg.Cores = &Cores{limit: 1}
+	}
+	if cfg.EngineOpts != nil {
+		opts := *cfg.EngineOpts
+		l.tickets = &ticketParser{Parser: opts.Parser}
+		// Its queries are parts of one that is counted and has its slot already.
+		opts.Parser, opts.Reg, opts.ActiveQueryTracker = l.tickets, nil, nil
+		l.engine = promql.NewEngine(opts)
+	}
+	return l, nil
 }
 
 // Describe implements Child.
@@ -63,32 +87,54 @@ func (l *Local) Describe() Description { return l.cfg.Describe() }
 
 func (l *Local) name() string { return l.cfg.Describe().Name() }
 
-// Exec implements Child with the stock engine.
+// Exec implements Child with the stock engine, which evaluates either the whole
+// query or, where that is cheaper, pieces of it.
 func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err := l.cfg.Limits.CheckQuery(req.Query); err != nil {
 		return nil, err
 	}
-	samples := &faultyQueryable{Queryable: l.cfg.Samples, sorted: orderMatters(req.Query)}
-	q, err := newEngineQuery(ctx, l.cfg.Engine, samples, req)
+	l.cfg.Cores.enter()
+	defer l.cfg.Cores.leave()
+	m, warn, err := l.evaluate(ctx, req)
 	if err != nil {
-		return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
+		return nil, err
 	}
-	defer q.Close()
-	res := q.Exec(ctx)
-	if res.Err != nil {
-		return nil, samples.fault(ctx, res.Err)
-	}
-	m, err := matrixOf(res.Value)
-	if err != nil {
-		return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
-	}
-	// The engine recycles points when the query is closed, which the answer
-	// outlives.
-	m = cloneMatrix(m)
 	if err := l.checkSize(m, req.Options); err != nil {
 		return nil, err
 	}
-	return NewMatrixSet(m, res.Warnings, l.report(m)), nil
+	return NewMatrixSet(m, warn, l.report(m)), nil
+}
+
+func (l *Local) evaluate(ctx context.Context, req ExecRequest) (promql.Matrix, annotations.Annotations, error) {
+	if len(req.Ops) > 0 {
+		return l.execOps(ctx, req)
+	}
+	m, warn, err := l.execParts(ctx, req)
+	if unusual(err) {
+		return l.execStock(ctx, l.cfg.Engine, req, orderMatters(req.Query))
+	}
+	return m, warn, err
+}
+
+// execStock has an engine evaluate the whole query, over series sorted by labels
+// or in the order of the storage.
+func (l *Local) execStock(ctx context.Context, e promql.QueryEngine, req ExecRequest, sorted bool) (promql.Matrix, annotations.Annotations, error) {
+	samples := &faultyQueryable{Queryable: l.cfg.Samples, sorted: sorted}
+	q, err := newEngineQuery(ctx, e, samples, req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("exec on %q: %w", l.name(), err)
+	}
+	// The query is not closed: the engine would recycle the points, which the
+	// answer outlives.
+	res := q.Exec(ctx)
+	if res.Err != nil {
+		return nil, nil, samples.fault(ctx, res.Err)
+	}
+	m, err := matrixOf(res.Value)
+	if err != nil {
+		return nil, nil, fmt.Errorf("exec on %q: %w", l.name(), err)
+	}
+	return m, res.Warnings, nil
 }
 
 func (l *Local) report(m promql.Matrix) Report {
@@ -124,7 +170,7 @@ func matrixOf(v parser.Value) (promql.Matrix, error) {
 	switch v := v.(type) {
 	case promql.Matrix:
 		m = v
-		slices.SortFunc(m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
+		sortMatrix(m)
 	case promql.Vector:
 		m = make(promql.Matrix, 0, len(v))
 		for _, s := range v {

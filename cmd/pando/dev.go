@@ -70,6 +70,7 @@ type planet struct {
 	nodes  []*node
 	demos  []*http.Server
 	lis    []net.Listener
+	cores  *querytree.Cores // of all leaves
 
 	mu    sync.Mutex
 	links []treehttp.Link
@@ -91,6 +92,9 @@ func openPlanet(ctx context.Context, f devFlags, out streams) (_ *planet, err er
 			p.close()
 		}
 	}()
+	if p.cores, err = querytree.NewCores(0); err != nil {
+		return nil, err
+	}
 	places := demo.Places(f.zones, f.leaves)
 	if p.demo, err = demo.New(demo.Config{Clusters: places, Seed: 1, TargetSeries: f.series, Logger: logger.With("part", "demo")}); err != nil {
 		return nil, err
@@ -173,7 +177,7 @@ func (p *planet) openLeaf(place demo.Place, i int, zone *node, firstOfZone bool)
 		commonFlags: p.common(address), identityFlags: identityFlags{zone: place.Zone, cluster: place.Cluster},
 		parentFlags: parentFlags{parents: []string{zone.grpc.Addr().String()}},
 		configFile:  config, dataDir: filepath.Join(dir, "tsdb"), retention: p.f.retention, exemplars: 10_000,
-		walCompression: "snappy", hints: true, outOfOrder: model.Duration(10 * time.Minute),
+		walCompression: "snappy", hints: true, outOfOrder: model.Duration(10 * time.Minute), cores: p.cores,
 	}
 	n, l, err := openLeaf(f, p.log("leaf "+place.Cluster), newRegistry())
 	if err != nil {

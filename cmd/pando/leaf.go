@@ -39,6 +39,8 @@ type leafFlags struct {
 	shardKey       []string
 	hints          bool
 	admin          bool
+	parallelism    int
+	cores          *querytree.Cores // of the process, if it has several leaves
 }
 
 func (f *leafFlags) register(c *kingpin.CmdClause) {
@@ -53,6 +55,7 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 	c.Flag("storage.tsdb.wal-compression-type", "snappy, zstd or none.").Default("snappy").EnumVar(&f.walCompression, "snappy", "zstd", "none")
 	c.Flag("storage.tsdb.no-lockfile", "Do not create a lock file.").BoolVar(&f.noLockfile)
 	c.Flag("hints", "Offer field hints to parents.").Default("true").BoolVar(&f.hints)
+	c.Flag("query.leaf-parallelism", "Idle cores that one query may use; 0 for all, 1 to never spread a query.").Default("0").IntVar(&f.parallelism)
 	c.Flag("web.enable-admin-api", "Allow to delete series and to take snapshots.").BoolVar(&f.admin)
 	f.parentFlags.register(c)
 	f.commonFlags.register(c)
@@ -74,6 +77,7 @@ func (f *leafFlags) config() (leaf.Config, error) {
 	c.OutOfOrderWindow, c.MaxExemplars = time.Duration(f.outOfOrder), f.exemplars
 	c.WALCompression, c.NoLockfile = f.walCompression, f.noLockfile
 	c.Limits, c.LookbackDelta = f.limits, time.Duration(f.lookback)
+	c.QueryParallelism = f.parallelism
 	c.ExternalURL, err = f.url()
 	return c, err
 }
@@ -137,7 +141,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
-	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion()}
+	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion(), Cores: f.cores}
 	var set *fieldhint.Set
 	if f.hints {
 		if set, err = fieldhint.NewSet(fieldhint.SetConfig{External: cfg.Identity.Labels, Registerer: reg}); err != nil {

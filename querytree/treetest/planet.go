@@ -164,11 +164,12 @@ func (p *Planet) engineConfig() querytree.MixerConfig {
 }
 
 func (p *Planet) newLeaf(tb testing.TB, l Leaf, store *teststorage.TestStorage) querytree.Child {
-	engine := promqltest.NewTestEngineWithOpts(tb, querytree.EngineOpts(p.engineConfig(), querytree.NewParser()))
+	opts := querytree.EngineOpts(p.engineConfig(), querytree.NewParser())
+	engine := promqltest.NewTestEngineWithOpts(tb, opts)
 	c, err := querytree.NewLocal(querytree.LocalConfig{
-		Engine: engine, Samples: store, Chunks: store, Exemplars: store, Limits: p.cfg.Limits,
+		Engine: engine, EngineOpts: &opts, Samples: store, Chunks: store, Exemplars: store, Limits: p.cfg.Limits,
 		Describe: func() querytree.Description {
-			return querytree.Description{Identity: l.Identity, ShardKey: l.ShardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1}
+			return querytree.Description{Identity: l.Identity, ShardKey: l.ShardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1, Features: []string{querytree.FeatureOps}}
 		},
 	})
 	if err != nil {
