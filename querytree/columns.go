@@ -57,14 +57,6 @@ func newColumns(op parser.ItemType, param float64, g grid) *columns {
 	return c
 }
 
-// steps is the number of evaluation times of a grid.
-func (g grid) steps() int {
-	if g.step <= 0 {
-		return 1
-	}
-	return int((g.end-g.start)/g.step) + 1
-}
-
 // open appends a group.
 func (c *columns) open() {
 	n := column{seen: make([]bool, c.steps)}
@@ -248,28 +240,17 @@ func (c *columns) result(g *column, i int) float64 {
 	case parser.STDDEV:
 		return math.Sqrt(g.value[i] / g.count[i])
 	case parser.QUANTILE:
-		return quantileOf(c.param, g.values[i])
+		return sortedQuantile(c.param, g.values[i])
 	default:
 		return g.value[i]
 	}
 }
 
-// quantileOf returns a quantile of values, of which there is at least one. It
-// sorts them, NaN first.
-func quantileOf(q float64, values []float64) float64 {
-	switch {
-	case math.IsNaN(q):
-		return math.NaN()
-	case q < 0:
-		return math.Inf(-1)
-	case q > 1:
-		return math.Inf(+1)
+// sortedQuantile is quantileOf, but it sorts as the engine does: which of a zero
+// and a negative zero comes first depends on it.
+func sortedQuantile(q float64, values []float64) float64 {
+	if q >= 0 && q <= 1 {
+		slices.Sort(values)
 	}
-	slices.Sort(values)
-	n := float64(len(values))
-	rank := q * (n - 1)
-	lower := math.Max(0, math.Floor(rank))
-	upper := math.Min(n-1, lower+1)
-	weight := rank - math.Floor(rank)
-	return values[int(lower)]*(1-weight) + values[int(upper)]*weight
+	return quantileOf(q, values)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/prometheus/promql"
 )
 
-// part is what one child said of one group, by operator, on the step grid.
-type part struct {
+// childPart is what one child said of one group, by operator, on the step grid.
+type childPart struct {
 	lset labels.Labels
 	cols [][]float64
 	has  [][]bool
@@ -41,8 +41,8 @@ func (f *fold) addSeveral(series []promql.Series) error {
 }
 
 // parts gathers the series of a child's answer by group.
-func (f *fold) parts(series []promql.Series) (map[string]*part, error) {
-	parts, n := map[string]*part{}, f.grid.steps()
+func (f *fold) parts(series []promql.Series) (map[string]*childPart, error) {
+	parts, n := map[string]*childPart{}, f.grid.steps()
 	var buf []byte
 	for _, s := range series {
 		if len(s.Histograms) > 0 {
@@ -56,7 +56,7 @@ func (f *fold) parts(series []promql.Series) (map[string]*part, error) {
 		buf = lset.Bytes(buf)
 		p := parts[string(buf)]
 		if p == nil {
-			p = &part{lset: lset, cols: make([][]float64, len(f.ops)), has: make([][]bool, len(f.ops))}
+			p = &childPart{lset: lset, cols: make([][]float64, len(f.ops)), has: make([][]bool, len(f.ops))}
 			parts[string(buf)] = p
 			for j := range f.ops {
 				p.cols[j], p.has[j] = make([]float64, n), make([]bool, n)
@@ -71,7 +71,7 @@ func (f *fold) parts(series []promql.Series) (map[string]*part, error) {
 }
 
 // mergeStep merges one step of a child's part into its group.
-func (f *fold) mergeStep(g *foldGroup, p *part, i int) error {
+func (f *fold) mergeStep(g *foldGroup, p *childPart, i int) error {
 	var n, mean, old, oldMean float64
 	first := true
 	if k := slices.Index(f.ops, "count"); k >= 0 {
@@ -105,7 +105,7 @@ func (f *fold) mergeStep(g *foldGroup, p *part, i int) error {
 }
 
 // nothing makes sure that a part without a count has nothing else at that step.
-func (f *fold) nothing(p *part, i int) error {
+func (f *fold) nothing(p *childPart, i int) error {
 	for k := range f.ops {
 		if p.has[k][i] {
 			return errMixed

@@ -170,7 +170,7 @@ func matrixOf(v parser.Value) (promql.Matrix, error) {
 	switch v := v.(type) {
 	case promql.Matrix:
 		m = v
-		sortMatrix(m)
+		sortSeries(m)
 	case promql.Vector:
 		m = make(promql.Matrix, 0, len(v))
 		for _, s := range v {

@@ -18,9 +18,9 @@ var errUnusual = errors.New("left to the stock engine")
 // tooManySamples is what the stock engine says.
 var errTooManySamples = promql.ErrTooManySamples("query execution")
 
-// foldable reports whether an aggregation can be evaluated by columns, and by
+// columnar reports whether an aggregation can be evaluated by columns, and by
 // parts: its operand is series-wise, and its parameter, if any, a number.
-func foldable(n *parser.AggregateExpr) bool {
+func columnar(n *parser.AggregateExpr) bool {
 	if !slices.Contains(columnOps, n.Op) || seriesWiseSelector(n.Expr) == nil {
 		return false
 	}
@@ -121,36 +121,36 @@ var seeThroughFuncs = []string{
 	"ln", "log10", "log2", "round", "scalar", "sgn", "sort", "sort_desc", "sqrt",
 }
 
-// replaceFolds replaces the aggregations of an expression that can be evaluated
+// replaceAggregations replaces the aggregations of an expression that can be evaluated
 // by themselves: those on the expression's own grid. It changes e, and returns
 // what to put in its place.
-func replaceFolds(e parser.Expr, by func(*parser.AggregateExpr) parser.Expr) parser.Expr {
+func replaceAggregations(e parser.Expr, by func(*parser.AggregateExpr) parser.Expr) parser.Expr {
 	switch n := e.(type) {
 	case *parser.AggregateExpr:
-		if foldable(n) {
+		if columnar(n) {
 			return by(n)
 		}
-		n.Expr = replaceFolds(n.Expr, by)
+		n.Expr = replaceAggregations(n.Expr, by)
 	case *parser.ParenExpr:
-		n.Expr = replaceFolds(n.Expr, by)
+		n.Expr = replaceAggregations(n.Expr, by)
 	case *parser.UnaryExpr:
-		n.Expr = replaceFolds(n.Expr, by)
+		n.Expr = replaceAggregations(n.Expr, by)
 	case *parser.BinaryExpr:
-		n.LHS, n.RHS = replaceFolds(n.LHS, by), replaceFolds(n.RHS, by)
+		n.LHS, n.RHS = replaceAggregations(n.LHS, by), replaceAggregations(n.RHS, by)
 	case *parser.Call:
 		if slices.Contains(seeThroughFuncs, n.Func.Name) {
 			for i, arg := range n.Args {
-				n.Args[i] = replaceFolds(arg, by)
+				n.Args[i] = replaceAggregations(arg, by)
 			}
 		}
 	}
 	return e
 }
 
-// folds returns the aggregations that replaceFolds replaces, in its order.
-func folds(e parser.Expr) []*parser.AggregateExpr {
+// aggregations returns the aggregations that replaceAggregations replaces, in its order.
+func aggregations(e parser.Expr) []*parser.AggregateExpr {
 	var found []*parser.AggregateExpr
-	replaceFolds(e, func(n *parser.AggregateExpr) parser.Expr {
+	replaceAggregations(e, func(n *parser.AggregateExpr) parser.Expr {
 		found = append(found, n)
 		return n
 	})
@@ -215,15 +215,15 @@ func (g *grouping) labels(lset labels.Labels) labels.Labels {
 	}
 }
 
-// fold aggregates series by one grouping with one operator or several.
-type fold struct {
+// aggregation aggregates series by one grouping with one operator or several.
+type aggregation struct {
 	grouping *grouping
 	columns  []*columns
 	limit    int // of values held
 }
 
-func newFold(n *parser.AggregateExpr, ops []parser.ItemType, g grid, limit int) *fold {
-	f := &fold{grouping: newGrouping(n), limit: limit}
+func newAggregation(n *parser.AggregateExpr, ops []parser.ItemType, g grid, limit int) *aggregation {
+	f := &aggregation{grouping: newGrouping(n), limit: limit}
 	param := 0.0
 	if l, ok := n.Param.(*parser.NumberLiteral); ok {
 		param = l.Val
@@ -235,7 +235,7 @@ func newFold(n *parser.AggregateExpr, ops []parser.ItemType, g grid, limit int) 
 }
 
 // add takes in one series of the operand.
-func (f *fold) add(lset labels.Labels, unnamed bool, s promql.Series) error {
+func (f *aggregation) add(lset labels.Labels, unnamed bool, s promql.Series) error {
 	if len(s.Histograms) > 0 {
 		return errUnusual
 	}
@@ -255,7 +255,7 @@ func (f *fold) add(lset labels.Labels, unnamed bool, s promql.Series) error {
 }
 
 // take implements partSink.
-func (f *fold) take(p *part) error {
+func (f *aggregation) take(p *part) error {
 	for _, s := range p.value {
 		i, err := p.indexOf(s)
 		if err != nil {
@@ -281,7 +281,7 @@ func hasMetadata(lset labels.Labels) bool {
 
 // matrix returns the groups in the order of their first series; it can be
 // called once.
-func (f *fold) matrix(column int) promql.Matrix {
+func (f *aggregation) matrix(column int) promql.Matrix {
 	m := make(promql.Matrix, 0, len(f.grouping.groups))
 	for i, lset := range f.grouping.groups {
 		if points := f.columns[column].points(i); len(points) > 0 {
@@ -291,8 +291,8 @@ func (f *fold) matrix(column int) promql.Matrix {
 	return m
 }
 
-// foldWarnings are the stock engine's on an aggregation itself.
-func foldWarnings(n *parser.AggregateExpr) annotations.Annotations {
+// aggregationWarnings are the stock engine's on an aggregation itself.
+func aggregationWarnings(n *parser.AggregateExpr) annotations.Annotations {
 	var warn annotations.Annotations
 	if l, ok := n.Param.(*parser.NumberLiteral); ok && n.Op == parser.QUANTILE && (math.IsNaN(l.Val) || l.Val < 0 || l.Val > 1) {
 		warn.Add(annotations.NewInvalidQuantileWarning(l.Val, n.Param.PositionRange()))

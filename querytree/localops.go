@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/util/annotations"
@@ -67,7 +66,7 @@ func (l *Local) foldOps(ctx context.Context, req ExecRequest, n *parser.Aggregat
 	if l.cfg.EngineOpts.EnableDelayedNameRemoval || req.End < req.Start {
 		return nil, nil, errUnusual
 	}
-	f := newFold(n, ops, g, l.cfg.EngineOpts.MaxSamples)
+	f := newAggregation(n, ops, g, l.cfg.EngineOpts.MaxSamples)
 	var (
 		warn annotations.Annotations
 		err  error
@@ -75,23 +74,23 @@ func (l *Local) foldOps(ctx context.Context, req ExecRequest, n *parser.Aggregat
 	if seriesWiseSelector(n.Expr) != nil && req.Step > 0 && g.steps() >= minFoldSteps {
 		warn, err = l.runParts(ctx, req, f, func(e parser.Expr) parser.Expr { return unparen(e).(*parser.AggregateExpr).Expr })
 	} else {
-		warn, err = l.foldWhole(ctx, req, n.Expr, f)
+		warn, err = l.aggregateWhole(ctx, req, n.Expr, f)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	var out promql.Matrix
 	for i, op := range ops {
-		out = append(out, withOp(f.matrix(i), op)...)
+		out = append(out, withOps(f.matrix(i), op)...)
 	}
 	if req.Step > 0 {
-		sortMatrix(out)
+		sortSeries(out)
 	}
 	return out, warn, nil
 }
 
-// foldWhole has the engine evaluate the whole operand.
-func (l *Local) foldWhole(ctx context.Context, req ExecRequest, operand parser.Expr, f *fold) (annotations.Annotations, error) {
+// aggregateWhole has the engine evaluate the whole operand.
+func (l *Local) aggregateWhole(ctx context.Context, req ExecRequest, operand parser.Expr, f *aggregation) (annotations.Annotations, error) {
 	sorted := orderMatters(req.Query)
 	req.Query = l.tickets.deposit(operand)
 	m, warn, err := l.execStock(ctx, l.engine, req, sorted)
@@ -125,20 +124,18 @@ func (l *Local) eachOp(ctx context.Context, req ExecRequest, ops []parser.ItemTy
 			return nil, nil, err
 		}
 		warn.Merge(w)
-		out = append(out, withOp(m, op)...)
+		out = append(out, withOps(m, op)...)
 	}
 	if req.Step > 0 {
-		sortMatrix(out)
+		sortSeries(out)
 	}
 	return out, warn, nil
 }
 
-// withOp puts the operator on each series.
-func withOp(m promql.Matrix, op parser.ItemType) promql.Matrix {
-	var b labels.Builder
+// withOps puts the operator on each series.
+func withOps(m promql.Matrix, op parser.ItemType) promql.Matrix {
 	for i, s := range m {
-		b.Reset(s.Metric)
-		m[i].Metric = b.Set(OpLabel, strings.ToLower(op.String())).Labels()
+		m[i].Metric = withOp(s.Metric, strings.ToLower(op.String()))
 	}
 	return m
 }

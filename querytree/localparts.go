@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -31,7 +30,7 @@ func (l *Local) execParts(ctx context.Context, req ExecRequest) (promql.Matrix, 
 	if err != nil {
 		return nil, nil, errUnusual // the stock engine says it better
 	}
-	pieces := folds(expr)
+	pieces := aggregations(expr)
 	if len(pieces) == 0 && !l.gathers(expr, req) {
 		return nil, nil, errUnusual
 	}
@@ -80,7 +79,7 @@ func (l *Local) gatherParts(ctx context.Context, req ExecRequest) (promql.Matrix
 	if err != nil {
 		return nil, nil, err
 	}
-	sortMatrix(sink.m)
+	sortSeries(sink.m)
 	return sink.m, warn, nil
 }
 
@@ -90,17 +89,17 @@ func (l *Local) foldParts(ctx context.Context, req ExecRequest, expr parser.Expr
 	var warn annotations.Annotations
 	results := make([]promql.Matrix, len(pieces))
 	for i, n := range pieces {
-		f := newFold(n, []parser.ItemType{n.Op}, grid{req.Start, req.End, req.Step}, l.cfg.EngineOpts.MaxSamples)
-		w, err := l.runParts(ctx, req, f, func(e parser.Expr) parser.Expr { return folds(e)[i].Expr })
+		f := newAggregation(n, []parser.ItemType{n.Op}, grid{req.Start, req.End, req.Step}, l.cfg.EngineOpts.MaxSamples)
+		w, err := l.runParts(ctx, req, f, func(e parser.Expr) parser.Expr { return aggregations(e)[i].Expr })
 		if err != nil {
 			return nil, nil, err
 		}
-		warn.Merge(foldWarnings(n))
+		warn.Merge(aggregationWarnings(n))
 		warn.Merge(w)
 		results[i] = f.matrix(0)
 	}
 	if n, ok := unparen(expr).(*parser.AggregateExpr); ok && n == pieces[0] {
-		sortMatrix(results[0])
+		sortSeries(results[0])
 		return results[0], warn, nil
 	}
 	m, w, err := l.residual(ctx, req, expr, results)
@@ -132,7 +131,7 @@ func (l *Local) runParts(ctx context.Context, req ExecRequest, sink partSink, op
 func (l *Local) residual(ctx context.Context, req ExecRequest, expr parser.Expr, results []promql.Matrix) (promql.Matrix, annotations.Annotations, error) {
 	source := &foldedQueryable{Queryable: l.cfg.Samples, results: map[*labels.Matcher]promql.Matrix{}, grid: grid{req.Start, req.End, req.Step}}
 	next := 0
-	expr = replaceFolds(expr, func(n *parser.AggregateExpr) parser.Expr {
+	expr = replaceAggregations(expr, func(n *parser.AggregateExpr) parser.Expr {
 		m := &labels.Matcher{Type: labels.MatchEqual, Name: partLabel, Value: fmt.Sprint(next)}
 		source.results[m] = results[next]
 		next++
@@ -198,10 +197,6 @@ func (s *matrixSeriesSet) Next() bool {
 func (s *matrixSeriesSet) At() storage.Series                { return newGridSeries(s.m[s.at-1], s.grid) }
 func (s *matrixSeriesSet) Err() error                        { return nil }
 func (s *matrixSeriesSet) Warnings() annotations.Annotations { return nil }
-
-func sortMatrix(m promql.Matrix) {
-	slices.SortFunc(m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
-}
 
 // unusual reports whether the stock engine should evaluate a request instead.
 func unusual(err error) bool { return errors.Is(err, errUnusual) }

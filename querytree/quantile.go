@@ -5,8 +5,8 @@ import (
 	"math/bits"
 	"slices"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 )
 
 // quantileFold gathers the values of an aggregation's operand by group and step,
@@ -16,25 +16,16 @@ import (
 // It is not safe for concurrent use.
 type quantileFold struct {
 	q        float64
-	grouping []string
-	without  bool
+	grouping *grouping
 	grid     grid
-	groups   map[string]*quantileGroup
-	lb       *labels.Builder
-	buf      []byte
-	cells    int64
-}
-
-type quantileGroup struct {
-	lset labels.Labels
-	// values of each step.
-	values [][]float64
+	// values of each group and step.
+	values [][][]float64
+	cells  int64
 }
 
 func newQuantileFold(f *Fragment, g grid) *quantileFold {
 	return &quantileFold{
-		q: f.q, grouping: f.grouping, without: f.without, grid: g,
-		groups: map[string]*quantileGroup{}, lb: labels.NewBuilder(labels.EmptyLabels()),
+		q: f.q, grid: g, grouping: newGrouping(&parser.AggregateExpr{Grouping: f.grouping, Without: f.without}),
 	}
 }
 
@@ -45,45 +36,26 @@ func (f *quantileFold) add(series []promql.Series) error {
 		if len(s.Histograms) > 0 {
 			return errMixed // the engine leaves them out, and says so
 		}
-		g := f.group(s.Metric)
+		number, isNew := f.grouping.of(s.Metric, false)
+		if isNew {
+			f.values = append(f.values, make([][]float64, f.grid.steps()))
+		}
+		values := f.values[number]
 		for _, p := range s.Floats {
 			i := f.grid.index(p.T)
-			g.values[i] = append(g.values[i], p.F)
+			values[i] = append(values[i], p.F)
 		}
 		f.cells += int64(len(s.Floats))
 	}
 	return nil
 }
 
-// group returns the group of a label set, by the rules of the engine's
-// generateGroupingLabels.
-func (f *quantileFold) group(lset labels.Labels) *quantileGroup {
-	f.lb.Reset(lset)
-	switch {
-	case f.without:
-		f.lb.Del(f.grouping...)
-		f.lb.Del(labels.MetricName)
-	case len(f.grouping) > 0:
-		f.lb.Keep(f.grouping...)
-	default:
-		f.lb.Reset(labels.EmptyLabels())
-	}
-	group := f.lb.Labels()
-	f.buf = group.Bytes(f.buf)
-	g := f.groups[string(f.buf)]
-	if g == nil {
-		g = &quantileGroup{lset: group, values: make([][]float64, f.grid.steps())}
-		f.groups[string(f.buf)] = g
-	}
-	return g
-}
-
 // result returns the quantiles, sorted by labels.
 func (f *quantileFold) result() promql.Matrix {
-	out := make(promql.Matrix, 0, len(f.groups))
-	for _, g := range f.groups {
-		s := promql.Series{Metric: g.lset}
-		for i, values := range g.values {
+	out := make(promql.Matrix, 0, len(f.values))
+	for number, steps := range f.values {
+		s := promql.Series{Metric: f.grouping.groups[number]}
+		for i, values := range steps {
 			if len(values) > 0 {
 				s.Floats = append(s.Floats, promql.FPoint{T: f.grid.time(i), F: quantileOf(f.q, values)})
 			}
@@ -96,9 +68,17 @@ func (f *quantileFold) result() promql.Matrix {
 	return out
 }
 
-// quantileOf is promql's quantile for 0 <= q <= 1, but it selects where that
-// sorts. It changes the order of the values.
+// quantileOf is promql's quantile of values, of which there is at least one, but
+// it selects where that sorts. It changes the order of the values.
 func quantileOf(q float64, values []float64) float64 {
+	switch {
+	case math.IsNaN(q):
+		return math.NaN()
+	case q < 0:
+		return math.Inf(-1)
+	case q > 1:
+		return math.Inf(+1)
+	}
 	rank := q * (float64(len(values)) - 1)
 	lower := max(0, int(math.Floor(rank)))
 	upper := min(len(values)-1, lower+1)
