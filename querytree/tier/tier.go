@@ -160,6 +160,8 @@ func (t *Tier) Describe() querytree.Description {
 	d := querytree.Description{
 		Identity: t.cfg.Identity, Instance: t.instance, Version: t.cfg.Version, Mint: math.MaxInt64, Maxt: math.MinInt64,
 	}
+	d.Epochs = t.Roster.Epochs()
+	tells := true
 	for _, m := range t.Roster.Members() {
 		c := m.Description
 		if !m.Connected {
@@ -177,11 +179,15 @@ func (t *Tier) Describe() querytree.Description {
 		d.Series += c.Series
 		d.Samples += c.Samples
 		d.Leaves += c.Leaves
+		tells = tells && c.Has(querytree.FeatureEpochs)
 		for _, name := range c.Missing {
 			if len(d.Missing) < maxMissing {
 				d.Missing = append(d.Missing, name)
 			}
 		}
+	}
+	if tells {
+		d.Features = append(d.Features, querytree.FeatureEpochs)
 	}
 	return d
 }
