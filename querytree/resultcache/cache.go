@@ -152,8 +152,10 @@ func (q *query) flightKey() flightKey {
 func (q *query) answer(ctx context.Context) (querytree.Answer, error) {
 	d, now := q.tree.Describe(), q.c.cfg.Now()
 	use := querytree.CacheUse{State: querytree.CacheMiss, Steps: (q.last-q.req.Start)/q.req.Step + 1}
-	var have []extent
-	keeps := false
+	var (
+		have  []extent
+		keeps bool
+	)
 	switch {
 	case q.c.store == nil:
 		use.State = whyOff
@@ -162,7 +164,7 @@ func (q *query) answer(ctx context.Context) (querytree.Answer, error) {
 	default:
 		keeps = true
 		q.c.store.obey(d.Epochs)
-		have = q.c.store.lookup(q.key, q.req.Start, q.last, now)
+		have = confirmed(q.c.store.lookup(q.key, q.req.Start, q.last, now), d.Missing)
 	}
 	run := &run{query: q, keeps: keeps, since: querytree.LastEpoch(d.Epochs), settled: q.r.newest(now.Add(-q.c.cfg.Window).UnixMilli())}
 	lacks := lacking(have, q.req.Start, q.last, q.req.Step)
