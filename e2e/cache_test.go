@@ -107,6 +107,7 @@ func (p *cachePlanet) event(config resultcache.Config) {
 			p.startZone(slices.Index(p.zones, z), config)
 			for _, l := range p.leaves {
 				if p.zones[l.zone] == z {
+					p.late(l, 20*time.Minute) // The old one can no longer tell.
 					p.connectLeaf(l)
 				}
 			}

@@ -165,12 +165,15 @@ func (r *run) result() (querytree.Answer, error) {
 		return a, r.err
 	}
 	slices.SortFunc(r.parts, func(a, b extent) int { return cmp.Compare(a.from, b.from) })
-	a.Matrix = assemble(r.parts)
-	r.within(len(a.Matrix))
+	m := assemble(r.parts)
+	if r.within(len(m)); r.err != nil {
+		return a, r.err
+	}
+	a.Matrix = m
 	for _, p := range r.parts {
 		for _, n := range p.notes {
 			a.Warnings.Merge(n.annotations)
 		}
 	}
-	return a, r.err
+	return a, nil
 }
