@@ -102,7 +102,7 @@ func (p *cachePlanet) event(config resultcache.Config) {
 			z.entry = nil
 		}
 	case 6:
-		if p.whole() { // The zone's process is another.
+		if p.whole() && p.rnd.Intn(4) == 0 { // The zone's process is another.
 			z.entry.Close(nil)
 			p.startZone(slices.Index(p.zones, z), config)
 			for _, l := range p.leaves {
@@ -143,7 +143,7 @@ var ties = regexp.MustCompile(`(?i)\b(topk|bottomk|limitk|limit_ratio|count_valu
 // of a planet whose data advances, whose senders fall behind and deliver late,
 // and whose leaves and zones go and come back.
 func TestCacheIsExact(t *testing.T) {
-	total := 3000
+	total := 2000
 	if s := os.Getenv("PANDO_QUERIES"); s != "" {
 		var err error
 		if total, err = strconv.Atoi(s); err != nil {

@@ -93,6 +93,8 @@ const (
 func (c *Cache) Range(ctx context.Context, req querytree.ExecRequest, tree querytree.Evaluator) (querytree.Answer, error) {
 	r, why := analyze(tree.Expr, req)
 	switch {
+	case req.End < req.Start || max(-req.Start, req.End, req.Step) > far:
+		why = whyInvalid
 	case req.NoCache || req.NoHints || req.NoPushdown:
 		why = whyNoCache
 	case req.Explain != querytree.ExplainOff:
@@ -105,7 +107,7 @@ func (c *Cache) Range(ctx context.Context, req querytree.ExecRequest, tree query
 		return a, err
 	}
 	q := newQuery(c, req, r, tree)
-	a, shared, err := c.flights.do(ctx, q.flightKey(), q.answer)
+	a, shared, err := c.flights.do(ctx, q.flightKey(), req.Budget, q.answer)
 	if shared && a.Report.Cache != nil {
 		c.metrics.shared.Inc()
 		a.Report.Cache.Shared = true

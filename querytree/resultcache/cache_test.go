@@ -163,6 +163,14 @@ func TestRequestsThatGoPast(t *testing.T) {
 	req = minutes(800, 985)
 	req.Query = "x @ end()"
 	f.check(c, req, whyWholeAt, "800-985")
+	for _, odd := range []querytree.ExecRequest{
+		{Query: "x", Start: 0, End: far, Step: 1 << 62}, {Query: "x", Start: -4 * far, End: -4 * far, Step: 1}, {Query: "x", Start: far * 2, End: far * 2, Step: 1},
+	} {
+		if a, err := f.ask(t.Context(), c, odd); err != nil || a.Report.Cache.State != whyInvalid {
+			t.Errorf("%+v: %+v, %v", odd, a.Report.Cache, err)
+		}
+	}
+	f.took()
 	// A child that does not tell of changes costs the cache, not the split.
 	f.desc.Features = nil
 	f.check(c, minutes(900, 965), whyUntold, "900-959 960-965")

@@ -24,7 +24,7 @@ type flightKey struct {
 // flight is one evaluation, for all who ask for the same.
 type flight struct {
 	cancel context.CancelFunc
-	until  time.Time // when it ends at the latest; zero means never
+	until  time.Time // the deadline of who began it
 	done   chan struct{}
 
 	// Guarded by flights.mu.
@@ -47,24 +47,32 @@ type flights struct {
 const patience = time.Second
 
 // do runs f, or joins the f of the same key that runs. f ends when all who wait
-// for it have gone.
-func (g *flights) do(ctx context.Context, k flightKey, f func(context.Context) (querytree.Answer, error)) (a querytree.Answer, shared bool, err error) {
+// for it have gone. budget is the time that the request has, zero meaning as
+// long as ctx.
+func (g *flights) do(ctx context.Context, k flightKey, budget time.Duration, f func(context.Context) (querytree.Answer, error)) (a querytree.Answer, shared bool, err error) {
+	until := deadline(ctx, budget)
 	for {
-		fl, leads := g.join(ctx, k, f)
+		fl, leads := g.join(ctx, k, until, f)
 		a, shared, err := g.wait(ctx, k, fl)
-		if leads || ctx.Err() != nil || !fl.hasty(ctx) || err == nil && !a.Report.Partial() {
+		hasty := !fl.until.IsZero() && (until.IsZero() || until.Sub(fl.until) > patience)
+		if leads || ctx.Err() != nil || !hasty || err == nil && !a.Report.Partial() {
 			return a, shared, err
 		}
 	}
 }
 
-// hasty reports whether the flight had less time than a request with ctx has.
-func (fl *flight) hasty(ctx context.Context) bool {
-	until, ok := ctx.Deadline()
-	return !fl.until.IsZero() && (!ok || until.Sub(fl.until) > patience)
+// deadline returns when a request is over at the latest; zero means never.
+func deadline(ctx context.Context, budget time.Duration) time.Time {
+	until, _ := ctx.Deadline()
+	if budget > 0 {
+		if end := time.Now().Add(budget); until.IsZero() || end.Before(until) {
+			until = end
+		}
+	}
+	return until
 }
 
-func (g *flights) join(ctx context.Context, k flightKey, f func(context.Context) (querytree.Answer, error)) (fl *flight, leads bool) {
+func (g *flights) join(ctx context.Context, k flightKey, until time.Time, f func(context.Context) (querytree.Answer, error)) (fl *flight, leads bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if fl := g.m[k]; fl != nil {
@@ -73,12 +81,11 @@ func (g *flights) join(ctx context.Context, k flightKey, f func(context.Context)
 		return fl, false
 	}
 	own := context.WithoutCancel(ctx)
-	fl = &flight{done: make(chan struct{}), waiting: 1}
-	fl.until, _ = ctx.Deadline()
-	if fl.until.IsZero() {
-		own, fl.cancel = context.WithCancel(own)
+	fl = &flight{done: make(chan struct{}), waiting: 1, until: until}
+	if end, ok := ctx.Deadline(); ok {
+		own, fl.cancel = context.WithDeadline(own, end)
 	} else {
-		own, fl.cancel = context.WithDeadline(own, fl.until)
+		own, fl.cancel = context.WithCancel(own)
 	}
 	if g.m == nil {
 		g.m = map[flightKey]*flight{}

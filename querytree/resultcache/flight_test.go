@@ -155,3 +155,30 @@ func TestHaste(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// The same, where the time is given by the parents' budgets.
+func TestHastyBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, f := testCache(t, nil), newTree(t)
+		f.before = func(_ context.Context, req querytree.ExecRequest, a *querytree.Answer) error {
+			if <-time.After(min(10*time.Second, req.Budget)); req.Budget < 10*time.Second {
+				a.Report.Add("leaf", querytree.ChildReport{Failed: "late", Late: true})
+			}
+			return nil
+		}
+		var wg sync.WaitGroup
+		for budget, partial := range map[time.Duration]bool{5 * time.Second: true, 20 * time.Second: false} {
+			wg.Go(func() {
+				if !partial { // It comes second.
+					<-time.After(time.Second)
+				}
+				req := minutes(995, 1000)
+				req.Budget = budget
+				if a, err := f.ask(t.Context(), c, req); err != nil || a.Report.Partial() != partial {
+					t.Errorf("with %s: %+v, %v", budget, a.Report, err)
+				}
+			})
+		}
+		wg.Wait()
+	})
+}

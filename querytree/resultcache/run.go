@@ -36,12 +36,7 @@ func (r *run) all(ctx context.Context, pieces []span, have []extent) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	r.left = pieces
-	if r.req.Budget > 0 {
-		r.until = time.Now().Add(r.req.Budget)
-	}
-	if end, ok := ctx.Deadline(); ok && (r.until.IsZero() || end.Before(r.until)) {
-		r.until = end
-	}
+	r.until = deadline(ctx, r.req.Budget)
 	for _, e := range have {
 		r.report.Merge(cachedReport(e.who))
 		if r.add(e); r.err != nil {
