@@ -39,7 +39,8 @@ func (l *Leaf) Describe() querytree.Description {
 		Series:   l.store.Head().NumSeries(),
 		Samples:  l.samples.Load(),
 		Leaves:   1,
-		Features: []string{querytree.FeatureOps},
+		Features: []string{querytree.FeatureOps, querytree.FeatureEpochs},
+		Epochs:   l.changes.history.Epochs(),
 	}
 }
 

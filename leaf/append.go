@@ -19,6 +19,8 @@ type appendable struct {
 	v2      storage.AppendableV2
 	id      *identity
 	samples *atomic.Uint64
+	// late is told of committed samples: the time of the oldest. May be nil.
+	late func(mint int64)
 
 	// ownLabels is set where the input read its labels from the leaf itself:
 	// labels equal to the identity are then dropped, not renamed.
@@ -41,6 +43,8 @@ func (a *appendable) AppenderV2(ctx context.Context) storage.AppenderV2 {
 type ingest struct {
 	to    *appendable
 	count uint64
+	// The time of the oldest sample, if count is not zero.
+	mint int64
 	// The labels of the last series: its further samples come with its
 	// reference, and need not be looked at again.
 	ref  storage.SeriesRef
@@ -60,7 +64,10 @@ func (i *ingest) labels(ref storage.SeriesRef, lset labels.Labels) labels.Labels
 	return i.to.id.rename(lset)
 }
 
-func (i *ingest) done(ref storage.SeriesRef, lset labels.Labels) {
+func (i *ingest) done(ref storage.SeriesRef, lset labels.Labels, t int64) {
+	if i.count == 0 || t < i.mint {
+		i.mint = t
+	}
 	i.count++
 	i.ref, i.lset = ref, lset
 }
@@ -74,6 +81,10 @@ func (i *ingest) describe(family string, m metadata.Metadata) {
 }
 
 func (i *ingest) committed(err error) error {
+	// A transaction that failed may have got some way.
+	if i.count > 0 && i.to.late != nil {
+		i.to.late(i.mint)
+	}
 	if err == nil {
 		i.to.samples.Add(i.count)
 	}
@@ -89,7 +100,7 @@ func (a *appender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v flo
 	l = a.labels(ref, l)
 	ref, err := a.Appender.Append(ref, l, t, v)
 	if err == nil {
-		a.done(ref, l)
+		a.done(ref, l, t)
 	}
 	return ref, err
 }
@@ -98,7 +109,7 @@ func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int
 	l = a.labels(ref, l)
 	ref, err := a.Appender.AppendHistogram(ref, l, t, h, fh)
 	if err == nil {
-		a.done(ref, l)
+		a.done(ref, l, t)
 	}
 	return ref, err
 }
@@ -142,7 +153,7 @@ func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64,
 	l = a.labels(ref, l)
 	ref, err := a.AppenderV2.Append(ref, l, st, t, v, h, fh, opts)
 	if err == nil {
-		a.done(ref, l)
+		a.done(ref, l, t)
 	}
 	return ref, err
 }

@@ -46,6 +46,7 @@ type Leaf struct {
 	written  *appendable // what others write: scraped, remote-written, OTLP
 	recorded *appendable // what rules write
 	samples  atomic.Uint64
+	changes  *changes
 	metadata *metadataStore
 	indexing *indexing // nil without field hints
 
@@ -142,13 +143,15 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	if err != nil {
 		return err
 	}
+	l.changes = newChanges(l.now)
+	store.deleted = l.changes.deleted
 	l.store = store
 	l.served = &served{db: store.DB, id: l.id}
 	if l.metadata, err = openMetadata(l.cfg.DataDir, l.cfg.MaxMetadataFamilies); err != nil {
 		l.logger.Warn("stored metadata not used", "err", err)
 	}
-	l.written = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, metadata: l.metadata.add}
-	l.recorded = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, ownLabels: true}
+	l.written = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, metadata: l.metadata.add}
+	l.recorded = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, ownLabels: true}
 	return nil
 }
 

@@ -87,6 +87,8 @@ type Store struct {
 	*tsdb.DB
 	stats *tsdb.DBStats
 	id    *identity
+	// deleted is told of deletions. May be nil.
+	deleted func(mint int64)
 }
 
 func openStore(cfg Config, opts *tsdb.Options, id *identity, logger *slog.Logger, reg prometheus.Registerer) (*Store, error) {
@@ -122,6 +124,9 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 	rest, ok := s.id.resolve(ms)
 	if !ok {
 		return nil
+	}
+	if s.deleted != nil {
+		defer s.deleted(mint) // Also if it failed: some blocks may be done.
 	}
 	return s.DB.Delete(ctx, mint, maxt, selecting(rest)...)
 }

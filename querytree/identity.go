@@ -138,6 +138,9 @@ type Description struct {
 	Gaps []Interval
 	// Features are those that the child has, see FeatureOps.
 	Features []string
+	// Epochs are the latest changes to what the child holds of settled times,
+	// oldest first, if it has FeatureEpochs.
+	Epochs []Epoch
 }
 
 // Has reports whether the child has a feature.

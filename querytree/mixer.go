@@ -28,6 +28,8 @@ type MixerConfig struct {
 	Nodes func() []Node
 	// Pruner rules out children; nil switches field hints off.
 	Pruner Pruner
+	// Cache answers range queries from earlier answers; nil switches it off.
+	Cache Cache
 	// Limits are the tier's own.
 	Limits Limits
 	// Gate bounds the queries evaluated at the same time; nil makes one of
@@ -166,19 +168,28 @@ const maxReplans = 4
 func (m *Mixer) eval(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
 	begin := time.Now()
 	defer func() { m.metrics.duration.Observe(time.Since(begin).Seconds()) }()
-	if _, err := m.parse(req.Query); err != nil {
+	expr, err := m.parse(req.Query)
+	if err != nil {
 		return nil, nil, Report{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Limits.Timeout)
 	defer cancel()
+	if req.Lookback == 0 {
+		req.Lookback = m.cfg.Lookback.Milliseconds()
+	}
+	if m.cfg.Cache != nil && req.Step > 0 {
+		return m.cached(ctx, req, expr)
+	}
+	return m.evaluate(ctx, req)
+}
+
+// evaluate evaluates a query when it is its turn.
+func (m *Mixer) evaluate(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
 	leave, err := m.gate.Enter(ctx)
 	if err != nil {
 		return nil, nil, Report{}, err
 	}
 	defer leave()
-	if req.Lookback == 0 {
-		req.Lookback = m.cfg.Lookback.Milliseconds()
-	}
 	return m.attempts(ctx, req)
 }
 

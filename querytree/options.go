@@ -50,6 +50,9 @@ func (s *ReportSink) Merge(r Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report.Merge(r)
+	if r.Cache != nil {
+		s.report.Cache = r.Cache
+	}
 }
 
 // Report returns a copy of all that was reported so far.
@@ -61,5 +64,6 @@ func (s *ReportSink) Report() Report {
 	defer s.mu.Unlock()
 	var r Report
 	r.Merge(s.report)
+	r.Cache = s.report.Cache
 	return r
 }

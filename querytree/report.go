@@ -58,6 +58,9 @@ type Report struct {
 	Pruned map[Verdict]int
 	// Explanation is what the tier did with the request, if it asked for one.
 	Explanation *Explanation
+	// Cache is what the tier's own cache had to do with the answer; nil if it
+	// has none. It is not merged: each tier tells of its own.
+	Cache *CacheUse
 }
 
 // Add notes one child's part, merging it with what is already known of it.

@@ -21,6 +21,7 @@ import (
 	"github.com/pandometrics/pando/cmd/pando/client"
 	"github.com/pandometrics/pando/demo"
 	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/resultcache"
 	"github.com/pandometrics/pando/querytree/treehttp"
 )
 
@@ -127,7 +128,7 @@ func (p *planet) common(http string) commonFlags {
 	limits := querytree.DefaultLimits()
 	limits.ChildDeadline = 10 * time.Second
 	return commonFlags{
-		httpAddress: http, limits: limits, lookback: model.Duration(5 * time.Minute), partial: true,
+		httpAddress: http, limits: limits, lookback: model.Duration(5 * time.Minute), partial: true, cache: resultcache.DefaultConfig(),
 		shown: map[string]string{"web.listen-address": http},
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/resultcache"
 )
 
 // commonFlags are those of every tier.
@@ -29,6 +30,7 @@ type commonFlags struct {
 	logFormat     string
 	otlpEndpoint  string
 	partial       bool
+	cache         resultcache.Config
 	limits        querytree.Limits
 	lookback      model.Duration
 	// shown holds the flags as they were given, for the status page.
@@ -228,6 +230,11 @@ func (f *childrenFlags) config() (*tls.Config, error) {
 func (f *commonFlags) registerMix(c *kingpin.CmdClause) {
 	c.Flag("query.child-deadline", "Soft deadline: how long a query waits for any one child.").Default(f.limits.ChildDeadline.String()).DurationVar(&f.limits.ChildDeadline)
 	c.Flag("query.partial-response", "Answer without children that fail, with a warning, unless a request says otherwise.").Default("true").BoolVar(&f.partial)
+	d := resultcache.DefaultConfig()
+	c.Flag("query.cache-bytes", "Memory for the answers to range queries; 0 keeps none.").Default(fmt.Sprint(d.Bytes)).Int64Var(&f.cache.Bytes)
+	c.Flag("query.cache-window", "Age from which on steps are kept: how late samples usually arrive, leaves' out-of-order window included. Later ones are noticed, but cost what was kept after them. At least "+resultcache.MinWindow.String()+".").Default(d.Window.String()).DurationVar(&f.cache.Window)
+	c.Flag("query.split-interval", "Length of the pieces in which long ranges are evaluated; 0 evaluates them whole.").Default(d.Split.String()).DurationVar(&f.cache.Split)
+	c.Flag("query.max-split-parallelism", "Most pieces of one query that are evaluated at the same time.").Default(fmt.Sprint(d.Parallelism)).IntVar(&f.cache.Parallelism)
 }
 
 // displayName is how a tier calls itself in the log.

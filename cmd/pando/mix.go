@@ -118,7 +118,7 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, logger *slog.Logger,
 	cfg := tier.Config{
 		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits,
 		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
-		Version: buildVersion(), Logger: logger, Registerer: reg,
+		Cache: &f.cache, Version: buildVersion(), Logger: logger, Registerer: reg,
 	}
 	if id.Tier == querytree.TierRoot {
 		r, err := root.New(root.Config{Tier: cfg})

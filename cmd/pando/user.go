@@ -34,6 +34,7 @@ func queryCommand(app *kingpin.Application, out streams) (string, command) {
 	c.Flag("stats", "Tell what was asked, pruned and missing.").BoolVar(&o.Stats)
 	c.Flag("no-hints", "Do not prune by field hints.").BoolVar(&o.NoHints)
 	c.Flag("no-pushdown", "Evaluate over raw series.").BoolVar(&o.NoPushdown)
+	c.Flag("no-cache", "Evaluate anew in every tier.").BoolVar(&o.NoCache)
 	c.Flag("timeout", "Longest time to wait.").Default("2m").DurationVar(&timeout)
 	return c.FullCommand(), func(ctx context.Context) error {
 		o.Format, o.Range, o.Step = client.Format(format), time.Duration(span), time.Duration(step)

@@ -137,7 +137,7 @@ func (x Matcher_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Matcher_Type.Descriptor instead.
 func (Matcher_Type) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{12, 0}
+	return file_tree_proto_rawDescGZIP(), []int{13, 0}
 }
 
 type Packed_Codec int32
@@ -184,7 +184,7 @@ func (x Packed_Codec) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Packed_Codec.Descriptor instead.
 func (Packed_Codec) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{24, 0}
+	return file_tree_proto_rawDescGZIP(), []int{25, 0}
 }
 
 type Annotation_Kind int32
@@ -234,7 +234,7 @@ func (x Annotation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Annotation_Kind.Descriptor instead.
 func (Annotation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{40, 0}
+	return file_tree_proto_rawDescGZIP(), []int{41, 0}
 }
 
 type Error_Kind int32
@@ -312,7 +312,7 @@ func (x Error_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Error_Kind.Descriptor instead.
 func (Error_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{44, 0}
+	return file_tree_proto_rawDescGZIP(), []int{45, 0}
 }
 
 // Up is what a child tells its parent.
@@ -936,6 +936,7 @@ type Description struct {
 	Gaps     []*Interval            `protobuf:"bytes,14,rep,name=gaps,proto3" json:"gaps,omitempty"`
 	// features that the child has, by name.
 	Features      []string `protobuf:"bytes,15,rep,name=features,proto3" json:"features,omitempty"`
+	Epochs        []*Epoch `protobuf:"bytes,16,rep,name=epochs,proto3" json:"epochs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1075,6 +1076,66 @@ func (x *Description) GetFeatures() []string {
 	return nil
 }
 
+func (x *Description) GetEpochs() []*Epoch {
+	if x != nil {
+		return x.Epochs
+	}
+	return nil
+}
+
+// Epoch is querytree.Epoch.
+type Epoch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Mint          int64                  `protobuf:"zigzag64,2,opt,name=mint,proto3" json:"mint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Epoch) Reset() {
+	*x = Epoch{}
+	mi := &file_tree_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Epoch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Epoch) ProtoMessage() {}
+
+func (x *Epoch) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Epoch.ProtoReflect.Descriptor instead.
+func (*Epoch) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Epoch) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Epoch) GetMint() int64 {
+	if x != nil {
+		return x.Mint
+	}
+	return 0
+}
+
 // Interval is a span of time in milliseconds, both ends inclusive.
 type Interval struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1086,7 +1147,7 @@ type Interval struct {
 
 func (x *Interval) Reset() {
 	*x = Interval{}
-	mi := &file_tree_proto_msgTypes[10]
+	mi := &file_tree_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1159,7 @@ func (x *Interval) String() string {
 func (*Interval) ProtoMessage() {}
 
 func (x *Interval) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[10]
+	mi := &file_tree_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1172,7 @@ func (x *Interval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interval.ProtoReflect.Descriptor instead.
 func (*Interval) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{10}
+	return file_tree_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Interval) GetMint() int64 {
@@ -1151,7 +1212,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_tree_proto_msgTypes[11]
+	mi := &file_tree_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1163,7 +1224,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[11]
+	mi := &file_tree_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1176,7 +1237,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{11}
+	return file_tree_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Options) GetId() []byte {
@@ -1275,7 +1336,7 @@ type Matcher struct {
 
 func (x *Matcher) Reset() {
 	*x = Matcher{}
-	mi := &file_tree_proto_msgTypes[12]
+	mi := &file_tree_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1348,7 @@ func (x *Matcher) String() string {
 func (*Matcher) ProtoMessage() {}
 
 func (x *Matcher) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[12]
+	mi := &file_tree_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1361,7 @@ func (x *Matcher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Matcher.ProtoReflect.Descriptor instead.
 func (*Matcher) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{12}
+	return file_tree_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Matcher) GetType() Matcher_Type {
@@ -1334,7 +1395,7 @@ type Selector struct {
 
 func (x *Selector) Reset() {
 	*x = Selector{}
-	mi := &file_tree_proto_msgTypes[13]
+	mi := &file_tree_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1407,7 @@ func (x *Selector) String() string {
 func (*Selector) ProtoMessage() {}
 
 func (x *Selector) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[13]
+	mi := &file_tree_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1420,7 @@ func (x *Selector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Selector.ProtoReflect.Descriptor instead.
 func (*Selector) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{13}
+	return file_tree_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Selector) GetMatchers() []*Matcher {
@@ -1391,7 +1452,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_tree_proto_msgTypes[14]
+	mi := &file_tree_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1403,7 +1464,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[14]
+	mi := &file_tree_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1416,7 +1477,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{14}
+	return file_tree_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExecRequest) GetOptions() *Options {
@@ -1493,7 +1554,7 @@ type SelectRequest struct {
 
 func (x *SelectRequest) Reset() {
 	*x = SelectRequest{}
-	mi := &file_tree_proto_msgTypes[15]
+	mi := &file_tree_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1566,7 @@ func (x *SelectRequest) String() string {
 func (*SelectRequest) ProtoMessage() {}
 
 func (x *SelectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[15]
+	mi := &file_tree_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1579,7 @@ func (x *SelectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectRequest.ProtoReflect.Descriptor instead.
 func (*SelectRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{15}
+	return file_tree_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SelectRequest) GetOptions() *Options {
@@ -1591,7 +1652,7 @@ type NamesRequest struct {
 
 func (x *NamesRequest) Reset() {
 	*x = NamesRequest{}
-	mi := &file_tree_proto_msgTypes[16]
+	mi := &file_tree_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1664,7 @@ func (x *NamesRequest) String() string {
 func (*NamesRequest) ProtoMessage() {}
 
 func (x *NamesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[16]
+	mi := &file_tree_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1677,7 @@ func (x *NamesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamesRequest.ProtoReflect.Descriptor instead.
 func (*NamesRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{16}
+	return file_tree_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NamesRequest) GetOptions() *Options {
@@ -1673,7 +1734,7 @@ type MetadataRequest struct {
 
 func (x *MetadataRequest) Reset() {
 	*x = MetadataRequest{}
-	mi := &file_tree_proto_msgTypes[17]
+	mi := &file_tree_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1746,7 @@ func (x *MetadataRequest) String() string {
 func (*MetadataRequest) ProtoMessage() {}
 
 func (x *MetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[17]
+	mi := &file_tree_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1759,7 @@ func (x *MetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataRequest.ProtoReflect.Descriptor instead.
 func (*MetadataRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{17}
+	return file_tree_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MetadataRequest) GetOptions() *Options {
@@ -1741,7 +1802,7 @@ type ExemplarsRequest struct {
 
 func (x *ExemplarsRequest) Reset() {
 	*x = ExemplarsRequest{}
-	mi := &file_tree_proto_msgTypes[18]
+	mi := &file_tree_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1814,7 @@ func (x *ExemplarsRequest) String() string {
 func (*ExemplarsRequest) ProtoMessage() {}
 
 func (x *ExemplarsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[18]
+	mi := &file_tree_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1827,7 @@ func (x *ExemplarsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarsRequest.ProtoReflect.Descriptor instead.
 func (*ExemplarsRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{18}
+	return file_tree_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ExemplarsRequest) GetOptions() *Options {
@@ -1805,7 +1866,7 @@ type TreeRequest struct {
 
 func (x *TreeRequest) Reset() {
 	*x = TreeRequest{}
-	mi := &file_tree_proto_msgTypes[19]
+	mi := &file_tree_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1817,7 +1878,7 @@ func (x *TreeRequest) String() string {
 func (*TreeRequest) ProtoMessage() {}
 
 func (x *TreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[19]
+	mi := &file_tree_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1830,7 +1891,7 @@ func (x *TreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeRequest.ProtoReflect.Descriptor instead.
 func (*TreeRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{19}
+	return file_tree_proto_rawDescGZIP(), []int{20}
 }
 
 // TreeFrame is a part of a Tree answer.
@@ -1844,7 +1905,7 @@ type TreeFrame struct {
 
 func (x *TreeFrame) Reset() {
 	*x = TreeFrame{}
-	mi := &file_tree_proto_msgTypes[20]
+	mi := &file_tree_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +1917,7 @@ func (x *TreeFrame) String() string {
 func (*TreeFrame) ProtoMessage() {}
 
 func (x *TreeFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[20]
+	mi := &file_tree_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +1930,7 @@ func (x *TreeFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeFrame.ProtoReflect.Descriptor instead.
 func (*TreeFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{20}
+	return file_tree_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TreeFrame) GetNodes() []*Node {
@@ -1905,7 +1966,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_tree_proto_msgTypes[21]
+	mi := &file_tree_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1917,7 +1978,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[21]
+	mi := &file_tree_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1930,7 +1991,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{21}
+	return file_tree_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Node) GetDescription() *Description {
@@ -2004,7 +2065,7 @@ type HintStatus struct {
 
 func (x *HintStatus) Reset() {
 	*x = HintStatus{}
-	mi := &file_tree_proto_msgTypes[22]
+	mi := &file_tree_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2016,7 +2077,7 @@ func (x *HintStatus) String() string {
 func (*HintStatus) ProtoMessage() {}
 
 func (x *HintStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[22]
+	mi := &file_tree_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2029,7 +2090,7 @@ func (x *HintStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HintStatus.ProtoReflect.Descriptor instead.
 func (*HintStatus) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{22}
+	return file_tree_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *HintStatus) GetSynced() bool {
@@ -2081,7 +2142,7 @@ type Symbols struct {
 
 func (x *Symbols) Reset() {
 	*x = Symbols{}
-	mi := &file_tree_proto_msgTypes[23]
+	mi := &file_tree_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2093,7 +2154,7 @@ func (x *Symbols) String() string {
 func (*Symbols) ProtoMessage() {}
 
 func (x *Symbols) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[23]
+	mi := &file_tree_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2106,7 +2167,7 @@ func (x *Symbols) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Symbols.ProtoReflect.Descriptor instead.
 func (*Symbols) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{23}
+	return file_tree_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Symbols) GetReset_() bool {
@@ -2138,7 +2199,7 @@ type Packed struct {
 
 func (x *Packed) Reset() {
 	*x = Packed{}
-	mi := &file_tree_proto_msgTypes[24]
+	mi := &file_tree_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2211,7 @@ func (x *Packed) String() string {
 func (*Packed) ProtoMessage() {}
 
 func (x *Packed) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[24]
+	mi := &file_tree_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2224,7 @@ func (x *Packed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Packed.ProtoReflect.Descriptor instead.
 func (*Packed) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{24}
+	return file_tree_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Packed) GetCodec() Packed_Codec {
@@ -2205,7 +2266,7 @@ type ExecFrame struct {
 
 func (x *ExecFrame) Reset() {
 	*x = ExecFrame{}
-	mi := &file_tree_proto_msgTypes[25]
+	mi := &file_tree_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2278,7 @@ func (x *ExecFrame) String() string {
 func (*ExecFrame) ProtoMessage() {}
 
 func (x *ExecFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[25]
+	mi := &file_tree_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2291,7 @@ func (x *ExecFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecFrame.ProtoReflect.Descriptor instead.
 func (*ExecFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{25}
+	return file_tree_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExecFrame) GetSymbols() *Symbols {
@@ -2299,7 +2360,7 @@ type GridSeries struct {
 
 func (x *GridSeries) Reset() {
 	*x = GridSeries{}
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2311,7 +2372,7 @@ func (x *GridSeries) String() string {
 func (*GridSeries) ProtoMessage() {}
 
 func (x *GridSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2324,7 +2385,7 @@ func (x *GridSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridSeries.ProtoReflect.Descriptor instead.
 func (*GridSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{26}
+	return file_tree_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GridSeries) GetLabels() []uint32 {
@@ -2394,7 +2455,7 @@ type GridHistogram struct {
 
 func (x *GridHistogram) Reset() {
 	*x = GridHistogram{}
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2406,7 +2467,7 @@ func (x *GridHistogram) String() string {
 func (*GridHistogram) ProtoMessage() {}
 
 func (x *GridHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2419,7 +2480,7 @@ func (x *GridHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridHistogram.ProtoReflect.Descriptor instead.
 func (*GridHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{27}
+	return file_tree_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GridHistogram) GetStep() uint32 {
@@ -2457,7 +2518,7 @@ type FloatHistogram struct {
 
 func (x *FloatHistogram) Reset() {
 	*x = FloatHistogram{}
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2469,7 +2530,7 @@ func (x *FloatHistogram) String() string {
 func (*FloatHistogram) ProtoMessage() {}
 
 func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2482,7 +2543,7 @@ func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FloatHistogram.ProtoReflect.Descriptor instead.
 func (*FloatHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{28}
+	return file_tree_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FloatHistogram) GetCounterResetHint() uint32 {
@@ -2577,7 +2638,7 @@ type SelectFrame struct {
 
 func (x *SelectFrame) Reset() {
 	*x = SelectFrame{}
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2589,7 +2650,7 @@ func (x *SelectFrame) String() string {
 func (*SelectFrame) ProtoMessage() {}
 
 func (x *SelectFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2602,7 +2663,7 @@ func (x *SelectFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectFrame.ProtoReflect.Descriptor instead.
 func (*SelectFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{29}
+	return file_tree_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SelectFrame) GetSymbols() *Symbols {
@@ -2646,7 +2707,7 @@ type RawSeries struct {
 
 func (x *RawSeries) Reset() {
 	*x = RawSeries{}
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +2719,7 @@ func (x *RawSeries) String() string {
 func (*RawSeries) ProtoMessage() {}
 
 func (x *RawSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +2732,7 @@ func (x *RawSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RawSeries.ProtoReflect.Descriptor instead.
 func (*RawSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{30}
+	return file_tree_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RawSeries) GetLabels() []uint32 {
@@ -2708,7 +2769,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2720,7 +2781,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2733,7 +2794,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{31}
+	return file_tree_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Chunk) GetMint() int64 {
@@ -2774,7 +2835,7 @@ type NamesFrame struct {
 
 func (x *NamesFrame) Reset() {
 	*x = NamesFrame{}
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2786,7 +2847,7 @@ func (x *NamesFrame) String() string {
 func (*NamesFrame) ProtoMessage() {}
 
 func (x *NamesFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2799,7 +2860,7 @@ func (x *NamesFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamesFrame.ProtoReflect.Descriptor instead.
 func (*NamesFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{32}
+	return file_tree_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NamesFrame) GetNames() [][]byte {
@@ -2826,7 +2887,7 @@ type MetadataFrame struct {
 
 func (x *MetadataFrame) Reset() {
 	*x = MetadataFrame{}
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2838,7 +2899,7 @@ func (x *MetadataFrame) String() string {
 func (*MetadataFrame) ProtoMessage() {}
 
 func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2851,7 +2912,7 @@ func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataFrame.ProtoReflect.Descriptor instead.
 func (*MetadataFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{33}
+	return file_tree_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *MetadataFrame) GetFamilies() []*MetricFamily {
@@ -2879,7 +2940,7 @@ type MetricFamily struct {
 
 func (x *MetricFamily) Reset() {
 	*x = MetricFamily{}
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2891,7 +2952,7 @@ func (x *MetricFamily) String() string {
 func (*MetricFamily) ProtoMessage() {}
 
 func (x *MetricFamily) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2904,7 +2965,7 @@ func (x *MetricFamily) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricFamily.ProtoReflect.Descriptor instead.
 func (*MetricFamily) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{34}
+	return file_tree_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *MetricFamily) GetMetric() []byte {
@@ -2932,7 +2993,7 @@ type MetadataEntry struct {
 
 func (x *MetadataEntry) Reset() {
 	*x = MetadataEntry{}
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2944,7 +3005,7 @@ func (x *MetadataEntry) String() string {
 func (*MetadataEntry) ProtoMessage() {}
 
 func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2957,7 +3018,7 @@ func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataEntry.ProtoReflect.Descriptor instead.
 func (*MetadataEntry) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{35}
+	return file_tree_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MetadataEntry) GetType() []byte {
@@ -2991,7 +3052,7 @@ type ExemplarsFrame struct {
 
 func (x *ExemplarsFrame) Reset() {
 	*x = ExemplarsFrame{}
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3003,7 +3064,7 @@ func (x *ExemplarsFrame) String() string {
 func (*ExemplarsFrame) ProtoMessage() {}
 
 func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3016,7 +3077,7 @@ func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarsFrame.ProtoReflect.Descriptor instead.
 func (*ExemplarsFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{36}
+	return file_tree_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ExemplarsFrame) GetSeries() []*SeriesExemplars {
@@ -3045,7 +3106,7 @@ type SeriesExemplars struct {
 
 func (x *SeriesExemplars) Reset() {
 	*x = SeriesExemplars{}
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3057,7 +3118,7 @@ func (x *SeriesExemplars) String() string {
 func (*SeriesExemplars) ProtoMessage() {}
 
 func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3070,7 +3131,7 @@ func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeriesExemplars.ProtoReflect.Descriptor instead.
 func (*SeriesExemplars) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{37}
+	return file_tree_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SeriesExemplars) GetLabels() *LabelSet {
@@ -3099,7 +3160,7 @@ type Exemplar struct {
 
 func (x *Exemplar) Reset() {
 	*x = Exemplar{}
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3111,7 +3172,7 @@ func (x *Exemplar) String() string {
 func (*Exemplar) ProtoMessage() {}
 
 func (x *Exemplar) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3124,7 +3185,7 @@ func (x *Exemplar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exemplar.ProtoReflect.Descriptor instead.
 func (*Exemplar) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{38}
+	return file_tree_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Exemplar) GetLabels() *LabelSet {
@@ -3168,7 +3229,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3180,7 +3241,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3193,7 +3254,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{39}
+	return file_tree_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *End) GetAnnotations() []*Annotation {
@@ -3231,7 +3292,7 @@ type Annotation struct {
 
 func (x *Annotation) Reset() {
 	*x = Annotation{}
-	mi := &file_tree_proto_msgTypes[40]
+	mi := &file_tree_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +3304,7 @@ func (x *Annotation) String() string {
 func (*Annotation) ProtoMessage() {}
 
 func (x *Annotation) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[40]
+	mi := &file_tree_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +3317,7 @@ func (x *Annotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Annotation.ProtoReflect.Descriptor instead.
 func (*Annotation) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{40}
+	return file_tree_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Annotation) GetKind() Annotation_Kind {
@@ -3293,7 +3354,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_tree_proto_msgTypes[41]
+	mi := &file_tree_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3305,7 +3366,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[41]
+	mi := &file_tree_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3318,7 +3379,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{41}
+	return file_tree_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Report) GetChildren() []*ChildReport {
@@ -3364,7 +3425,7 @@ type ChildReport struct {
 
 func (x *ChildReport) Reset() {
 	*x = ChildReport{}
-	mi := &file_tree_proto_msgTypes[42]
+	mi := &file_tree_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3376,7 +3437,7 @@ func (x *ChildReport) String() string {
 func (*ChildReport) ProtoMessage() {}
 
 func (x *ChildReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[42]
+	mi := &file_tree_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3389,7 +3450,7 @@ func (x *ChildReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildReport.ProtoReflect.Descriptor instead.
 func (*ChildReport) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{42}
+	return file_tree_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ChildReport) GetName() []byte {
@@ -3493,7 +3554,7 @@ type PrunedCount struct {
 
 func (x *PrunedCount) Reset() {
 	*x = PrunedCount{}
-	mi := &file_tree_proto_msgTypes[43]
+	mi := &file_tree_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3505,7 +3566,7 @@ func (x *PrunedCount) String() string {
 func (*PrunedCount) ProtoMessage() {}
 
 func (x *PrunedCount) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[43]
+	mi := &file_tree_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3518,7 +3579,7 @@ func (x *PrunedCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrunedCount.ProtoReflect.Descriptor instead.
 func (*PrunedCount) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{43}
+	return file_tree_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PrunedCount) GetVerdict() string {
@@ -3550,7 +3611,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_tree_proto_msgTypes[44]
+	mi := &file_tree_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3562,7 +3623,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[44]
+	mi := &file_tree_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3575,7 +3636,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{44}
+	return file_tree_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Error) GetKind() Error_Kind {
@@ -3620,7 +3681,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_tree_proto_msgTypes[45]
+	mi := &file_tree_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3632,7 +3693,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[45]
+	mi := &file_tree_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3645,7 +3706,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{45}
+	return file_tree_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Limit) GetWhat() []byte {
@@ -3729,7 +3790,7 @@ const file_tree_proto_rawDesc = "" +
 	"\x06Resync\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\" \n" +
 	"\bLabelSet\x12\x14\n" +
-	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xb4\x03\n" +
+	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xe7\x03\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04tier\x18\x01 \x01(\tR\x04tier\x124\n" +
 	"\x06labels\x18\x02 \x01(\v2\x1c.pando.querytree.v1.LabelSetR\x06labels\x12\x14\n" +
@@ -3746,7 +3807,11 @@ const file_tree_proto_rawDesc = "" +
 	"\x06leaves\x18\f \x01(\rR\x06leaves\x12\x18\n" +
 	"\amissing\x18\r \x03(\fR\amissing\x120\n" +
 	"\x04gaps\x18\x0e \x03(\v2\x1c.pando.querytree.v1.IntervalR\x04gaps\x12\x1a\n" +
-	"\bfeatures\x18\x0f \x03(\tR\bfeatures\"2\n" +
+	"\bfeatures\x18\x0f \x03(\tR\bfeatures\x121\n" +
+	"\x06epochs\x18\x10 \x03(\v2\x19.pando.querytree.v1.EpochR\x06epochs\"3\n" +
+	"\x05Epoch\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04mint\x18\x02 \x01(\x12R\x04mint\"2\n" +
 	"\bInterval\x12\x12\n" +
 	"\x04mint\x18\x01 \x01(\x12R\x04mint\x12\x12\n" +
 	"\x04maxt\x18\x02 \x01(\x12R\x04maxt\"\xc7\x02\n" +
@@ -4003,7 +4068,7 @@ func file_tree_proto_rawDescGZIP() []byte {
 }
 
 var file_tree_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 46)
+var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_tree_proto_goTypes = []any{
 	(Refused_Code)(0),        // 0: pando.querytree.v1.Refused.Code
 	(Matcher_Type)(0),        // 1: pando.querytree.v1.Matcher.Type
@@ -4020,42 +4085,43 @@ var file_tree_proto_goTypes = []any{
 	(*Resync)(nil),           // 12: pando.querytree.v1.Resync
 	(*LabelSet)(nil),         // 13: pando.querytree.v1.LabelSet
 	(*Description)(nil),      // 14: pando.querytree.v1.Description
-	(*Interval)(nil),         // 15: pando.querytree.v1.Interval
-	(*Options)(nil),          // 16: pando.querytree.v1.Options
-	(*Matcher)(nil),          // 17: pando.querytree.v1.Matcher
-	(*Selector)(nil),         // 18: pando.querytree.v1.Selector
-	(*ExecRequest)(nil),      // 19: pando.querytree.v1.ExecRequest
-	(*SelectRequest)(nil),    // 20: pando.querytree.v1.SelectRequest
-	(*NamesRequest)(nil),     // 21: pando.querytree.v1.NamesRequest
-	(*MetadataRequest)(nil),  // 22: pando.querytree.v1.MetadataRequest
-	(*ExemplarsRequest)(nil), // 23: pando.querytree.v1.ExemplarsRequest
-	(*TreeRequest)(nil),      // 24: pando.querytree.v1.TreeRequest
-	(*TreeFrame)(nil),        // 25: pando.querytree.v1.TreeFrame
-	(*Node)(nil),             // 26: pando.querytree.v1.Node
-	(*HintStatus)(nil),       // 27: pando.querytree.v1.HintStatus
-	(*Symbols)(nil),          // 28: pando.querytree.v1.Symbols
-	(*Packed)(nil),           // 29: pando.querytree.v1.Packed
-	(*ExecFrame)(nil),        // 30: pando.querytree.v1.ExecFrame
-	(*GridSeries)(nil),       // 31: pando.querytree.v1.GridSeries
-	(*GridHistogram)(nil),    // 32: pando.querytree.v1.GridHistogram
-	(*FloatHistogram)(nil),   // 33: pando.querytree.v1.FloatHistogram
-	(*SelectFrame)(nil),      // 34: pando.querytree.v1.SelectFrame
-	(*RawSeries)(nil),        // 35: pando.querytree.v1.RawSeries
-	(*Chunk)(nil),            // 36: pando.querytree.v1.Chunk
-	(*NamesFrame)(nil),       // 37: pando.querytree.v1.NamesFrame
-	(*MetadataFrame)(nil),    // 38: pando.querytree.v1.MetadataFrame
-	(*MetricFamily)(nil),     // 39: pando.querytree.v1.MetricFamily
-	(*MetadataEntry)(nil),    // 40: pando.querytree.v1.MetadataEntry
-	(*ExemplarsFrame)(nil),   // 41: pando.querytree.v1.ExemplarsFrame
-	(*SeriesExemplars)(nil),  // 42: pando.querytree.v1.SeriesExemplars
-	(*Exemplar)(nil),         // 43: pando.querytree.v1.Exemplar
-	(*End)(nil),              // 44: pando.querytree.v1.End
-	(*Annotation)(nil),       // 45: pando.querytree.v1.Annotation
-	(*Report)(nil),           // 46: pando.querytree.v1.Report
-	(*ChildReport)(nil),      // 47: pando.querytree.v1.ChildReport
-	(*PrunedCount)(nil),      // 48: pando.querytree.v1.PrunedCount
-	(*Error)(nil),            // 49: pando.querytree.v1.Error
-	(*Limit)(nil),            // 50: pando.querytree.v1.Limit
+	(*Epoch)(nil),            // 15: pando.querytree.v1.Epoch
+	(*Interval)(nil),         // 16: pando.querytree.v1.Interval
+	(*Options)(nil),          // 17: pando.querytree.v1.Options
+	(*Matcher)(nil),          // 18: pando.querytree.v1.Matcher
+	(*Selector)(nil),         // 19: pando.querytree.v1.Selector
+	(*ExecRequest)(nil),      // 20: pando.querytree.v1.ExecRequest
+	(*SelectRequest)(nil),    // 21: pando.querytree.v1.SelectRequest
+	(*NamesRequest)(nil),     // 22: pando.querytree.v1.NamesRequest
+	(*MetadataRequest)(nil),  // 23: pando.querytree.v1.MetadataRequest
+	(*ExemplarsRequest)(nil), // 24: pando.querytree.v1.ExemplarsRequest
+	(*TreeRequest)(nil),      // 25: pando.querytree.v1.TreeRequest
+	(*TreeFrame)(nil),        // 26: pando.querytree.v1.TreeFrame
+	(*Node)(nil),             // 27: pando.querytree.v1.Node
+	(*HintStatus)(nil),       // 28: pando.querytree.v1.HintStatus
+	(*Symbols)(nil),          // 29: pando.querytree.v1.Symbols
+	(*Packed)(nil),           // 30: pando.querytree.v1.Packed
+	(*ExecFrame)(nil),        // 31: pando.querytree.v1.ExecFrame
+	(*GridSeries)(nil),       // 32: pando.querytree.v1.GridSeries
+	(*GridHistogram)(nil),    // 33: pando.querytree.v1.GridHistogram
+	(*FloatHistogram)(nil),   // 34: pando.querytree.v1.FloatHistogram
+	(*SelectFrame)(nil),      // 35: pando.querytree.v1.SelectFrame
+	(*RawSeries)(nil),        // 36: pando.querytree.v1.RawSeries
+	(*Chunk)(nil),            // 37: pando.querytree.v1.Chunk
+	(*NamesFrame)(nil),       // 38: pando.querytree.v1.NamesFrame
+	(*MetadataFrame)(nil),    // 39: pando.querytree.v1.MetadataFrame
+	(*MetricFamily)(nil),     // 40: pando.querytree.v1.MetricFamily
+	(*MetadataEntry)(nil),    // 41: pando.querytree.v1.MetadataEntry
+	(*ExemplarsFrame)(nil),   // 42: pando.querytree.v1.ExemplarsFrame
+	(*SeriesExemplars)(nil),  // 43: pando.querytree.v1.SeriesExemplars
+	(*Exemplar)(nil),         // 44: pando.querytree.v1.Exemplar
+	(*End)(nil),              // 45: pando.querytree.v1.End
+	(*Annotation)(nil),       // 46: pando.querytree.v1.Annotation
+	(*Report)(nil),           // 47: pando.querytree.v1.Report
+	(*ChildReport)(nil),      // 48: pando.querytree.v1.ChildReport
+	(*PrunedCount)(nil),      // 49: pando.querytree.v1.PrunedCount
+	(*Error)(nil),            // 50: pando.querytree.v1.Error
+	(*Limit)(nil),            // 51: pando.querytree.v1.Limit
 }
 var file_tree_proto_depIdxs = []int32{
 	6,  // 0: pando.querytree.v1.Up.hello:type_name -> pando.querytree.v1.Hello
@@ -4069,70 +4135,71 @@ var file_tree_proto_depIdxs = []int32{
 	14, // 8: pando.querytree.v1.Accepted.parent:type_name -> pando.querytree.v1.Description
 	0,  // 9: pando.querytree.v1.Refused.code:type_name -> pando.querytree.v1.Refused.Code
 	13, // 10: pando.querytree.v1.Description.labels:type_name -> pando.querytree.v1.LabelSet
-	15, // 11: pando.querytree.v1.Description.gaps:type_name -> pando.querytree.v1.Interval
-	1,  // 12: pando.querytree.v1.Matcher.type:type_name -> pando.querytree.v1.Matcher.Type
-	17, // 13: pando.querytree.v1.Selector.matchers:type_name -> pando.querytree.v1.Matcher
-	16, // 14: pando.querytree.v1.ExecRequest.options:type_name -> pando.querytree.v1.Options
-	16, // 15: pando.querytree.v1.SelectRequest.options:type_name -> pando.querytree.v1.Options
-	17, // 16: pando.querytree.v1.SelectRequest.matchers:type_name -> pando.querytree.v1.Matcher
-	16, // 17: pando.querytree.v1.NamesRequest.options:type_name -> pando.querytree.v1.Options
-	17, // 18: pando.querytree.v1.NamesRequest.matchers:type_name -> pando.querytree.v1.Matcher
-	16, // 19: pando.querytree.v1.MetadataRequest.options:type_name -> pando.querytree.v1.Options
-	16, // 20: pando.querytree.v1.ExemplarsRequest.options:type_name -> pando.querytree.v1.Options
-	18, // 21: pando.querytree.v1.ExemplarsRequest.selectors:type_name -> pando.querytree.v1.Selector
-	26, // 22: pando.querytree.v1.TreeFrame.nodes:type_name -> pando.querytree.v1.Node
-	44, // 23: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
-	14, // 24: pando.querytree.v1.Node.description:type_name -> pando.querytree.v1.Description
-	27, // 25: pando.querytree.v1.Node.hint:type_name -> pando.querytree.v1.HintStatus
-	26, // 26: pando.querytree.v1.Node.children:type_name -> pando.querytree.v1.Node
-	2,  // 27: pando.querytree.v1.Packed.codec:type_name -> pando.querytree.v1.Packed.Codec
-	28, // 28: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	31, // 29: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
-	44, // 30: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
-	29, // 31: pando.querytree.v1.ExecFrame.packed:type_name -> pando.querytree.v1.Packed
-	32, // 32: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
-	33, // 33: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
-	28, // 34: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	35, // 35: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
-	44, // 36: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
-	29, // 37: pando.querytree.v1.SelectFrame.packed:type_name -> pando.querytree.v1.Packed
-	36, // 38: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
-	44, // 39: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
-	39, // 40: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
-	44, // 41: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
-	40, // 42: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
-	42, // 43: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
-	44, // 44: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
-	13, // 45: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
-	43, // 46: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
-	13, // 47: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
-	45, // 48: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
-	46, // 49: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
-	49, // 50: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
-	3,  // 51: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
-	47, // 52: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
-	48, // 53: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
-	4,  // 54: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
-	50, // 55: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
-	19, // 56: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
-	20, // 57: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
-	21, // 58: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
-	22, // 59: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
-	23, // 60: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
-	24, // 61: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
-	5,  // 62: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
-	30, // 63: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
-	34, // 64: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
-	37, // 65: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
-	38, // 66: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
-	41, // 67: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
-	25, // 68: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
-	8,  // 69: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
-	63, // [63:70] is the sub-list for method output_type
-	56, // [56:63] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	16, // 11: pando.querytree.v1.Description.gaps:type_name -> pando.querytree.v1.Interval
+	15, // 12: pando.querytree.v1.Description.epochs:type_name -> pando.querytree.v1.Epoch
+	1,  // 13: pando.querytree.v1.Matcher.type:type_name -> pando.querytree.v1.Matcher.Type
+	18, // 14: pando.querytree.v1.Selector.matchers:type_name -> pando.querytree.v1.Matcher
+	17, // 15: pando.querytree.v1.ExecRequest.options:type_name -> pando.querytree.v1.Options
+	17, // 16: pando.querytree.v1.SelectRequest.options:type_name -> pando.querytree.v1.Options
+	18, // 17: pando.querytree.v1.SelectRequest.matchers:type_name -> pando.querytree.v1.Matcher
+	17, // 18: pando.querytree.v1.NamesRequest.options:type_name -> pando.querytree.v1.Options
+	18, // 19: pando.querytree.v1.NamesRequest.matchers:type_name -> pando.querytree.v1.Matcher
+	17, // 20: pando.querytree.v1.MetadataRequest.options:type_name -> pando.querytree.v1.Options
+	17, // 21: pando.querytree.v1.ExemplarsRequest.options:type_name -> pando.querytree.v1.Options
+	19, // 22: pando.querytree.v1.ExemplarsRequest.selectors:type_name -> pando.querytree.v1.Selector
+	27, // 23: pando.querytree.v1.TreeFrame.nodes:type_name -> pando.querytree.v1.Node
+	45, // 24: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
+	14, // 25: pando.querytree.v1.Node.description:type_name -> pando.querytree.v1.Description
+	28, // 26: pando.querytree.v1.Node.hint:type_name -> pando.querytree.v1.HintStatus
+	27, // 27: pando.querytree.v1.Node.children:type_name -> pando.querytree.v1.Node
+	2,  // 28: pando.querytree.v1.Packed.codec:type_name -> pando.querytree.v1.Packed.Codec
+	29, // 29: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	32, // 30: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
+	45, // 31: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
+	30, // 32: pando.querytree.v1.ExecFrame.packed:type_name -> pando.querytree.v1.Packed
+	33, // 33: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
+	34, // 34: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
+	29, // 35: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	36, // 36: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
+	45, // 37: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
+	30, // 38: pando.querytree.v1.SelectFrame.packed:type_name -> pando.querytree.v1.Packed
+	37, // 39: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
+	45, // 40: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
+	40, // 41: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
+	45, // 42: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
+	41, // 43: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
+	43, // 44: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
+	45, // 45: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
+	13, // 46: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
+	44, // 47: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
+	13, // 48: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
+	46, // 49: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
+	47, // 50: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
+	50, // 51: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
+	3,  // 52: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
+	48, // 53: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
+	49, // 54: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
+	4,  // 55: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
+	51, // 56: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
+	20, // 57: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
+	21, // 58: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
+	22, // 59: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
+	23, // 60: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
+	24, // 61: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
+	25, // 62: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
+	5,  // 63: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
+	31, // 64: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
+	35, // 65: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
+	38, // 66: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
+	39, // 67: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
+	42, // 68: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
+	26, // 69: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
+	8,  // 70: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
+	64, // [64:71] is the sub-list for method output_type
+	57, // [57:64] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_tree_proto_init() }
@@ -4157,7 +4224,7 @@ func file_tree_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tree_proto_rawDesc), len(file_tree_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   46,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -84,6 +85,7 @@ const (
 type Roster struct {
 	cfg     Config
 	metrics rosterMetrics
+	history *querytree.History
 
 	mu       sync.Mutex
 	children map[string]*child
@@ -121,7 +123,7 @@ func New(cfg Config) (*Roster, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Roster{cfg: cfg, children: map[string]*child{}, wake: make(chan struct{}, 1)}
+	r := &Roster{cfg: cfg, children: map[string]*child{}, wake: make(chan struct{}, 1), history: querytree.NewHistory(cfg.Now)}
 	if err := r.load(); err != nil {
 		return nil, err
 	}
@@ -162,7 +164,7 @@ func (r *Roster) Admit(ctx context.Context, d querytree.Description, conn queryt
 		return nil, err
 	}
 	name := d.Name()
-	c := r.children[name]
+	c, known := r.children[name]
 	if c != nil && c.conn != nil && c.entry != nil && !c.entry.dead {
 		err := r.duplicate(c, d)
 		r.addRefusal(d, err)
@@ -175,11 +177,13 @@ func (r *Roster) Admit(ctx context.Context, d querytree.Description, conn queryt
 		c = &child{}
 		r.children[name] = c
 	}
+	old := c.desc
 	c.desc, c.conn, c.alive, c.since, c.err, c.answered = d, conn, alive, r.cfg.Now(), "", r.cfg.Now()
 	c.entry = &Entry{r: r, c: c, name: name}
 	if r.cfg.Hints != nil {
 		c.entry.feed = r.cfg.Hints.Open(name)
 	}
+	r.history.Succeed(old, known, d) // from here on it is asked
 	r.changed()
 	r.cfg.Logger.Info("child registered", "child", name, "tier", d.Tier, "version", d.Version)
 	return c.entry, nil
@@ -297,6 +301,10 @@ func (r *Roster) Members() []querytree.Member {
 	return out
 }
 
+// Epochs returns the changes, through any of the children, to what the tier says
+// of settled times.
+func (r *Roster) Epochs() []querytree.Epoch { return r.history.Epochs() }
+
 // Nodes returns all children as parts of the live tree, sorted by name, without
 // their own children.
 func (r *Roster) Nodes() []querytree.Node {
@@ -334,6 +342,7 @@ func (r *Roster) Forget(name string) error {
 }
 
 func (r *Roster) drop(name string) {
+	r.history.Change(math.MinInt64, r.children[name].desc.Labels, querytree.CauseForgotten)
 	delete(r.children, name)
 	if r.cfg.Hints != nil {
 		r.cfg.Hints.Forget(name)

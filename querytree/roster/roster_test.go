@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -453,4 +454,48 @@ func TestHints(t *testing.T) {
 	if f.closed != 1 {
 		t.Errorf("feed closed %d times", f.closed)
 	}
+}
+
+// What children tell of changes, and their coming and going, is passed on.
+func TestEpochs(t *testing.T) {
+	c := newClock()
+	r := newRoster(t, func(cfg *Config) { cfg.Now = c.Now })
+	told := uint64(0)
+	tells := func(what string, want int64, cause string) {
+		t.Helper()
+		epochs := r.Epochs()
+		if last := querytree.LastEpoch(epochs); (last > told) != (cause != "") {
+			t.Errorf("%s: %+v", what, epochs)
+		}
+		if n := len(epochs); cause != "" && (epochs[n-1].Mint != want || epochs[n-1].Cause != cause) {
+			t.Errorf("%s: %+v", what, epochs[n-1])
+		}
+		told = querytree.LastEpoch(epochs)
+		c.add(time.Second)
+	}
+	d := eu("p1", "a")
+	d.Mint, d.Features = 7, []string{querytree.FeatureEpochs}
+	e := admit(t, r, d, lives)
+	tells("a new child", 7, querytree.CauseJoined)
+	d.Epochs = []querytree.Epoch{{Number: 1, Mint: 50}}
+	e.Update(d)
+	tells("a late sample", 50, querytree.CauseLate)
+	e.Update(d)
+	tells("a heartbeat", 0, "")
+	e.Close(errCut)
+	tells("the end of a connection", 0, "")
+	e = admit(t, r, d, lives)
+	tells("the same process again", 0, "")
+	e.Close(errCut)
+	d.Epochs = append(d.Epochs, querytree.Epoch{Number: 2, Mint: 40})
+	e = admit(t, r, d, lives)
+	tells("the same process with late samples", 40, querytree.CauseLate)
+	e.Close(errCut)
+	d.Instance, d.Epochs = "p2", nil
+	admit(t, r, d, lives).Close(errCut)
+	tells("another process", math.MinInt64, querytree.CauseRestarted)
+	if err := r.Forget(d.Name()); err != nil {
+		t.Fatal(err)
+	}
+	tells("a child that is forgotten", math.MinInt64, querytree.CauseForgotten)
 }

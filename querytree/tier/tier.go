@@ -30,6 +30,7 @@ import (
 
 	"github.com/pandometrics/pando/fieldhint"
 	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/resultcache"
 	"github.com/pandometrics/pando/querytree/roster"
 )
 
@@ -50,6 +51,9 @@ type Config struct {
 	Forward  func(fingerprints []uint64)
 	OnState  func(child string, synced bool)
 	OnChange func()
+	// Cache configures the result cache; nil does without. Its Registerer is
+	// the tier's.
+	Cache *resultcache.Config
 	// Limits, Lookback, SubqueryStep, StrictByDefault, as in
 	// querytree.MixerConfig.
 	Limits                 querytree.Limits
@@ -120,6 +124,15 @@ func (t *Tier) newMixer() error {
 	if t.Index != nil {
 		c.Pruner = t.Index
 	}
+	if t.cfg.Cache != nil {
+		cfg := *t.cfg.Cache
+		cfg.Registerer = t.cfg.Registerer
+		cache, err := resultcache.New(cfg)
+		if err != nil {
+			return fmt.Errorf("%s %q: %w", t.cfg.Identity.Tier, t.cfg.Identity.Name(), err)
+		}
+		c.Cache = cache
+	}
 	var err error
 	t.Mixer, err = querytree.NewMixer(c)
 	if err != nil {
@@ -161,6 +174,8 @@ func (t *Tier) Describe() querytree.Description {
 		Features: querytree.MixerFeatures(),
 		Identity: t.cfg.Identity, Instance: t.instance, Version: t.cfg.Version, Mint: math.MaxInt64, Maxt: math.MinInt64,
 	}
+	d.Epochs = t.Roster.Epochs()
+	tells := true
 	for _, m := range t.Roster.Members() {
 		c := m.Description
 		if !m.Connected {
@@ -178,11 +193,15 @@ func (t *Tier) Describe() querytree.Description {
 		d.Series += c.Series
 		d.Samples += c.Samples
 		d.Leaves += c.Leaves
+		tells = tells && c.Has(querytree.FeatureEpochs)
 		for _, name := range c.Missing {
 			if len(d.Missing) < maxMissing {
 				d.Missing = append(d.Missing, name)
 			}
 		}
+	}
+	if tells {
+		d.Features = append(d.Features, querytree.FeatureEpochs)
 	}
 	return d
 }

@@ -41,7 +41,7 @@ type Config struct {
 	// federation request may return.
 	Limits querytree.Limits
 	// Defaults are the options of requests that do not name their own. Only
-	// Strict, NoHints and NoPushdown are used.
+	// Strict, NoHints, NoPushdown and NoCache are used.
 	Defaults querytree.Options
 	// Lookback is the lookback delta, for federation. Zero means 5 minutes.
 	Lookback time.Duration

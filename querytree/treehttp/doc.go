@@ -15,8 +15,8 @@
 // adds what a tree needs and Prometheus' interfaces have no place for:
 //
 //   - Query options become parameters: partial_response=false asks for an error
-//     instead of an incomplete answer, hints=off and pushdown=off switch the
-//     accelerators off so that answers can be compared, stats=all or explain=1
+//     instead of an incomplete answer, hints=off, pushdown=off and nocache=1 switch
+//     the accelerators off so that answers can be compared, stats=all or explain=1
 //     add the completeness of the answer to data.stats.pando.
 //   - Queries too long or nested too deep are refused before they are parsed.
 //   - An answer from which a child is missing has the header "Pando-Partial: true".

@@ -121,6 +121,7 @@ func (h *Handler) optioned(next http.HandlerFunc) http.HandlerFunc {
 func (h *Handler) options(r *http.Request) (querytree.Options, error) {
 	o := querytree.Options{
 		Strict: h.cfg.Defaults.Strict, NoHints: h.cfg.Defaults.NoHints, NoPushdown: h.cfg.Defaults.NoPushdown,
+		NoCache: h.cfg.Defaults.NoCache,
 	}
 	o.ID, _ = r.Context().Value(idKey{}).(string)
 	partial, explain := !o.Strict, false
@@ -133,6 +134,7 @@ func (h *Handler) options(r *http.Request) (querytree.Options, error) {
 		{"explain", &explain, false},
 		{"hints", &o.NoHints, true},
 		{"pushdown", &o.NoPushdown, true},
+		{"nocache", &o.NoCache, false},
 	} {
 		v, given, err := switchParam(r, p.name)
 		if err != nil {

@@ -88,6 +88,8 @@ func TestOptions(t *testing.T) {
 		{"", querytree.Options{Strict: true, NoHints: true}, querytree.Options{Strict: true, NoHints: true}},
 		{"partial_response=true&hints=on", querytree.Options{Strict: true, NoHints: true}, querytree.Options{}},
 		{"hints=off&pushdown=off", querytree.Options{}, querytree.Options{NoHints: true, NoPushdown: true}},
+		{"nocache=1", querytree.Options{}, querytree.Options{NoCache: true}},
+		{"nocache=false", querytree.Options{NoCache: true}, querytree.Options{}},
 		{"stats=all", querytree.Options{}, querytree.Options{Detail: true}},
 		{"stats=true", querytree.Options{}, querytree.Options{}},
 		{"explain=1", querytree.Options{}, querytree.Options{Detail: true}},

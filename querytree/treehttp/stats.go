@@ -57,6 +57,9 @@ type ChildRow struct {
 	Samples  int64             `json:"samples"`
 	Failed   string            `json:"failed,omitempty"`
 	Late     bool              `json:"late,omitempty"`
+	// Cached is set if some of its part came from the tier's result cache, or
+	// from that of a tier below.
+	Cached bool `json:"cached,omitempty"`
 }
 
 // completeness puts a report into the form that the API tells it in.
@@ -81,7 +84,7 @@ func completeness(r querytree.Report) Completeness {
 		}
 		c.Children = append(c.Children, ChildRow{
 			Name: name, Tier: row.Tier, Verdict: row.Verdict, Requests: row.Requests,
-			Series: row.Series, Samples: row.Samples, Failed: row.Failed, Late: row.Late,
+			Series: row.Series, Samples: row.Samples, Failed: row.Failed, Late: row.Late, Cached: row.Cached,
 		})
 	}
 	return c
@@ -91,6 +94,8 @@ func completeness(r querytree.Report) Completeness {
 type queryStats struct {
 	stats.BuiltinStats
 	Pando *Completeness `json:"pando,omitempty"`
+	// Cache is what the tier's result cache had to do with the answer.
+	Cache *querytree.CacheUse `json:"cache,omitempty"`
 }
 
 // renderStats is the apiv1.StatsRenderer. It is called when the query has been
@@ -101,8 +106,10 @@ func renderStats(ctx context.Context, s *stats.Statistics, param string) stats.Q
 		return nil
 	}
 	qs := &queryStats{BuiltinStats: stats.NewQueryStats(s).Builtin()}
+	report := querytree.ReportFrom(ctx).Report()
+	qs.Cache = report.Cache
 	if opts.Detail {
-		c := completeness(querytree.ReportFrom(ctx).Report())
+		c := completeness(report)
 		qs.Pando = &c
 	}
 	return qs

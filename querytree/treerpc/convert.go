@@ -65,6 +65,7 @@ func descriptionToWire(d querytree.Description) *querytreepb.Description {
 		Missing:  toBytes(d.Missing[:min(len(d.Missing), maxMissing)]),
 		Gaps:     gapsToWire(d.Gaps),
 		Features: d.Features,
+		Epochs:   epochsToWire(d.Epochs),
 	}
 }
 
@@ -102,6 +103,9 @@ func descriptionFromWire(w *querytreepb.Description) (querytree.Description, err
 	d.Leaves = int(w.GetLeaves())
 	d.Missing = toStrings(w.GetMissing())
 	d.Features = w.GetFeatures()
+	if d.Epochs, err = epochsFromWire(w.GetEpochs()); err != nil {
+		return d, err
+	}
 	for _, g := range w.GetGaps() {
 		if g.GetMint() <= g.GetMaxt() {
 			d.Gaps = append(d.Gaps, querytree.Interval{Mint: g.GetMint(), Maxt: g.GetMaxt()})

@@ -63,8 +63,8 @@ type QueryOptions struct {
 	Partial, Strict bool
 	// Stats adds the statistics of the query, and who was asked, to stderr.
 	Stats bool
-	// NoHints and NoPushdown ask for the plain way, for comparison.
-	NoHints, NoPushdown bool
+	// NoHints, NoPushdown and NoCache ask for the plain way, for comparison.
+	NoHints, NoPushdown, NoCache bool
 	// Timeout of the evaluation; zero means the server's.
 	Timeout time.Duration
 	// Now is the clock; nil means time.Now.
@@ -184,6 +184,7 @@ func (o QueryOptions) request(g grid) (string, url.Values) {
 	set(o.Stats, "stats", "all")
 	set(o.NoHints, "hints", "off")
 	set(o.NoPushdown, "pushdown", "off")
+	set(o.NoCache, "nocache", "1")
 	set(o.Timeout > 0, "timeout", seconds(o.Timeout))
 	if g.step == 0 {
 		p.Set("time", epoch(g.end))

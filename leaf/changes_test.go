@@ -1,0 +1,61 @@
+package leaf
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// A leaf tells of samples that come late and of deletions, and of nothing else.
+func TestEpochs(t *testing.T) {
+	now := time.UnixMilli(100_000_000)
+	cfg := testConfig(t.TempDir())
+	cfg.OutOfOrderWindow = time.Hour
+	l := openLeaf(t, cfg, Deps{Now: func() time.Time { return now }})
+	if !l.Describe().Has(querytree.FeatureEpochs) {
+		t.Fatal("the leaf does not say that it tells")
+	}
+	told := uint64(0)
+	tells := func(what string, want int64) {
+		t.Helper()
+		epochs := l.Describe().Epochs
+		got := int64(math.MaxInt64)
+		for _, e := range epochs {
+			if e.Number > told {
+				got = min(got, e.Mint)
+			}
+		}
+		if got != want {
+			t.Errorf("%s: told of a change at %d, want %d", what, got, want)
+		}
+		told = querytree.LastEpoch(epochs)
+		now = now.Add(time.Second)
+	}
+	up, down := labels.FromStrings("__name__", "up"), labels.FromStrings("__name__", "down")
+	ago := func(d time.Duration) int64 { return now.Add(-d).UnixMilli() }
+	tells("at first", math.MaxInt64)
+	appendStored(t, l.written, ago(0), up)
+	tells("in time", math.MaxInt64)
+	appendStored(t, l.written, ago(querytree.LateAfter-time.Second), up)
+	tells("out of order, in time", math.MaxInt64)
+	late := ago(20 * time.Minute)
+	appendStored(t, l.written, late, up)
+	tells("out of order, late", late)
+	late = ago(10 * time.Minute)
+	appendStored(t, l.recorded, late, down)
+	tells("a rule's first sample, late", late)
+	m := labels.MustNewMatcher(labels.MatchEqual, "__name__", "up")
+	if err := l.APIParts().Admin.Delete(t.Context(), 7, ago(0), m); err != nil {
+		t.Fatal(err)
+	}
+	tells("a deletion", 7)
+	other := labels.MustNewMatcher(labels.MatchEqual, "cluster", "another")
+	if err := l.APIParts().Admin.Delete(t.Context(), 7, ago(0), m, other); err != nil {
+		t.Fatal(err)
+	}
+	tells("a deletion elsewhere", math.MaxInt64)
+}

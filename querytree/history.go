@@ -1,0 +1,147 @@
+package querytree
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// FeatureEpochs: the child tells in Description.Epochs of all changes to what it
+// said of settled times. A tier has it if all its connected children do.
+const FeatureEpochs = "epochs"
+
+// LateAfter is the age from which on a sample is late: answers about times that
+// long ago are settled, and an Epoch tells of any sample that changes them.
+const LateAfter = 5 * time.Minute
+
+// Epoch says that what a child holds of settled times has changed: by a sample
+// that came late, a deletion, or a child of its own that came, came back or was
+// forgotten.
+type Epoch struct {
+	// Number counts the changes, from 1, as long as the child's Instance lives.
+	Number uint64
+	// Mint is the time of the oldest sample that may have changed, in
+	// milliseconds.
+	Mint int64
+	// Scope are labels that all the changed series have; empty if nothing is
+	// known of them. It is told within a tier only.
+	Scope labels.Labels
+	// Cause says in a word what changed. It is told within a tier only.
+	Cause string
+}
+
+// Causes of an Epoch.
+const (
+	CauseLate      = "late"      // a late sample, or a deletion
+	CauseJoined    = "joined"    // a child that was not known before
+	CauseRestarted = "restarted" // a child's process is another one than before
+	CauseForgotten = "forgotten" // a child is no longer missed
+	CauseSeveral   = "several"
+)
+
+const (
+	// maxEpochs bounds the epochs that are told; older ones are told as one.
+	maxEpochs = 16
+	// epochSpan is the time within which changes become one epoch, so that
+	// those of some seconds fit, many heartbeats of which may get lost.
+	epochSpan = 500 * time.Millisecond
+)
+
+// History keeps the latest epochs of one tier. It is safe for concurrent use.
+type History struct {
+	now func() time.Time
+
+	mu     sync.Mutex
+	epochs []Epoch
+	opened time.Time // when the last epoch was begun
+}
+
+// NewHistory returns an empty history; now may be nil for time.Now.
+func NewHistory(now func() time.Time) *History {
+	if now == nil {
+		now = time.Now
+	}
+	return &History{now: now}
+}
+
+// Change notes that samples from mint on, of series that have all labels of
+// scope, may have changed. It must be called after the change can be seen, or
+// else an answer from before it passes for one from after it.
+func (h *History) Change(mint int64, scope labels.Labels, cause string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	e := Epoch{Number: 1, Mint: mint, Scope: scope, Cause: cause}
+	n := len(h.epochs)
+	if n > 0 {
+		e.Number = h.epochs[n-1].Number + 1
+	}
+	// Who has seen the older of two epochs that become one is told more than
+	// need be, never less.
+	switch {
+	case n > 0 && now.Sub(h.opened) < epochSpan:
+		h.epochs[n-1] = h.epochs[n-1].and(e)
+		return
+	case n == maxEpochs:
+		h.epochs[1] = h.epochs[0].and(h.epochs[1])
+		h.epochs = slices.Delete(h.epochs, 0, 1)
+	}
+	h.epochs, h.opened = append(h.epochs, e), now
+}
+
+// and returns one epoch in place of two successive ones.
+func (e Epoch) and(next Epoch) Epoch {
+	next.Mint = min(e.Mint, next.Mint)
+	b := labels.NewBuilder(labels.EmptyLabels())
+	e.Scope.Range(func(l labels.Label) {
+		if next.Scope.Get(l.Name) == l.Value {
+			b.Set(l.Name, l.Value)
+		}
+	})
+	next.Scope = b.Labels()
+	if e.Cause != next.Cause {
+		next.Cause = CauseSeveral
+	}
+	return next
+}
+
+// Epochs returns the epochs, oldest first. The first stands for all before it.
+func (h *History) Epochs() []Epoch {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.epochs)
+}
+
+// LastEpoch returns the number of the last epoch, zero if there is none.
+func LastEpoch(epochs []Epoch) uint64 {
+	if len(epochs) == 0 {
+		return 0
+	}
+	return epochs[len(epochs)-1].Number
+}
+
+// Succeed notes what the new description d of a child says that old, the one
+// before it, did not. known is whether there is an old one at all.
+func (h *History) Succeed(old Description, known bool, d Description) {
+	switch {
+	case !known:
+		// An empty child has nothing that could be missing from older answers;
+		// if its first samples are old, it says that they came late.
+		if d.Mint != math.MaxInt64 {
+			h.Change(d.Mint, d.Labels, CauseJoined)
+		}
+	case old.Instance != d.Instance || !old.Has(FeatureEpochs) && d.Has(FeatureEpochs) || LastEpoch(d.Epochs) < LastEpoch(old.Epochs):
+		// What the process before last heard may never have been told.
+		h.Change(math.MinInt64, d.Labels, CauseRestarted)
+	default:
+		seen := LastEpoch(old.Epochs)
+		for _, e := range d.Epochs {
+			if e.Number > seen {
+				h.Change(e.Mint, d.Labels, CauseLate)
+			}
+		}
+	}
+}
