@@ -76,9 +76,9 @@ func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*frag
 	req := e.req
 	req.Query = e.m.tickets.deposit(e.plan.Residual)
 	tree := &treeQuerier{m: e.m, ask: e.ask, ctx: ctx}
-	q, err := newEngineQuery(ctx, e.m.engine, &residualQueryable{
+	q, err := newEngineQuery(ctx, e.m.engine, e.metered(&residualQueryable{
 		fragments: runs, grid: grid{e.req.Start, e.req.End, e.req.Step}, tree: tree, raw: e.raw,
-	}, req)
+	}), req)
 	if err != nil {
 		return nil, nil, err
 	}

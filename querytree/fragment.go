@@ -210,6 +210,9 @@ func (r *fragmentRun) collect(ctx context.Context, m Member, req ExecRequest) (a
 	var a answer
 	for set.Next() {
 		s := set.At()
+		if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
+			return answer{}, err
+		}
 		n := int64(len(s.Floats) + len(s.Histograms))
 		if limit := int64(r.ask.opts.MaxSamples); limit > 0 && r.held.Add(n) > limit {
 			return answer{}, &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: limit, Tier: r.name}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/model/timestamp"
@@ -30,8 +31,11 @@ type LocalConfig struct {
 	Metadata func(metric string) map[string][]metadata.Metadata
 	// Describe returns the current description; it must not block.
 	Describe func() Description
-	// Limits are the tier's own.
+	// Limits are the tier's own. Engine should hold no more than
+	// Limits.EngineSamples.
 	Limits Limits
+	// Registerer may be nil.
+	Registerer prometheus.Registerer
 }
 
 // Validate reports what is missing.
@@ -45,7 +49,9 @@ func (c LocalConfig) Validate() error {
 // Local is a Child over a storage in this process: what a leaf is to its
 // parents. It is safe for concurrent use.
 type Local struct {
-	cfg LocalConfig
+	cfg    LocalConfig
+	engine *boundedEngine
+	reads  *Gate
 }
 
 var _ Child = (*Local)(nil)
@@ -55,8 +61,21 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Local{cfg: cfg}, nil
+	l := &Local{cfg: cfg}
+	m := newBoundsMetrics(cfg.Registerer)
+	l.reads = newGate(readGate, cfg.Limits, l.name, m)
+	l.engine = &boundedEngine{
+		engine: cfg.Engine, parser: NewParser(), limits: cfg.Limits, name: l.name,
+		gate: newGate(queryGate, cfg.Limits, l.name, m), memory: newMemory(cfg.Limits, m), turns: newTurns(m),
+	}
+	m.watchMemory(l.engine.memory)
+	return l, nil
 }
+
+// Engine returns the engine within the bounds that queries through Exec have:
+// concurrency, memory and turns, shared with these. It is for queries of the
+// leaf's own users and rules; their Options come with the context.
+func (l *Local) Engine() promql.QueryEngine { return l.engine }
 
 // Describe implements Child.
 func (l *Local) Describe() Description { return l.cfg.Describe() }
@@ -69,26 +88,41 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 		return nil, err
 	}
 	samples := &faultyQueryable{Queryable: l.cfg.Samples, sorted: orderMatters(req.Query)}
-	q, err := newEngineQuery(ctx, l.cfg.Engine, samples, req)
+	q, err := newEngineQuery(ctx, l.engine, samples, req)
 	if err != nil {
 		return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
 	}
-	defer q.Close()
-	res := q.Exec(ctx)
+	res := q.Exec(WithOptions(ctx, req.Options))
 	if res.Err != nil {
+		q.Close()
 		return nil, samples.fault(ctx, res.Err)
 	}
-	m, err := matrixOf(res.Value)
+	set, err := l.answer(q.(*boundedQuery), res, req.Options)
 	if err != nil {
+		q.Close()
 		return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
 	}
-	// The engine recycles points when the query is closed, which the answer
-	// outlives.
-	m = cloneMatrix(m)
-	if err := l.checkSize(m, req.Options); err != nil {
+	return set, nil
+}
+
+// answer copies a result out of the engine's memory, which is recycled when the
+// query is closed. What the query holds then is the copy, until the set is closed.
+func (l *Local) answer(q *boundedQuery, res *promql.Result, o Options) (ResultSet, error) {
+	m, err := matrixOf(res.Value)
+	if err != nil {
 		return nil, err
 	}
-	return NewMatrixSet(m, res.Warnings, l.report(m)), nil
+	if err := l.checkSize(m, o); err != nil {
+		return nil, err
+	}
+	size := sizeOfValue(m)
+	if err := q.budget.Reserve(size); err != nil {
+		return nil, err
+	}
+	m = cloneMatrix(m)
+	q.Query.Close()
+	q.budget.settle(size)
+	return heldSet{NewMatrixSet(m, res.Warnings, l.report(m)), q.budget}, nil
 }
 
 func (l *Local) report(m promql.Matrix) Report {
@@ -156,8 +190,15 @@ func cloneMatrix(m promql.Matrix) promql.Matrix {
 	return out
 }
 
-// Select implements Child.
+// Select implements Child. It has its slot while the series are looked up, and
+// not while they are read: then it may be waited for by a request that waits for
+// another leaf, which must not be one that waits for this slot.
 func (l *Local) Select(ctx context.Context, req SelectRequest) SeriesSet {
+	leave, err := l.reads.Enter(ctx, req.Client)
+	if err != nil {
+		return errSeriesSet(err)
+	}
+	defer leave()
 	q, err := l.cfg.Chunks.ChunkQuerier(req.Mint, req.Maxt)
 	if err != nil {
 		return errSeriesSet(fmt.Errorf("select on %q: %w: %w", l.name(), ErrUnavailable, err))
@@ -171,12 +212,17 @@ func (l *Local) Select(ctx context.Context, req SelectRequest) SeriesSet {
 	return newCountedSet(set, countedConfig{
 		child: l.cfg.Describe().Identity, close: q.Close, ctx: ctx, limit: req.Limit,
 		maxSeries: lower(l.cfg.Limits.MaxSeries, req.MaxSeries), labelsOnly: req.LabelsOnly,
-		maxSamples: lower(l.cfg.Limits.MaxSamples, req.MaxSamples),
+		maxSamples: lower(l.cfg.Limits.MaxSamples, req.MaxSamples), limits: l.cfg.Limits,
 	})
 }
 
 // Names implements Child.
 func (l *Local) Names(ctx context.Context, req NamesRequest) (Names, error) {
+	leave, err := l.reads.Enter(ctx, req.Client)
+	if err != nil {
+		return Names{}, err
+	}
+	defer leave()
 	q, err := l.cfg.Samples.Querier(req.Mint, req.Maxt)
 	if err != nil {
 		return Names{}, fmt.Errorf("names on %q: %w", l.name(), err)
@@ -231,6 +277,11 @@ func (l *Local) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars,
 	if l.cfg.Exemplars == nil {
 		return Exemplars{Report: l.asked()}, nil
 	}
+	leave, err := l.reads.Enter(ctx, req.Client)
+	if err != nil {
+		return Exemplars{}, err
+	}
+	defer leave()
 	q, err := l.cfg.Exemplars.ExemplarQuerier(ctx)
 	if err != nil {
 		return Exemplars{}, fmt.Errorf("exemplars on %q: %w", l.name(), err)

@@ -1,6 +1,7 @@
 package querytree
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -210,7 +211,8 @@ func (b *builder) call(n *parser.Call) parser.Expr {
 	return &c
 }
 
-// maxFragments bounds what one query makes the children do at the same time.
+// maxFragments bounds, unless Limits.MaxFragments does, what one query makes the
+// children do at the same time.
 const maxFragments = 128
 
 // fragment adds a fragment for e, or returns the one that there is already. It
@@ -227,7 +229,7 @@ func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
 		}
 	}
 	text := b.p.text(e, at)
-	if text == "" || len(b.plan.Fragments) >= maxFragments {
+	if text == "" || len(b.plan.Fragments) >= cmp.Or(b.p.maxFragments, maxFragments) {
 		return nil
 	}
 	id := strconv.Itoa(len(b.plan.Fragments))

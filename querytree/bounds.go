@@ -1,0 +1,47 @@
+package querytree
+
+import (
+	"context"
+	"errors"
+
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// budget opens the budget of a request to the mixer.
+func (m *Mixer) budget(ctx context.Context, o Options) (context.Context, *Budget) {
+	return m.memory.budget(ctx, m.name(), lower(m.cfg.Limits.MaxBytes, o.MaxBytes))
+}
+
+// settle accounts for the answer alone from now on, and returns why there is
+// none: the limit that ended the query rather than the cancellation that came
+// of it.
+func (m *Mixer) settle(b *Budget, value parser.Value, err error) error {
+	size := sizeOfValue(value)
+	if err == nil {
+		err = m.cfg.Limits.checkResponse(size, m.name())
+	}
+	if limit := b.Err(); limit != nil {
+		err = limit
+	}
+	var own *LimitError
+	if errors.As(err, &own) && own.Tier == m.name() {
+		m.memory.metrics.refuse(own)
+	}
+	if err == nil {
+		b.settle(size)
+	}
+	return err
+}
+
+// metered returns the storage of the residual as one that accounts for what the
+// engine reads of it.
+func (e *execution) metered(q storage.Queryable) storage.Queryable {
+	steps := int64(1)
+	if e.req.Step > 0 {
+		steps += (e.req.End - e.req.Start) / e.req.Step
+	}
+	f := &faultyQueryable{Queryable: q}
+	f.measure(e.plan.Residual, steps)
+	return f
+}
