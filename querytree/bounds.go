@@ -43,5 +43,7 @@ func (e *execution) metered(q storage.Queryable) storage.Queryable {
 	}
 	f := &faultyQueryable{Queryable: q}
 	f.measure(e.plan.Residual, steps)
+	// Labels can grow without a series. If it is too much the context ends.
+	_ = e.ask.budget.Reserve(f.growth.bytes(0))
 	return f
 }

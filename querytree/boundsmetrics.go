@@ -7,7 +7,7 @@ import (
 
 // boundsMetrics tell what the bounds of a tier do.
 type boundsMetrics struct {
-	factory      promauto.Factory
+	reg          prometheus.Registerer
 	refused      *prometheus.CounterVec
 	queueSeconds *prometheus.HistogramVec
 	turnSeconds  prometheus.Histogram
@@ -18,7 +18,7 @@ func newBoundsMetrics(reg prometheus.Registerer) *boundsMetrics {
 	f := promauto.With(reg)
 	waits := prometheus.ExponentialBuckets(0.001, 4, 9)
 	return &boundsMetrics{
-		factory: f,
+		reg: reg,
 		refused: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "pando_tree_refused_total",
 			Help: "Requests that this tier refused or cancelled because of a limit, by the flag that sets it.",
@@ -39,7 +39,7 @@ func (m *boundsMetrics) refuse(e *LimitError) { m.refused.WithLabelValues(e.Flag
 
 // watchQueue tells how many requests wait at a gate.
 func (m *boundsMetrics) watchQueue(g *Gate) {
-	m.factory.NewGaugeFunc(prometheus.GaugeOpts{
+	promauto.With(m.reg).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pando_tree_queue_length", Help: "Requests that wait for a slot, by kind.",
 		ConstLabels: prometheus.Labels{"kind": g.kind},
 	}, func() float64 { return float64(g.fair.queued()) })
@@ -47,7 +47,7 @@ func (m *boundsMetrics) watchQueue(g *Gate) {
 
 // watchMemory tells what queries hold.
 func (m *boundsMetrics) watchMemory(mem *Memory) {
-	m.factory.NewGaugeFunc(prometheus.GaugeOpts{
+	promauto.With(m.reg).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pando_tree_held_bytes", Help: "Estimated bytes that the queries of this tier hold.",
 	}, func() float64 { return float64(mem.held.Load()) })
 }

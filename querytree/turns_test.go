@@ -118,8 +118,12 @@ func TestTurnIsCancellable(t *testing.T) {
 		release()
 		synctest.Wait()
 		<-time.After(time.Second)
-		if ts.tokens.free != 1 || ts.tokens.queued() != 0 {
-			t.Errorf("%d tokens, %d waiting", ts.tokens.free, ts.tokens.queued())
+		synctest.Wait()
+		waiting := ts.tokens.queued()
+		ts.tokens.mu.Lock()
+		defer ts.tokens.mu.Unlock()
+		if ts.tokens.free != 1 || waiting != 0 {
+			t.Errorf("%d tokens, %d waiting", ts.tokens.free, waiting)
 		}
 	})
 }
