@@ -11,6 +11,7 @@ type boundsMetrics struct {
 	refused      *prometheus.CounterVec
 	queueSeconds *prometheus.HistogramVec
 	turnSeconds  prometheus.Histogram
+	peakBytes    prometheus.Histogram
 }
 
 // newBoundsMetrics registers the metrics with reg, which may be nil.
@@ -27,6 +28,10 @@ func newBoundsMetrics(reg prometheus.Registerer) *boundsMetrics {
 			Name: "pando_tree_queue_wait_seconds", Help: "How long requests waited for a slot, of those that had to, by kind.",
 			Buckets: waits, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 		}, []string{"kind"}),
+		peakBytes: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "pando_tree_query_held_bytes", Help: "Estimated bytes that a query held in this tier at most.",
+			Buckets: prometheus.ExponentialBuckets(1<<16, 4, 10), NativeHistogramBucketFactor: 1.5, NativeHistogramMaxBucketNumber: 100,
+		}),
 		turnSeconds: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "pando_tree_turn_wait_seconds", Help: "How long heavy queries waited, each time, for their turn on a processor.",
 			Buckets: waits, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,

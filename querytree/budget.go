@@ -151,16 +151,6 @@ func (b *Budget) Err() error {
 	return b.err
 }
 
-// Peak returns the most that the query held at a time, in bytes.
-func (b *Budget) Peak() int64 {
-	if b == nil {
-		return 0
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.peak
-}
-
 // Close releases all that the query holds, and cancels what is still at work
 // for it. It may be called more than once.
 func (b *Budget) Close() {
@@ -172,9 +162,11 @@ func (b *Budget) Close() {
 	b.closed = true
 	b.memory.held.Add(-b.held)
 	b.held = 0
+	peak := b.peak
 	b.mu.Unlock()
 	b.cancel(nil)
 	if !done {
+		b.memory.metrics.peakBytes.Observe(float64(peak))
 		b.memory.mu.Lock()
 		delete(b.memory.open, b)
 		b.memory.mu.Unlock()

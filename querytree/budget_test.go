@@ -38,8 +38,8 @@ func TestBudget(t *testing.T) {
 	if !errors.Is(context.Cause(ctx), err) || !errors.Is(b.Err(), err) || !errors.Is(b.Reserve(1), err) {
 		t.Errorf("the query goes on: %v, %v", context.Cause(ctx), b.Err())
 	}
-	if b.Peak() != 1001 {
-		t.Errorf("peak of %d", b.Peak())
+	if b.peak != 1001 {
+		t.Errorf("peak of %d", b.peak)
 	}
 	b.Close()
 	b.Close()
