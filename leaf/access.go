@@ -84,7 +84,7 @@ type APIParts struct {
 // APIParts returns the parts of the leaf that its HTTP API is built from.
 func (l *Leaf) APIParts() APIParts {
 	return APIParts{
-		Engine:       l.engine,
+		Engine:       l.child.Engine(),
 		Parser:       l.parser,
 		Storage:      l.served,
 		Exemplars:    l.served,

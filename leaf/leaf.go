@@ -164,7 +164,7 @@ func (l *Leaf) buildQueries() error {
 	opts := promql.EngineOpts{
 		Logger:                   l.logger.With("component", "query engine"),
 		Reg:                      l.reg,
-		MaxSamples:               l.cfg.Limits.MaxSamples,
+		MaxSamples:               l.cfg.Limits.EngineSamples(),
 		Timeout:                  l.cfg.Limits.Timeout,
 		ActiveQueryTracker:       l.tracker,
 		LookbackDelta:            l.cfg.LookbackDelta,
@@ -191,6 +191,7 @@ func (l *Leaf) buildQueries() error {
 		Metadata:   l.Metadata,
 		Describe:   l.Describe,
 		Limits:     l.cfg.Limits,
+		Registerer: l.reg,
 	})
 	return err
 }
@@ -234,7 +235,7 @@ func (l *Leaf) buildRules(ctx context.Context, conf *config.Config) error {
 		NameValidationScheme: scheme,
 		Appendable:           l.recorded,
 		Queryable:            restoring{l.served},
-		QueryFunc:            rules.EngineQueryFunc(l.engine, l.served),
+		QueryFunc:            l.queryForRules(),
 		NotifyFunc:           rules.SendAlerts(l.notifier, l.externalURL.String()),
 		Context:              ctx,
 		ExternalURL:          l.externalURL,
@@ -250,6 +251,18 @@ func (l *Leaf) buildRules(ctx context.Context, conf *config.Config) error {
 		Parser: l.parser,
 	})
 	return nil
+}
+
+// rulesClient is the client that the leaf's own rules are, when it comes to turns.
+const rulesClient = "rules"
+
+// queryForRules evaluates within the bounds of the leaf: a rule can be as heavy
+// as a user's query.
+func (l *Leaf) queryForRules() rules.QueryFunc {
+	query := rules.EngineQueryFunc(l.child.Engine(), l.served)
+	return func(ctx context.Context, qs string, t time.Time) (promql.Vector, error) {
+		return query(querytree.WithOptions(ctx, querytree.Options{Client: rulesClient}), qs, t)
+	}
 }
 
 // Run scrapes, evaluates rules and keeps the leaf's hints complete, until ctx

@@ -21,13 +21,13 @@ var ErrUnavailable = errors.New("unavailable")
 // deadline.
 var ErrLate = fmt.Errorf("%w: soft deadline passed", ErrUnavailable)
 
-// childsFault reports whether err says that a child is sick, not that the
+// childsFault reports whether err says that a child is sick or busy, not that the
 // request is wrong or too expensive: another child might well answer it.
 func childsFault(err error) bool {
 	var storageErr promql.ErrStorage
 	var timeout promql.ErrQueryTimeout
 	return errors.Is(err, ErrUnavailable) || errors.As(err, &storageErr) ||
-		errors.As(err, &timeout) || errors.Is(err, context.DeadlineExceeded)
+		errors.As(err, &timeout) || errors.Is(err, context.DeadlineExceeded) || IsBusy(err)
 }
 
 // asking accounts for all that one request asks of a Mixer's members. It is
@@ -38,6 +38,13 @@ type asking struct {
 	// pulled counts samples of raw series.
 	pulled atomic.Int64
 	lost   *lost
+	// budget is what the request may hold; nil sets no bounds.
+	budget *Budget
+	// streams is set if raw series are passed on as they come, rather than held
+	// for a query; passed counts their bytes.
+	streams bool
+	passed  atomic.Int64
+	limits  Limits
 
 	mu     sync.Mutex
 	report Report
@@ -145,6 +152,14 @@ func (a *asking) count(samples int, tier string) error {
 		return &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: limit, Value: total, Tier: tier}
 	}
 	return nil
+}
+
+// hold accounts for raw series of so many bytes.
+func (a *asking) hold(bytes int64, tier string) error {
+	if err := a.budget.Reserve(bytes); err != nil || !a.streams {
+		return err
+	}
+	return a.limits.checkResponse(a.passed.Add(bytes), tier)
 }
 
 // contextError says why the whole request ended.

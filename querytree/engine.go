@@ -51,6 +51,7 @@ type treeQuery struct {
 	timers *stats.QueryTimers
 	sample *stats.QuerySamples
 	cancel context.CancelFunc
+	budget *Budget
 }
 
 func newTreeQuery(q storage.Queryable, opts promql.QueryOpts, req ExecRequest) (*treeQuery, error) {
@@ -76,6 +77,7 @@ func (q *treeQuery) Exec(ctx context.Context) *promql.Result {
 	timer, ctx := q.timers.GetSpanTimer(ctx, stats.ExecTotalTime)
 	defer timer.Finish()
 	q.req.Options = q.m.requestOptions(ctx)
+	ctx, q.budget = q.m.budget(ctx, q.req.Options)
 	value, warn, report, err := q.m.eval(ctx, q.req)
 	ReportFrom(ctx).Merge(report)
 	if err != nil {
@@ -91,7 +93,7 @@ func (q *treeQuery) Exec(ctx context.Context) *promql.Result {
 }
 
 // Close implements promql.Query.
-func (q *treeQuery) Close() {}
+func (q *treeQuery) Close() { q.budget.Close() }
 
 // Statement implements promql.Query.
 func (q *treeQuery) Statement() parser.Statement {

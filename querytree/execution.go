@@ -76,9 +76,9 @@ func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*frag
 	req := e.req
 	req.Query = e.m.tickets.deposit(e.plan.Residual)
 	tree := &treeQuerier{m: e.m, ask: e.ask, ctx: ctx}
-	q, err := newEngineQuery(ctx, e.m.engine, &residualQueryable{
+	q, err := newEngineQuery(e.measured(ctx), e.m.engine, metered(&residualQueryable{
 		fragments: runs, tree: tree, raw: e.raw,
-	}, req)
+	}), req)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -42,6 +42,11 @@ func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitse
 
 // Names implements Child.
 func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
+	leave, err := m.reads.Enter(ctx, req.Client)
+	if err != nil {
+		return Names{}, err
+	}
+	defer leave()
 	ask := m.asking(req.Options.within(ctx))
 	members := m.members(req.Mint)
 	if err := ask.nobody(m, len(members)); err != nil {
@@ -96,6 +101,11 @@ func everyone(members []Member) bitset {
 
 // Metadata implements Child.
 func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, error) {
+	leave, err := m.reads.Enter(ctx, req.Client)
+	if err != nil {
+		return Metadata{}, err
+	}
+	defer leave()
 	ask := m.asking(req.Options.within(ctx))
 	members := m.cfg.Members()
 	if err := ask.nobody(m, len(members)); err != nil {
@@ -123,6 +133,11 @@ func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, er
 
 // Exemplars implements Child.
 func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars, error) {
+	leave, err := m.reads.Enter(ctx, req.Client)
+	if err != nil {
+		return Exemplars{}, err
+	}
+	defer leave()
 	ask := m.asking(req.Options.within(ctx))
 	members := m.members(req.Mint)
 	if err := ask.nobody(m, len(members)); err != nil {

@@ -16,10 +16,14 @@ import (
 // faultyQueryable remembers whether the storage failed, which the engine's
 // errors do not tell from faults of the query. What fails for its storage is
 // unavailable: another child may answer the same query.
+//
+// It also accounts for what the engine reads: see meter.
 type faultyQueryable struct {
 	storage.Queryable
 	sorted bool
-	failed atomic.Bool
+	// unmetered: what is read is accounted for elsewhere.
+	unmetered bool
+	failed    atomic.Bool
 
 	mu      sync.Mutex
 	reading []chunkenc.Iterator // what the engine may be reading from
@@ -58,25 +62,53 @@ type faultyQuerier struct {
 
 // Select implements storage.Querier.
 func (q faultyQuerier) Select(ctx context.Context, sorted bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
-	return &faultySet{q.Querier.Select(ctx, sorted || q.q.sorted, hints, ms...), q.q}
+	set := q.Querier.Select(ctx, sorted || q.q.sorted, hints, ms...)
+	f := &faultySet{SeriesSet: set, q: q.q}
+	if !q.q.unmetered {
+		f.meter = newMeter(ctx, hints, set)
+	}
+	return f
 }
 
 type faultySet struct {
 	storage.SeriesSet
-	q *faultyQueryable
+	q     *faultyQueryable
+	meter *meter // nil if nothing is accounted for
+	cur   storage.Series
+	err   error
 }
 
-func (s *faultySet) At() storage.Series { return faultySeries{s.SeriesSet.At(), s.q} }
-func (s *faultySet) Err() error         { return s.q.note(s.SeriesSet.Err()) }
+// Next implements storage.SeriesSet.
+func (s *faultySet) Next() bool {
+	if s.err != nil || !s.SeriesSet.Next() {
+		return false
+	}
+	s.cur = s.SeriesSet.At()
+	s.err = s.meter.matched(s.cur)
+	return s.err == nil
+}
+
+func (s *faultySet) At() storage.Series { return faultySeries{s.cur, s.q, s.meter} }
+
+func (s *faultySet) Err() error {
+	if s.err != nil {
+		return s.err
+	}
+	return s.q.note(s.SeriesSet.Err())
+}
 
 type faultySeries struct {
 	storage.Series
-	q *faultyQueryable
+	q     *faultyQueryable
+	meter *meter
 }
 
 // Iterator implements storage.Series. The iterator is that of the storage: one
 // of ours around it would cost a call a sample.
 func (s faultySeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
+	if s.meter.read() != nil {
+		return chunkenc.NewNopIterator() // the query's context has ended, which the engine sees next
+	}
 	next := s.Series.Iterator(it)
 	s.q.read(it != nil, next)
 	return next

@@ -256,6 +256,9 @@ func (r *fragmentRun) collect(ctx context.Context, m Member, req ExecRequest) (a
 	staged := int64(0)
 	for set.Next() {
 		s := set.At()
+		if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
+			return answer{}, err
+		}
 		if r.f.Merge == MergeFold || r.f.Merge == MergeQuantile {
 			if err := r.f.grid.on(&s); err != nil {
 				return answer{}, err

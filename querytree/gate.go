@@ -4,50 +4,71 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/prometheus/prometheus/promql"
 )
 
-// Gate bounds the number of queries that a tier evaluates at the same time. It
-// is a promql.QueryTracker, so that the stock engine and the Mixer can share
-// one. It is safe for concurrent use.
+// Gate bounds the number of requests that a tier works on at the same time, and
+// lets those that wait in fairly: clients in turn. One client may have three
+// quarters of the slots, so that there is room when another comes. It is safe
+// for concurrent use.
 type Gate struct {
-	slots chan struct{}
+	fair    *fair
+	kind    string // of requests
+	tier    func() string
+	metrics *boundsMetrics
 }
 
-// NewGate returns a gate for n queries at a time.
-func NewGate(n int) *Gate { return &Gate{slots: make(chan struct{}, n)} }
+// Kinds of requests that gates are for.
+const (
+	queryGate = "query"
+	readGate  = "read"
+)
+
+// readsPerQuery is how many requests for raw series, names and exemplars may be
+// worked on for each query that may be: they are short.
+const readsPerQuery = 8
+
+// newGate returns a gate for one kind of requests.
+func newGate(kind string, l Limits, tier func() string, m *boundsMetrics) *Gate {
+	n := l.MaxConcurrent
+	if kind == readGate {
+		n *= readsPerQuery
+	}
+	f := newFair(n, max(1, n-max(1, n/4)))
+	f.maxWaiting, f.maxWaitingEach = l.MaxQueue, l.MaxQueuePerClient
+	g := &Gate{fair: f, kind: kind, tier: tier, metrics: m}
+	m.watchQueue(g)
+	return g
+}
 
 // Enter waits for a slot until ctx ends, and returns the function that gives it
-// back.
-func (g *Gate) Enter(ctx context.Context) (leave func(), err error) {
-	select {
-	case g.slots <- struct{}{}:
-		return func() { <-g.slots }, nil
+// back. Its error is a *LimitError if too many wait already.
+func (g *Gate) Enter(ctx context.Context, client string) (leave func(), err error) {
+	begin := time.Now()
+	waited, err := g.fair.enter(ctx, client)
+	if waited {
+		g.metrics.queueSeconds.WithLabelValues(g.kind).Observe(time.Since(begin).Seconds())
+	}
+	if err != nil {
+		return nil, g.explain(err)
+	}
+	return sync.OnceFunc(func() { g.fair.leave(client) }), nil
+}
+
+// explain says in the error what was waited for.
+func (g *Gate) explain(err error) error {
+	var limit *LimitError
+	switch {
+	case errors.As(err, &limit):
+		limit.Tier = g.tier()
+		g.metrics.refuse(limit)
+		return limit
+	case errors.Is(err, context.Canceled):
+		return promql.ErrQueryCanceled("while waiting for one of the slots of --query.max-concurrency")
 	default:
-	}
-	select {
-	case g.slots <- struct{}{}:
-		return func() { <-g.slots }, nil
-	case <-ctx.Done():
-		if errors.Is(ctx.Err(), context.Canceled) {
-			return nil, promql.ErrQueryCanceled("while waiting for one of the slots of --query.max-concurrency")
-		}
-		return nil, promql.ErrQueryTimeout(fmt.Sprintf("waiting for one of the %d slots of --query.max-concurrency", cap(g.slots)))
+		return promql.ErrQueryTimeout(fmt.Sprintf("waiting for one of the %d slots of --query.max-concurrency", g.fair.slots))
 	}
 }
-
-// GetMaxConcurrent implements promql.QueryTracker.
-func (g *Gate) GetMaxConcurrent() int { return cap(g.slots) }
-
-// Insert implements promql.QueryTracker.
-func (g *Gate) Insert(ctx context.Context, _ string) (int, error) {
-	_, err := g.Enter(ctx)
-	return 0, err
-}
-
-// Delete implements promql.QueryTracker.
-func (g *Gate) Delete(int) { <-g.slots }
-
-// Close implements promql.QueryTracker.
-func (g *Gate) Close() error { return nil }

@@ -31,6 +31,9 @@ type gridSample struct {
 	h *histogram.FloatHistogram
 }
 
+// gridSampleBytes is the size of a gridSample.
+const gridSampleBytes = 24
+
 func newGridSeries(s promql.Series, g grid) *gridSeries {
 	points := make([]gridSample, 0, len(s.Floats)+len(s.Histograms)+4)
 	for _, p := range s.Floats {

@@ -21,6 +21,24 @@ type Limits struct {
 	// MaxSeries is the largest number of series that one request may return
 	// from a tier.
 	MaxSeries int
+	// MaxFragments is the largest number of parts of one query that the children
+	// are asked at the same time; what would be more is evaluated above, from raw
+	// series. Zero means 128.
+	MaxFragments int
+	// MaxBytes is what one query may hold in memory in the tier, MaxTotalBytes
+	// what all queries may, both in bytes, as estimated while answers stream in;
+	// zero means no limit. Whatever others hold, a query may hold 1 MiB.
+	MaxBytes, MaxTotalBytes int64
+	// MaxResponse is the largest answer that one request may get of the tier, in
+	// bytes of memory; zero means no limit.
+	MaxResponse int64
+	// ProcessBytes is the memory that the process may use. If queries drive the
+	// heap close to it, the one that holds most is cancelled. Zero means that it
+	// is not known: nothing is watched.
+	ProcessBytes int64
+	// MaxQueue is the number of requests that may wait for their turn, and
+	// MaxQueuePerClient that of one client; zero means no limit.
+	MaxQueue, MaxQueuePerClient int
 	// MaxConcurrent is the number of queries evaluated at the same time; more
 	// wait for their turn, until their deadline.
 	MaxConcurrent int
@@ -38,9 +56,16 @@ func DefaultLimits() Limits {
 		MaxQueryDepth:  100,
 		MaxSamples:     50_000_000,
 		MaxSeries:      1_000_000,
+		MaxFragments:   maxFragments,
+		MaxBytes:       1 << 30,
+		MaxTotalBytes:  2 << 30,
+		MaxResponse:    512 << 20,
 		MaxConcurrent:  20,
-		Timeout:        2 * time.Minute,
-		ChildDeadline:  30 * time.Second,
+		MaxQueue:       2000,
+		// A dashboard has a few dozen panels, and several users may share a proxy.
+		MaxQueuePerClient: 500,
+		Timeout:           2 * time.Minute,
+		ChildDeadline:     30 * time.Second,
 	}
 }
 
@@ -62,11 +87,54 @@ func (l Limits) Validate() error {
 			return fmt.Errorf("--%s must be greater than zero", v.flag)
 		}
 	}
+	for _, v := range []struct {
+		flag  string
+		value int64
+	}{
+		{"query.max-fragments", int64(l.MaxFragments)},
+		{flagMaxBytes, l.MaxBytes},
+		{flagMaxTotalBytes, l.MaxTotalBytes},
+		{flagMaxResponse, l.MaxResponse},
+		{flagMaxQueue, int64(l.MaxQueue)},
+		{flagMaxQueueEach, int64(l.MaxQueuePerClient)},
+		{flagProcess, l.ProcessBytes},
+	} {
+		if v.value < 0 {
+			return fmt.Errorf("--%s must not be negative", v.flag)
+		}
+	}
+	return nil
+}
+
+// Flags that set limits, as errors name them.
+const (
+	flagMaxBytes      = "query.max-bytes"
+	flagMaxTotalBytes = "query.max-total-bytes"
+	flagMaxResponse   = "query.max-response-bytes"
+	flagMaxQueue      = "query.max-queue"
+	flagMaxQueueEach  = "query.max-queue-per-client"
+	flagProcess       = "memory.limit"
+)
+
+// EngineSamples returns the number of samples that the stock engine may hold for
+// one query: it counts 16 bytes as a sample.
+func (l Limits) EngineSamples() int {
+	if n := l.MaxBytes / pointBytes; n > 0 && n < int64(l.MaxSamples) {
+		return int(n)
+	}
+	return l.MaxSamples
+}
+
+// checkResponse refuses an answer that is too large.
+func (l Limits) checkResponse(size int64, tier string) error {
+	if l.MaxResponse > 0 && size > l.MaxResponse {
+		return &LimitError{What: "bytes of one answer", Flag: flagMaxResponse, Limit: l.MaxResponse, Value: size, Tier: tier}
+	}
 	return nil
 }
 
 // lower returns the lower of two limits, zero meaning no limit.
-func lower(a, b int) int {
+func lower[N int | int64](a, b N) N {
 	if a == 0 || (b != 0 && b < a) {
 		return b
 	}
@@ -95,7 +163,27 @@ func (e *LimitError) Error() string {
 	if e.Tier != "" {
 		s += " at " + e.Tier
 	}
-	return s + fmt.Sprintf("; narrow the query, or raise --%s", e.Flag)
+	what := "narrow the query"
+	if e.Flag == flagMaxQueue || e.Flag == flagMaxQueueEach {
+		what = "send fewer at a time"
+	}
+	return s + fmt.Sprintf("; %s, or raise --%s", what, e.Flag)
+}
+
+// Busy reports whether the limit is one of the tier rather than of the request,
+// which may be answered at another time, or elsewhere.
+func (e *LimitError) Busy() bool {
+	switch e.Flag {
+	case flagMaxTotalBytes, flagProcess, flagMaxQueue, flagMaxQueueEach:
+		return true
+	}
+	return false
+}
+
+// IsBusy reports whether err is or wraps a LimitError that is Busy.
+func IsBusy(err error) bool {
+	var le *LimitError
+	return errors.As(err, &le) && le.Busy()
 }
 
 // IsLimit reports whether err is or wraps a LimitError.

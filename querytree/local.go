@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/model/timestamp"
@@ -37,8 +38,11 @@ type LocalConfig struct {
 	Metadata func(metric string) map[string][]metadata.Metadata
 	// Describe returns the current description; it must not block.
 	Describe func() Description
-	// Limits are the tier's own.
+	// Limits are the tier's own. Engine should hold no more than
+	// Limits.EngineSamples.
 	Limits Limits
+	// Registerer may be nil.
+	Registerer prometheus.Registerer
 }
 
 // Validate reports what is missing.
@@ -59,6 +63,8 @@ type Local struct {
 	// partSteps is that of the constant, and onPart nil, but in tests.
 	partSteps int
 	onPart    func(number int) (done func())
+	bounded   *boundedEngine
+	reads     *Gate
 }
 
 var _ Child = (*Local)(nil)
@@ -79,8 +85,20 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 		opts.Parser, opts.Reg, opts.ActiveQueryTracker = l.tickets, nil, nil
 		l.engine = promql.NewEngine(opts)
 	}
+	m := newBoundsMetrics(cfg.Registerer)
+	l.reads = newGate(readGate, cfg.Limits, l.name, m)
+	l.bounded = &boundedEngine{
+		engine: cfg.Engine, parser: NewParser(), limits: cfg.Limits, name: l.name,
+		gate: newGate(queryGate, cfg.Limits, l.name, m), memory: newMemory(cfg.Limits, m), turns: newTurns(m),
+	}
+	m.watchMemory(l.bounded.memory)
 	return l, nil
 }
+
+// Engine returns the engine within the bounds that queries through Exec have:
+// concurrency, memory and turns, shared with these. It is for queries of the
+// leaf's own users and rules; their Options come with the context.
+func (l *Local) Engine() promql.QueryEngine { return l.bounded }
 
 // Describe implements Child.
 func (l *Local) Describe() Description { return l.cfg.Describe() }
@@ -93,16 +111,21 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err := l.cfg.Limits.CheckQuery(req.Query); err != nil {
 		return nil, err
 	}
-	l.cfg.Cores.enter()
-	defer l.cfg.Cores.leave()
-	m, warn, err := l.evaluate(ctx, req)
+	work, err := l.bounded.admit(ctx, req.Options, l.bounded.measure(req.Query, grid{req.Start, req.End, req.Step}))
 	if err != nil {
 		return nil, err
 	}
-	if err := l.checkSize(m, req.Options); err != nil {
+	defer work.end()
+	l.cfg.Cores.enter()
+	defer l.cfg.Cores.leave()
+	m, warn, err := l.evaluate(work.ctx, req)
+	if err == nil {
+		err = l.checkSize(m, req.Options)
+	}
+	if err = work.settle(m, err); err != nil {
 		return nil, err
 	}
-	return NewMatrixSet(m, warn, l.report(m)), nil
+	return heldSet{NewMatrixSet(m, warn, l.report(m)), work.budget}, nil
 }
 
 func (l *Local) evaluate(ctx context.Context, req ExecRequest) (promql.Matrix, annotations.Annotations, error) {
@@ -202,8 +225,15 @@ func cloneMatrix(m promql.Matrix) promql.Matrix {
 	return out
 }
 
-// Select implements Child.
+// Select implements Child. It has its slot while the series are looked up, and
+// not while they are read: then it may be waited for by a request that waits for
+// another leaf, which must not be one that waits for this slot.
 func (l *Local) Select(ctx context.Context, req SelectRequest) SeriesSet {
+	leave, err := l.reads.Enter(ctx, req.Client)
+	if err != nil {
+		return errSeriesSet(err)
+	}
+	defer leave()
 	q, err := l.cfg.Chunks.ChunkQuerier(req.Mint, req.Maxt)
 	if err != nil {
 		return errSeriesSet(fmt.Errorf("select on %q: %w: %w", l.name(), ErrUnavailable, err))
@@ -217,12 +247,17 @@ func (l *Local) Select(ctx context.Context, req SelectRequest) SeriesSet {
 	return newCountedSet(set, countedConfig{
 		child: l.cfg.Describe().Identity, close: q.Close, ctx: ctx, limit: req.Limit,
 		maxSeries: lower(l.cfg.Limits.MaxSeries, req.MaxSeries), labelsOnly: req.LabelsOnly,
-		maxSamples: lower(l.cfg.Limits.MaxSamples, req.MaxSamples),
+		maxSamples: lower(l.cfg.Limits.MaxSamples, req.MaxSamples), limits: l.cfg.Limits,
 	})
 }
 
 // Names implements Child.
 func (l *Local) Names(ctx context.Context, req NamesRequest) (Names, error) {
+	leave, err := l.reads.Enter(ctx, req.Client)
+	if err != nil {
+		return Names{}, err
+	}
+	defer leave()
 	q, err := l.cfg.Samples.Querier(req.Mint, req.Maxt)
 	if err != nil {
 		return Names{}, fmt.Errorf("names on %q: %w", l.name(), err)
@@ -277,6 +312,11 @@ func (l *Local) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars,
 	if l.cfg.Exemplars == nil {
 		return Exemplars{Report: l.asked()}, nil
 	}
+	leave, err := l.reads.Enter(ctx, req.Client)
+	if err != nil {
+		return Exemplars{}, err
+	}
+	defer leave()
 	q, err := l.cfg.Exemplars.ExemplarQuerier(ctx)
 	if err != nil {
 		return Exemplars{}, fmt.Errorf("exemplars on %q: %w", l.name(), err)

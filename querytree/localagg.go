@@ -274,6 +274,15 @@ func (f *aggregation) take(p *part) error {
 	return nil
 }
 
+// bytes implements partSink.
+func (f *aggregation) bytes() int64 {
+	cells := 0
+	for _, c := range f.columns {
+		cells += c.cells()
+	}
+	return int64(cells)*8 + int64(len(f.grouping.groups))*seriesBytes
+}
+
 // hasMetadata reports whether labels other than the metric name go with it.
 func hasMetadata(lset labels.Labels) bool {
 	return lset.Has("__type__") || lset.Has("__unit__")
@@ -333,3 +342,6 @@ func (g *gather) take(p *part) error {
 	}
 	return nil
 }
+
+// bytes implements partSink.
+func (g *gather) bytes() int64 { return int64(g.samples)*pointBytes + int64(len(g.m))*seriesBytes }

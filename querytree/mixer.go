@@ -32,9 +32,6 @@ type MixerConfig struct {
 	Cache Cache
 	// Limits are the tier's own.
 	Limits Limits
-	// Gate bounds the queries evaluated at the same time; nil makes one of
-	// Limits.MaxConcurrent.
-	Gate *Gate
 	// Lookback is the lookback delta of requests that name none.
 	Lookback time.Duration
 	// SubqueryStep is the resolution of subqueries that name none.
@@ -67,7 +64,9 @@ func (c MixerConfig) Validate() error {
 // It is safe for concurrent use.
 type Mixer struct {
 	cfg     MixerConfig
-	gate    *Gate
+	gate    *Gate // of queries
+	reads   *Gate // of names, metadata and exemplars
+	memory  *Memory
 	tickets *ticketParser
 	engine  *promql.Engine
 	metrics *mixerMetrics
@@ -83,10 +82,11 @@ func NewMixer(cfg MixerConfig) (*Mixer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Mixer{cfg: cfg, gate: cfg.Gate, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer)}
-	if m.gate == nil {
-		m.gate = NewGate(cfg.Limits.MaxConcurrent)
-	}
+	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer)}
+	bounds := newBoundsMetrics(cfg.Registerer)
+	m.gate, m.reads = newGate(queryGate, cfg.Limits, m.name, bounds), newGate(readGate, cfg.Limits, m.name, bounds)
+	m.memory = newMemory(cfg.Limits, bounds)
+	bounds.watchMemory(m.memory)
 	m.engine = promql.NewEngine(EngineOpts(cfg, m.tickets))
 	return m, nil
 }
@@ -97,7 +97,7 @@ func EngineOpts(cfg MixerConfig, p parser.Parser) promql.EngineOpts {
 	step := cfg.SubqueryStep.Milliseconds()
 	return promql.EngineOpts{
 		Logger:                   cfg.Logger,
-		MaxSamples:               cfg.Limits.MaxSamples,
+		MaxSamples:               cfg.Limits.EngineSamples(),
 		Timeout:                  cfg.Limits.Timeout,
 		LookbackDelta:            cfg.Lookback,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return step },
@@ -122,12 +122,13 @@ func (m *Mixer) Mixer() *Mixer { return m }
 func (m *Mixer) options(o Options) Options {
 	o.MaxSeries = lower(m.cfg.Limits.MaxSeries, o.MaxSeries)
 	o.MaxSamples = lower(m.cfg.Limits.MaxSamples, o.MaxSamples)
+	o.MaxBytes = lower(m.cfg.Limits.MaxBytes, o.MaxBytes)
 	return o
 }
 
 func (m *Mixer) asking(o Options) *asking {
 	o = m.options(o)
-	return &asking{opts: o, soft: softDeadline(m.cfg.Limits.ChildDeadline, o.Budget), lost: &lost{}}
+	return &asking{opts: o, soft: softDeadline(m.cfg.Limits.ChildDeadline, o.Budget), lost: &lost{}, limits: m.cfg.Limits}
 }
 
 // members returns the children to consider for samples of a time range.
@@ -149,15 +150,18 @@ func (m *Mixer) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 }
 
 func (m *Mixer) execWhole(ctx context.Context, req ExecRequest) (ResultSet, error) {
+	ctx, budget := m.budget(ctx, req.Options)
 	value, warn, report, err := m.eval(ctx, req)
 	if err != nil {
+		budget.Close()
 		return nil, err
 	}
 	mat, err := matrixOf(value)
 	if err != nil {
+		budget.Close()
 		return nil, fmt.Errorf("exec on %q: %w", m.name(), err)
 	}
-	return NewMatrixSet(mat, warn, report), nil
+	return heldSet{NewMatrixSet(mat, warn, report), budget}, nil
 }
 
 // maxReplans bounds how often a query is planned again because answers could
@@ -165,6 +169,7 @@ func (m *Mixer) execWhole(ctx context.Context, req ExecRequest) (ResultSet, erro
 const maxReplans = 4
 
 // eval evaluates a query and returns a value of its type, which the caller owns.
+// The context has to carry a budget, in which the value is what is left.
 func (m *Mixer) eval(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
 	begin := time.Now()
 	defer func() { m.metrics.duration.Observe(time.Since(begin).Seconds()) }()
@@ -185,12 +190,13 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest) (parser.Value, annota
 
 // evaluate evaluates a query when it is its turn.
 func (m *Mixer) evaluate(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
-	leave, err := m.gate.Enter(ctx)
+	leave, err := m.gate.Enter(ctx, req.Client)
 	if err != nil {
 		return nil, nil, Report{}, err
 	}
 	defer leave()
-	return m.attempts(ctx, req)
+	value, warn, report, err := m.attempts(ctx, req)
+	return value, warn, report, m.settle(budgetFrom(ctx), value, err)
 }
 
 // attempts evaluates the query, planning again without the fragments that could
@@ -203,7 +209,8 @@ func (m *Mixer) attempts(ctx context.Context, req ExecRequest) (parser.Value, an
 		if err != nil {
 			return nil, nil, Report{}, err
 		}
-		e.ask.lost = gone
+		e.ask.lost, e.ask.budget = gone, budgetFrom(ctx)
+		e.ask.budget.settle(0)
 		value, warn, err := e.run(ctx)
 		var nm *notMergeable
 		if err == nil || !errors.As(err, &nm) {
@@ -290,7 +297,7 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool) (*executio
 func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned map[string]bool) *Plan {
 	p := &Planner{
 		members: prune.members, candidates: map[*parser.VectorSelector]bitset{}, keyLabels: keyLabelsOf(prune.members),
-		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query,
+		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, maxFragments: m.cfg.Limits.MaxFragments,
 		parse: m.tickets.Parser.ParseExpr, grid: grid{req.Start, req.End, req.Step}, maxLength: m.cfg.Limits.MaxQueryLength,
 	}
 	for i := range prune.members {

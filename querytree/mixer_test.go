@@ -509,31 +509,6 @@ func TestGridIteratorCopiesHistograms(t *testing.T) {
 	}
 }
 
-func TestGate(t *testing.T) {
-	g := NewGate(1)
-	leave, err := g.Enter(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	var cancelled promql.ErrQueryCanceled
-	if _, err := g.Enter(ctx); !errors.As(err, &cancelled) {
-		t.Errorf("cancelled while waiting: %v", err)
-	}
-	ctx, cancel = context.WithDeadline(t.Context(), time.Now())
-	defer cancel()
-	var timeout promql.ErrQueryTimeout
-	if _, err := g.Enter(ctx); !errors.As(err, &timeout) {
-		t.Errorf("timed out while waiting: %v", err)
-	}
-	leave()
-	if leave, err = g.Enter(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	leave()
-}
-
 // A query that waits for its turn is within its own timeout, and leaves no slot
 // taken behind.
 func TestGateBoundsQueries(t *testing.T) {

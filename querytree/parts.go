@@ -53,6 +53,8 @@ type partSink interface {
 	// take is called with one part after the other, in their order. It calls
 	// done as soon as it needs the points no more.
 	take(p *part) error
+	// bytes is about what the sink holds.
+	bytes() int64
 }
 
 // partRun evaluates a series-wise expression part by part: the storage is
@@ -88,10 +90,14 @@ type partRun struct {
 	err     error
 	warn    annotations.Annotations
 	workers sync.WaitGroup
+	// reserved is what was reserved in the query's budget.
+	budget   *Budget
+	reserved int64
 }
 
 // run evaluates all parts, and returns the annotations of all.
 func (r *partRun) run(ctx context.Context) (annotations.Annotations, error) {
+	r.budget = budgetFrom(ctx)
 	ctx, r.cancel = context.WithCancel(ctx)
 	defer r.cancel()
 	size := min(max(r.local.partSteps/r.grid().steps(), minPart), maxPart)
@@ -124,6 +130,9 @@ func (r *partRun) work(ctx context.Context, borrowed bool) {
 	for !r.feed.ended() && r.failure() == nil {
 		if borrowed && cores.wanted() {
 			return
+		}
+		if !borrowed {
+			turnFrom(ctx).passNow(ctx)
 		}
 		evaluate := r.byEngine
 		if r.direct != nil && r.feed.begun() {
@@ -191,7 +200,7 @@ func (r *partRun) byEngine(ctx context.Context) (*part, error) {
 		return nil, err
 	}
 	source := &partQueryable{run: r}
-	samples := &faultyQueryable{Queryable: source}
+	samples := &faultyQueryable{Queryable: source, unmetered: true}
 	req := r.req
 	req.Query = r.local.tickets.deposit(expr)
 	q, err := newEngineQuery(ctx, r.local.engine, samples, req)
@@ -223,12 +232,22 @@ func (r *partRun) hand(p *part) bool {
 		return false
 	}
 	r.warn.Merge(p.warn)
-	if r.err = r.sink.take(p); r.err != nil {
+	if r.err = r.sink.take(p); r.err == nil {
+		r.err = r.reserve()
+	}
+	if r.err != nil {
 		r.cancel()
 	}
 	r.next++
 	r.turn.Broadcast()
 	return r.err == nil
+}
+
+// reserve accounts for what the sink has come to hold.
+func (r *partRun) reserve() error {
+	grown := r.sink.bytes() - r.reserved
+	r.reserved += grown
+	return r.budget.Reserve(grown)
 }
 
 func (r *partRun) failure() error {

@@ -44,6 +44,8 @@ type Planner struct {
 	grid  grid
 	// maxLength is the longest query that children accept.
 	maxLength int
+	// maxFragments is the limit of that name; zero means the default.
+	maxFragments int
 }
 
 // keyLabelsOf returns the labels that tell children apart: their identity labels

@@ -23,15 +23,15 @@ func (m *Mixer) Select(ctx context.Context, req SelectRequest) SeriesSet {
 		return errSeriesSet(err)
 	}
 	prune := newPruning(members, m.pruner(req.Options), req.Mint, req.Maxt)
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, ask.budget = m.budget(ctx, req.Options)
+	ask.streams = true
 	set := m.pull(ctx, req, members, prune, ask)
-	return &mixedSet{ChunkSeriesSet: set, cancel: cancel, ask: ask, prune: prune, detail: req.Detail}
+	return &mixedSet{ChunkSeriesSet: set, ask: ask, prune: prune, detail: req.Detail}
 }
 
 // mixedSet is what Mixer.Select returns.
 type mixedSet struct {
 	storage.ChunkSeriesSet
-	cancel context.CancelFunc
 	ask    *asking
 	prune  *pruning
 	detail bool
@@ -45,14 +45,22 @@ func (s *mixedSet) Report() Report {
 	return r
 }
 
-func (s *mixedSet) Close() { s.cancel() }
+// Err implements SeriesSet: the limit that ended the request, if one did.
+func (s *mixedSet) Err() error {
+	if err := s.ask.budget.Err(); err != nil {
+		return err
+	}
+	return s.ChunkSeriesSet.Err()
+}
+
+func (s *mixedSet) Close() { s.ask.budget.Close() }
 
 // pull asks the candidates for raw series, all at once, and merges the streams.
 // What it started ends with ctx, and what it returned is valid until then.
 func (m *Mixer) pull(ctx context.Context, req SelectRequest, members []Member, prune *pruning, ask *asking) storage.ChunkSeriesSet {
 	var sets []storage.ChunkSeriesSet
 	prune.candidates(req.Matchers).each(func(i int) {
-		p := &puller{m: members[i], ask: ask, req: req, tier: m.name(), items: make(chan storage.ChunkSeries, pullBuffer), ended: make(chan struct{})}
+		p := &puller{m: members[i], ask: ask, req: req, tier: m.name(), items: make(chan pulled, pullBuffer), ended: make(chan struct{})}
 		p.req.Options = ask.below()
 		go p.run(ctx)
 		sets = append(sets, &pulledSet{ctx: ctx, p: p})
@@ -94,7 +102,7 @@ type puller struct {
 	ask   *asking
 	req   SelectRequest
 	tier  string // that asks
-	items chan storage.ChunkSeries
+	items chan pulled
 
 	// once guards the end, of which err tells; ended is closed then. The end
 	// comes with the soft deadline also if the child heeds no context.
@@ -130,7 +138,7 @@ func (p *puller) run(ctx context.Context) {
 	for set.Next() {
 		series, n, err := readChunks(set.At())
 		if err == nil {
-			err = p.account(&stats, n)
+			err = p.account(&stats, n, series.bytes)
 		}
 		if err != nil {
 			p.fail(outer, ctx, err)
@@ -157,10 +165,14 @@ func (p *puller) run(ctx context.Context) {
 	<-outer.Done()
 }
 
-// account counts a series of n samples, within the limit of the request.
-func (p *puller) account(stats *ChildReport, n int) error {
+// account counts a series of n samples, within the limits of the request.
+func (p *puller) account(stats *ChildReport, n int, bytes int64) error {
 	stats.Series++
 	stats.Samples += int64(n)
+	stats.Bytes += bytes
+	if err := p.ask.hold(bytes, p.tier); err != nil {
+		return err
+	}
 	return p.ask.count(n, p.tier)
 }
 
@@ -194,37 +206,53 @@ func (p *puller) end(outer, ctx context.Context, err error) {
 	})
 }
 
+// pulled is a series that was pulled, and its size.
+type pulled struct {
+	storage.ChunkSeries
+	bytes int64
+}
+
+// chunkBytes is what a chunk takes besides its samples.
+const chunkBytes = 80
+
 // readChunks reads the chunks of a series, so that what is handed over no
 // longer depends on the child's set.
-func readChunks(s storage.ChunkSeries) (storage.ChunkSeries, int, error) {
+func readChunks(s storage.ChunkSeries) (pulled, int, error) {
 	var (
 		metas []chunks.Meta
 		n     int
+		bytes = seriesBytes + labelBytes(s.Labels())
 	)
 	it := s.Iterator(nil)
 	for it.Next() {
 		metas = append(metas, it.At())
 		n += it.At().Chunk.NumSamples()
+		bytes += chunkBytes + int64(len(it.At().Chunk.Bytes()))
 	}
-	return &storage.ChunkSeriesEntry{
+	return pulled{&storage.ChunkSeriesEntry{
 		Lset: s.Labels(),
 		ChunkIteratorFn: func(chunks.Iterator) chunks.Iterator {
 			return storage.NewListChunkSeriesIterator(metas...)
 		},
-	}, n, it.Err()
+	}, bytes}, n, it.Err()
 }
 
 // pulledSet is the reading end of a puller.
 type pulledSet struct {
 	ctx context.Context
 	p   *puller
-	cur storage.ChunkSeries
+	cur pulled
 	err error
 }
 
 func (s *pulledSet) Next() bool {
 	if s.err != nil {
 		return false
+	}
+	if s.p.ask.streams {
+		// The reader is done with it. In a query, the engine keeps it.
+		s.p.ask.budget.Release(s.cur.bytes)
+		s.cur.bytes = 0
 	}
 	select {
 	case s.cur = <-s.p.items:

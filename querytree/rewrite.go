@@ -1,6 +1,7 @@
 package querytree
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -137,7 +138,8 @@ func (b *builder) call(n *parser.Call) parser.Expr {
 	return &c
 }
 
-// maxFragments bounds what one query makes the children do at the same time.
+// maxFragments bounds, unless Limits.MaxFragments does, what one query makes the
+// children do at the same time.
 const maxFragments = 128
 
 // fragment adds a fragment for e, or returns the one that there is already. It
@@ -158,7 +160,7 @@ func (b *builder) fragmentOf(e parser.Expr, t traits, kind string, textOf func()
 		}
 	}
 	text := textOf()
-	if text == "" || len(b.plan.Fragments) >= maxFragments {
+	if text == "" || len(b.plan.Fragments) >= cmp.Or(b.p.maxFragments, maxFragments) {
 		return nil
 	}
 	id := strconv.Itoa(len(b.plan.Fragments))

@@ -74,6 +74,7 @@ type countedConfig struct {
 	limit      int // cut off here, silently
 	maxSeries  int // fail here
 	maxSamples int // fail here
+	limits     Limits
 	labelsOnly bool
 }
 
@@ -85,6 +86,7 @@ type countedSet struct {
 	once  sync.Once
 	cur   storage.ChunkSeries
 	stats ChildReport
+	bytes int64 // of labels and chunks
 	err   error
 }
 
@@ -104,6 +106,10 @@ func (s *countedSet) Next() bool {
 		s.cur = labelsOnlySeries{s.cur.Labels()}
 	}
 	s.stats.Series++
+	s.bytes += labelBytes(s.cur.Labels())
+	if s.err = s.cfg.limits.checkResponse(s.bytes, s.cfg.child.Name()); s.err != nil {
+		return false
+	}
 	if limit := s.cfg.maxSeries; limit > 0 && s.stats.Series > int64(limit) {
 		s.err = &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: s.cfg.child.Name()}
 		return false
@@ -159,6 +165,7 @@ func (c *countedChunks) Next() bool {
 	}
 	st := &c.set.stats
 	st.Samples += int64(c.At().Chunk.NumSamples())
+	c.set.bytes += int64(len(c.At().Chunk.Bytes()))
 	if limit := c.set.cfg.maxSamples; limit > 0 && st.Samples > int64(limit) {
 		c.err = &LimitError{What: "samples of one request", Flag: "query.max-samples", Limit: int64(limit), Tier: c.set.cfg.child.Name()}
 		return false

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -9,10 +10,12 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/alecthomas/units"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/common/promslog"
 	"github.com/prometheus/prometheus/model/labels"
@@ -33,6 +36,9 @@ type commonFlags struct {
 	cache         resultcache.Config
 	limits        querytree.Limits
 	lookback      model.Duration
+	// memory, maxBytes, maxTotal and maxResponse become limits once all flags
+	// are known.
+	memory, maxBytes, maxTotal, maxResponse units.Base2Bytes
 	// shown holds the flags as they were given, for the status page.
 	shown map[string]string
 }
@@ -48,6 +54,13 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("query.max-concurrency", "Most queries at the same time.").Default(fmt.Sprint(l.MaxConcurrent)).IntVar(&f.limits.MaxConcurrent)
 	c.Flag("query.max-length", "Longest query, in bytes.").Default(fmt.Sprint(l.MaxQueryLength)).IntVar(&f.limits.MaxQueryLength)
 	c.Flag("query.max-depth", "Deepest nesting of a query.").Default(fmt.Sprint(l.MaxQueryDepth)).IntVar(&f.limits.MaxQueryDepth)
+	c.Flag("query.max-fragments", "Most parts of one query that children are asked at the same time.").Default(fmt.Sprint(l.MaxFragments)).IntVar(&f.limits.MaxFragments)
+	c.Flag("query.max-queue", "Most requests that wait for their turn; 0 for no limit.").Default(fmt.Sprint(l.MaxQueue)).IntVar(&f.limits.MaxQueue)
+	c.Flag("query.max-queue-per-client", "Most requests of one client that wait for their turn; 0 for no limit.").Default(fmt.Sprint(l.MaxQueuePerClient)).IntVar(&f.limits.MaxQueuePerClient)
+	c.Flag("query.max-bytes", "Most memory that one query may hold in this tier, such as 256MiB; a quarter of --memory.limit by default.").PlaceHolder("BYTES").BytesVar(&f.maxBytes)
+	c.Flag("query.max-total-bytes", "Most memory that all queries may hold together; half of --memory.limit by default. The one that holds most is cancelled.").PlaceHolder("BYTES").BytesVar(&f.maxTotal)
+	c.Flag("query.max-response-bytes", "Largest answer of this tier to one request, in bytes of memory.").Default(bytesText(l.MaxResponse)).BytesVar(&f.maxResponse)
+	c.Flag("memory.limit", "Memory that the process may use. Close to it, the query that holds most is cancelled. GOMEMLIMIT or nine tenths of the control group's limit by default.").PlaceHolder("BYTES").BytesVar(&f.memory)
 	c.Flag("query.lookback-delta", "How far back an instant selector looks.").Default("5m").SetValue(&f.lookback)
 	c.Flag("log.level", "debug, info, warn or error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
 	c.Flag("log.format", "logfmt or json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
@@ -55,8 +68,29 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	f.limits.ChildDeadline = l.ChildDeadline // registerMix may change it
 	c.PreAction(func(ctx *kingpin.ParseContext) error {
 		f.shown = shownFlags(ctx)
+		f.bound()
 		return nil
 	})
+}
+
+// bound completes the limits of memory: what was not given depends on what the
+// process may use, which the garbage collector is told too.
+func (f *commonFlags) bound() {
+	given := int64(f.memory)
+	if given == 0 {
+		given = processMemory("/")
+	}
+	f.limits.ProcessBytes = given
+	if given > 0 {
+		debug.SetMemoryLimit(given)
+	}
+	memory := cmp.Or(given, fallbackMemory)
+	f.limits.MaxBytes = cmp.Or(int64(f.maxBytes), memory/4)
+	f.limits.MaxTotalBytes = cmp.Or(int64(f.maxTotal), memory/2)
+	f.limits.MaxResponse = int64(f.maxResponse)
+	f.shown["memory.limit"] = units.Base2Bytes(given).String()
+	f.shown["query.max-bytes"] = units.Base2Bytes(f.limits.MaxBytes).String()
+	f.shown["query.max-total-bytes"] = units.Base2Bytes(f.limits.MaxTotalBytes).String()
 }
 
 // shownFlags lists the flags that were given or have a default.

@@ -128,6 +128,9 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 		return nil, nil, err
 	}
 	n := &node{name: displayName(cfg.Identity), logger: logger, webConfig: f.webConfigFile}
+	if n.authenticated, err = checksPasswords(f.webConfigFile); err != nil {
+		return nil, nil, err
+	}
 	defer func() {
 		if err != nil {
 			_ = n.Close()
@@ -173,6 +176,7 @@ func leafHTTP(f leafFlags, n *node, l *leaf.Leaf, tree liveTree, reg *prometheus
 	return treehttp.Config{
 		Engine: p.Engine, Queryable: p.Storage, Exemplars: p.Exemplars, Metadata: l.Child().Metadata,
 		Describe: l.Describe, Tree: tree, Limits: f.limits, Lookback: time.Duration(f.lookback),
+		Authenticated: n.authenticated,
 		Parts: treehttp.Parts{
 			ScrapePools:   p.Scrape,
 			Targets:       p.Scrape,

@@ -76,6 +76,9 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 		return nil, errors.New("--storage.path must not be empty: without it, a restart forgets which children may be missing")
 	}
 	n := &node{name: displayName(id), logger: logger, webConfig: f.webConfigFile}
+	if n.authenticated, err = checksPasswords(f.webConfigFile); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			_ = n.Close()
@@ -153,7 +156,8 @@ func mixHTTP(f mixFlags, n *node, t *tier.Tier, tree liveTree, reg *prometheus.R
 	return treehttp.Config{
 		Engine: querytree.Engine{}, Queryable: t.Mixer, Exemplars: t.Mixer, Metadata: t.Mixer.Metadata,
 		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Defaults: querytree.Options{Strict: !f.partial},
-		Lookback: time.Duration(f.lookback), Ready: t.Ready, Flags: f.shown,
+		Authenticated: n.authenticated,
+		Lookback:      time.Duration(f.lookback), Ready: t.Ready, Flags: f.shown,
 		ExternalURL: mustURL(f.commonFlags), ListenAddress: n.http.Addr().String(),
 		Gatherer: reg, Registerer: reg, Logger: logger,
 	}

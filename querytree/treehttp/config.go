@@ -43,6 +43,11 @@ type Config struct {
 	// Defaults are the options of requests that do not name their own. Only
 	// Strict, NoHints, NoPushdown and NoCache are used.
 	Defaults querytree.Options
+	// Authenticated is set if requests come here only with a user name and
+	// password that were checked, or from whoever need not have any. The user is
+	// the client then whose queries take turns with others'; without it the
+	// address that the request came from is.
+	Authenticated bool
 	// Lookback is the lookback delta, for federation. Zero means 5 minutes.
 	Lookback time.Duration
 

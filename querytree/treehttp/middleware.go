@@ -121,7 +121,7 @@ func (h *Handler) optioned(next http.HandlerFunc) http.HandlerFunc {
 func (h *Handler) options(r *http.Request) (querytree.Options, error) {
 	o := querytree.Options{
 		Strict: h.cfg.Defaults.Strict, NoHints: h.cfg.Defaults.NoHints, NoPushdown: h.cfg.Defaults.NoPushdown,
-		NoCache: h.cfg.Defaults.NoCache,
+		NoCache: h.cfg.Defaults.NoCache, Client: h.client(r),
 	}
 	o.ID, _ = r.Context().Value(idKey{}).(string)
 	partial, explain := !o.Strict, false

@@ -101,7 +101,7 @@ func TestOptions(t *testing.T) {
 			cfg.Queryable = reporting{SampleAndChunkQueryable: cfg.Queryable, seen: func(o querytree.Options) { got = o }}
 			r := httptest.NewRequest("GET", target+"&"+c.params, nil)
 			r.Header.Set(IDHeader, "mine")
-			c.want.ID = "mine"
+			c.want.ID, c.want.Client = "mine", "address 192.0.2.1"
 			w := build(t, cfg).send(r)
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("%s %s: (-want +got)\n%s", target, c.params, diff)

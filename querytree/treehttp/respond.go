@@ -55,7 +55,7 @@ func classify(err error) (code int, kind string) {
 	var canceled promql.ErrQueryCanceled
 	var broken promql.ErrStorage
 	switch {
-	case errors.Is(err, querytree.ErrUnavailable), errors.Is(err, tsdb.ErrNotReady):
+	case errors.Is(err, querytree.ErrUnavailable), querytree.IsBusy(err), errors.Is(err, tsdb.ErrNotReady):
 		return http.StatusServiceUnavailable, errUnavailable
 	case errors.As(err, &timeout), errors.Is(err, context.DeadlineExceeded):
 		return http.StatusServiceUnavailable, errTimeout
@@ -69,10 +69,10 @@ func classify(err error) (code int, kind string) {
 }
 
 // unavailable makes Prometheus' handlers answer 503 where a strict request
-// failed for want of a child: it is worth another try, unlike a query that is
-// wrong. N stands for a type that Prometheus does not export.
+// failed for want of a child, or the tier is busy: it is worth another try,
+// unlike a query that is wrong. N stands for a type that Prometheus does not export.
 func unavailable[N any](_ N, err error) (code int, override bool) {
-	return http.StatusServiceUnavailable, errors.Is(err, querytree.ErrUnavailable)
+	return http.StatusServiceUnavailable, errors.Is(err, querytree.ErrUnavailable) || querytree.IsBusy(err)
 }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {
