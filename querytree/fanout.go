@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
@@ -43,7 +44,7 @@ func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitse
 // Names implements Child.
 func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 	ask := m.asking(req.Options.within(ctx))
-	members := m.members(req.Mint)
+	members := m.members(req.Mint, req.Maxt, nil)
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Names{}, err
 	}
@@ -97,7 +98,8 @@ func everyone(members []Member) bitset {
 // Metadata implements Child.
 func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, error) {
 	ask := m.asking(req.Options.within(ctx))
-	members := m.cfg.Members()
+	now := time.Now().UnixMilli() // metadata has no time
+	members := m.members(now, now, nil)
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Metadata{}, err
 	}
@@ -124,7 +126,7 @@ func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, er
 // Exemplars implements Child.
 func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars, error) {
 	ask := m.asking(req.Options.within(ctx))
-	members := m.members(req.Mint)
+	members := m.members(req.Mint, req.Maxt, nil)
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Exemplars{}, err
 	}

@@ -69,6 +69,8 @@ type Mixer struct {
 	tickets *ticketParser
 	engine  *promql.Engine
 	metrics *mixerMetrics
+	// latencies are those of replicas.
+	latencies *latencies
 }
 
 var _ Child = (*Mixer)(nil)
@@ -81,7 +83,7 @@ func NewMixer(cfg MixerConfig) (*Mixer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Mixer{cfg: cfg, gate: cfg.Gate, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer)}
+	m := &Mixer{cfg: cfg, gate: cfg.Gate, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer), latencies: newLatencies()}
 	if m.gate == nil {
 		m.gate = NewGate(cfg.Limits.MaxConcurrent)
 	}
@@ -128,8 +130,11 @@ func (m *Mixer) asking(o Options) *asking {
 	return &asking{opts: o, soft: softDeadline(m.cfg.Limits.ChildDeadline, o.Budget), lost: &lost{}}
 }
 
-// members returns the children to consider for samples of a time range.
-func (m *Mixer) members(mint int64) []Member { return oneReplica(m.cfg.Members(), mint) }
+// members returns the children to consider for samples of a time range; the
+// replicas of one shard are one of them.
+func (m *Mixer) members(mint, maxt int64, gone *lost) []Member {
+	return m.joinReplicas(m.cfg.Members(), mint, maxt, gone)
+}
 
 func (m *Mixer) pruner(o Options) Pruner {
 	if o.NoHints {
@@ -181,12 +186,17 @@ func (m *Mixer) attempts(ctx context.Context, req ExecRequest) (parser.Value, an
 	banned, gone := map[string]bool{}, &lost{}
 	for attempt := 0; ; attempt++ {
 		req.Options = req.Options.within(ctx)
-		e, err := m.newExecution(req, banned)
+		e, err := m.newExecution(req, banned, gone)
 		if err != nil {
 			return nil, nil, Report{}, err
 		}
-		e.ask.lost = gone
 		value, warn, err := e.run(ctx)
+		var sw *switched
+		if errors.As(err, &sw) {
+			m.cfg.Logger.Debug("query evaluated again", "query", req.Query, "id", req.ID, "reason", sw)
+			attempt--
+			continue
+		}
 		var nm *notMergeable
 		if err == nil || !errors.As(err, &nm) {
 			m.metrics.observe(e.plan, e.report(), err)
@@ -241,7 +251,7 @@ func (m *Mixer) timeRange(req ExecRequest) (mint, maxt int64, err error) {
 
 // newExecution plans a query. It parses anew, since the engine leaves series
 // behind in the expression that it evaluated.
-func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool) (*execution, error) {
+func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost) (*execution, error) {
 	expr, err := m.parse(req.Query)
 	if err != nil {
 		return nil, err
@@ -250,8 +260,9 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool) (*executio
 	if err != nil {
 		return nil, err
 	}
-	members := m.members(mint)
+	members := m.members(mint, maxt, gone)
 	e := &execution{m: m, req: req, members: members, ask: m.asking(req.Options), held: &atomic.Int64{}}
+	e.ask.lost = gone
 	e.req.Options = e.ask.opts
 	e.prune = newPruning(members, m.pruner(req.Options), mint, maxt)
 	e.plan = m.plan(req, expr, e.prune, banned)
