@@ -97,11 +97,17 @@ func closest(samples []chunks.Sample) int64 {
 // forgetReset drops what a sample says about a counter reset before it, since
 // the sample before is another one now.
 func forgetReset(s chunks.Sample) {
-	if h := s.H(); h != nil && h.CounterResetHint != histogram.GaugeType {
-		h.CounterResetHint = histogram.UnknownCounterReset
+	var hint *histogram.CounterResetHint
+	switch s.Type() {
+	case chunkenc.ValHistogram:
+		hint = &s.H().CounterResetHint
+	case chunkenc.ValFloatHistogram:
+		hint = &s.FH().CounterResetHint
+	default:
+		return
 	}
-	if h := s.FH(); h != nil && h.CounterResetHint != histogram.GaugeType {
-		h.CounterResetHint = histogram.UnknownCounterReset
+	if *hint != histogram.GaugeType {
+		*hint = histogram.UnknownCounterReset
 	}
 }
 

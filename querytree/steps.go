@@ -4,7 +4,6 @@ import (
 	"math"
 	"slices"
 	"sort"
-	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -30,9 +29,10 @@ func (m *Mixer) windowOf(req ExecRequest) (window, bool) {
 }
 
 // stepwise reports whether each step of a query is evaluated by itself. It is
-// not if the query speaks of its own range, or if the engine may find series of
-// equal labels at different steps, which it refuses: those that differ only in
-// their names, or by labels made up.
+// not if the query speaks of its own range, if an aggregation has a parameter
+// that varies, of which the engine looks at the extremes, or if the engine may
+// find series of equal labels at different steps, which it refuses: those that
+// differ only in their names, or by labels made up.
 func stepwise(query string, expr parser.Expr) bool {
 	lexer := parser.Lex(query)
 	for {
@@ -41,23 +41,35 @@ func stepwise(query string, expr parser.Expr) bool {
 		switch it.Typ {
 		case parser.EOF:
 			return named(expr)
-		case parser.ERROR, parser.AT, parser.START, parser.END, parser.RANGE, parser.LOR:
+		case parser.ERROR, parser.AT, parser.START, parser.END, parser.RANGE, parser.STEP, parser.LOR:
 			return false
 		}
-		if slices.Contains([]string{"start", "end", "range", "info", "label_replace", "label_join"}, it.Val) || strings.Contains(it.Val, labels.MetricName) {
+		if slices.Contains([]string{"start", "end", "range", "step", "info", "label_replace", "label_join"}, it.Val) {
 			return false
 		}
 	}
 }
 
-// named reports whether all series that one selector finds have the same name.
+// named reports whether all series that one selector finds have the same name,
+// and no operator gives them others.
 func named(expr parser.Expr) bool {
 	ok := true
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
-		if vs, is := n.(*parser.VectorSelector); is {
-			ok = ok && slices.ContainsFunc(vs.LabelMatchers, func(m *labels.Matcher) bool {
+		switch n := n.(type) {
+		case *parser.VectorSelector:
+			ok = ok && slices.ContainsFunc(n.LabelMatchers, func(m *labels.Matcher) bool {
 				return m.Name == labels.MetricName && m.Type == labels.MatchEqual && m.Value != ""
 			})
+		case *parser.AggregateExpr:
+			switch param := unparen(n.Param).(type) {
+			case nil, *parser.NumberLiteral:
+			case *parser.StringLiteral:
+				ok = ok && param.Val != labels.MetricName
+			default:
+				ok = false
+			}
+		case *parser.BinaryExpr:
+			ok = ok && (n.VectorMatching == nil || !slices.Contains(n.VectorMatching.Include, labels.MetricName))
 		}
 		return nil
 	})
