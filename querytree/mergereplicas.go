@@ -25,7 +25,7 @@ type splicing struct {
 func (s *replicaSet) openSplice(ctx context.Context, v *view, req SelectRequest) source {
 	span := clip(req.Mint, req.Maxt)
 	sp := &splicing{fill: v.fill.within(span), labelsOnly: req.LabelsOnly}
-	limit := v.share(ctx)
+	limit := v.share(remaining(ctx, req.Budget))
 	left := v.order[0].holes.within(span)
 	for i, r := range v.order {
 		rest := left.and(r.holes)
@@ -193,7 +193,7 @@ func (q *mergedQuerier) Select(ctx context.Context, _ bool, hints *storage.Selec
 	v := q.m.view
 	set := &sourceSet{ctx: ctx, m: q.m}
 	if v.covers(v.order[0], clip(req.Mint, req.Maxt)) {
-		set.source = openStream(ctx, v.order[0], req, v.share(ctx))
+		set.source = openStream(ctx, v.order[0], req, v.share(remaining(ctx, req.Budget)))
 	} else {
 		set.source = q.m.set.openSplice(ctx, v, req)
 	}

@@ -15,8 +15,9 @@ var errMoved = errors.New("another replica answers")
 // with an answer that is not needed.
 type request[T any] struct {
 	set *replicaSet
-	// span has the samples that the request looks at.
-	span Interval
+	// span has the samples that the request looks at, budget is its time.
+	span   Interval
+	budget time.Duration
 	// ask asks one replica. It calls begun when the answer has begun.
 	ask func(ctx context.Context, c Child, begun func()) (T, error)
 	// drop releases an answer.
@@ -68,9 +69,9 @@ func (q request[T]) run(ctx context.Context, v *view) (answered[T], error) {
 	defer close(c.over)
 	first := v.order[0]
 	twin := v.twin(q.span)
-	left, limit := remaining(ctx), time.Duration(0)
+	left, limit := remaining(ctx, q.budget), time.Duration(0)
 	if len(v.order) > 1 {
-		limit = left / 2 // the rest is for the others
+		limit = v.share(left)
 	}
 	delay := time.Duration(0)
 	if twin != nil {
@@ -87,12 +88,26 @@ func (q request[T]) run(ctx context.Context, v *view) (answered[T], error) {
 	return a, err
 }
 
-// remaining is how long ctx has left.
-func remaining(ctx context.Context) time.Duration {
+// remaining is how long an answer may take: what the budget allows, if there is
+// one, and no longer than ctx.
+func remaining(ctx context.Context, budget time.Duration) time.Duration {
 	if end, ok := ctx.Deadline(); ok {
-		return max(time.Until(end), time.Millisecond)
+		if left := max(time.Until(end), time.Millisecond); budget == 0 || left < budget {
+			return left
+		}
 	}
-	return time.Hour
+	if budget == 0 {
+		return time.Hour
+	}
+	return budget
+}
+
+// share is how long one replica may take, so that there is time for the others.
+func (v *view) share(left time.Duration) time.Duration {
+	if len(v.order) > 1 {
+		return left / 2
+	}
+	return left
 }
 
 // after returns a channel that is sent to after d, or nil if d is zero.

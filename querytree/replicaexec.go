@@ -89,7 +89,7 @@ func (s *toldSet) Report() Report {
 // execOne asks one replica, or several until one answers whole.
 func (s *replicaSet) execOne(ctx context.Context, v *view, req ExecRequest, span Interval) (ResultSet, error) {
 	q := request[*stagedSet]{
-		set: s, span: span, drop: func(set *stagedSet) { set.Close() },
+		set: s, span: span, budget: req.Budget, drop: func(set *stagedSet) { set.Close() },
 		ask: func(ctx context.Context, c Child, begun func()) (*stagedSet, error) { return stage(ctx, c, req, begun) },
 	}
 	a, err := q.run(ctx, v)
@@ -227,12 +227,7 @@ func (s *replicaSet) execRuns(ctx context.Context, v *view, req ExecRequest) (Re
 		})
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if errors.Is(err, errMoved) {
-			return nil, err
-		}
-	}
-	if err := firstError(errs); err != nil {
+	if err := causeAmong(errs); err != nil {
 		return nil, err
 	}
 	if !s.accept(v) {
@@ -241,15 +236,22 @@ func (s *replicaSet) execRuns(ctx context.Context, v *view, req ExecRequest) (Re
 	return joinRuns(parts), nil
 }
 
+// causeAmong returns the error because of which the other parts were cancelled.
+func causeAmong(errs []error) error {
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, context.Canceled) && !errors.As(err, new(promql.ErrQueryCanceled)) {
+			return err
+		}
+	}
+	return firstError(errs)
+}
+
 // execRun answers one part, from one replica or, without one, from raw series.
 func (s *replicaSet) execRun(ctx context.Context, v *view, req ExecRequest, by *replica) (part, error) {
-	limit := remaining(ctx)
-	if len(v.order) > 1 {
-		limit /= 2 // the rest is for the others
-	}
 	if by == nil {
 		return s.repair(ctx, v, req)
 	}
+	limit := v.share(remaining(ctx, req.Budget))
 	p, err := watched(ctx, limit, func(ctx context.Context) (part, error) { return collectPart(ctx, by.Child, req) })
 	if err == nil && by.Description.Tier != TierLeaf {
 		p.report.Add(by.Description.Name(), ChildReport{Tier: by.Description.Tier, Verdict: Asked, Requests: 1})
@@ -260,7 +262,12 @@ func (s *replicaSet) execRun(ctx context.Context, v *view, req ExecRequest, by *
 // blame notes that a replica failed, if it was its fault, and asks to go on
 // without it.
 func (s *replicaSet) blame(ctx context.Context, v *view, r *replica, err error) error {
-	if err == nil || ctx.Err() != nil || !childsFault(err) {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil: // another request has settled it
+		return context.Cause(ctx)
+	case !childsFault(err):
 		return err
 	}
 	if err := s.fail(v, failure{r, err}); err != nil {

@@ -20,21 +20,21 @@ type listed[T any] struct {
 
 // list asks the replica that covers a span, or if none does all of them, and
 // joins what they say.
-func list[T any](ctx context.Context, s *replicaSet, span Interval, strict bool, ask func(context.Context, Child) (listed[T], error), join func(a, b T) T) (listed[T], error) {
+func list[T any](ctx context.Context, s *replicaSet, span Interval, o Options, ask func(context.Context, Child) (listed[T], error), join func(a, b T) T) (listed[T], error) {
 	for {
 		v, err := s.current()
 		if err != nil {
 			return listed[T]{}, err
 		}
-		warn, report, err := v.absent(span, strict)
+		warn, report, err := v.absent(span, o.Strict)
 		if err != nil {
 			return listed[T]{}, err
 		}
 		var out listed[T]
 		if v.covers(v.order[0], span) {
-			out, err = listOne(ctx, s, v, span, ask)
+			out, err = listOne(ctx, s, v, span, o, ask)
 		} else {
-			out, err = listAll(ctx, s, v, ask, join)
+			out, err = listAll(ctx, s, v, o, ask, join)
 		}
 		switch {
 		case errors.Is(err, errMoved) && ctx.Err() == nil:
@@ -49,9 +49,9 @@ func list[T any](ctx context.Context, s *replicaSet, span Interval, strict bool,
 	}
 }
 
-func listOne[T any](ctx context.Context, s *replicaSet, v *view, span Interval, ask func(context.Context, Child) (listed[T], error)) (listed[T], error) {
+func listOne[T any](ctx context.Context, s *replicaSet, v *view, span Interval, o Options, ask func(context.Context, Child) (listed[T], error)) (listed[T], error) {
 	q := request[listed[T]]{
-		set: s, span: span, drop: func(listed[T]) {},
+		set: s, span: span, budget: o.Budget, drop: func(listed[T]) {},
 		ask: func(ctx context.Context, c Child, begun func()) (listed[T], error) {
 			l, err := ask(ctx, c)
 			if err == nil {
@@ -70,9 +70,9 @@ func listOne[T any](ctx context.Context, s *replicaSet, v *view, span Interval, 
 }
 
 // listAll asks all replicas for what each of them has.
-func listAll[T any](ctx context.Context, s *replicaSet, v *view, ask func(context.Context, Child) (listed[T], error), join func(a, b T) T) (listed[T], error) {
+func listAll[T any](ctx context.Context, s *replicaSet, v *view, o Options, ask func(context.Context, Child) (listed[T], error), join func(a, b T) T) (listed[T], error) {
 	answers, errs := make([]listed[T], len(v.order)), make([]error, len(v.order))
-	limit := v.share(ctx)
+	limit := v.share(remaining(ctx, o.Budget))
 	var wg sync.WaitGroup
 	for i, r := range v.order {
 		wg.Go(func() {
@@ -96,7 +96,7 @@ func listAll[T any](ctx context.Context, s *replicaSet, v *view, ask func(contex
 
 // Names implements Child.
 func (s *replicaSet) Names(ctx context.Context, req NamesRequest) (Names, error) {
-	l, err := list(ctx, s, clip(req.Mint, req.Maxt), req.Strict, func(ctx context.Context, c Child) (listed[[]string], error) {
+	l, err := list(ctx, s, clip(req.Mint, req.Maxt), req.Options, func(ctx context.Context, c Child) (listed[[]string], error) {
 		n, err := c.Names(ctx, req)
 		return listed[[]string]{n.Names, n.Warnings, n.Report}, err
 	}, func(a, b []string) []string {
@@ -113,7 +113,7 @@ func (s *replicaSet) Names(ctx context.Context, req NamesRequest) (Names, error)
 // Metadata implements Child. It has no time, so any replica may answer.
 func (s *replicaSet) Metadata(ctx context.Context, req MetadataRequest) (Metadata, error) {
 	type families = map[string][]metadata.Metadata
-	l, err := list(ctx, s, s.span, false, func(ctx context.Context, c Child) (listed[families], error) {
+	l, err := list(ctx, s, s.span, req.Options, func(ctx context.Context, c Child) (listed[families], error) {
 		m, err := c.Metadata(ctx, req)
 		return listed[families]{m.Families, m.Warnings, m.Report}, err
 	}, func(a, b families) families {
@@ -125,7 +125,7 @@ func (s *replicaSet) Metadata(ctx context.Context, req MetadataRequest) (Metadat
 
 // Exemplars implements Child.
 func (s *replicaSet) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars, error) {
-	l, err := list(ctx, s, clip(req.Mint, req.Maxt), req.Strict, func(ctx context.Context, c Child) (listed[[]exemplar.QueryResult], error) {
+	l, err := list(ctx, s, clip(req.Mint, req.Maxt), req.Options, func(ctx context.Context, c Child) (listed[[]exemplar.QueryResult], error) {
 		e, err := c.Exemplars(ctx, req)
 		return listed[[]exemplar.QueryResult]{e.Results, e.Warnings, e.Report}, err
 	}, joinExemplars)

@@ -338,16 +338,16 @@ func (v *view) absent(span Interval, strict bool) (annotations.Annotations, Repo
 		if !g.times.touch(span) {
 			continue
 		}
-		d, why := g.Description, "not connected"
-		if g.failed != nil {
-			why = g.failed.Error()
+		d, why := g.Description, g.failed
+		if why == nil {
+			why = fmt.Errorf("%w: not connected", ErrUnavailable)
 		}
-		err := fmt.Errorf("%s %q did not answer, and no other replica took samples at all times that it did: %w: %s", d.Tier, d.Name(), ErrUnavailable, why)
+		err := fmt.Errorf("%s %q did not answer, and no other replica took samples at all times that it did: %w", d.Tier, d.Name(), why)
 		if strict {
 			return nil, Report{}, err
 		}
 		warn.Add(fmt.Errorf("partial answer: %w", err))
-		report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Failed: why, Late: errors.Is(g.failed, ErrLate)})
+		report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Failed: why.Error(), Late: errors.Is(why, ErrLate)})
 	}
 	return warn, report, nil
 }

@@ -225,7 +225,7 @@ func (s *replicaSeries) open() error {
 		s.source = s.set.openSplice(s.ctx, v, s.req)
 		return nil
 	}
-	st := openStream(s.ctx, v.order[0], s.req, v.share(s.ctx))
+	st := openStream(s.ctx, v.order[0], s.req, v.share(remaining(s.ctx, s.req.Budget)))
 	s.source = st
 	if twin := v.twin(s.span); twin != nil && !s.begun {
 		s.source, err = s.race(st, twin)
@@ -233,19 +233,11 @@ func (s *replicaSeries) open() error {
 	return err
 }
 
-// share is how long the first replica may take.
-func (v *view) share(ctx context.Context) time.Duration {
-	if len(v.order) > 1 {
-		return remaining(ctx) / 2
-	}
-	return remaining(ctx)
-}
-
 // race returns the stream that begins first.
 func (s *replicaSeries) race(st *stream, twin *replica) (source, error) {
 	l := s.set.m.latencies
 	l.asked()
-	hedge := time.NewTimer(hedgeDelay(st.by.latency, remaining(s.ctx)))
+	hedge := time.NewTimer(hedgeDelay(st.by.latency, remaining(s.ctx, s.req.Budget)))
 	defer hedge.Stop()
 	if st.begins(s.ctx, hedge.C, nil) || s.ctx.Err() != nil || !l.mayHedge() {
 		l.observe(st.by.Description.Name(), time.Since(st.since))
