@@ -15,8 +15,10 @@ const laggard = time.Minute
 // replica is one member of a replica set as one query sees it.
 type replica struct {
 	Member
-	// holes are the times within the query's range of which it may lack samples.
-	holes intervals
+	// holes are the times within the query's range of which it may lack samples,
+	// void those of which it certainly has none. What lies between may hold some:
+	// what is told of a gap may be larger than the gap was.
+	holes, void intervals
 	// failed is set once it has failed in this query.
 	failed error
 	// latency is how long it takes to begin an answer, zero if unknown.
@@ -39,37 +41,49 @@ func findHoles(replicas []*replica, span Interval) {
 		oldest, newest = min(oldest, r.Description.Mint), max(newest, r.Description.Maxt)
 	}
 	for _, r := range replicas {
-		d := r.Description
-		var missing []Interval
-		switch {
-		case d.Tier != TierLeaf:
-			// It stores nothing: what is below is the same for all of them.
-			if !r.Connected {
-				missing = append(missing, Interval{math.MinInt64, math.MaxInt64})
-			}
-		case r.unknown():
-			// It may have all that any replica can have.
-			missing = append(missing, Interval{math.MinInt64, oldest - 1})
-		case d.Mint == math.MaxInt64:
-			missing = append(missing, Interval{math.MinInt64, math.MaxInt64})
-		default:
-			missing = append(d.Gaps[:len(d.Gaps):len(d.Gaps)], Interval{math.MinInt64, max(d.Mint, math.MinInt64+1) - 1})
-			if !r.Connected || (d.Maxt != math.MaxInt64 && d.Maxt < newest-laggard.Milliseconds()) {
-				missing = append(missing, Interval{min(d.Maxt, math.MaxInt64-1) + 1, math.MaxInt64})
-			}
-		}
-		r.holes = newIntervals(missing...).within(span)
+		void, gaps := r.missing(oldest, newest)
+		r.void = newIntervals(void...).within(span)
+		r.holes = newIntervals(append(void, gaps...)...).within(span)
 	}
+}
+
+// missing returns the times of which a replica has no samples, and those of
+// which it may have none, if those of the set are from oldest to newest.
+func (r *replica) missing(oldest, newest int64) (void, gaps []Interval) {
+	d := r.Description
+	all := Interval{math.MinInt64, math.MaxInt64}
+	switch {
+	case d.Tier != TierLeaf:
+		// It stores nothing: what is below is the same for all of them.
+		if !r.Connected {
+			void = append(void, all)
+		}
+		return void, nil
+	case r.unknown():
+		// It may have all that any replica can have.
+		return []Interval{{math.MinInt64, oldest - 1}}, nil
+	case d.Mint == math.MaxInt64:
+		return []Interval{all}, nil
+	}
+	void = append(void, Interval{math.MinInt64, max(d.Mint, math.MinInt64+1) - 1})
+	after := Interval{min(d.Maxt, math.MaxInt64-1) + 1, math.MaxInt64}
+	gaps = slices.Clone(d.Gaps)
+	if !r.Connected {
+		void = append(void, after)
+	} else if d.Maxt != math.MaxInt64 && d.Maxt < newest-laggard.Milliseconds() {
+		gaps = append(gaps, after)
+	}
+	return void, gaps
 }
 
 // view is what a replica set makes of the replicas that are left.
 type view struct {
 	// order has the live replicas, the one to ask first.
 	order []*replica
-	// fill are the holes of the first, whole, that another live one can fill
-	// at least in part.
+	// fill are the holes of the first, whole, that another live one may fill at
+	// least in part.
 	fill intervals
-	// gone are times that only replicas which are not there can cover, by
+	// gone are times that only replicas which are not there may cover, by
 	// replica.
 	gone []absence
 	// stale is closed when the set has moved on to another view.
@@ -111,13 +125,13 @@ func newView(replicas []*replica, span Interval, preferred *replica) *view {
 	if v.order[0] != preferred {
 		v.fastest(lacks)
 	}
-	v.fill = v.order[0].holes.touching(v.order[0].holes.without(common(v.order)))
+	v.fill = v.order[0].holes.touching(v.wants(v.order[0]))
 	none := common(v.order)
 	for _, r := range replicas {
 		if r.live() {
 			continue
 		}
-		if times := none.without(r.holes); len(times) > 0 {
+		if times := none.without(r.void); len(times) > 0 {
 			v.gone = append(v.gone, absence{r, times})
 		}
 	}
@@ -143,8 +157,8 @@ func before(a, b bool) int {
 	return 1
 }
 
-// common returns the holes that all replicas share: samples of that time are
-// nowhere, so that they make no difference.
+// common returns the holes that all replicas share, which make no difference to
+// whom to ask first.
 func common(replicas []*replica) intervals {
 	out := replicas[0].holes
 	for _, r := range replicas[1:] {
@@ -170,11 +184,21 @@ func (v *view) fastest(lacks map[*replica]int64) {
 	v.order = slices.Insert(slices.Delete(v.order, best, best+1), 0, first)
 }
 
+// wants returns the holes of a replica of which another live one may have
+// samples.
+func (v *view) wants(r *replica) intervals {
+	nowhere := r.holes
+	for _, o := range v.order {
+		if o != r {
+			nowhere = nowhere.and(o.void)
+		}
+	}
+	return r.holes.without(nowhere)
+}
+
 // covers reports whether a replica has all that any live one has, for samples
 // of a span.
-func (v *view) covers(r *replica, span Interval) bool {
-	return !r.holes.without(common(v.order)).touch(span)
-}
+func (v *view) covers(r *replica, span Interval) bool { return !v.wants(r).touch(span) }
 
 // twin returns the replica that may be raced with the first for samples of a
 // span, or nil: both must have everything.

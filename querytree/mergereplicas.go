@@ -28,13 +28,12 @@ func (s *replicaSet) openSplice(ctx context.Context, v *view, req SelectRequest)
 	limit := v.share(remaining(ctx, req.Budget))
 	left := v.order[0].holes.within(span)
 	for i, r := range v.order {
-		rest := left.and(r.holes)
-		if i > 0 && rest.length() == left.length() {
+		if i > 0 && left.and(r.void).length() == left.length() {
 			continue // it has nothing that is still wanted
 		}
 		sub := req
 		if i > 0 {
-			left = rest
+			left = left.and(r.holes)
 			sub.Limit = 0 // what lies outside of holes is not used
 			if !req.LabelsOnly {
 				around := sp.fill.grown(spliceMargin.Milliseconds(), spliceMargin.Milliseconds())

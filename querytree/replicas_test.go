@@ -71,8 +71,8 @@ func TestChoiceOfReplica(t *testing.T) {
 		"without a gap":              {[]Member{with("a", nil, Interval{150 * s, 151 * s}), with("b", nil)}, "b"},
 		"the gap is of another time": {[]Member{with("a", nil, Interval{50 * s, 99 * s}), with("b", nil)}, "a"},
 		"smaller gap, filled":        {[]Member{with("a", nil, Interval{110 * s, 130 * s}), with("b", nil, Interval{140 * s, 150 * s})}, "b fill [140000 150000]"},
-		"gaps of the same time":      {[]Member{with("a", nil, Interval{110 * s, 130 * s}), with("b", nil, Interval{110 * s, 130 * s})}, "a"},
-		"gap in a larger gap":        {[]Member{with("a", nil, Interval{110 * s, 130 * s}), with("b", nil, Interval{120 * s, 125 * s})}, "b"},
+		"gaps told of the same time": {[]Member{with("a", nil, Interval{110 * s, 130 * s}), with("b", nil, Interval{110 * s, 130 * s})}, "a fill [110000 130000]"},
+		"gap in a larger gap":        {[]Member{with("a", nil, Interval{110 * s, 130 * s}), with("b", nil, Interval{120 * s, 125 * s})}, "b fill [120000 125000]"},
 		"reaches back further":       {[]Member{with("a", mint(150*s)), with("b", mint(140*s))}, "b"},
 		"but not beyond the range":   {[]Member{with("a", mint(100*s)), with("b", mint(0))}, "a"},
 		"empty":                      {[]Member{with("a", func(d *Description) { d.Mint, d.Maxt = math.MaxInt64, math.MinInt64 }), with("b", mint(150*s))}, "b"},
@@ -84,8 +84,12 @@ func TestChoiceOfReplica(t *testing.T) {
 			[]Member{member(replicaOf("a"), died(170*s)), with("b", nil, Interval{110 * s, 120 * s}, Interval{160 * s, 180 * s})},
 			"b missing a [110000 120000] [160000 170000]",
 		},
-		"dead, and was down at that time too": {
-			[]Member{member(replicaOf("a", Interval{105 * s, 125 * s}), died(170*s)), with("b", nil, Interval{110 * s, 120 * s})}, "b",
+		"dead, and may have been down at that time too": {
+			[]Member{member(replicaOf("a", Interval{105 * s, 125 * s}), died(170*s)), with("b", nil, Interval{110 * s, 120 * s})}, "b missing a [110000 120000]",
+		},
+		"both began late": {[]Member{with("a", mint(130*s)), with("b", mint(130*s))}, "a"},
+		"dead, and began no earlier": {
+			[]Member{member(replicaOf("a"), func(m *Member) { m.Connected, m.Description.Mint, m.Description.Maxt = false, 130*s, 170*s }), with("b", mint(130*s))}, "b",
 		},
 		"never seen: it may have it": {
 			[]Member{member(func() Description {

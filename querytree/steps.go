@@ -90,7 +90,7 @@ const maxStepRuns = 16
 func (v *view) stepRuns(req ExecRequest, w window) []stepRun {
 	without := make([]intervals, len(v.order))
 	for i, r := range v.order {
-		without[i] = r.holes.without(common(v.order)).grown(w.ahead, w.back)
+		without[i] = v.wants(r).grown(w.ahead, w.back)
 	}
 	var runs []stepRun
 	for t := req.Start; t <= req.End; t += max(req.Step, 1) {
