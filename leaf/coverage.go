@@ -63,7 +63,7 @@ func (u *uptime) begin(now, settle int64, boot string) {
 	if !u.Clean && (boot == "" || boot != u.Boot) && u.Beat != math.MinInt64 {
 		from -= writeback.Milliseconds()
 	}
-	if u.Beat == math.MinInt64 {
+	if u.Beat == math.MinInt64 { // never
 		from = math.MinInt64
 	}
 	u.add(min(from, now), max(now, u.Beat)+settle)
@@ -132,13 +132,12 @@ type coverage struct {
 	boot string
 }
 
-// openCoverage reads the record in dir. Without one, newest is the time of the
-// newest sample that the leaf holds, math.MinInt64 if there is none: then
-// nothing before the first start is complete. A record that cannot be used
-// counts as knowing nothing, and is told as an error.
-func openCoverage(dir string, newest int64, now func() time.Time) (*coverage, error) {
+// openCoverage reads the record in dir. Without one, nothing is known of the
+// time before, and so all that is there counts as incomplete. So it does if the
+// record cannot be used, which is told as an error.
+func openCoverage(dir string, now func() time.Time) (*coverage, error) {
 	c := &coverage{path: filepath.Join(dir, coverageFile), now: now, boot: bootID()}
-	c.rec.Beat = newest
+	c.rec.Beat = math.MinInt64
 	b, err := os.ReadFile(c.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return c, nil
@@ -150,7 +149,6 @@ func openCoverage(dir string, newest int64, now func() time.Time) (*coverage, er
 			return c, nil
 		}
 	}
-	c.rec.Beat = math.MinInt64
 	if err == nil {
 		err = errors.New("its gaps are out of order")
 	}

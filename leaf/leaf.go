@@ -146,8 +146,7 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	if l.metadata, err = openMetadata(l.cfg.DataDir, l.cfg.MaxMetadataFamilies); err != nil {
 		l.logger.Warn("stored metadata not used", "err", err)
 	}
-	_, newest := store.bounds()
-	if l.coverage, err = openCoverage(l.cfg.DataDir, newest, l.now); err != nil {
+	if l.coverage, err = openCoverage(l.cfg.DataDir, l.now); err != nil {
 		l.logger.Warn("stored coverage not used", "err", err)
 	}
 	l.written = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, metadata: l.metadata.add}

@@ -14,14 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/exemplar"
-	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
-	"github.com/prometheus/prometheus/tsdb/chunks"
-	"github.com/prometheus/prometheus/tsdb/tsdbutil"
 )
 
 // replicaOf describes a replica of eu-1 that holds everything but for its gaps.
@@ -485,113 +480,6 @@ func TestListsOverHoles(t *testing.T) {
 	}
 }
 
-// floatChunks has a sample of value v+t at each time.
-func floatChunks(t *testing.T, v float64, times ...int64) []chunks.Meta {
-	t.Helper()
-	var samples []chunks.Sample
-	for _, at := range times {
-		samples = append(samples, floatSample{at, v + float64(at)})
-	}
-	metas, err := encode(labels.EmptyLabels(), samples, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return metas
-}
-
-type floatSample struct {
-	t int64
-	v float64
-}
-
-func (s floatSample) T() int64                      { return s.t }
-func (s floatSample) ST() int64                     { return 0 }
-func (s floatSample) F() float64                    { return s.v }
-func (s floatSample) H() *histogram.Histogram       { return nil }
-func (s floatSample) FH() *histogram.FloatHistogram { return nil }
-func (s floatSample) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
-func (s floatSample) Copy() chunks.Sample           { return s }
-
-// Which samples of two replicas make a series: those of the first have the value
-// of their time, those of the other a thousand more.
-func TestSplice(t *testing.T) {
-	for what, c := range map[string]struct {
-		first, other []int64
-		holes        []Interval
-		want         string
-	}{
-		"no hole":           {[]int64{0, 15, 30}, []int64{0, 15, 30}, nil, "0 15 30"},
-		"same times":        {[]int64{0, 15, 60, 75}, []int64{0, 15, 30, 45, 60, 75}, []Interval{{20, 50}}, "0 15 1030 1045 60 75"},
-		"hole told larger":  {[]int64{0, 15, 60, 75}, []int64{0, 15, 30, 45, 60, 75}, []Interval{{1, 74}}, "0 15 1030 1045 60 75"},
-		"one sample":        {[]int64{0, 15, 45}, []int64{0, 15, 30, 45}, []Interval{{20, 40}}, "0 15 1030 45"},
-		"other phase":       {[]int64{0, 15, 60, 75}, []int64{7, 22, 37, 52, 67, 82}, []Interval{{1, 74}}, "0 15 1022 1037 1052 60 75"},
-		"outside of holes":  {[]int64{0, 60}, []int64{0, 15, 30, 45, 60}, []Interval{{20, 40}}, "0 1030 60"},
-		"not mixed":         {[]int64{0, 15, 30, 45}, []int64{7, 22, 37}, []Interval{{1, 44}}, "0 15 30 45"},
-		"only the other":    {nil, []int64{0, 15, 30}, []Interval{{10, 20}}, "1015"},
-		"only the first":    {[]int64{0, 15, 30}, nil, []Interval{{10, 20}}, "0 15 30"},
-		"begins in a hole":  {[]int64{45, 60}, []int64{15, 30, 45, 60}, []Interval{{10, 40}}, "1015 1030 45 60"},
-		"ends in a hole":    {[]int64{0, 15}, []int64{0, 15, 30}, []Interval{{16, 40}}, "0 15 1030"},
-		"several stretches": {[]int64{0, 30, 60}, []int64{0, 15, 30, 45, 60}, []Interval{{1, 59}}, "0 1015 30 1045 60"},
-	} {
-		metas, err := splice(labels.EmptyLabels(), floatChunks(t, 0, c.first...), floatChunks(t, 1000, c.other...), newIntervals(c.holes...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		samples, err := samplesOf(metas)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, s := range samples {
-			got = append(got, fmt.Sprint(s.F()))
-		}
-		want := strings.Fields(c.want)
-		for i := range want {
-			want[i] = strings.TrimSpace(want[i])
-		}
-		if d := cmp.Diff(want, got); d != "" {
-			t.Errorf("%s: -want +got:\n%s", what, d)
-		}
-	}
-}
-
-// What a histogram says of a reset before it is about its own replica's samples.
-func TestSpliceForgetsResets(t *testing.T) {
-	hist := func(n int64, times ...int64) []chunks.Meta {
-		var samples []chunks.Sample
-		for i, at := range times {
-			h := tsdbutil.GenerateTestFloatHistogram(n + int64(i))
-			h.CounterResetHint = histogram.CounterReset
-			samples = append(samples, histSample{floatSample{t: at}, h})
-		}
-		metas, err := encode(labels.EmptyLabels(), samples, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return metas
-	}
-	metas, err := splice(labels.EmptyLabels(), hist(1, 0, 60), hist(3, 20, 40), newIntervals(Interval{10, 50}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	samples, err := samplesOf(metas)
-	if err != nil || len(samples) != 4 {
-		t.Fatalf("%d samples, %v", len(samples), err)
-	}
-	if h := samples[1].FH(); h.CounterResetHint == histogram.CounterReset {
-		t.Error("the first sample of the other replica is taken for a reset")
-	}
-}
-
-type histSample struct {
-	floatSample
-	h *histogram.FloatHistogram
-}
-
-func (s histSample) FH() *histogram.FloatHistogram { return s.h }
-func (s histSample) Type() chunkenc.ValueType      { return chunkenc.ValFloatHistogram }
-func (s histSample) Copy() chunks.Sample           { return s }
-
 // Raw series go on with the other replica where the one broke off.
 func TestSelectGoesOn(t *testing.T) {
 	list := func(d Description, breaksAt int, names ...string) *fake {
@@ -665,47 +553,3 @@ func (s *breakingSet) Next() bool {
 }
 
 func (s *breakingSet) Err() error { return s.err }
-
-// Queries whose steps cannot be evaluated apart.
-func TestStepwise(t *testing.T) {
-	for query, want := range map[string]bool{
-		"x": true, "rate(x[5m] offset 1m)": true, `sum by (job) (rate(x{a="b"}[5m]))`: true, "topk(3, x)": true,
-		"max_over_time(rate(x[1m])[5m:1m])": true, `{__name__="x"}`: true, "x > 5 and y": true,
-		"x @ 5": false, "x @ end()": false, "x - start()": false, "range() * x": false, "step() * x": false, "x[range()]": false,
-		`{job="a"}`: false, `{__name__=~"x|y"}`: false, "x or y": false, `label_replace(x, "a", "b", "c", "d")`: false,
-		"topk(time(), x)": false, `count_values("__name__", x)`: false, "info(x)": false, "quantile(scalar(y), x)": false,
-	} {
-		e, err := NewParser().ParseExpr(query)
-		if err != nil {
-			t.Fatalf("%s: %v", query, err)
-		}
-		if got := stepwise(query, e); got != want {
-			t.Errorf("%s: %t", query, got)
-		}
-	}
-}
-
-// A range query is answered by replicas for the steps that they cover, and from
-// merged series for those that none covers.
-func TestStepRuns(t *testing.T) {
-	m := rootOver(t)
-	members := []Member{
-		{Description: replicaOf("a", Interval{300, 400}, Interval{700, 720}), Connected: true},
-		{Description: replicaOf("b", Interval{450, 600}), Connected: true},
-	}
-	set := m.newReplicaSet(members, Interval{0, 1000}, nil)
-	var got []string
-	for _, r := range set.view.stepRuns(ExecRequest{Start: 100, End: 1000, Step: 50}, window{back: 100}) {
-		by := "merged"
-		if r.by != nil {
-			by = r.by.Description.Replica
-		}
-		got = append(got, fmt.Sprintf("%d-%d %s", r.start, r.end, by))
-	}
-	want := []string{"100-250 a", "300-400 b", "450-500 merged", "550-650 a", "700-700 merged", "750-800 b", "850-1000 a"}
-	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("-want +got:\n%s", d)
-	}
-}
-
-var _ storage.ChunkSeriesSet = (*sourceSet)(nil)
