@@ -80,8 +80,9 @@ func (s *toldSet) Warnings() annotations.Annotations {
 }
 
 func (s *toldSet) Report() Report {
-	var out Report
-	out.Merge(s.ResultSet.Report())
+	inner := s.ResultSet.Report()
+	out := Report{Explanation: inner.Explanation}
+	out.Merge(inner)
 	out.Merge(s.report)
 	return out
 }

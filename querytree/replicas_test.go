@@ -200,6 +200,24 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// What the replica that answered tells of itself is passed on.
+func TestReplicaExplains(t *testing.T) {
+	b := &fake{desc: replicaOf("b")}
+	b.exec = func(context.Context, ExecRequest) (ResultSet, error) {
+		return NewMatrixSet(nil, nil, Report{Explanation: &Explanation{Name: nameB}}), nil
+	}
+	m := rootOver(t, down(replicaOf("a")), b)
+	set := m.members(0, 1000, &lost{})[0].Child
+	rs, err := set.Exec(t.Context(), ExecRequest{Query: "x", Start: 1000, End: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rs.Close()
+	if rs.Next() || rs.Report().Explanation == nil || rs.Report().Explanation.Name != nameB {
+		t.Errorf("report: %+v", rs.Report())
+	}
+}
+
 // If no replica answers, all are named.
 func TestAllReplicasFail(t *testing.T) {
 	m := rootOver(t, down(replicaOf("a")), failing(replicaOf("b"), fmt.Errorf("%w: disk gone", ErrUnavailable)), saying(us, point(1, "zone", "us")))
