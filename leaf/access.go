@@ -41,6 +41,7 @@ func (l *Leaf) Describe() querytree.Description {
 		Leaves:   1,
 		Features: []string{querytree.FeatureOps, querytree.FeatureEpochs},
 		Epochs:   l.changes.history.Epochs(),
+		Gaps:     l.coverage.gaps(mint),
 	}
 }
 
@@ -106,6 +107,11 @@ func (l *Leaf) Engine() *promql.Engine { return l.engine }
 
 // Queryable returns the leaf's series, identity labels attached.
 func (l *Leaf) Queryable() storage.SampleAndChunkQueryable { return l.served }
+
+// retentionTime is how long samples are kept, zero if there is no such limit.
+func (l *Leaf) retentionTime() time.Duration {
+	return time.Duration(l.PrometheusConfig().StorageConfig.TSDBConfig.Retention.Time)
+}
 
 func (l *Leaf) retention() string {
 	r := l.PrometheusConfig().StorageConfig.TSDBConfig.Retention

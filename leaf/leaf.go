@@ -49,6 +49,7 @@ type Leaf struct {
 	changes  *changes
 	metadata *metadataStore
 	indexing *indexing // nil without field hints
+	coverage *coverage
 
 	cores   *querytree.Cores
 	tracker *promql.ActiveQueryTracker
@@ -149,6 +150,9 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	l.served = &served{db: store.DB, id: l.id}
 	if l.metadata, err = openMetadata(l.cfg.DataDir, l.cfg.MaxMetadataFamilies); err != nil {
 		l.logger.Warn("stored metadata not used", "err", err)
+	}
+	if l.coverage, err = openCoverage(l.cfg.DataDir, l.now); err != nil {
+		l.logger.Warn("stored coverage not used", "err", err)
 	}
 	l.written = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, metadata: l.metadata.add}
 	l.recorded = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, ownLabels: true}
@@ -275,6 +279,9 @@ func (l *Leaf) Run(ctx context.Context) error {
 	l.reloadMu.Lock()
 	err := l.apply(l.PrometheusConfig())
 	l.metrics.reloaded(err, l.now())
+	if e := l.coverage.begin(settling(l.PrometheusConfig())); e != nil {
+		l.logger.Error("coverage not saved", "err", e)
+	}
 	l.reloadMu.Unlock()
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -288,6 +295,7 @@ func (l *Leaf) Run(ctx context.Context) error {
 		l.rules.Run,
 		func() { l.keepMetadata(ctx) },
 		func() { l.indexing.run(ctx, l.store) },
+		func() { l.coverage.run(ctx, l.retentionTime, l.logger) },
 	} {
 		wg.Go(part)
 	}
@@ -295,6 +303,9 @@ func (l *Leaf) Run(ctx context.Context) error {
 		l.ready.Store(true)
 		l.logger.Info("leaf is ready", "leaf", l.cfg.Identity.Name(), "instance", l.instance)
 		<-ctx.Done()
+	}
+	if e := l.coverage.end(); e != nil {
+		l.logger.Error("coverage not saved", "err", e)
 	}
 	// Rules first, so that absent() does not fire upon the end of scraping; the
 	// notifier after them, so that it can send what they found.

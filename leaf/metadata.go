@@ -150,7 +150,13 @@ func writeMetadata(path string, families map[string][]metadata.Metadata) error {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), metadataFile+".*.tmp")
+	return replaceFile(path, data)
+}
+
+// replaceFile writes a file such that either the old or the new one is there,
+// whatever happens.
+func replaceFile(path string, data []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return err
 	}

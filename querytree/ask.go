@@ -58,6 +58,10 @@ type asking struct {
 type lost struct {
 	mu   sync.Mutex
 	errs map[string]error
+	// replicas are those that failed while others of their set may not have,
+	// switches how often the query was evaluated again because of them.
+	replicas map[string]error
+	switches int
 }
 
 func (l *lost) add(name string, err error) {

@@ -341,7 +341,7 @@ func TestLeafIsBounded(t *testing.T) {
 func TestMaxFragments(t *testing.T) {
 	m := mixerOver(t, Identity{Tier: TierRoot}, func(c *MixerConfig) { c.Limits.MaxFragments = 2 },
 		saying(eu, point(1, "zone", "eu")), saying(us, point(1, "zone", "us")))
-	e, err := m.newExecution(ExecRequest{Query: "sum(a) + sum(b) + sum(c) + sum(d)"}, nil)
+	e, err := m.newExecution(ExecRequest{Query: "sum(a) + sum(b) + sum(c) + sum(d)"}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

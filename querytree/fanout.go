@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
@@ -48,7 +49,7 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 	}
 	defer leave()
 	ask := m.asking(req.Options.within(ctx))
-	members := m.members(req.Mint)
+	members := m.members(req.Mint, req.Maxt, nil)
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Names{}, err
 	}
@@ -107,7 +108,8 @@ func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, er
 	}
 	defer leave()
 	ask := m.asking(req.Options.within(ctx))
-	members := m.cfg.Members()
+	now := time.Now().UnixMilli() // metadata has no time
+	members := m.members(now, now, nil)
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Metadata{}, err
 	}
@@ -139,7 +141,7 @@ func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars,
 	}
 	defer leave()
 	ask := m.asking(req.Options.within(ctx))
-	members := m.members(req.Mint)
+	members := m.members(req.Mint, req.Maxt, nil)
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Exemplars{}, err
 	}

@@ -132,9 +132,10 @@ type Description struct {
 	// Missing names the leaves and zones below that are known but not
 	// connected, at most 100 of them.
 	Missing []string
-	// Gaps are the times within Mint and Maxt when the child was not there to
-	// take samples, oldest first, so far as it knows. Between two replicas they
-	// decide who answers.
+	// Gaps are the times since Mint when the child was not there to take
+	// samples, oldest first, so far as it knows: a gap may be told larger than
+	// it was, and end in the future, but is never told smaller. Between two
+	// replicas they decide who answers.
 	Gaps []Interval
 	// Features are those that the child has, see FeatureOps.
 	Features []string

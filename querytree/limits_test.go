@@ -127,7 +127,7 @@ func TestAcceptedQueriesAreParsedFast(t *testing.T) {
 			continue
 		}
 		begin = time.Now()
-		_, _ = m.newExecution(ExecRequest{Query: query, Start: 0, End: 600_000, Step: 60_000}, nil)
+		_, _ = m.newExecution(ExecRequest{Query: query, Start: 0, End: 600_000, Step: 60_000}, nil, nil)
 		if planned := time.Since(begin); planned > 5*parseBound {
 			t.Errorf("%s: parsed in %s, planned in %s", name, parsed, planned)
 		}

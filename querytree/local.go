@@ -111,6 +111,12 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err := l.cfg.Limits.CheckQuery(req.Query); err != nil {
 		return nil, err
 	}
+	if len(req.Ops) > 0 && l.engine == nil {
+		if err := checkOps(req); err != nil {
+			return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
+		}
+		return execEach(ctx, l, req, req.Ops)
+	}
 	work, err := l.bounded.admit(ctx, req.Options, l.bounded.measure(req.Query, grid{req.Start, req.End, req.Step}))
 	if err != nil {
 		return nil, err

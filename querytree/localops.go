@@ -20,9 +20,6 @@ var manyOps = map[string]parser.ItemType{
 // execOps evaluates an aggregation as if with each of several operators. The
 // operand is evaluated once, unless it has native histograms.
 func (l *Local) execOps(ctx context.Context, req ExecRequest) (promql.Matrix, annotations.Annotations, error) {
-	if l.engine == nil {
-		return nil, nil, fmt.Errorf("exec on %q: several operators at once are not supported; ask for one at a time", l.name())
-	}
 	var ops []parser.ItemType
 	for i, name := range req.Ops {
 		op, ok := manyOps[name]

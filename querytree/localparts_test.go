@@ -432,10 +432,18 @@ func TestOpsRefusesWhatItDoesNotKnow(t *testing.T) {
 			t.Errorf("%s with %q: want an error with %q, got %q", c.query, c.ops, c.want, got)
 		}
 	}
-	req := request(`sum(m)`, 30_000)
-	req.Ops = []string{"sum"}
-	if got := execAll(l.stock, req).err; !strings.Contains(got, "not supported") {
-		t.Errorf("without engine options: got %q", got)
+}
+
+func TestOpsWithoutEngineOptions(t *testing.T) {
+	l := newLocals(t, oddities(t, 1))["1 cores, start timestamps false"]
+	req := request(`sum by (a) (plain)`, 30_000)
+	req.Ops = []string{"sum", "count"}
+	want, got := execAll(l.parts, req), execAll(l.stock, req)
+	if want.err != "" || len(want.m) == 0 {
+		t.Fatalf("nothing to compare with: %+v", want)
+	}
+	if d := diffAnswers(want, got, func(a, b float64) bool { return a == b }); d != "" {
+		t.Errorf("one by one: %s", d)
 	}
 }
 

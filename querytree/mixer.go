@@ -70,6 +70,8 @@ type Mixer struct {
 	tickets *ticketParser
 	engine  *promql.Engine
 	metrics *mixerMetrics
+	// latencies are those of replicas.
+	latencies *latencies
 }
 
 var _ Child = (*Mixer)(nil)
@@ -82,7 +84,7 @@ func NewMixer(cfg MixerConfig) (*Mixer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer)}
+	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer), latencies: newLatencies()}
 	bounds := newBoundsMetrics(cfg.Registerer)
 	m.gate, m.reads = newGate(queryGate, cfg.Limits, m.name, bounds), newGate(readGate, cfg.Limits, m.name, bounds)
 	m.memory = newMemory(cfg.Limits, bounds)
@@ -131,8 +133,11 @@ func (m *Mixer) asking(o Options) *asking {
 	return &asking{opts: o, soft: softDeadline(m.cfg.Limits.ChildDeadline, o.Budget), lost: &lost{}, limits: m.cfg.Limits}
 }
 
-// members returns the children to consider for samples of a time range.
-func (m *Mixer) members(mint int64) []Member { return oneReplica(m.cfg.Members(), mint) }
+// members returns the children to consider for samples of a time range; the
+// replicas of one shard are one of them.
+func (m *Mixer) members(mint, maxt int64, gone *lost) []Member {
+	return m.joinReplicas(m.cfg.Members(), mint, maxt, gone)
+}
 
 func (m *Mixer) pruner(o Options) Pruner {
 	if o.NoHints {
@@ -205,13 +210,18 @@ func (m *Mixer) attempts(ctx context.Context, req ExecRequest) (parser.Value, an
 	banned, gone := map[string]bool{}, &lost{}
 	for attempt := 0; ; {
 		req.Options = req.Options.within(ctx)
-		e, err := m.newExecution(req, banned)
+		e, err := m.newExecution(req, banned, gone)
 		if err != nil {
 			return nil, nil, Report{}, err
 		}
-		e.ask.lost, e.ask.budget = gone, budgetFrom(ctx)
+		e.ask.budget = budgetFrom(ctx)
 		e.ask.budget.settle(0)
 		value, warn, err := e.run(ctx)
+		var sw *switched
+		if errors.As(err, &sw) {
+			m.cfg.Logger.Debug("query evaluated again", "query", req.Query, "id", req.ID, "reason", sw)
+			continue
+		}
 		var nm *notMergeable
 		if err == nil || !errors.As(err, &nm) {
 			m.metrics.observe(e.plan, e.report(), err)
@@ -272,7 +282,7 @@ func (m *Mixer) timeRange(req ExecRequest) (mint, maxt int64, err error) {
 
 // newExecution plans a query. It parses anew, since the engine leaves series
 // behind in the expression that it evaluated.
-func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool) (*execution, error) {
+func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost) (*execution, error) {
 	expr, err := m.parse(req.Query)
 	if err != nil {
 		return nil, err
@@ -281,8 +291,9 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool) (*executio
 	if err != nil {
 		return nil, err
 	}
-	members := m.members(mint)
+	members := m.members(mint, maxt, gone)
 	e := &execution{m: m, req: req, members: members, ask: m.asking(req.Options), held: &atomic.Int64{}}
+	e.ask.lost = gone
 	e.req.Options = e.ask.opts
 	e.prune = newPruning(members, m.pruner(req.Options), mint, maxt)
 	if e.plan = m.plan(req, expr, e.prune, banned); e.plan == nil {

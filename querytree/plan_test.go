@@ -78,7 +78,7 @@ func planOf(tb testing.TB, members, query string) string {
 	if !ok {
 		tb.Fatalf("no members %q", family)
 	}
-	e, err := planner(tb, delayed, ds...).newExecution(ExecRequest{Query: query, Start: 3_600_000, End: 7_200_000, Step: 60_000}, nil)
+	e, err := planner(tb, delayed, ds...).newExecution(ExecRequest{Query: query, Start: 3_600_000, End: 7_200_000, Step: 60_000}, nil, nil)
 	if err != nil {
 		return "error: " + err.Error() + "\n"
 	}

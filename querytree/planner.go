@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -23,6 +24,8 @@ type Member struct {
 	// says may be under way for long. Its hints may lack series that it has
 	// had for a while, so they do not prune.
 	Stale bool
+	// RTT is the latest round trip to the child; zero if unknown.
+	RTT time.Duration
 }
 
 // Planner decides what of a query is evaluated by which children. It is pure:

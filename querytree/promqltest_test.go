@@ -12,13 +12,17 @@ import (
 
 // Prometheus' own scripts, over trees whose leaves are shards: once with series
 // spread by hash, so that nothing but disjointness is known, once with a label
-// of the scripts as co-location key.
+// of the scripts as co-location key, and once with two replicas of each shard
+// that were down by turns.
 func TestPromQLScripts(t *testing.T) {
-	for name, key := range map[string][]string{"hash": nil, "by instance": {"instance"}} {
+	for name, key := range map[string][]string{"hash": nil, "by instance": {"instance"}, "replicas": {"instance"}} {
 		t.Run(name, func(t *testing.T) {
 			promqltest.RunBuiltinTestsWithStorage(t, querytree.Engine{}, func(tb testing.TB) storage.Storage {
 				cfg := treetest.Shards(4, key...)
 				cfg.DelayedNameRemoval = true
+				if name == "replicas" {
+					cfg.Outages = treetest.Alternating(30*60_000, 6*3_600_000, 15_000)
+				}
 				return treetest.New(tb, cfg)
 			})
 		})

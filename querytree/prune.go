@@ -1,7 +1,6 @@
 package querytree
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -29,7 +28,7 @@ type pruning struct {
 }
 
 func newPruning(members []Member, pruner Pruner, mint, maxt int64) *pruning {
-	return &pruning{members: members, pruner: pruner, mint: mint, maxt: maxt, verdicts: make([]Verdict, len(members))}
+	return &pruning{members: members, pruner: overReplicas(pruner, members), mint: mint, maxt: maxt, verdicts: make([]Verdict, len(members))}
 }
 
 // candidates returns the members that may hold a series which all the matchers
@@ -107,46 +106,4 @@ func (p *pruning) report(detail bool) Report {
 		}
 	}
 	return r
-}
-
-// oneReplica keeps one member of each replica set: the others hold the same
-// series, and what two replicas say must never be mixed. It prefers a connected
-// one, then the one whose samples reach back furthest within the range.
-func oneReplica(members []Member, mint int64) []Member {
-	best := map[string]Member{}
-	var out []Member
-	var order []string
-	for _, m := range members {
-		if m.Description.Replica == "" {
-			out = append(out, m)
-			continue
-		}
-		set := m.Description.Identity
-		set.Replica = ""
-		key := set.Tier + " " + set.Name()
-		old, ok := best[key]
-		if !ok {
-			order = append(order, key)
-		}
-		if !ok || betterReplica(m, old, mint) < 0 {
-			best[key] = m
-		}
-	}
-	for _, key := range order {
-		out = append(out, best[key])
-	}
-	return out
-}
-
-func betterReplica(a, b Member, mint int64) int {
-	if a.Connected != b.Connected {
-		if a.Connected {
-			return -1
-		}
-		return 1
-	}
-	return cmp.Or(
-		cmp.Compare(max(a.Description.Mint, mint), max(b.Description.Mint, mint)),
-		cmp.Compare(a.Description.Replica, b.Description.Replica),
-	)
 }

@@ -3,7 +3,6 @@ package querytree
 import (
 	"fmt"
 	"math"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -95,7 +94,7 @@ func TestTimesOfQueries(t *testing.T) {
 		`max_over_time(x[5m:1m] offset -1m)`: true, `rate(x[1m] smoothed)`: true, `x smoothed`: true, `y + x @ 3600`: true,
 		`max_over_time(max_over_time(x[5m:1m] @ 3600)[5m:1m])`: true,
 	} {
-		e, err := m.newExecution(ExecRequest{Query: query, Start: 3_599_999, End: 3_599_999, Lookback: 300_000}, nil)
+		e, err := m.newExecution(ExecRequest{Query: query, Start: 3_599_999, End: 3_599_999, Lookback: 300_000}, nil, nil)
 		if err != nil {
 			t.Errorf("%s: %v", query, err)
 			continue
@@ -158,41 +157,6 @@ func TestNoHints(t *testing.T) {
 		got := askInstant(t.Context(), m, "x", Options{NoHints: noHints})
 		if (len(got.Series) == 1) != noHints {
 			t.Errorf("without hints %t: %+v", noHints, got)
-		}
-	}
-}
-
-func TestOneReplica(t *testing.T) {
-	replica := func(shard, name string, mint int64, connected bool) Member {
-		d := leafOf("zone", "eu")
-		d.Shard, d.Replica, d.Mint = shard, name, mint
-		return Member{Description: d, Connected: connected}
-	}
-	for _, c := range []struct {
-		what    string
-		members []Member
-		want    []string
-	}{
-		{"first by name", []Member{replica("", "b", 0, true), replica("", "a", 0, true)}, []string{"zone=eu/replica=a"}},
-		{"reaches back further", []Member{replica("", "a", 200, true), replica("", "b", 150, true)}, []string{"zone=eu/replica=b"}},
-		{"but not beyond the range", []Member{replica("", "a", 90, true), replica("", "b", 0, true)}, []string{"zone=eu/replica=a"}},
-		{"connected", []Member{replica("", "a", 0, false), replica("", "b", 500, true)}, []string{"zone=eu/replica=b"}},
-		{"none connected", []Member{replica("", "a", 0, false), replica("", "b", 0, false)}, []string{"zone=eu/replica=a"}},
-		{"empty last", []Member{replica("", "a", math.MaxInt64, true), replica("", "b", 500, true)}, []string{"zone=eu/replica=b"}},
-		{
-			"one of each shard",
-			[]Member{replica("0", "a", 0, true), replica("0", "b", 0, true), replica("1", "a", 0, true)},
-			[]string{"zone=eu/shard=0/replica=a", "zone=eu/shard=1/replica=a"},
-		},
-		{"no replicas", []Member{replica("0", "", 0, true), replica("1", "", 0, true)}, []string{"zone=eu/shard=0", "zone=eu/shard=1"}},
-	} {
-		var got []string
-		for _, m := range oneReplica(c.members, 100) {
-			got = append(got, m.Description.Name())
-		}
-		slices.Sort(got)
-		if d := cmp.Diff(c.want, got); d != "" {
-			t.Errorf("%s: -want +got:\n%s", c.what, d)
 		}
 	}
 }

@@ -18,7 +18,7 @@ const pullBuffer = 16
 func (m *Mixer) Select(ctx context.Context, req SelectRequest) SeriesSet {
 	ask := m.asking(req.Options.within(ctx))
 	req.Options = ask.opts
-	members := m.members(req.Mint)
+	members := m.members(req.Mint, req.Maxt, nil)
 	if err := ask.nobody(m, len(members)); err != nil {
 		return errSeriesSet(err)
 	}

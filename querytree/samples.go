@@ -28,13 +28,12 @@ func (s *sampleSet) Next() bool {
 		return false
 	}
 	series := s.set.At()
-	s.cur = &chunkedSeries{lset: series.Labels(), mint: s.mint, maxt: s.maxt}
+	var metas []chunks.Meta
 	it := series.Iterator(nil)
 	for it.Next() {
-		m := it.At()
-		s.cur.overlap = s.cur.overlap || (len(s.cur.metas) > 0 && m.MinTime <= s.cur.metas[len(s.cur.metas)-1].MaxTime)
-		s.cur.metas = append(s.cur.metas, m)
+		metas = append(metas, it.At())
 	}
+	s.cur = newChunkedSeries(series.Labels(), metas, s.mint, s.maxt)
 	s.err = it.Err()
 	return s.err == nil
 }
@@ -55,6 +54,14 @@ type chunkedSeries struct {
 	metas      []chunks.Meta
 	overlap    bool
 	mint, maxt int64
+}
+
+func newChunkedSeries(lset labels.Labels, metas []chunks.Meta, mint, maxt int64) *chunkedSeries {
+	s := &chunkedSeries{lset: lset, metas: metas, mint: mint, maxt: maxt}
+	for i := range metas {
+		s.overlap = s.overlap || (i > 0 && metas[i].MinTime <= metas[i-1].MaxTime)
+	}
+	return s
 }
 
 func (s *chunkedSeries) Labels() labels.Labels { return s.lset }

@@ -291,7 +291,7 @@ func (r *Roster) Members() []querytree.Member {
 	out := make([]querytree.Member, 0, len(r.children))
 	for _, name := range slices.Sorted(maps.Keys(r.children)) {
 		c := r.children[name]
-		m := querytree.Member{Child: c.conn, Description: c.desc, Connected: c.conn != nil}
+		m := querytree.Member{Child: c.conn, Description: c.desc, Connected: c.conn != nil, RTT: c.rtt}
 		m.Stale = m.Connected && r.cfg.Now().Sub(c.answered) > maxSilence
 		if c.conn == nil {
 			m.Child = Missing{Description: c.desc, Parent: r.cfg.Self.Name(), Since: c.since, name: name}

@@ -80,14 +80,16 @@ func (p *Planet) Ask(ctx context.Context, q Query) *promql.Result {
 // answer held anything.
 func (p *Planet) Diff(ctx context.Context, q Query) (diff string, nonEmpty bool) {
 	want, got := p.Oracle(q), p.Ask(ctx, q)
+	return p.DiffAnswers(q, want, got), want.Err == nil && size(want.Value) > 0
+}
+
+// DiffAnswers compares an answer to q with the oracle's.
+func (p *Planet) DiffAnswers(q Query, want, got *promql.Result) string {
 	d := DiffResults(q.Expr, want, got)
-	if d != "" && p.arbitrary(q, want, got) {
-		d = ""
+	if d == "" || p.arbitrary(q, want, got) {
+		return ""
 	}
-	if d != "" {
-		d = fmt.Sprintf("%s\n%s", q, d)
-	}
-	return d, want.Err == nil && size(want.Value) > 0
+	return fmt.Sprintf("%s\n%s", q, d)
 }
 
 // picks are the aggregations that choose among their inputs.

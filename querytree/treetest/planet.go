@@ -48,6 +48,8 @@ type Config struct {
 	Pruner func(tb testing.TB, children []querytree.Child) querytree.Pruner
 	// OnSeries is called with each series and the indexes of its leaf and zone.
 	OnSeries func(lset labels.Labels, leaf, zone int)
+	// Outages gives every leaf replicas that were down at times.
+	Outages Outages
 	// DelayedNameRemoval, as in promql.EngineOpts.
 	DelayedNameRemoval bool
 	// Limits of all mixers; zero means large.
@@ -100,10 +102,12 @@ type Planet struct {
 	*teststorage.TestStorage // the oracle's storage
 	Root                     *querytree.Mixer
 	ZoneMixers               []*querytree.Mixer
-	LeafStores               []*teststorage.TestStorage
-	LeafChildren             []querytree.Child
-	cfg                      Config
-	oracle                   *promql.Engine
+	// LeafStores and LeafChildren are those of all replicas of the first leaf,
+	// then of the second, and so on.
+	LeafStores   []*teststorage.TestStorage
+	LeafChildren []querytree.Child
+	cfg          Config
+	oracle       *promql.Engine
 }
 
 // Lookback and SubqueryStep of all tiers and the oracle.
@@ -121,11 +125,13 @@ func New(tb testing.TB, cfg Config) *Planet {
 	}
 	byZone := make([][]querytree.Child, len(cfg.Zones))
 	for i, l := range cfg.Leaves {
-		store := newStorage(tb)
-		child := p.newLeaf(tb, l, store)
-		p.LeafStores = append(p.LeafStores, store)
-		p.LeafChildren = append(p.LeafChildren, child)
-		byZone[l.Zone] = append(byZone[l.Zone], p.connect(tb, p.LeafChildren[i]))
+		for r := range cfg.Outages.replicas() {
+			store := newStorage(tb)
+			child := p.newLeaf(tb, cfg.Outages.identity(l, r), store, cfg.Outages.gaps(i, r))
+			p.LeafStores = append(p.LeafStores, store)
+			p.LeafChildren = append(p.LeafChildren, child)
+			byZone[l.Zone] = append(byZone[l.Zone], p.connect(tb, child))
+		}
 	}
 	var zones []querytree.Child
 	for i, z := range cfg.Zones {
@@ -163,13 +169,13 @@ func (p *Planet) engineConfig() querytree.MixerConfig {
 	}
 }
 
-func (p *Planet) newLeaf(tb testing.TB, l Leaf, store *teststorage.TestStorage) querytree.Child {
+func (p *Planet) newLeaf(tb testing.TB, l Leaf, store *teststorage.TestStorage, gaps []querytree.Interval) querytree.Child {
 	opts := querytree.EngineOpts(p.engineConfig(), querytree.NewParser())
 	engine := promqltest.NewTestEngineWithOpts(tb, opts)
 	c, err := querytree.NewLocal(querytree.LocalConfig{
 		Engine: engine, EngineOpts: &opts, Samples: store, Chunks: store, Exemplars: store, Limits: p.cfg.Limits,
 		Describe: func() querytree.Description {
-			return querytree.Description{Identity: l.Identity, ShardKey: l.ShardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1, Features: []string{querytree.FeatureOps}}
+			return querytree.Description{Identity: l.Identity, ShardKey: l.ShardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1, Gaps: gaps, Features: []string{querytree.FeatureOps}}
 		},
 	})
 	if err != nil {
@@ -232,7 +238,10 @@ func (a *appender) Append(_ storage.SeriesRef, l labels.Labels, st, t int64, v f
 	if a.p.cfg.OnSeries != nil {
 		a.p.cfg.OnSeries(l, i, a.p.cfg.Leaves[i].Zone)
 	}
-	if _, err := a.leaves[i].Append(0, l, st, t, v, h, fh, opts); err != nil {
+	if err := a.append(i, t, func(to storage.AppenderV2) error {
+		_, err := to.Append(0, l, st, t, v, h, fh, opts)
+		return err
+	}); err != nil {
 		return 0, err
 	}
 	_, err := a.oracle.Append(0, l, st, t, v, h, fh, opts)
