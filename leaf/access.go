@@ -39,6 +39,7 @@ func (l *Leaf) Describe() querytree.Description {
 		Series:   l.store.Head().NumSeries(),
 		Samples:  l.samples.Load(),
 		Leaves:   1,
+		Features: []string{querytree.FeatureExplain},
 	}
 }
 

@@ -38,6 +38,7 @@ type asking struct {
 	// pulled counts samples of raw series.
 	pulled atomic.Int64
 	lost   *lost
+	trace  trace
 
 	mu     sync.Mutex
 	report Report
@@ -126,7 +127,7 @@ func (a *asking) nobody(m *Mixer, members int) error {
 		return nil
 	}
 	d := m.Describe()
-	err := fmt.Errorf("%w: no child has registered with %s %q yet", ErrUnavailable, d.Tier, d.Name())
+	err := fmt.Errorf("%s %q did not answer: %w: no child has registered with it yet", d.Tier, d.Name(), ErrUnavailable)
 	if a.opts.Strict {
 		return err
 	}

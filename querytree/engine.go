@@ -76,8 +76,10 @@ func (q *treeQuery) Exec(ctx context.Context) *promql.Result {
 	timer, ctx := q.timers.GetSpanTimer(ctx, stats.ExecTotalTime)
 	defer timer.Finish()
 	q.req.Options = q.m.requestOptions(ctx)
-	value, warn, report, err := q.m.eval(ctx, q.req)
+	t := &trail{}
+	value, warn, report, err := q.m.eval(ctx, q.req, t)
 	ReportFrom(ctx).Merge(report)
+	ReportFrom(ctx).follow(t)
 	if err != nil {
 		return &promql.Result{Err: err, Warnings: warn}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -172,7 +173,9 @@ func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 	req := r.req
 	req.Query = r.f.Query
 	req.Options = r.ask.below()
+	begin := time.Now()
 	a, err := watched(ctx, r.ask.soft, func(ctx context.Context) (answer, error) { return r.collect(ctx, m, req) })
+	r.ask.edge(r.f.ID, m, a, err, time.Since(begin))
 	if err != nil {
 		return answer{}, r.failed(ctx, m, err)
 	}

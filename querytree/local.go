@@ -74,6 +74,10 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 		return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
 	}
 	defer q.Close()
+	if req.Explain == ExplainPlan {
+		return NewMatrixSet(nil, nil, Report{Explanation: l.explain(req)}), nil
+	}
+	begin := time.Now()
 	res := q.Exec(ctx)
 	if res.Err != nil {
 		return nil, samples.fault(ctx, res.Err)
@@ -88,7 +92,12 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err := l.checkSize(m, req.Options); err != nil {
 		return nil, err
 	}
-	return NewMatrixSet(m, res.Warnings, l.report(m)), nil
+	report := l.report(m)
+	if req.Explain == ExplainAnalyze {
+		report.Explanation = l.explain(req)
+		report.Explanation.measured(m, q, time.Since(begin))
+	}
+	return NewMatrixSet(m, res.Warnings, report), nil
 }
 
 func (l *Local) report(m promql.Matrix) Report {

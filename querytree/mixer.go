@@ -140,9 +140,12 @@ func (m *Mixer) pruner(o Options) Pruner {
 
 // Exec implements Child.
 func (m *Mixer) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
-	value, warn, report, err := m.eval(ctx, req)
+	value, warn, report, err := m.eval(ctx, req, &trail{})
 	if err != nil {
 		return nil, err
+	}
+	if value == nil { // only explained
+		return NewMatrixSet(nil, warn, report), nil
 	}
 	mat, err := matrixOf(value)
 	if err != nil {
@@ -155,10 +158,11 @@ func (m *Mixer) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 // not be merged; the last attempt pushes nothing down.
 const maxReplans = 4
 
-// eval evaluates a query and returns a value of its type, which the caller owns.
-func (m *Mixer) eval(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
-	begin := time.Now()
-	defer func() { m.metrics.duration.Observe(time.Since(begin).Seconds()) }()
+// eval evaluates a query and returns a value of its type, which the caller owns;
+// there is none if the query is only to be explained. It notes in t how it went.
+func (m *Mixer) eval(ctx context.Context, req ExecRequest, t *trail) (parser.Value, annotations.Annotations, Report, error) {
+	t.begin = time.Now()
+	defer func() { m.metrics.duration.Observe(time.Since(t.begin).Seconds()) }()
 	if _, err := m.parse(req.Query); err != nil {
 		return nil, nil, Report{}, err
 	}
@@ -169,31 +173,43 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest) (parser.Value, annota
 		return nil, nil, Report{}, err
 	}
 	defer leave()
+	t.queued = time.Since(t.begin)
 	if req.Lookback == 0 {
 		req.Lookback = m.cfg.Lookback.Milliseconds()
 	}
-	return m.attempts(ctx, req)
+	return m.attempts(ctx, req, t)
 }
 
 // attempts evaluates the query, planning again without the fragments that could
 // not be merged.
-func (m *Mixer) attempts(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
+func (m *Mixer) attempts(ctx context.Context, req ExecRequest, t *trail) (parser.Value, annotations.Annotations, Report, error) {
 	banned, gone := map[string]bool{}, &lost{}
 	for attempt := 0; ; attempt++ {
 		req.Options = req.Options.within(ctx)
+		planning := time.Now()
 		e, err := m.newExecution(req, banned)
 		if err != nil {
 			return nil, nil, Report{}, err
+		}
+		t.planned(e, time.Since(planning))
+		if req.Explain == ExplainPlan {
+			return nil, nil, e.explainPlan(ctx, t), nil
 		}
 		e.ask.lost = gone
 		value, warn, err := e.run(ctx)
 		var nm *notMergeable
 		if err == nil || !errors.As(err, &nm) {
-			m.metrics.observe(e.plan, e.report(), err)
-			return value, warn, e.report(), err
+			report := e.report()
+			m.metrics.observe(e.plan, report, err)
+			t.done(value)
+			if req.Explain == ExplainAnalyze {
+				report.Explanation = t.explanation()
+			}
+			return value, warn, report, err
 		}
 		m.metrics.replans.Inc()
 		m.cfg.Logger.Debug("query planned again", "query", req.Query, "id", req.ID, "reason", nm.why)
+		t.again(nm)
 		banned[nm.fragment.key] = true
 		if attempt >= maxReplans {
 			req.NoPushdown = true

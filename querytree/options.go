@@ -27,6 +27,7 @@ type reportKey struct{}
 type ReportSink struct {
 	mu     sync.Mutex
 	report Report
+	trail  *trail
 }
 
 // WithReport returns a context with a new sink: all that is asked of a Mixer
@@ -50,6 +51,9 @@ func (s *ReportSink) Merge(r Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.report.Merge(r)
+	if r.Explanation != nil {
+		s.report.Explanation = r.Explanation
+	}
 }
 
 // Report returns a copy of all that was reported so far.
@@ -61,5 +65,6 @@ func (s *ReportSink) Report() Report {
 	defer s.mu.Unlock()
 	var r Report
 	r.Merge(s.report)
+	r.Explanation = s.report.Explanation
 	return r
 }

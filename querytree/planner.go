@@ -128,12 +128,19 @@ type Plan struct {
 	Fragments []*Fragment
 	// Local says of the whole query, if it was not pushed down as one, why.
 	Local string
+	// Cuts are the parts that are evaluated here, and why.
+	Cuts []Cut
 }
 
 // Fragment is an expression that children evaluate.
 type Fragment struct {
 	// ID names the fragment within its plan.
 	ID string
+	// Kind says how the answers are put together, in words: "concat", "partial
+	// sum".
+	Kind string
+	// at is the part of the query that it stands for.
+	at parser.Expr
 	// standIn is a matcher that no storage ever sees: a selector that holds
 	// this very matcher stands for the fragment. absent() makes labels of
 	// equality matchers but for the one of the metric name, so that is what it

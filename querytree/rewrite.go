@@ -18,11 +18,12 @@ import (
 // an aggregation that re-aggregates is split in two; else the operands are
 // tried. The expression itself is not changed.
 func (p *Planner) plan(e parser.Expr) *Plan {
-	b := &builder{p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{}}
+	b := &builder{p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{}, pushed: map[parser.Expr]bool{}}
 	b.namesSeen = p.delayedNames && observesName(e)
 	b.plan.Local = b.a.of(e).reason
 	if p.off {
 		b.plan.Residual = e
+		b.plan.Cuts = []Cut{{Expr: e.String(), Why: whyOff}}
 		return b.plan
 	}
 	b.plan.Residual = b.build(e, true)
@@ -36,9 +37,19 @@ type builder struct {
 	// namesSeen: with delayed name removal, an operator of the query looks at
 	// metric names that fragments would already have dropped.
 	namesSeen bool
+	// pushed are the parts of the query that fragments stand for.
+	pushed map[parser.Expr]bool
 }
 
+// build rewrites e, and notes what of it stays here.
 func (b *builder) build(e parser.Expr, top bool) parser.Expr {
+	at := len(b.plan.Cuts)
+	out := b.rewrite(e, top)
+	b.cut(e, top, at)
+	return out
+}
+
+func (b *builder) rewrite(e parser.Expr, top bool) parser.Expr {
 	t := b.a.of(e)
 	if t.constant || t.children.count() == 0 {
 		return e // without series it still may have a value, or a warning
@@ -223,6 +234,7 @@ func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
 	}
 	for _, f := range b.plan.Fragments {
 		if f.key == key {
+			b.pushed[at] = true
 			return f
 		}
 	}
@@ -231,7 +243,8 @@ func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
 		return nil
 	}
 	id := strconv.Itoa(len(b.plan.Fragments))
-	f := &Fragment{ID: id, Query: text, key: key, quiet: true}
+	f := &Fragment{ID: id, Kind: kind, at: at, Query: text, key: key, quiet: true}
+	b.pushed[at] = true
 	f.standIn = labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "fragment "+id)
 	t.children.each(func(i int) { f.Children = append(f.Children, i) })
 	if len(f.Children) > 1 {

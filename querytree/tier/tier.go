@@ -159,6 +159,7 @@ const maxMissing = 100
 func (t *Tier) Describe() querytree.Description {
 	d := querytree.Description{
 		Identity: t.cfg.Identity, Instance: t.instance, Version: t.cfg.Version, Mint: math.MaxInt64, Maxt: math.MinInt64,
+		Features: []string{querytree.FeatureExplain},
 	}
 	for _, m := range t.Roster.Members() {
 		c := m.Description

@@ -168,7 +168,7 @@ func (p *Planet) newLeaf(tb testing.TB, l Leaf, store *teststorage.TestStorage) 
 	c, err := querytree.NewLocal(querytree.LocalConfig{
 		Engine: engine, Samples: store, Chunks: store, Exemplars: store, Limits: p.cfg.Limits,
 		Describe: func() querytree.Description {
-			return querytree.Description{Identity: l.Identity, ShardKey: l.ShardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1}
+			return querytree.Description{Identity: l.Identity, ShardKey: l.ShardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1, Features: []string{querytree.FeatureExplain}}
 		},
 	})
 	if err != nil {
@@ -185,7 +185,7 @@ func (p *Planet) mixer(tb testing.TB, id querytree.Identity, shardKey []string, 
 	cfg := p.engineConfig()
 	cfg.Members = func() []querytree.Member { return members }
 	cfg.Describe = func() querytree.Description {
-		return querytree.Description{Identity: id, ShardKey: shardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: len(children)}
+		return querytree.Description{Identity: id, ShardKey: shardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: len(children), Features: []string{querytree.FeatureExplain}}
 	}
 	if p.cfg.Pruner != nil {
 		cfg.Pruner = p.cfg.Pruner(tb, children)
