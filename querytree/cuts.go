@@ -10,6 +10,8 @@ import (
 
 // Reasons of the builder's own, where an expression is local but stays here.
 const (
+	whyAbove  = "the tier above reads raw series"
+	whyNobody = "no child can hold a series of it"
 	whyOff    = "push-down is switched off for this query"
 	whyBanned = "the children's answers to it could not be put together exactly; see the replans"
 	whyText   = "its text for the children would be longer than a query may be, or mean something else there, or there are too many fragments"

@@ -180,7 +180,7 @@ func draw(b *strings.Builder, in string, x *querytree.Explanation) {
 			if e.Evidence != "" {
 				fmt.Fprintf(b, " by %s", e.Evidence)
 			}
-			if e.Time > 0 {
+			if e.Time > 0 && e.Failed == "" {
 				fmt.Fprintf(b, ": %d series, %d samples", e.Series, e.Samples)
 			}
 			if e.Failed != "" {

@@ -168,6 +168,7 @@ type answer struct {
 // then, is empty.
 func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 	if err := r.ask.lost.err(m); err != nil {
+		r.ask.edge(r.f.ID, m, answer{}, err, 0)
 		return answer{}, r.ask.missing(ctx, m, err)
 	}
 	req := r.req
