@@ -29,6 +29,8 @@ type commonFlags struct {
 	logFormat     string
 	otlpEndpoint  string
 	partial       bool
+	queryLog      string
+	explainSlower time.Duration
 	limits        querytree.Limits
 	lookback      model.Duration
 	// shown holds the flags as they were given, for the status page.
@@ -47,6 +49,8 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("query.max-length", "Longest query, in bytes.").Default(fmt.Sprint(l.MaxQueryLength)).IntVar(&f.limits.MaxQueryLength)
 	c.Flag("query.max-depth", "Deepest nesting of a query.").Default(fmt.Sprint(l.MaxQueryDepth)).IntVar(&f.limits.MaxQueryDepth)
 	c.Flag("query.lookback-delta", "How far back an instant selector looks.").Default("5m").SetValue(&f.lookback)
+	c.Flag("query.log-file", "File to append a line of JSON to for each query that has ended; reopened upon SIGHUP.").StringVar(&f.queryLog)
+	c.Flag("query.explain-slower-than", "Keep the explanation of queries that take longer, for /pando/api/v1/queries; 0 keeps none.").Default(defaultExplainSlower.String()).DurationVar(&f.explainSlower)
 	c.Flag("log.level", "debug, info, warn or error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
 	c.Flag("log.format", "logfmt or json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
 	c.Flag("tracing.endpoint", "OTLP gRPC endpoint for traces, host:port.").StringVar(&f.otlpEndpoint)
@@ -56,6 +60,10 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 		return nil
 	})
 }
+
+// defaultExplainSlower is how slow a query must be for its explanation to be
+// kept.
+const defaultExplainSlower = time.Second
 
 // shownFlags lists the flags that were given or have a default.
 func shownFlags(ctx *kingpin.ParseContext) map[string]string {

@@ -36,8 +36,10 @@ type node struct {
 	handler atomic.Pointer[http.Handler]
 	// webConfig is exporter-toolkit's file.
 	webConfig string
-	group     run.Group
-	closers   []func() error
+	// queries is the query log, or nil.
+	queries *slog.Logger
+	group   run.Group
+	closers []func() error
 }
 
 // newRegistry returns a registry with the metrics of the process.
