@@ -10,14 +10,15 @@ import (
 
 // Reasons of the builder's own, where an expression is local but stays here.
 const (
-	whyAbove  = "the tier above reads raw series"
-	whyNobody = "no child can hold a series of it"
-	whyOff    = "push-down is switched off for this query"
-	whyBanned = "the children's answers to it could not be put together exactly; see the replans"
-	whyText   = "its text for the children would be longer than a query may be, or mean something else there, or there are too many fragments"
-	whyScalar = "a scalar has one value, and several children would each have one"
-	whyRaw    = "its samples are read by what is evaluated here"
-	whyNames  = "with delayed name removal, an operator above looks at metric names that would be gone"
+	whyAbove    = "the tier above reads raw series"
+	whyOperands = "what it is made of is put together here first"
+	whyNobody   = "no child can hold a series of it"
+	whyOff      = "push-down is switched off for this query"
+	whyBanned   = "the children's answers to it could not be put together exactly; see the replans"
+	whyText     = "its text for the children would be longer than a query may be, or mean something else there, or there are too many fragments"
+	whyScalar   = "a scalar has one value, and several children would each have one"
+	whyRaw      = "its samples are read by what is evaluated here"
+	whyNames    = "with delayed name removal, an operator above looks at metric names that would be gone"
 )
 
 // derived are reasons that only say that there is a reason further down.
@@ -31,8 +32,11 @@ func (b *builder) cut(e parser.Expr, top bool, at int) {
 		return
 	}
 	why := b.whyCut(e, t, top)
-	if len(b.plan.Cuts) > at && slices.Contains(derived, why) {
-		return
+	if slices.Contains(derived, why) {
+		if len(b.plan.Cuts) > at {
+			return
+		}
+		why = whyOperands
 	}
 	b.plan.Cuts = slices.Insert(b.plan.Cuts, at, Cut{Expr: e.String(), Why: why})
 }
@@ -65,13 +69,27 @@ func (b *builder) isBanned(e parser.Expr) bool {
 	return false
 }
 
+// standsFor notes that a fragment, if there is one, stands for a part of the
+// query.
+func (b *builder) standsFor(f *Fragment, at parser.Expr) *Fragment {
+	if f != nil {
+		b.pushed[at] = true
+		if f.at == nil {
+			f.at = at
+		}
+	}
+	return f
+}
+
 // why says by which rule a fragment of this kind was pushed down.
 func (f *Fragment) why() string {
 	agg, isAgg := unparen(f.at).(*parser.AggregateExpr)
 	switch {
 	case len(f.Children) == 1:
 		return "no other child can hold a series of it"
-	case f.Partial:
+	case f.Merge == MergeQuantile:
+		return "all values are gathered here"
+	case f.Merge == MergeFold || f.Merge == MergeParts:
 		return "aggregates again: the children's parts are put together here"
 	case isAgg && (agg.Op == parser.TOPK || agg.Op == parser.BOTTOMK || agg.Op == parser.LIMITK):
 		return "picks again: what is picked of all is among what is picked of each child"

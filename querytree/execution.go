@@ -39,7 +39,7 @@ func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotati
 	asked := &sync.WaitGroup{}
 	asked.Add(len(e.plan.Fragments))
 	for _, f := range e.plan.Fragments {
-		r := &fragmentRun{f: f, members: e.members, req: e.req, ask: e.ask, held: e.held, name: e.m.name(), asked: asked}
+		r := &fragmentRun{f: f, members: e.members, req: e.req, ask: e.ask, held: e.held, name: e.m.name(), asked: asked, combine: e.combine}
 		runs[f.standIn] = r
 		r.start(ctx)
 	}
@@ -77,7 +77,7 @@ func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*frag
 	req.Query = e.m.tickets.deposit(e.plan.Residual)
 	tree := &treeQuerier{m: e.m, ask: e.ask, ctx: ctx}
 	q, err := newEngineQuery(ctx, e.m.engine, &residualQueryable{
-		fragments: runs, grid: grid{e.req.Start, e.req.End, e.req.Step}, tree: tree, raw: e.raw,
+		fragments: runs, tree: tree, raw: e.raw,
 	}, req)
 	if err != nil {
 		return nil, nil, err

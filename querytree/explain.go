@@ -22,7 +22,7 @@ func (t *trail) explanation() *Explanation {
 	x.Queued, x.Planned, x.Total, x.Wasted, x.Series, x.Samples = t.queued, t.plan, t.total, t.wasted, t.series, t.samples
 	x.Residual = t.residual
 	for _, f := range e.plan.Fragments {
-		x.Fragments = append(x.Fragments, e.fragmentRow(f, f.Kind, f.why()))
+		x.Fragments = append(x.Fragments, e.fragmentRow(f, f.Kind(), f.why()))
 		for _, g := range f.guards {
 			x.Fragments = append(x.Fragments, e.fragmentRow(g, "guard", "it must have no result, or fragment "+f.ID+" would not be exact"))
 		}
@@ -55,7 +55,10 @@ func residualName(id string) string { return "fragment_" + id }
 func (e *execution) fragmentRow(f *Fragment, kind, why string) FragmentExplanation {
 	row := FragmentExplanation{
 		ID: f.ID, Kind: kind, Query: strings.TrimSpace(f.Query),
-		Start: e.req.Start, End: e.req.End, Step: e.req.Step, Why: why,
+		Start: f.grid.start, End: f.grid.end, Step: f.grid.step, Why: why,
+	}
+	if len(f.Ops) > 1 {
+		row.Ops = f.Ops
 	}
 	var asked bitset
 	for _, i := range f.Children {
@@ -214,6 +217,25 @@ func (m *Mixer) explainSelect(req SelectRequest, ask *asking, prune *pruning) *E
 		}
 	}
 	x.bound(maxExplained)
+	return x
+}
+
+// join adds what another request of the same tier did, which asked for one of
+// several operators. It returns x, or if that is nil the other.
+func (x *Explanation) join(other *Explanation, op string) *Explanation {
+	if other == nil {
+		return x
+	}
+	for i := range other.Fragments {
+		other.Fragments[i].ID = op + " " + other.Fragments[i].ID
+	}
+	if x == nil {
+		return other
+	}
+	x.Fragments = append(x.Fragments, other.Fragments...)
+	x.Cuts, x.Replans = append(x.Cuts, other.Cuts...), append(x.Replans, other.Replans...)
+	x.Queued, x.Planned, x.Total, x.Wasted = x.Queued+other.Queued, x.Planned+other.Planned, x.Total+other.Total, x.Wasted+other.Wasted
+	x.Series, x.Samples, x.Read = x.Series+other.Series, x.Samples+other.Samples, x.Read+other.Read
 	return x
 }
 

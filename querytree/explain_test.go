@@ -101,11 +101,13 @@ func explainPlanet(t *testing.T) *treetest.Planet {
 	return p
 }
 
-// explained asks the root for the explanation of a query.
+// explained asks the root for the explanation of a query. One that begins with a
+// "!" is not to be pushed down.
 func explained(t *testing.T, p *treetest.Planet, query string, mode querytree.ExplainMode) *querytree.Explanation {
 	t.Helper()
+	query, raw := strings.CutPrefix(query, "!")
 	set, err := p.Root.Exec(context.Background(), querytree.ExecRequest{
-		Query: query, Start: 60_000, End: 120_000, Step: 60_000, Options: querytree.Options{Explain: mode, Detail: true},
+		Query: query, Start: 60_000, End: 120_000, Step: 60_000, Options: querytree.Options{Explain: mode, Detail: true, NoPushdown: raw},
 	})
 	if err != nil {
 		t.Fatalf("%s: %v", query, err)
@@ -133,7 +135,8 @@ func TestExplain(t *testing.T) {
 		`max(up{job="web"})`,                        // pruned by the pair's hint alone
 		`sort(up)`,                                  // an order is put on what is pushed down
 		`absent(up{job="db"}) or quantile(0.5, up)`, // absence and quantiles stay above
-		`max_over_time(absent(up)[2m:1m])`,          // a subquery over what stays above: raw series
+		`max_over_time(absent(up)[2m:1m])`,          // a subquery has a grid of its own
+		`!sum(up) + sum(up{zone="us"})`,             // raw series, as asked
 		`count(up) > scalar(sum(up{zone="us"}))`,
 		`vector(1)`,
 	} {

@@ -61,6 +61,10 @@ func (e *execution) explainRequest(f FragmentExplanation) ExecRequest {
 	req.Options = e.ask.below()
 	req.Query, req.Ops = f.Query, f.Ops
 	if f.Kind != "raw" {
+		req.Start, req.End = f.Start, f.End
+		if f.Step > 0 {
+			req.Step = f.Step
+		}
 		return req
 	}
 	req.NoPushdown, req.Lookback = true, 1
@@ -78,6 +82,15 @@ func (e *execution) member(name string) (Member, bool) {
 	return Member{}, false
 }
 
+// explainOps asks for several operators at once if the child knows how, as
+// fragmentRun.exec does.
+func explainOps(ctx context.Context, m Member, req ExecRequest) (ResultSet, error) {
+	if len(req.Ops) > 0 && !m.Description.Has(FeatureOps) {
+		return execEach(ctx, m.Child, req, req.Ops)
+	}
+	return m.Child.Exec(ctx, req)
+}
+
 // ofRaw takes out of the explanation of a query that stands for a request for raw
 // series what only queries have.
 func (x *Explanation) ofRaw() {
@@ -90,7 +103,7 @@ func (x *Explanation) ofRaw() {
 // explainBelow asks one child for its plan.
 func (e *execution) explainBelow(ctx context.Context, m Member, req ExecRequest, row *EdgeExplanation) {
 	x, err := watched(ctx, e.ask.soft, func(ctx context.Context) (*Explanation, error) {
-		set, err := m.Child.Exec(ctx, req)
+		set, err := explainOps(ctx, m, req)
 		if err != nil {
 			return nil, err
 		}

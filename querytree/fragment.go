@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -22,6 +23,8 @@ import (
 type notMergeable struct {
 	fragment *Fragment
 	why      string
+	// again: the same plan may do, now that it is known which members fail.
+	again bool
 }
 
 func (e *notMergeable) Error() string {
@@ -40,6 +43,14 @@ type fragmentRun struct {
 	// asked is done when all fragments of the query have been asked; nil for a
 	// guard.
 	asked *sync.WaitGroup
+	// combine evaluates an expression over the parts of a fragment.
+	combine func(ctx context.Context, f *Fragment, parts promql.Matrix) (promql.Matrix, annotations.Annotations, error)
+
+	// mu guards into and folded: the merged answer so far, and which of the
+	// fragment's children have a part in it already.
+	mu     sync.Mutex
+	into   merger
+	folded map[string]bool
 
 	done   chan struct{}
 	result promql.Matrix
@@ -86,30 +97,41 @@ func (r *fragmentRun) run(ctx context.Context) (promql.Matrix, error) {
 	for _, g := range guards {
 		found, err := g.wait(ctx)
 		if err != nil {
-			return nil, &notMergeable{r.f, err.Error()}
+			return nil, &notMergeable{fragment: r.f, why: err.Error()}
 		}
 		if len(found) > 0 {
-			return nil, &notMergeable{r.f, "a match has several series on its one side"}
+			return nil, &notMergeable{fragment: r.f, why: "a match has several series on its one side"}
 		}
 	}
-	return r.merge(parts)
+	return r.merge(ctx, parts)
 }
 
 // merge puts the answers together, once it is known of all fragments which
 // members failed.
-func (r *fragmentRun) merge(parts []promql.Matrix) (promql.Matrix, error) {
+func (r *fragmentRun) merge(ctx context.Context, parts []promql.Matrix) (promql.Matrix, error) {
 	if r.asked != nil {
 		r.asked.Wait()
 	}
+	r.mu.Lock()
+	folded := maps.Clone(r.folded)
+	r.mu.Unlock()
 	for i, member := range r.f.Children {
-		if r.ask.lost.err(r.members[member]) != nil {
-			parts[i] = nil
+		if r.ask.lost.err(r.members[member]) == nil {
+			continue
 		}
+		if folded[r.members[member].Description.Name()] {
+			return nil, &notMergeable{fragment: r.f, why: "a child failed after a part of its answer had been merged", again: true}
+		}
+		parts[i] = nil
 	}
-	if r.f.Partial {
-		return r.mergePartial(parts)
+	switch r.f.Merge {
+	case MergeFold, MergeQuantile:
+		return r.fold(ctx, parts)
+	case MergeParts:
+		return r.mergeParts(parts)
+	default:
+		return r.concat(parts)
 	}
-	return r.concat(parts)
 }
 
 func (r *fragmentRun) askAll(ctx context.Context) ([]promql.Matrix, error) {
@@ -159,7 +181,10 @@ func cmpErr(err, old error) error {
 
 // answer is what one child said, whole.
 type answer struct {
-	m      promql.Matrix
+	// m is what was not merged early; series and samples count all.
+	m               promql.Matrix
+	series, samples int64
+
 	warn   annotations.Annotations
 	report Report
 }
@@ -172,7 +197,10 @@ func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 		return answer{}, r.ask.missing(ctx, m, err)
 	}
 	req := r.req
-	req.Query = r.f.Query
+	req.Query, req.Start, req.End = r.f.Query, r.f.grid.start, r.f.grid.end
+	if r.f.grid.step > 0 {
+		req.Step = r.f.grid.step
+	}
 	req.Options = r.ask.below()
 	begin := time.Now()
 	a, err := watched(ctx, r.ask.soft, func(ctx context.Context) (answer, error) { return r.collect(ctx, m, req) })
@@ -180,21 +208,36 @@ func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 	if err != nil {
 		return answer{}, r.failed(ctx, m, err)
 	}
-	if r.f.Partial && !benign(a.warn) {
-		return answer{}, &notMergeable{r.f, "a child warned that its part of the aggregation is not representative"}
+	if why := r.unfit(a); why != "" {
+		return answer{}, &notMergeable{fragment: r.f, why: why}
 	}
 	// What is missing is told even if the query is planned again; the rest goes
 	// where the engine looks for it.
-	r.ask.answered(m, a.report, onlyPartial(a.warn), int64(len(a.m)), int64(a.m.TotalSamples()))
+	r.ask.answered(m, a.report, onlyPartial(a.warn), a.series, a.samples)
 	if r.f.quiet {
 		a.warn = nil
 	}
 	return a, nil
 }
 
+// unfit tells why an answer cannot be merged with those of other children.
+func (r *fragmentRun) unfit(a answer) string {
+	switch {
+	case r.f.Merge != MergeConcat && r.f.Merge != MergeQuantile && !benign(a.warn):
+		return "a child warned that its part of the aggregation is not representative"
+	case r.f.floatsOnly && slices.ContainsFunc(a.m, func(s promql.Series) bool { return len(s.Histograms) > 0 }):
+		return "a scalar of native histograms"
+	}
+	return ""
+}
+
 func (r *fragmentRun) failed(ctx context.Context, m Member, err error) error {
-	if isSameLabelset(err) {
-		return &notMergeable{r.f, "equal label sets within a child"}
+	var nm *notMergeable
+	switch {
+	case errors.As(err, &nm):
+		return err
+	case isSameLabelset(err):
+		return &notMergeable{fragment: r.f, why: "equal label sets within a child"}
 	}
 	return r.ask.missing(ctx, m, err)
 }
@@ -205,26 +248,49 @@ func isSameLabelset(err error) bool {
 	return strings.Contains(err.Error(), "metrics with the same labelset")
 }
 
+// collect reads one child's answer. What can be merged before its end is known
+// is, once there is much of it.
 func (r *fragmentRun) collect(ctx context.Context, m Member, req ExecRequest) (answer, error) {
-	set, err := m.Child.Exec(ctx, req)
+	set, err := r.exec(ctx, m, req)
 	if err != nil {
 		return answer{}, err
 	}
 	defer set.Close()
 	var a answer
+	staged := int64(0)
 	for set.Next() {
 		s := set.At()
-		n := int64(len(s.Floats) + len(s.Histograms))
-		if limit := int64(r.ask.opts.MaxSamples); limit > 0 && r.held.Add(n) > limit {
-			return answer{}, &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: limit, Tier: r.name}
+		if r.f.Merge == MergeFold || r.f.Merge == MergeQuantile {
+			if err := r.f.grid.on(&s); err != nil {
+				return answer{}, err
+			}
 		}
-		a.m = append(a.m, s)
-		if limit := r.ask.opts.MaxSeries; limit > 0 && len(a.m) > limit {
+		n := int64(len(s.Floats) + len(s.Histograms))
+		if err := r.hold(n); err != nil {
+			return answer{}, err
+		}
+		a.series, a.samples, staged = a.series+1, a.samples+n, staged+n
+		if limit := r.ask.opts.MaxSeries; limit > 0 && a.series > int64(limit) {
 			return answer{}, &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
+		}
+		if a.m = append(a.m, s); staged >= maxStaged && r.streams() {
+			if err := r.foldEarly(ctx, m, a.m); err != nil {
+				return answer{}, err
+			}
+			a.m, staged = nil, 0
 		}
 	}
 	a.warn, a.report = set.Warnings(), set.Report()
 	return a, set.Err()
+}
+
+// hold counts samples that the query holds, within its limit; fewer than none
+// are given back.
+func (r *fragmentRun) hold(n int64) error {
+	if limit, held := int64(r.ask.opts.MaxSamples), r.held.Add(n); n > 0 && limit > 0 && held > limit {
+		return &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: limit, Tier: r.name}
+	}
+	return nil
 }
 
 // benign reports whether no annotation says that a group was left out or
@@ -278,16 +344,16 @@ func (r *fragmentRun) concat(parts []promql.Matrix) (promql.Matrix, error) {
 	slices.SortStableFunc(out, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
 	for i := 1; i < len(out); i++ {
 		if labels.Equal(out[i-1].Metric, out[i].Metric) {
-			return nil, &notMergeable{r.f, "equal label sets in two children: " + out[i].Metric.String()}
+			return nil, &notMergeable{fragment: r.f, why: "equal label sets in two children: " + out[i].Metric.String()}
 		}
 	}
 	return out, nil
 }
 
-// mergePartial puts the parts of an aggregation together, told apart by
+// mergeParts puts the parts of an aggregation together, told apart by
 // childLabel. The parts of one group are neighbours, in the order of the
 // children.
-func (r *fragmentRun) mergePartial(parts []promql.Matrix) (promql.Matrix, error) {
+func (r *fragmentRun) mergeParts(parts []promql.Matrix) (promql.Matrix, error) {
 	if err := r.checkSeries(parts); err != nil {
 		return nil, err
 	}
@@ -300,12 +366,10 @@ func (r *fragmentRun) mergePartial(parts []promql.Matrix) (promql.Matrix, error)
 			out[len(out)-1].Metric = b.Set(childLabel, child).Labels()
 		}
 	}
-	if r.f.Sum {
-		if why := r.lossy(parts); why != "" {
-			return nil, &notMergeable{r.f, why}
-		}
+	if why := r.lossy(parts); why != "" {
+		return nil, &notMergeable{fragment: r.f, why: why}
 	}
-	slices.SortFunc(out, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
+	sortSeries(out)
 	return out, nil
 }
 
@@ -317,6 +381,9 @@ const cancellation = 1e-4
 // lossy looks for sums whose parts cancel each other out, or overflowed. The
 // stock engine compensates over all samples; parts have been rounded.
 func (r *fragmentRun) lossy(parts []promql.Matrix) string {
+	if r.f.Ops[0] != "sum" {
+		return ""
+	}
 	groups := map[uint64]map[int64]*balance{}
 	for _, p := range parts {
 		for _, s := range p {

@@ -140,6 +140,13 @@ func (m *Mixer) pruner(o Options) Pruner {
 
 // Exec implements Child.
 func (m *Mixer) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
+	if len(req.Ops) > 0 {
+		return m.execOps(ctx, req)
+	}
+	return m.execWhole(ctx, req)
+}
+
+func (m *Mixer) execWhole(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	value, warn, report, err := m.eval(ctx, req, &trail{})
 	if err != nil {
 		return nil, err
@@ -184,7 +191,7 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest, t *trail) (parser.Val
 // not be merged.
 func (m *Mixer) attempts(ctx context.Context, req ExecRequest, t *trail) (parser.Value, annotations.Annotations, Report, error) {
 	banned, gone := map[string]bool{}, &lost{}
-	for attempt := 0; ; attempt++ {
+	for attempt := 0; ; {
 		req.Options = req.Options.within(ctx)
 		planning := time.Now()
 		e, err := m.newExecution(req, banned)
@@ -210,8 +217,14 @@ func (m *Mixer) attempts(ctx context.Context, req ExecRequest, t *trail) (parser
 		m.metrics.replans.Inc()
 		m.cfg.Logger.Debug("query planned again", "query", req.Query, "id", req.ID, "reason", nm.why)
 		t.again(nm)
+		if nm.again {
+			continue // each time with a member less
+		}
 		banned[nm.fragment.key] = true
-		if attempt >= maxReplans {
+		for _, key := range nm.fragment.keys {
+			banned[key] = true
+		}
+		if attempt++; attempt > maxReplans {
 			req.NoPushdown = true
 		}
 	}
@@ -270,12 +283,15 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool) (*executio
 	e := &execution{m: m, req: req, members: members, ask: m.asking(req.Options), held: &atomic.Int64{}}
 	e.req.Options = e.ask.opts
 	e.prune = newPruning(members, m.pruner(req.Options), mint, maxt)
-	e.plan = m.plan(req, expr, e.prune, banned)
+	if e.plan = m.plan(req, expr, e.prune, banned); e.plan == nil {
+		return nil, errSeparately
+	}
 	e.selects = mint != math.MinInt64 || maxt != math.MaxInt64
 	return e, nil
 }
 
-// plan prunes for each selector, then plans.
+// plan prunes for each selector, then plans. It returns nil if several operators
+// cannot be answered together.
 func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned map[string]bool) *Plan {
 	p := &Planner{
 		members: prune.members, candidates: map[*parser.VectorSelector]bitset{}, keyLabels: keyLabelsOf(prune.members),
@@ -291,5 +307,8 @@ func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned m
 		}
 		return nil
 	})
+	if len(req.Ops) > 0 {
+		return p.planOps(expr, req.Ops)
+	}
 	return p.plan(expr)
 }

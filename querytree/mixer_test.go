@@ -285,8 +285,8 @@ func TestMaxSamplesAndSeries(t *testing.T) {
 		{"series of a fragment", "x", func(c *MixerConfig) { c.Limits.MaxSeries = 5 }, Options{}, "query.max-series"},
 		{"series of all children", "x", func(c *MixerConfig) { c.Limits.MaxSeries = 15 }, Options{}, "query.max-series"},
 		{"series, by the parent", "x", nil, Options{MaxSeries: 5}, "query.max-series"},
-		{"series of raw pulls", "absent_over_time(x[5m])", nil, Options{MaxSeries: 5}, "query.max-series"},
-		{"samples of raw pulls", "absent_over_time(x[5m])", nil, Options{MaxSamples: 601 * 15}, "query.max-samples"},
+		{"series of raw pulls", "quantile_over_time(scalar(sum(x)), x[5m])", nil, Options{MaxSeries: 5}, "query.max-series"},
+		{"samples of raw pulls", "quantile_over_time(scalar(sum(x)), x[5m])", nil, Options{MaxSamples: 601 * 15}, "query.max-samples"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := mixerOver(t, Identity{Tier: TierRoot}, c.change, children...)

@@ -130,15 +130,14 @@ type Plan struct {
 	Local string
 	// Cuts are the parts that are evaluated here, and why.
 	Cuts []Cut
+	// grid is that of the request.
+	grid grid
 }
 
 // Fragment is an expression that children evaluate.
 type Fragment struct {
 	// ID names the fragment within its plan.
 	ID string
-	// Kind says how the answers are put together, in words: "concat", "partial
-	// sum".
-	Kind string
 	// at is the part of the query that it stands for.
 	at parser.Expr
 	// standIn is a matcher that no storage ever sees: a selector that holds
@@ -150,18 +149,64 @@ type Fragment struct {
 	Query string
 	// Children are the indexes of the members to ask.
 	Children []int
-	// Partial: the children's answers are parts of one aggregation, told apart
-	// by childLabel. Otherwise their label sets are disjoint.
-	Partial bool
-	// Sum: the partial answers are sums, whose rounding has to be watched.
-	Sum bool
-	// key identifies the fragment in the query.
-	key string
+	// Merge says how the children's answers are put together.
+	Merge Merge
+	// Ops are the aggregation operators that the children answer with, for
+	// MergeFold and MergeParts: the one of Query, or several over one operand.
+	Ops []string
+	// final is the operator of the query that a fold of several answers.
+	final string
+	// q, grouping and without are those of a quantile.
+	q        float64
+	grouping []string
+	without  bool
+	// floatsOnly: the fragment is not exact if there are histograms.
+	floatsOnly bool
+	// above aggregates parts that a fold cannot merge.
+	above parser.Expr
+	// grid is the fragment's own: that of the request, of a subquery, or the
+	// first step alone if the value is the same for all.
+	grid grid
+	// key identifies the fragment in the query, keys that of others that are
+	// not exact either if this one is not.
+	key  string
+	keys []string
 	// quiet drops the annotations of the children, since another fragment has
 	// the same operand.
 	quiet bool
 	// guards must have no result, or the fragment is not exact.
 	guards []*Fragment
+}
+
+// Merge says how the answers of several children become one.
+type Merge int
+
+// Ways of merging.
+const (
+	// MergeConcat: their label sets are disjoint.
+	MergeConcat Merge = iota
+	// MergeFold: they are parts of one aggregation, and are aggregated further
+	// as they come.
+	MergeFold
+	// MergeQuantile: they are the operand of a quantile.
+	MergeQuantile
+	// MergeParts: they are parts of one aggregation, told apart by childLabel,
+	// which the residual aggregates.
+	MergeParts
+)
+
+// Kind names how a fragment is merged, for people.
+func (f *Fragment) Kind() string {
+	switch f.Merge {
+	case MergeFold:
+		return "fold " + strings.Join(f.Ops, "+")
+	case MergeQuantile:
+		return "quantile"
+	case MergeParts:
+		return "partial"
+	default:
+		return "concat"
+	}
 }
 
 // childLabel tells the parts of an aggregation apart, in a residual expression.
@@ -174,11 +219,7 @@ func (pl *Plan) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", pl.Residual)
 	for _, f := range pl.Fragments {
-		kind := "concat"
-		if f.Partial {
-			kind = "partial"
-		}
-		fmt.Fprintf(&b, "  %s %s %v <- %s\n", f.ID, kind, f.Children, strings.Join(strings.Fields(f.Query), " "))
+		fmt.Fprintf(&b, "  %s %s %v%s <- %s\n", f.ID, f.Kind(), f.Children, pl.gridNote(f), strings.Join(strings.Fields(f.Query), " "))
 		for _, g := range f.guards {
 			fmt.Fprintf(&b, "    unless %s\n", strings.Join(strings.Fields(g.Query), " "))
 		}
@@ -186,9 +227,17 @@ func (pl *Plan) String() string {
 	return b.String()
 }
 
+// gridNote tells the grid of a fragment that has its own.
+func (pl *Plan) gridNote(f *Fragment) string {
+	if f.grid == pl.grid {
+		return ""
+	}
+	return fmt.Sprintf(" at %d..%d/%d", f.grid.start, f.grid.end, f.grid.step)
+}
+
 // wholeQuery returns the only fragment, if it is the whole answer.
 func (pl *Plan) wholeQuery() (*Fragment, bool) {
-	if len(pl.Fragments) != 1 || pl.Fragments[0].Partial {
+	if len(pl.Fragments) != 1 || pl.Fragments[0].Merge == MergeParts || pl.Fragments[0].grid != pl.grid {
 		return nil, false
 	}
 	vs, ok := unparen(pl.Residual).(*parser.VectorSelector)

@@ -45,7 +45,6 @@ func (p *ticketParser) ParseExpr(input string) (parser.Expr, error) {
 type residualQueryable struct {
 	fragments map[*labels.Matcher]*fragmentRun
 	raw       func(ctx context.Context, mint, maxt int64, hints *storage.SelectHints, ms []*labels.Matcher) storage.SeriesSet
-	grid      grid
 	tree      *treeQuerier
 }
 
@@ -64,7 +63,7 @@ type residualQuerier struct {
 func (q *residualQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
 	for _, m := range ms {
 		if run, ok := q.q.fragments[m]; ok {
-			return &fragmentSet{ctx: ctx, run: run, grid: q.q.grid}
+			return &fragmentSet{ctx: ctx, run: run, grid: run.f.grid}
 		}
 	}
 	return q.q.raw(ctx, q.mint, q.maxt, hints, ms)

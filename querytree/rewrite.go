@@ -1,6 +1,7 @@
 package querytree
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -18,7 +19,7 @@ import (
 // an aggregation that re-aggregates is split in two; else the operands are
 // tried. The expression itself is not changed.
 func (p *Planner) plan(e parser.Expr) *Plan {
-	b := &builder{p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{}, pushed: map[parser.Expr]bool{}}
+	b := p.builder()
 	b.namesSeen = p.delayedNames && observesName(e)
 	b.plan.Local = b.a.of(e).reason
 	if p.off {
@@ -30,10 +31,17 @@ func (p *Planner) plan(e parser.Expr) *Plan {
 	return b.plan
 }
 
+func (p *Planner) builder() *builder {
+	return &builder{p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{grid: p.grid}, grid: p.grid, pushed: map[parser.Expr]bool{}}
+}
+
 type builder struct {
 	p    *Planner
 	a    *analyzer
 	plan *Plan
+	// grid is that on which the expression at hand is evaluated: the request's,
+	// or the inner one of a subquery.
+	grid grid
 	// namesSeen: with delayed name removal, an operator of the query looks at
 	// metric names that fragments would already have dropped.
 	namesSeen bool
@@ -75,7 +83,9 @@ func (b *builder) rewrite(e parser.Expr, top bool) parser.Expr {
 		return &c
 	case *parser.Call:
 		return b.call(n)
-	default: // selectors and subqueries: raw series are pulled
+	case *parser.SubqueryExpr:
+		return b.subquery(n)
+	default: // selectors: raw series are pulled
 		return e
 	}
 }
@@ -102,110 +112,27 @@ func (b *builder) pushable(e parser.Expr, t traits, top bool) bool {
 	}
 }
 
-func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
-	if e := b.reaggregate(n); e != nil {
-		return e
-	}
-	if n.Op == parser.LIMITK && !b.a.of(n.Expr).ordered {
-		return n // which series come first depends on the order of the operand
-	}
-	c := *n
-	c.Expr = b.build(n.Expr, false)
-	if n.Param != nil && !usesAt(n.Param) {
-		c.Param = b.build(n.Param, false)
-	}
-	return &c
-}
-
-// usesAt reports whether e has an @ modifier. The stock engine does not prepare
-// the parameters of aggregations for these, and takes them otherwise there than
-// a child would on its own.
-func usesAt(e parser.Expr) bool {
-	found := false
-	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
-		switch n := n.(type) {
-		case *parser.VectorSelector:
-			found = found || n.Timestamp != nil || n.StartOrEnd != 0
-		case *parser.SubqueryExpr:
-			found = found || n.Timestamp != nil || n.StartOrEnd != 0
-		}
-		return nil
-	})
-	return found
-}
-
-// reaggregate splits an aggregation into one below and one above. It returns
-// nil if that would not be exact.
-func (b *builder) reaggregate(n *parser.AggregateExpr) parser.Expr {
-	t := b.a.of(n.Expr)
-	if !t.operand() || (n.Param != nil && !b.a.of(n.Param).constant) || (b.namesSeen && t.dropsName) {
-		return nil
-	}
-	switch n.Op {
-	case parser.SUM, parser.MIN, parser.MAX, parser.GROUP:
-		return b.partial(n, n.Op, n.Op, t, n.Op == parser.SUM, false)
-	case parser.COUNT:
-		return b.partial(n, parser.COUNT, parser.SUM, t, false, false)
-	case parser.AVG:
-		return b.average(n, t)
-	case parser.TOPK, parser.BOTTOMK:
-		f := b.fragment(n, n, t, "concat")
-		if f == nil {
-			return nil
-		}
-		f.quiet = false
-		c := *n
-		c.Expr = b.standInAt(f, n, unparen(n.Expr))
-		return &c
-	default:
-		return nil
-	}
-}
-
-// partial pushes op over the operand of n and returns the aggregation above it
-// of the children's answers.
-func (b *builder) partial(n *parser.AggregateExpr, op, above parser.ItemType, t traits, sum, quiet bool) parser.Expr {
-	below := *n
-	below.Op = op
-	f := b.fragment(&below, n, t, "partial "+op.String())
-	if f == nil {
-		return nil
-	}
-	f.Partial, f.Sum, f.quiet = true, sum, f.quiet && quiet
-	c := *n
-	c.Op = above
-	c.Expr = b.standInAt(f, n, unparen(n.Expr))
-	if n.Without {
-		c.Grouping = append(slices.Clone(n.Grouping), childLabel)
-	}
-	return &c
-}
-
-// average pushes avg as a sum and a count. Division drops the metric name, so
-// an average by name stays above.
-func (b *builder) average(n *parser.AggregateExpr, t traits) parser.Expr {
-	if !n.Without && slices.Contains(n.Grouping, labels.MetricName) {
-		return nil
-	}
-	sum := b.partial(n, parser.SUM, parser.SUM, t, true, false)
-	if sum == nil {
-		return nil
-	}
-	count := b.partial(n, parser.COUNT, parser.SUM, t, false, true)
-	if count == nil {
-		return nil
-	}
-	return &parser.ParenExpr{PosRange: n.PosRange, Expr: &parser.BinaryExpr{
-		Op: parser.DIV, LHS: sum, RHS: count,
-		VectorMatching: &parser.VectorMatching{Card: parser.CardOneToOne},
-	}}
-}
-
 // call rebuilds a call that stays above over rebuilt operands.
 func (b *builder) call(n *parser.Call) parser.Expr {
 	switch n.Func.Name {
-	case "info", "timestamp", "start_timestamp":
+	case "timestamp", "start_timestamp":
 		return n // they look at selectors, not at values
+	case "info":
+		if shifted(n.Args[0]) {
+			return n // it takes the time of its info series from the selectors
+		}
+		c := *n // its second argument is no operand, but matchers
+		c.Args = slices.Clone(n.Args)
+		c.Args[0] = b.build(n.Args[0], false)
+		return &c
+	case "absent", "absent_over_time":
+		if e := b.absent(n); e != nil {
+			return e
+		}
+	case "scalar":
+		if e := b.scalar(n); e != nil {
+			return e
+		}
 	case "histogram_count", "histogram_sum", "histogram_avg":
 		// The engine then detects counter resets while it reads samples, and
 		// warns of conflicts among them.
@@ -228,28 +155,38 @@ const maxFragments = 128
 // returns nil if that is banned, if there are too many, or if the text would
 // not mean e. at is the part of the query that it stands for.
 func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
-	key := kind + " " + e.String()
+	f := b.fragmentOf(e, t, kind, func() string { return b.text(e, at) })
+	return b.standsFor(f, at)
+}
+
+func (b *builder) fragmentOf(e parser.Expr, t traits, kind string, textOf func() string) *Fragment {
+	key := b.key(kind, e)
 	if b.p.banned[key] {
 		return nil
 	}
 	for _, f := range b.plan.Fragments {
 		if f.key == key {
-			b.pushed[at] = true
 			return f
 		}
 	}
-	text := b.p.text(e, at)
+	text := textOf()
 	if text == "" || len(b.plan.Fragments) >= maxFragments {
 		return nil
 	}
 	id := strconv.Itoa(len(b.plan.Fragments))
-	f := &Fragment{ID: id, Kind: kind, at: at, Query: text, key: key, quiet: true}
-	b.pushed[at] = true
+	f := &Fragment{ID: id, Query: text, key: key, quiet: true, grid: b.grid}
+	if ends, other := ofRequest(e); !ends && !other && b.p.stepInvariant(text) {
+		f.grid.end = f.grid.start // it is the same at every step
+	}
 	f.standIn = labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "fragment "+id)
 	t.children.each(func(i int) { f.Children = append(f.Children, i) })
 	if len(f.Children) > 1 {
 		for _, g := range t.guards {
-			f.guards = append(f.guards, &Fragment{ID: id + " guard", Query: g.String(), Children: f.Children, quiet: true})
+			query := b.guardText(g)
+			if query == "" {
+				return nil
+			}
+			f.guards = append(f.guards, &Fragment{ID: id + " guard", Query: query, Children: f.Children, quiet: true, grid: f.grid})
 		}
 	}
 	b.plan.Fragments = append(b.plan.Fragments, f)
@@ -270,7 +207,7 @@ func (b *builder) standInAt(f *Fragment, e, at parser.Expr) parser.Expr {
 		PosRange:      at.PositionRange(),
 	}
 	if b.p.stepInvariant(f.Query) {
-		vs.Timestamp = &b.p.grid.start
+		vs.Timestamp = &f.grid.start
 	}
 	if orig, ok := e.(*parser.VectorSelector); ok {
 		for _, m := range orig.LabelMatchers {
@@ -288,7 +225,7 @@ func (b *builder) standInAt(f *Fragment, e, at parser.Expr) parser.Expr {
 // stepInvariant reports whether the engine would evaluate a query only once.
 func (p *Planner) stepInvariant(query string) bool {
 	e, err := p.parse(query)
-	if err != nil {
+	if err != nil || !usesAt(e) {
 		return false
 	}
 	e, err = promql.PreprocessExpr(e, timestamp.Time(p.grid.start), timestamp.Time(p.grid.end), time.Duration(p.grid.step)*time.Millisecond)
@@ -297,6 +234,54 @@ func (p *Planner) stepInvariant(query string) bool {
 	}
 	_, ok := e.(*parser.StepInvariantExpr)
 	return ok
+}
+
+// key identifies a fragment within a query: an expression may stand in the query
+// and in a subquery.
+func (b *builder) key(kind string, e parser.Expr) string {
+	if b.grid != b.p.grid {
+		kind += fmt.Sprint(" at ", b.grid)
+	}
+	return kind + " " + e.String()
+}
+
+// text returns the text of e to send to children, or "" if there is none that
+// means e on the grid at hand.
+func (b *builder) text(e, at parser.Expr) string {
+	if b.grid == b.p.grid {
+		return b.p.text(e, at)
+	}
+	if e = b.fixed(e); e == nil {
+		return ""
+	}
+	return b.p.text(e, at)
+}
+
+// around returns the text of a call of one operand with other text before it,
+// which ends where the operand begins in the query so that positions in it stay
+// true; or "" if there is no room for it.
+func (b *builder) around(before string, arg parser.Expr) string {
+	pos := arg.PositionRange()
+	if b.grid != b.p.grid {
+		if arg = b.fixed(arg); arg == nil {
+			return ""
+		}
+	}
+	room := int(pos.Start) - len(before)
+	if room < 0 || int(pos.End) > len(b.p.query) || pos.End < pos.Start {
+		return ""
+	}
+	want, err := b.p.parse(before + arg.String() + ")")
+	if err != nil {
+		return ""
+	}
+	for _, inner := range []string{b.p.query[pos.Start:pos.End], arg.String()} {
+		text := blank(b.p.query[:room]) + before + inner + ")"
+		if got, err := b.p.parse(text); err == nil && got.String() == want.String() && len(text) <= b.p.maxLength {
+			return text
+		}
+	}
+	return ""
 }
 
 // text returns the text of e to send to children, or "" if there is none that

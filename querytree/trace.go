@@ -63,7 +63,7 @@ func (t *trace) pulled() []SelectRequest {
 
 // edge notes what a member answered to a fragment, or failed with.
 func (a *asking) edge(fragment string, m Member, ans answer, err error, took time.Duration) {
-	size := ChildReport{Series: int64(len(ans.m)), Samples: int64(ans.m.TotalSamples()), Bytes: matrixBytes(ans.m)}
+	size := ChildReport{Series: ans.series, Samples: ans.samples, Bytes: max(matrixBytes(ans.m), 16*ans.samples)}
 	a.traced(fragment, m, ans.report, size, err, took)
 }
 
@@ -89,7 +89,8 @@ func (a *asking) traced(fragment string, m Member, r Report, size ChildReport, e
 	a.report.Add(name, add)
 }
 
-// matrixBytes is roughly what an answer takes in memory.
+// matrixBytes is roughly what an answer takes in memory, if it was not merged
+// before its end.
 func matrixBytes(m promql.Matrix) int64 {
 	n := 0
 	for _, s := range m {

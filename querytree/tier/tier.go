@@ -158,8 +158,8 @@ const maxMissing = 100
 // Describe sums up the children. A missing child may hold samples of any age.
 func (t *Tier) Describe() querytree.Description {
 	d := querytree.Description{
+		Features: querytree.MixerFeatures(),
 		Identity: t.cfg.Identity, Instance: t.instance, Version: t.cfg.Version, Mint: math.MaxInt64, Maxt: math.MinInt64,
-		Features: []string{querytree.FeatureExplain},
 	}
 	for _, m := range t.Roster.Members() {
 		c := m.Description

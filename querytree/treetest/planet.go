@@ -185,7 +185,7 @@ func (p *Planet) mixer(tb testing.TB, id querytree.Identity, shardKey []string, 
 	cfg := p.engineConfig()
 	cfg.Members = func() []querytree.Member { return members }
 	cfg.Describe = func() querytree.Description {
-		return querytree.Description{Identity: id, ShardKey: shardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: len(children), Features: []string{querytree.FeatureExplain}}
+		return querytree.Description{Identity: id, ShardKey: shardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: len(children), Features: querytree.MixerFeatures()}
 	}
 	if p.cfg.Pruner != nil {
 		cfg.Pruner = p.cfg.Pruner(tb, children)

@@ -1,0 +1,290 @@
+package querytree
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/util/kahansum"
+)
+
+// fold merges the children's answers to one aggregation, each as it comes, into
+// one column of partial results for each group: what it holds is of the size of
+// the merged answer, however many children there are. It knows floats alone;
+// groups of native histograms are kept apart, for the engine to merge.
+//
+// A fold is not safe for concurrent use.
+type fold struct {
+	// ops are the operators that each child answered with, in the order of their
+	// columns. With one operator series carry no OpLabel.
+	ops    []string
+	grid   grid
+	groups map[string]*foldGroup
+	buf    []byte
+	// cells counts the points held.
+	cells int64
+}
+
+// errMixed: a group has floats in one child and histograms in another.
+var errMixed = errors.New("floats and native histograms in one group")
+
+func newFold(ops []string, g grid) *fold {
+	return &fold{ops: ops, grid: g, groups: map[string]*foldGroup{}}
+}
+
+// foldable reports whether the answers to these operators, taken together, can
+// be merged: a mean needs to know of how many values, a variance also of which
+// mean. What merges, merges again in the tier above.
+func foldable(ops []string) bool {
+	for _, op := range ops {
+		switch op {
+		case "sum", "count", "min", "max", "group", "count_values":
+		case "avg":
+			if !slices.Contains(ops, "count") {
+				return false
+			}
+		case "stddev", "stdvar":
+			if !slices.Contains(ops, "count") || !slices.Contains(ops, "avg") {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return len(ops) > 0
+}
+
+// foldGroup is one group of the aggregation.
+type foldGroup struct {
+	lset labels.Labels
+	// first is the only part so far; most groups of a fine grouping never get a
+	// second one.
+	first *promql.Series
+	cols  []foldColumn
+	// hists are parts with native histograms.
+	hists []promql.Series
+}
+
+// foldColumn holds the partial results of one operator. The slices have one
+// cell for each step; which are used depends on the operator.
+type foldColumn struct {
+	present []bool
+	value   []float64
+	// carry compensates the rounding of a sum, size is the sum of magnitudes.
+	carry, size []float64
+}
+
+// add merges one child's answer, or with a single operator any part of it.
+func (f *fold) add(series []promql.Series) error {
+	if len(f.ops) > 1 {
+		return f.addSeveral(series)
+	}
+	for i := range series {
+		g := f.group(series[i].Metric)
+		if err := f.addTo(g, &series[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *fold) group(lset labels.Labels) *foldGroup {
+	f.buf = lset.Bytes(f.buf)
+	g := f.groups[string(f.buf)]
+	if g == nil {
+		g = &foldGroup{lset: lset}
+		f.groups[string(f.buf)] = g
+	}
+	return g
+}
+
+// addTo merges a series into its group, for a single operator.
+func (f *fold) addTo(g *foldGroup, s *promql.Series) error {
+	if len(s.Histograms) > 0 {
+		if g.cols != nil || g.first != nil || len(s.Floats) > 0 {
+			return errMixed
+		}
+		g.hists = append(g.hists, *s)
+		f.cells += int64(len(s.Histograms))
+		return nil
+	}
+	if g.hists != nil {
+		return errMixed
+	}
+	if g.cols == nil && g.first == nil {
+		g.first = s
+		f.cells += int64(len(s.Floats))
+		return nil
+	}
+	if g.cols == nil {
+		g.cols = f.newColumns()
+		f.column(&g.cols[0], f.ops[0], g.first.Floats)
+		g.first = nil
+	}
+	f.column(&g.cols[0], f.ops[0], s.Floats)
+	return nil
+}
+
+func (f *fold) newColumns() []foldColumn {
+	n := f.grid.steps()
+	cols := make([]foldColumn, len(f.ops))
+	for i, op := range f.ops {
+		cols[i] = foldColumn{present: make([]bool, n), value: make([]float64, n)}
+		f.cells += int64(n)
+		if op == "sum" {
+			cols[i].carry, cols[i].size = make([]float64, n), make([]float64, n)
+			f.cells += int64(n)
+		}
+	}
+	return cols
+}
+
+// column merges points into a column of an operator that needs no other. The
+// rules are those of promql's aggregation.
+func (f *fold) column(c *foldColumn, op string, points []promql.FPoint) {
+	for _, p := range points {
+		i := f.grid.index(p.T)
+		if !c.present[i] {
+			c.present[i], c.value[i] = true, p.F
+			if op == "sum" {
+				c.size[i] = math.Abs(p.F)
+			}
+			continue
+		}
+		switch op {
+		case "sum":
+			c.value[i], c.carry[i] = kahansum.Inc(p.F, c.value[i], c.carry[i])
+			c.size[i] += math.Abs(p.F)
+		case "count", "count_values":
+			c.value[i] += p.F
+		case "min":
+			if c.value[i] > p.F || math.IsNaN(c.value[i]) {
+				c.value[i] = p.F
+			}
+		case "max":
+			if c.value[i] < p.F || math.IsNaN(c.value[i]) {
+				c.value[i] = p.F
+			}
+		}
+	}
+}
+
+// result returns the merged series, sorted by labels, each operator's with
+// OpLabel if there are several, and the parts of groups of native histograms.
+func (f *fold) result() (promql.Matrix, []promql.Series, error) {
+	out := make(promql.Matrix, 0, len(f.groups)*len(f.ops))
+	var hists []promql.Series
+	for _, g := range f.groups {
+		switch {
+		case g.hists != nil:
+			hists = append(hists, g.hists...)
+		case g.first != nil:
+			if err := f.checkFirst(g.first); err != nil {
+				return nil, nil, err
+			}
+			out = append(out, *g.first)
+		default:
+			var err error
+			if out, err = f.appendGroup(out, g); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	sortSeries(out)
+	return out, hists, nil
+}
+
+// checkFirst looks for a sum that overflowed in a child: the engine would have
+// got there by another way.
+func (f *fold) checkFirst(s *promql.Series) error {
+	if f.ops[0] != "sum" {
+		return nil
+	}
+	for _, p := range s.Floats {
+		if math.IsInf(p.F, 0) {
+			return errors.New("a sum is infinite")
+		}
+	}
+	return nil
+}
+
+func (f *fold) appendGroup(out promql.Matrix, g *foldGroup) (promql.Matrix, error) {
+	for k, op := range f.ops {
+		c := &g.cols[k]
+		s := promql.Series{Metric: g.lset}
+		if len(f.ops) > 1 {
+			s.Metric = withOp(g.lset, op)
+		}
+		for i, ok := range c.present {
+			if !ok {
+				continue
+			}
+			v := c.value[i]
+			if op == "sum" {
+				b := balance{sum: v + c.carry[i], size: c.size[i], inf: math.IsInf(v, 0)}
+				if why := b.lossy(); why != "" {
+					return nil, errors.New(why)
+				}
+				v += c.carry[i]
+			}
+			s.Floats = append(s.Floats, promql.FPoint{T: f.grid.time(i), F: v})
+		}
+		if len(s.Floats) > 0 {
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+func withOp(lset labels.Labels, op string) labels.Labels {
+	return labels.NewBuilder(lset).Set(OpLabel, op).Labels()
+}
+
+// splitOp returns a label set without OpLabel, and the operator.
+func splitOp(lset labels.Labels) (labels.Labels, string) {
+	op := lset.Get(OpLabel)
+	return labels.NewBuilder(lset).Del(OpLabel).Labels(), op
+}
+
+func sortSeries(m promql.Matrix) {
+	slices.SortFunc(m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
+}
+
+// steps is the number of evaluation times.
+func (g grid) steps() int {
+	if g.step <= 0 {
+		return 1
+	}
+	return int((g.end-g.start)/g.step) + 1
+}
+
+// index is the step of an evaluation time, which must lie on the grid.
+func (g grid) index(t int64) int {
+	if g.step <= 0 {
+		return 0
+	}
+	return int((t - g.start) / g.step)
+}
+
+func (g grid) time(i int) int64 { return g.start + int64(i)*g.step }
+
+// on reports whether all points of a series lie on the grid.
+func (g grid) on(s *promql.Series) error {
+	off := func(t int64) bool {
+		return t < g.start || t > g.end || (g.step > 0 && (t-g.start)%g.step != 0)
+	}
+	for _, p := range s.Floats {
+		if off(p.T) {
+			return fmt.Errorf("%w: a point at %d is not on the grid of the request", ErrUnavailable, p.T)
+		}
+	}
+	for _, p := range s.Histograms {
+		if off(p.T) {
+			return fmt.Errorf("%w: a point at %d is not on the grid of the request", ErrUnavailable, p.T)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,203 @@
+package querytree
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+)
+
+// part is what one child said of one group, by operator, on the step grid.
+type part struct {
+	lset labels.Labels
+	cols [][]float64
+	has  [][]bool
+}
+
+// addSeveral merges one child's whole answer to several operators: the mean and
+// the variance of a part can be merged only when its count is known.
+func (f *fold) addSeveral(series []promql.Series) error {
+	parts, err := f.parts(series)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		g := f.group(p.lset)
+		if g.cols == nil {
+			g.cols = f.newColumns()
+		}
+		for i := range f.grid.steps() {
+			if err := f.mergeStep(g, p, i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// parts gathers the series of a child's answer by group.
+func (f *fold) parts(series []promql.Series) (map[string]*part, error) {
+	parts, n := map[string]*part{}, f.grid.steps()
+	var buf []byte
+	for _, s := range series {
+		if len(s.Histograms) > 0 {
+			return nil, errMixed
+		}
+		lset, op := splitOp(s.Metric)
+		k := slices.Index(f.ops, op)
+		if k < 0 {
+			return nil, fmt.Errorf("%w: an answer to operator %q, which was not asked for", ErrUnavailable, op)
+		}
+		buf = lset.Bytes(buf)
+		p := parts[string(buf)]
+		if p == nil {
+			p = &part{lset: lset, cols: make([][]float64, len(f.ops)), has: make([][]bool, len(f.ops))}
+			parts[string(buf)] = p
+			for j := range f.ops {
+				p.cols[j], p.has[j] = make([]float64, n), make([]bool, n)
+			}
+		}
+		for _, fp := range s.Floats {
+			i := f.grid.index(fp.T)
+			p.cols[k][i], p.has[k][i] = fp.F, true
+		}
+	}
+	return parts, nil
+}
+
+// mergeStep merges one step of a child's part into its group.
+func (f *fold) mergeStep(g *foldGroup, p *part, i int) error {
+	var n, mean, old, oldMean float64
+	first := true
+	if k := slices.Index(f.ops, "count"); k >= 0 {
+		if !p.has[k][i] {
+			return f.nothing(p, i)
+		}
+		n, old, first = p.cols[k][i], g.cols[k].value[i], !g.cols[k].present[i]
+	}
+	if k := slices.Index(f.ops, "avg"); k >= 0 {
+		if !p.has[k][i] {
+			return errMixed // values that have no mean: native histograms
+		}
+		mean, oldMean = p.cols[k][i], g.cols[k].value[i]
+	}
+	for k, op := range f.ops {
+		if !p.has[k][i] {
+			return errMixed
+		}
+		c, v := &g.cols[k], p.cols[k][i]
+		switch op {
+		case "avg":
+			f.mergeMean(c, i, v, n, old, first)
+		case "stddev", "stdvar":
+			mergeVariance(c, i, op == "stddev", moments{old, oldMean, c.value[i]}, moments{n, mean, v}, first)
+		default:
+			f.column(c, op, []promql.FPoint{{T: f.grid.time(i), F: v}})
+		}
+		c.present[i] = true
+	}
+	return nil
+}
+
+// nothing makes sure that a part without a count has nothing else at that step.
+func (f *fold) nothing(p *part, i int) error {
+	for k := range f.ops {
+		if p.has[k][i] {
+			return errMixed
+		}
+	}
+	return nil
+}
+
+func (f *fold) mergeMean(c *foldColumn, i int, mean, n, old float64, first bool) {
+	if first {
+		c.value[i] = mean
+		return
+	}
+	c.value[i] += (mean - c.value[i]) * (n / (old + n))
+}
+
+// moments are a number of values, their mean, and their variance or standard
+// deviation.
+type moments struct{ n, mean, spread float64 }
+
+// mergeVariance merges variances by the distance of their means (Chan, Golub
+// and LeVeque, 1979), which is stable where sums of squares are not.
+func mergeVariance(c *foldColumn, i int, deviation bool, a, b moments, first bool) {
+	if first {
+		c.value[i] = b.spread
+		return
+	}
+	va, vb := a.spread, b.spread
+	if deviation {
+		va, vb = va*va, vb*vb
+	}
+	n, d := a.n+b.n, b.mean-a.mean
+	v := (va*a.n + vb*b.n + d*d*(a.n*b.n/n)) / n
+	if deviation {
+		v = math.Sqrt(v)
+	}
+	c.value[i] = v
+}
+
+// conditioned is how small a standard deviation may be, relative to the mean,
+// before the rounding of the parts' means shows in it.
+const conditioned = 1e-3
+
+// averages returns the means of the groups of a fold of sums and counts.
+func (f *fold) averages() (promql.Matrix, error) {
+	return f.finals(func(g *foldGroup, i int) (float64, error) {
+		sum, count := &g.cols[slices.Index(f.ops, "sum")], &g.cols[slices.Index(f.ops, "count")]
+		b := balance{sum: sum.value[i] + sum.carry[i], size: sum.size[i], inf: math.IsInf(sum.value[i], 0)}
+		if why := b.lossy(); why != "" {
+			return 0, errors.New(why)
+		}
+		return sum.value[i]/count.value[i] + sum.carry[i]/count.value[i], nil
+	})
+}
+
+// spreads returns the standard deviations or variances of the groups.
+func (f *fold) spreads(op string) (promql.Matrix, error) {
+	return f.finals(func(g *foldGroup, i int) (float64, error) {
+		mean, spread := g.cols[slices.Index(f.ops, "avg")].value[i], g.cols[slices.Index(f.ops, op)].value[i]
+		deviation := spread
+		if op == "stdvar" {
+			deviation = math.Sqrt(spread)
+		}
+		switch {
+		case math.IsNaN(spread):
+			return spread, nil
+		case math.IsInf(spread, 0):
+			return 0, errors.New("a variance is infinite")
+		case deviation < conditioned*math.Abs(mean) && deviation != 0:
+			return 0, errors.New("a standard deviation is small against its mean")
+		}
+		return spread, nil
+	})
+}
+
+// finals computes one value for each step at which a group has values.
+func (f *fold) finals(value func(g *foldGroup, i int) (float64, error)) (promql.Matrix, error) {
+	out := make(promql.Matrix, 0, len(f.groups))
+	for _, g := range f.groups {
+		s := promql.Series{Metric: g.lset}
+		for i, ok := range g.cols[0].present {
+			if !ok {
+				continue
+			}
+			v, err := value(g, i)
+			if err != nil {
+				return nil, err
+			}
+			s.Floats = append(s.Floats, promql.FPoint{T: f.grid.time(i), F: v})
+		}
+		if len(s.Floats) > 0 {
+			out = append(out, s)
+		}
+	}
+	sortSeries(out)
+	return out, nil
+}
