@@ -12,7 +12,7 @@ import (
 )
 
 // maxExplained bounds the rows of an explanation, over all tiers below.
-const maxExplained = 10_000
+const maxExplained = 4000
 
 // explanation tells what the latest attempt did.
 func (t *trail) explanation() *Explanation {

@@ -35,13 +35,14 @@ type Explanation struct {
 	Total   time.Duration `json:"totalNs,omitempty"`
 	// Wasted is the part of Total that went into plans that were given up.
 	Wasted time.Duration `json:"wastedNs,omitempty"`
-	// Series and Samples count the answer, Read the samples that a leaf read for
-	// it.
+	// Read counts the samples that a leaf read for its answer.
+	Read int64 `json:"read,omitempty"`
+	// Series and Samples count the answer.
 	Series  int64 `json:"series"`
 	Samples int64 `json:"samples"`
-	Read    int64 `json:"read,omitempty"`
-	// Note says what was left out of the explanation, if anything was.
-	Note string `json:"note,omitempty"`
+	// Truncated says what was left out because the whole was too large to
+	// travel: what the children say of themselves first. Empty if nothing was.
+	Truncated string `json:"truncated,omitempty"`
 }
 
 // FragmentExplanation is one fragment of a plan.

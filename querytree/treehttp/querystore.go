@@ -156,7 +156,7 @@ func explanationBytes(x *querytree.Explanation) int {
 	if x == nil {
 		return 0
 	}
-	n := 300 + len(x.Query) + len(x.Residual) + len(x.Note)
+	n := 300 + len(x.Query) + len(x.Residual) + len(x.Truncated)
 	for _, c := range x.Cuts {
 		n += 32 + len(c.Expr) + len(c.Why)
 	}

@@ -59,8 +59,8 @@ func (p *whyPrinter) tier(in string, x *querytree.Explanation) {
 	for _, f := range x.Fragments {
 		p.fragment(in, f)
 	}
-	if x.Note != "" {
-		p.line(in, "(%s)", x.Note)
+	if x.Truncated != "" {
+		p.line(in, "(left out: %s)", x.Truncated)
 	}
 }
 
