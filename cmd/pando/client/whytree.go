@@ -43,7 +43,11 @@ func (p *whyPrinter) line(in, format string, args ...any) {
 // tier writes what one tier does, and all that is below.
 func (p *whyPrinter) tier(in string, x *querytree.Explanation) {
 	p.line(in, "%s: %s%s", title(x.Tier, x.Name), oneLine(x.Query), measured(x))
-	in += "  "
+	p.work(in+"  ", x)
+}
+
+// work writes what a tier does with its query.
+func (p *whyPrinter) work(in string, x *querytree.Explanation) {
 	if x.Residual != "" {
 		p.line(in, "evaluates %s", oneLine(x.Residual))
 	}
@@ -100,7 +104,7 @@ func (p *whyPrinter) fragment(in string, f querytree.FragmentExplanation) {
 			continue
 		}
 		if listed++; listed <= maxListed || p.verbose || e.Failed != "" {
-			p.edge(in, e)
+			p.edge(in, f, e)
 		}
 	}
 	if n := listed - maxListed; n > 0 && !p.verbose {
@@ -112,10 +116,13 @@ func (p *whyPrinter) fragment(in string, f querytree.FragmentExplanation) {
 }
 
 // edge writes a child that was asked. What a leaf says of itself adds nothing.
-func (p *whyPrinter) edge(in string, e querytree.EdgeExplanation) {
+func (p *whyPrinter) edge(in string, f querytree.FragmentExplanation, e querytree.EdgeExplanation) {
 	var notes []string
 	if e.Time > 0 && e.Failed == "" {
 		notes = append(notes, fmt.Sprintf("%s, %d series, %d samples, %s", took(e.Time), e.Series, e.Samples, treehttp.ShortBytes(uint64(max(e.Bytes, 0)))))
+	}
+	if e.Below != nil && e.Below.Total > 0 {
+		notes = append(notes, "of which its own "+took(e.Below.Total))
 	}
 	for _, n := range []struct {
 		is   bool
@@ -133,8 +140,12 @@ func (p *whyPrinter) edge(in string, e querytree.EdgeExplanation) {
 		text += "\u2003" + strings.Join(notes, ", ")
 	}
 	p.line(in, "%s", text)
-	if e.Below != nil && len(e.Below.Fragments) > 0 {
-		p.tier(in+"  ", e.Below)
+	switch below := e.Below; {
+	case below == nil || (len(below.Fragments) == 0 && below.Residual == ""):
+	case oneLine(below.Query) == oneLine(f.Query):
+		p.work(in+"  ", below)
+	default:
+		p.tier(in+"  ", below)
 	}
 }
 
