@@ -121,6 +121,9 @@ func (p *whyPrinter) edge(in string, f querytree.FragmentExplanation, e querytre
 	if e.Time > 0 && e.Failed == "" {
 		notes = append(notes, fmt.Sprintf("%s, %d series, %d samples, %s", took(e.Time), e.Series, e.Samples, treehttp.ShortBytes(uint64(max(e.Bytes, 0)))))
 	}
+	if e.Time > 0 && e.Failed != "" {
+		notes = append(notes, took(e.Time))
+	}
 	if e.Below != nil && e.Below.Total > 0 {
 		notes = append(notes, "of which its own "+took(e.Below.Total))
 	}
