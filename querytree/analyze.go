@@ -163,6 +163,9 @@ func (a *analyzer) aggregate(n *parser.AggregateExpr) traits {
 	switch {
 	case !t.operand():
 		out.reason = "operand is not local"
+	case n.Op == parser.LIMIT_RATIO:
+		// It keeps or drops each series by the hash of its labels, whatever
+		// others there are.
 	case !a.p.separated(t.children, group):
 		out.reason = "grouping does not keep the co-location key"
 	}

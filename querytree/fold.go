@@ -24,15 +24,24 @@ type fold struct {
 	grid   grid
 	groups map[string]*foldGroup
 	buf    []byte
-	// cells counts the points held.
-	cells int64
+	// cells counts the points held, limit bounds them if it is not zero.
+	cells, limit int64
+	tier         string
 }
 
 // errMixed: a group has floats in one child and histograms in another.
 var errMixed = errors.New("floats and native histograms in one group")
 
-func newFold(ops []string, g grid) *fold {
-	return &fold{ops: ops, grid: g, groups: map[string]*foldGroup{}}
+func newFold(ops []string, g grid, limit int, tier string) *fold {
+	return &fold{ops: ops, grid: g, limit: int64(limit), tier: tier, groups: map[string]*foldGroup{}}
+}
+
+// grow counts n more points before they are allocated.
+func (f *fold) grow(n int) error {
+	if f.cells += int64(n); f.limit > 0 && f.cells > f.limit {
+		return &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: f.limit, Value: f.cells, Tier: f.tier}
+	}
+	return nil
 }
 
 // foldable reports whether the answers to these operators, taken together, can
@@ -120,7 +129,10 @@ func (f *fold) addTo(g *foldGroup, s *promql.Series) error {
 		return nil
 	}
 	if g.cols == nil {
-		g.cols = f.newColumns()
+		var err error
+		if g.cols, err = f.newColumns(); err != nil {
+			return err
+		}
 		f.column(&g.cols[0], f.ops[0], g.first.Floats)
 		g.first = nil
 	}
@@ -128,18 +140,19 @@ func (f *fold) addTo(g *foldGroup, s *promql.Series) error {
 	return nil
 }
 
-func (f *fold) newColumns() []foldColumn {
+func (f *fold) newColumns() ([]foldColumn, error) {
 	n := f.grid.steps()
+	if err := f.grow(2 * len(f.ops) * n); err != nil {
+		return nil, err
+	}
 	cols := make([]foldColumn, len(f.ops))
 	for i, op := range f.ops {
 		cols[i] = foldColumn{present: make([]bool, n), value: make([]float64, n)}
-		f.cells += int64(n)
 		if op == "sum" {
 			cols[i].carry, cols[i].size = make([]float64, n), make([]float64, n)
-			f.cells += int64(n)
 		}
 	}
-	return cols
+	return cols, nil
 }
 
 // column merges points into a column of an operator that needs no other. The

@@ -27,7 +27,9 @@ func (f *fold) addSeveral(series []promql.Series) error {
 	for _, p := range parts {
 		g := f.group(p.lset)
 		if g.cols == nil {
-			g.cols = f.newColumns()
+			if g.cols, err = f.newColumns(); err != nil {
+				return err
+			}
 		}
 		for i := range f.grid.steps() {
 			if err := f.mergeStep(g, p, i); err != nil {

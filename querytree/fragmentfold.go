@@ -50,11 +50,11 @@ func (r *fragmentRun) foldEarly(ctx context.Context, m Member, series promql.Mat
 // others.
 func (r *fragmentRun) foldIn(series promql.Matrix) error {
 	if r.into == nil {
-		r.into = newMerger(r.f)
+		r.into = newMerger(r.f, r.ask.opts.MaxSamples, r.name)
 	}
 	before := r.into.held()
 	if err := r.into.add(series); err != nil {
-		if errors.Is(err, ErrUnavailable) {
+		if errors.Is(err, ErrUnavailable) || IsLimit(err) {
 			return err
 		}
 		return &notMergeable{fragment: r.f, why: err.Error()}
@@ -62,11 +62,11 @@ func (r *fragmentRun) foldIn(series promql.Matrix) error {
 	return r.hold(r.into.held() - before - int64(series.TotalSamples()))
 }
 
-func newMerger(f *Fragment) merger {
+func newMerger(f *Fragment, limit int, tier string) merger {
 	if f.Merge == MergeQuantile {
 		return newQuantileFold(f, f.grid)
 	}
-	return newFold(f.Ops, f.grid)
+	return newFold(f.Ops, f.grid, limit, tier)
 }
 
 // fold merges what has not been merged early, in the order of the children so
@@ -82,7 +82,7 @@ func (r *fragmentRun) fold(ctx context.Context, parts []promql.Matrix) (promql.M
 	}
 	m, err := r.folds(ctx)
 	var nm *notMergeable
-	if err != nil && !errors.As(err, &nm) && ctx.Err() == nil {
+	if err != nil && !errors.As(err, &nm) && !IsLimit(err) && ctx.Err() == nil {
 		err = &notMergeable{fragment: r.f, why: err.Error()}
 	}
 	if err != nil {

@@ -22,6 +22,10 @@ func (b *builder) subquery(n *parser.SubqueryExpr) parser.Expr {
 	return &c
 }
 
+// maxInner is how many steps of a subquery children are asked for at most; a
+// finer one is computed from raw series.
+const maxInner = 100_000
+
 // inner returns the times at which the engine may evaluate the expression of a
 // subquery, as its subqueryTimeRange tells: multiples of the step, from the
 // range before the first outer time to the last outer time.
@@ -47,7 +51,7 @@ func (b *builder) inner(n *parser.SubqueryExpr) (grid, bool) {
 	if g.start <= from {
 		g.start += step
 	}
-	if g.start > g.end {
+	if g.start > g.end || (g.end-g.start)/g.step >= maxInner {
 		return grid{}, false
 	}
 	g.end = g.time(g.steps() - 1)
