@@ -18,6 +18,7 @@ const maxExplained = 4000
 func (t *trail) explanation() *Explanation {
 	e := t.e
 	x := e.m.explain(e.req)
+	e.traced = e.ask.trace.byKey()
 	x.Cuts, x.Replans = e.plan.Cuts, t.replans
 	x.Queued, x.Planned, x.Total, x.Wasted, x.Series, x.Samples = t.queued, t.plan, t.total, t.wasted, t.series, t.samples
 	x.Residual = t.residual
@@ -91,7 +92,7 @@ func (e *execution) edges(row *FragmentExplanation, asked bitset, selections []s
 	row.Children = []EdgeExplanation{}
 	asked.each(func(i int) {
 		d := e.members[i].Description
-		edge, ok := e.ask.trace.edge(row.ID, d.Name())
+		edge, ok := e.traced[edgeKey{row.ID, d.Name()}]
 		if !ok {
 			edge = EdgeExplanation{Child: d.Name(), Tier: d.Tier, Verdict: Asked}
 		}
@@ -205,7 +206,7 @@ func (pl *Plan) whyRaw(selector string) string {
 
 // explainSelect tells of a request for raw series whose answer has ended.
 func (m *Mixer) explainSelect(req SelectRequest, ask *asking, prune *pruning) *Explanation {
-	e := &execution{m: m, members: prune.members, prune: prune, ask: ask, plan: &Plan{Residual: &parser.NumberLiteral{}}}
+	e := &execution{m: m, members: prune.members, prune: prune, ask: ask, plan: &Plan{Residual: &parser.NumberLiteral{}}, traced: ask.trace.byKey()}
 	x := m.explain(ExecRequest{Query: selectorText(req.Matchers), Start: req.Mint, End: req.Maxt})
 	x.Fragments = e.rawRows()
 	for i, f := range x.Fragments {

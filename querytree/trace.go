@@ -19,10 +19,16 @@ const maxTraced = 10_000
 // safe for concurrent use.
 type trace struct {
 	mu    sync.Mutex
-	edges map[edgeKey]EdgeExplanation
+	edges []tracedEdge
 	// pulls are the requests for raw series, in order; they have the rows "raw 0"
 	// and so on.
 	pulls []SelectRequest
+}
+
+// tracedEdge is what a child had to do with a fragment.
+type tracedEdge struct {
+	fragment string
+	EdgeExplanation
 }
 
 type edgeKey struct{ fragment, child string }
@@ -40,19 +46,20 @@ func rawID(i int) string { return "raw " + strconv.Itoa(i) }
 func (t *trace) note(fragment string, e EdgeExplanation) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.edges == nil {
-		t.edges = map[edgeKey]EdgeExplanation{}
-	}
 	if len(t.edges) < maxTraced {
-		t.edges[edgeKey{fragment, e.Child}] = e
+		t.edges = append(t.edges, tracedEdge{fragment, e})
 	}
 }
 
-func (t *trace) edge(fragment, child string) (EdgeExplanation, bool) {
+// byKey returns the latest row of each edge.
+func (t *trace) byKey() map[edgeKey]EdgeExplanation {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e, ok := t.edges[edgeKey{fragment, child}]
-	return e, ok
+	out := make(map[edgeKey]EdgeExplanation, len(t.edges))
+	for _, e := range t.edges {
+		out[edgeKey{e.fragment, e.Child}] = e.EdgeExplanation
+	}
+	return out
 }
 
 func (t *trace) pulled() []SelectRequest {
