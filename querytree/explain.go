@@ -1,6 +1,8 @@
 package querytree
 
 import (
+	"context"
+	"fmt"
 	"math"
 	"regexp"
 	"strings"
@@ -236,7 +238,7 @@ func (x *Explanation) join(other *Explanation, op string) *Explanation {
 	x.Fragments = append(x.Fragments, other.Fragments...)
 	x.Cuts, x.Replans = append(x.Cuts, other.Cuts...), append(x.Replans, other.Replans...)
 	x.Queued, x.Planned, x.Total, x.Wasted = x.Queued+other.Queued, x.Planned+other.Planned, x.Total+other.Total, x.Wasted+other.Wasted
-	x.Series, x.Samples, x.Read = x.Series+other.Series, x.Samples+other.Samples, x.Read+other.Read
+	x.Series, x.Samples = x.Series+other.Series, x.Samples+other.Samples
 	return x
 }
 
@@ -269,12 +271,25 @@ func (l *Local) explain(req ExecRequest) *Explanation {
 	return &Explanation{Name: d.Name(), Tier: d.Tier, Query: strings.TrimSpace(req.Query), Start: req.Start, End: req.End, Step: req.Step, Ops: req.Ops}
 }
 
-// measured adds what the evaluation of q came to.
-func (x *Explanation) measured(m promql.Matrix, q promql.Query, took time.Duration) {
-	x.Series, x.Samples, x.Total = int64(len(m)), int64(m.TotalSamples()), took
-	if s := q.Stats(); s != nil && s.Samples != nil {
-		x.Read = s.Samples.TotalSamples
+// explained returns the report of an answer, with its explanation if that was
+// asked for.
+func (l *Local) explained(req ExecRequest, m promql.Matrix, took time.Duration) Report {
+	r := l.report(m)
+	if req.Explain == ExplainAnalyze {
+		r.Explanation = l.explain(req)
+		r.Explanation.Series, r.Explanation.Samples, r.Explanation.Total = int64(len(m)), int64(m.TotalSamples()), took
 	}
+	return r
+}
+
+// explainPlan explains a query that parses, and evaluates nothing.
+func (l *Local) explainPlan(ctx context.Context, req ExecRequest) (ResultSet, error) {
+	q, err := newEngineQuery(ctx, l.cfg.Engine, l.cfg.Samples, req)
+	if err != nil {
+		return nil, fmt.Errorf("explain on %q: %w", l.name(), err)
+	}
+	q.Close()
+	return NewMatrixSet(nil, nil, Report{Explanation: l.explain(req)}), nil
 }
 
 // explainableRange returns bounds within which a grid of two points lies.

@@ -35,8 +35,6 @@ type Explanation struct {
 	Total   time.Duration `json:"totalNs,omitempty"`
 	// Wasted is the part of Total that went into plans that were given up.
 	Wasted time.Duration `json:"wastedNs,omitempty"`
-	// Read counts the samples that a leaf read for its answer.
-	Read int64 `json:"read,omitempty"`
 	// Series and Samples count the answer.
 	Series  int64 `json:"series"`
 	Samples int64 `json:"samples"`

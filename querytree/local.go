@@ -68,16 +68,16 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err := l.cfg.Limits.CheckQuery(req.Query); err != nil {
 		return nil, err
 	}
+	if req.Explain == ExplainPlan {
+		return l.explainPlan(ctx, req)
+	}
+	begin := time.Now()
 	samples := &faultyQueryable{Queryable: l.cfg.Samples, sorted: orderMatters(req.Query)}
 	q, err := newEngineQuery(ctx, l.cfg.Engine, samples, req)
 	if err != nil {
 		return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
 	}
 	defer q.Close()
-	if req.Explain == ExplainPlan {
-		return NewMatrixSet(nil, nil, Report{Explanation: l.explain(req)}), nil
-	}
-	begin := time.Now()
 	res := q.Exec(ctx)
 	if res.Err != nil {
 		return nil, samples.fault(ctx, res.Err)
@@ -92,12 +92,7 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err := l.checkSize(m, req.Options); err != nil {
 		return nil, err
 	}
-	report := l.report(m)
-	if req.Explain == ExplainAnalyze {
-		report.Explanation = l.explain(req)
-		report.Explanation.measured(m, q, time.Since(begin))
-	}
-	return NewMatrixSet(m, res.Warnings, report), nil
+	return NewMatrixSet(m, res.Warnings, l.explained(req, m, time.Since(begin))), nil
 }
 
 func (l *Local) report(m promql.Matrix) Report {

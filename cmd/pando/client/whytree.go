@@ -73,9 +73,6 @@ func measured(x *querytree.Explanation) string {
 		return ""
 	}
 	s := fmt.Sprintf("\u2003%s, %d series, %d samples", took(x.Total), x.Series, x.Samples)
-	if x.Read > 0 {
-		s += fmt.Sprintf(", %d read", x.Read)
-	}
 	if x.Queued > time.Millisecond {
 		s += ", queued " + took(x.Queued)
 	}
