@@ -32,6 +32,7 @@ func (b *builder) absent(n *parser.Call) parser.Expr {
 	if f == nil {
 		return nil
 	}
+	b.standsFor(f, n)
 	f.Merge, f.Ops, f.quiet = MergeFold, []string{"group"}, false
 	return &parser.Call{
 		Func: parser.Functions["absent"], Args: parser.Expressions{b.standInAt(f, labelled, arg)}, PosRange: n.PosRange,
@@ -51,6 +52,7 @@ func (b *builder) scalar(n *parser.Call) parser.Expr {
 	if f == nil {
 		return nil
 	}
+	b.standsFor(f, n)
 	f.quiet, f.floatsOnly = false, true
 	c := *n
 	c.Args = parser.Expressions{b.standInAt(f, n.Args[0], arg)}

@@ -147,6 +147,7 @@ func (b *builder) quantile(n *parser.AggregateExpr, t traits) parser.Expr {
 	if f == nil {
 		return nil
 	}
+	b.standsFor(f, n)
 	f.Merge, f.q, f.grouping, f.without, f.quiet = MergeQuantile, q.Val, n.Grouping, n.Without, false
 	return b.standInAt(f, n, n)
 }

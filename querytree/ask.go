@@ -45,6 +45,7 @@ type asking struct {
 	streams bool
 	passed  atomic.Int64
 	limits  Limits
+	trace   trace
 
 	mu     sync.Mutex
 	report Report
@@ -137,7 +138,7 @@ func (a *asking) nobody(m *Mixer, members int) error {
 		return nil
 	}
 	d := m.Describe()
-	err := fmt.Errorf("%w: no child has registered with %s %q yet", ErrUnavailable, d.Tier, d.Name())
+	err := fmt.Errorf("%s %q did not answer: %w: no child has registered with it yet", d.Tier, d.Name(), ErrUnavailable)
 	if a.opts.Strict {
 		return err
 	}

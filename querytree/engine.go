@@ -78,8 +78,10 @@ func (q *treeQuery) Exec(ctx context.Context) *promql.Result {
 	defer timer.Finish()
 	q.req.Options = q.m.requestOptions(ctx)
 	ctx, q.budget = q.m.budget(ctx, q.req.Options)
-	value, warn, report, err := q.m.eval(ctx, q.req)
+	t := &trail{}
+	value, warn, report, err := q.m.eval(ctx, q.req, t)
 	ReportFrom(ctx).Merge(report)
+	ReportFrom(ctx).follow(t)
 	if err != nil {
 		return &promql.Result{Err: err, Warnings: warn}
 	}

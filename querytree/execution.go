@@ -24,6 +24,8 @@ type execution struct {
 	held    *atomic.Int64
 	// selects: the query reads series.
 	selects bool
+	// traced are the edges, while they are explained.
+	traced map[edgeKey]EdgeExplanation
 }
 
 // run starts all fragments and evaluates the residual over them.

@@ -33,6 +33,8 @@ type Explanation struct {
 	Queued  time.Duration `json:"queuedNs,omitempty"`
 	Planned time.Duration `json:"plannedNs,omitempty"`
 	Total   time.Duration `json:"totalNs,omitempty"`
+	// Wasted is the part of Total that went into plans that were given up.
+	Wasted time.Duration `json:"wastedNs,omitempty"`
 	// Series and Samples count the answer.
 	Series  int64 `json:"series"`
 	Samples int64 `json:"samples"`
@@ -44,19 +46,25 @@ type Explanation struct {
 // FragmentExplanation is one fragment of a plan.
 type FragmentExplanation struct {
 	ID string `json:"id"`
-	// Kind says how answers are put together: "concat", "partial sum", "raw"
-	// for raw series that are pulled.
+	// Kind says how answers are put together: "concat", "partial sum", "guard"
+	// for what must have no result, "raw" for raw series that are pulled.
 	Kind  string `json:"kind"`
 	Query string `json:"query"`
-	// Start, End and Step are the fragment's own grid.
+	// Start, End and Step are the fragment's own grid; of raw series, Start and
+	// End bound the samples, and Step is zero.
 	Start int64    `json:"start"`
 	End   int64    `json:"end"`
 	Step  int64    `json:"step"`
 	Ops   []string `json:"ops,omitempty"`
 	// Why is the rule by which the fragment was pushed down.
 	Why string `json:"why,omitempty"`
-	// Children has a row for each child that was considered.
+	// Children has a row for each child that was considered, those that were
+	// asked first. Pruned counts the others by verdict, also those for which
+	// there was no room.
 	Children []EdgeExplanation `json:"children"`
+	Pruned   map[Verdict]int   `json:"pruned,omitempty"`
+	// Note says what was left out of the fragment's explanation.
+	Note string `json:"note,omitempty"`
 }
 
 // EdgeExplanation is what one child had to do with one fragment.
@@ -69,6 +77,7 @@ type EdgeExplanation struct {
 	Failed   string `json:"failed,omitempty"`
 	Late     bool   `json:"late,omitempty"`
 	Hedged   bool   `json:"hedged,omitempty"`
+	Cached   bool   `json:"cached,omitempty"`
 	Bytes    int64  `json:"bytes,omitempty"`
 	Series   int64  `json:"series,omitempty"`
 	Samples  int64  `json:"samples,omitempty"`

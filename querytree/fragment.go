@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -192,6 +193,7 @@ type answer struct {
 // then, is empty.
 func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 	if err := r.ask.lost.err(m); err != nil {
+		r.ask.edge(r.f.ID, m, answer{}, err, 0)
 		return answer{}, r.ask.missing(ctx, m, err)
 	}
 	req := r.req
@@ -200,7 +202,9 @@ func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 		req.Step = r.f.grid.step
 	}
 	req.Options = r.ask.below()
+	begin := time.Now()
 	a, err := watched(ctx, r.ask.soft, func(ctx context.Context) (answer, error) { return r.collect(ctx, m, req) })
+	r.ask.edge(r.f.ID, m, a, err, time.Since(begin))
 	if err != nil {
 		return answer{}, r.failed(ctx, m, err)
 	}

@@ -179,6 +179,8 @@ func execEach(ctx context.Context, c Child, req ExecRequest, ops []string) (Resu
 		out    promql.Matrix
 		warn   annotations.Annotations
 		report Report
+
+		explanation *Explanation
 	)
 	for _, op := range ops {
 		r := req
@@ -198,12 +200,14 @@ func execEach(ctx context.Context, c Child, req ExecRequest, ops []string) (Resu
 			return nil, err
 		}
 		report.Merge(set.Report())
+		explanation = explanation.join(set.Report().Explanation, op)
 		if op == own.Op.String() {
 			warn.Merge(set.Warnings())
 		} else {
 			warn.Merge(telling(set.Warnings()))
 		}
 	}
+	report.Explanation = explanation
 	sortSeries(out)
 	return NewMatrixSet(out, warn, report), nil
 }

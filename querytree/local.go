@@ -111,6 +111,10 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err := l.cfg.Limits.CheckQuery(req.Query); err != nil {
 		return nil, err
 	}
+	if req.Explain == ExplainPlan {
+		return l.explainPlan(ctx, req)
+	}
+	begin := time.Now()
 	if len(req.Ops) > 0 && l.engine == nil {
 		if err := checkOps(req); err != nil {
 			return nil, fmt.Errorf("exec on %q: %w", l.name(), err)
@@ -131,7 +135,7 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err = work.settle(m, err); err != nil {
 		return nil, err
 	}
-	return heldSet{NewMatrixSet(m, warn, l.report(m)), work.budget}, nil
+	return heldSet{NewMatrixSet(m, warn, l.explained(req, m, time.Since(begin))), work.budget}, nil
 }
 
 func (l *Local) evaluate(ctx context.Context, req ExecRequest) (promql.Matrix, annotations.Annotations, error) {

@@ -156,10 +156,14 @@ func (m *Mixer) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 
 func (m *Mixer) execWhole(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	ctx, budget := m.budget(ctx, req.Options)
-	value, warn, report, err := m.eval(ctx, req)
+	value, warn, report, err := m.eval(ctx, req, &trail{})
 	if err != nil {
 		budget.Close()
 		return nil, err
+	}
+	if value == nil { // only explained
+		budget.Close()
+		return NewMatrixSet(nil, warn, report), nil
 	}
 	mat, err := matrixOf(value)
 	if err != nil {
@@ -173,11 +177,12 @@ func (m *Mixer) execWhole(ctx context.Context, req ExecRequest) (ResultSet, erro
 // not be merged; the last attempt pushes nothing down.
 const maxReplans = 4
 
-// eval evaluates a query and returns a value of its type, which the caller owns.
+// eval evaluates a query and returns a value of its type, which the caller owns;
+// there is none if the query is only to be explained. It notes in t how it went.
 // The context has to carry a budget, in which the value is what is left.
-func (m *Mixer) eval(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
-	begin := time.Now()
-	defer func() { m.metrics.duration.Observe(time.Since(begin).Seconds()) }()
+func (m *Mixer) eval(ctx context.Context, req ExecRequest, t *trail) (parser.Value, annotations.Annotations, Report, error) {
+	t.begin = time.Now()
+	defer func() { m.metrics.duration.Observe(time.Since(t.begin).Seconds()) }()
 	expr, err := m.parse(req.Query)
 	if err != nil {
 		return nil, nil, Report{}, err
@@ -188,31 +193,37 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest) (parser.Value, annota
 		req.Lookback = m.cfg.Lookback.Milliseconds()
 	}
 	if m.cfg.Cache != nil && req.Step > 0 {
-		return m.cached(ctx, req, expr)
+		return m.cached(ctx, req, expr, t)
 	}
-	return m.evaluate(ctx, req)
+	return m.evaluate(ctx, req, t)
 }
 
 // evaluate evaluates a query when it is its turn.
-func (m *Mixer) evaluate(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
+func (m *Mixer) evaluate(ctx context.Context, req ExecRequest, t *trail) (parser.Value, annotations.Annotations, Report, error) {
 	leave, err := m.gate.Enter(ctx, req.Client)
 	if err != nil {
 		return nil, nil, Report{}, err
 	}
 	defer leave()
-	value, warn, report, err := m.attempts(ctx, req)
+	t.queued = time.Since(t.begin)
+	value, warn, report, err := m.attempts(ctx, req, t)
 	return value, warn, report, m.settle(budgetFrom(ctx), value, err)
 }
 
 // attempts evaluates the query, planning again without the fragments that could
 // not be merged.
-func (m *Mixer) attempts(ctx context.Context, req ExecRequest) (parser.Value, annotations.Annotations, Report, error) {
+func (m *Mixer) attempts(ctx context.Context, req ExecRequest, t *trail) (parser.Value, annotations.Annotations, Report, error) {
 	banned, gone := map[string]bool{}, &lost{}
 	for attempt := 0; ; {
 		req.Options = req.Options.within(ctx)
+		planning := time.Now()
 		e, err := m.newExecution(req, banned, gone)
 		if err != nil {
 			return nil, nil, Report{}, err
+		}
+		t.planned(e, time.Since(planning))
+		if req.Explain == ExplainPlan {
+			return nil, nil, e.explainPlan(ctx, t), nil
 		}
 		e.ask.budget = budgetFrom(ctx)
 		e.ask.budget.settle(0)
@@ -224,11 +235,17 @@ func (m *Mixer) attempts(ctx context.Context, req ExecRequest) (parser.Value, an
 		}
 		var nm *notMergeable
 		if err == nil || !errors.As(err, &nm) {
-			m.metrics.observe(e.plan, e.report(), err)
-			return value, warn, e.report(), err
+			report := e.report()
+			m.metrics.observe(e.plan, report, err)
+			t.done(value)
+			if req.Explain == ExplainAnalyze {
+				report.Explanation = t.explanation()
+			}
+			return value, warn, report, err
 		}
 		m.metrics.replans.Inc()
 		m.cfg.Logger.Debug("query planned again", "query", req.Query, "id", req.ID, "reason", nm.why)
+		t.again(nm)
 		if nm.again {
 			continue // each time with a member less
 		}

@@ -433,7 +433,7 @@ func TestShardsByName(t *testing.T) {
 
 func TestNobodyToAsk(t *testing.T) {
 	m := rootOver(t)
-	warning := `partial answer: unavailable: no child has registered with root "root" yet`
+	warning := `partial answer: root "root" did not answer: unavailable: no child has registered with it yet`
 	want := outcome{Series: []string{"{} 1"}, Warnings: []string{warning}, Missing: []string{"root"}}
 	wantOutcome(t, want, askInstant(t.Context(), m, "absent(x)", Options{}))
 	wantOutcome(t, outcome{Series: []string{"{} 3"}}, askInstant(t.Context(), m, "1 + 2", Options{Strict: true}))

@@ -27,6 +27,7 @@ type reportKey struct{}
 type ReportSink struct {
 	mu     sync.Mutex
 	report Report
+	trail  *trail
 }
 
 // WithReport returns a context with a new sink: all that is asked of a Mixer
@@ -53,6 +54,9 @@ func (s *ReportSink) Merge(r Report) {
 	if r.Cache != nil {
 		s.report.Cache = r.Cache
 	}
+	if r.Explanation != nil {
+		s.report.Explanation = r.Explanation
+	}
 }
 
 // Report returns a copy of all that was reported so far.
@@ -65,5 +69,6 @@ func (s *ReportSink) Report() Report {
 	var r Report
 	r.Merge(s.report)
 	r.Cache = s.report.Cache
+	r.Explanation = s.report.Explanation
 	return r
 }

@@ -133,6 +133,8 @@ type Plan struct {
 	Fragments []*Fragment
 	// Local says of the whole query, if it was not pushed down as one, why.
 	Local string
+	// Cuts are the parts that are evaluated here, and why.
+	Cuts []Cut
 	// grid is that of the request.
 	grid grid
 }
@@ -141,6 +143,8 @@ type Plan struct {
 type Fragment struct {
 	// ID names the fragment within its plan.
 	ID string
+	// at is the part of the query that it stands for.
+	at parser.Expr
 	// standIn is a matcher that no storage ever sees: a selector that holds
 	// this very matcher stands for the fragment. absent() makes labels of
 	// equality matchers but for the one of the metric name, so that is what it

@@ -25,10 +25,14 @@ type pruning struct {
 	pruner   Pruner
 	// mint and maxt bound the samples that the request looks at.
 	mint, maxt int64
+	// by holds for each member the matchers that its verdict is about, and
+	// selections what was decided for each selector, for explanations.
+	by         [][]*labels.Matcher
+	selections []selection
 }
 
 func newPruning(members []Member, pruner Pruner, mint, maxt int64) *pruning {
-	return &pruning{members: members, pruner: overReplicas(pruner, members), mint: mint, maxt: maxt, verdicts: make([]Verdict, len(members))}
+	return &pruning{members: members, pruner: overReplicas(pruner, members), mint: mint, maxt: maxt, verdicts: make([]Verdict, len(members)), by: make([][]*labels.Matcher, len(members))}
 }
 
 // candidates returns the members that may hold a series which all the matchers
@@ -39,14 +43,15 @@ func (p *pruning) candidates(ms []*labels.Matcher) bitset {
 		names []string
 		out   bitset
 	)
+	p.selections = append(p.selections, selection{ms: ms, ranks: make([]int8, len(p.members))})
 	for i, m := range p.members {
 		if v := p.byDescription(m, ms); v != Asked {
-			p.note(i, v)
+			p.note(i, v, ms)
 			continue
 		}
 		if !m.Connected || m.Stale || p.pruner == nil {
 			// The last hint of a child that is gone may lack its last series.
-			p.note(i, Asked)
+			p.note(i, Asked, ms)
 			out = out.with(i)
 			continue
 		}
@@ -57,10 +62,10 @@ func (p *pruning) candidates(ms []*labels.Matcher) bitset {
 	}
 	for j, ruledOut := range p.pruner.RulesOutAll(names, ms) {
 		if ruledOut {
-			p.note(left[j], PrunedHint)
+			p.note(left[j], PrunedHint, ms)
 			continue
 		}
-		p.note(left[j], Asked)
+		p.note(left[j], Asked, ms)
 		out = out.with(left[j])
 	}
 	return out
@@ -80,19 +85,27 @@ func (p *pruning) byDescription(m Member, ms []*labels.Matcher) Verdict {
 }
 
 // note keeps the strongest verdict: what one selector prunes another may need.
-func (p *pruning) note(i int, v Verdict) {
+func (p *pruning) note(i int, v Verdict, ms []*labels.Matcher) {
+	p.selections[len(p.selections)-1].ranks[i] = int8(rank(v))
 	if p.verdicts[i] == "" || rank(v) > rank(p.verdicts[i]) {
-		p.verdicts[i] = v
+		p.verdicts[i], p.by[i] = v, ms
 	}
 }
 
-func rank(v Verdict) int {
-	return slices.Index([]Verdict{PrunedLabel, PrunedTime, PrunedHint, Asked}, v)
-}
+// byRank are the verdicts, the weakest first.
+var byRank = [...]Verdict{PrunedLabel, PrunedTime, PrunedHint, Asked}
+
+func rank(v Verdict) int { return slices.Index(byRank[:], v) }
 
 // report tells which members were pruned; with detail it lists them.
 func (p *pruning) report(detail bool) Report {
-	var r Report
+	var (
+		r        Report
+		evidence []string
+	)
+	if detail {
+		evidence = p.evidence()
+	}
 	for i, v := range p.verdicts {
 		if v == Asked || v == "" {
 			continue
@@ -102,7 +115,7 @@ func (p *pruning) report(detail bool) Report {
 		}
 		r.Pruned[v]++
 		if detail {
-			r.Add(p.members[i].Description.Name(), ChildReport{Tier: p.members[i].Description.Tier, Verdict: v})
+			r.Add(p.members[i].Description.Name(), ChildReport{Tier: p.members[i].Description.Tier, Verdict: v, Evidence: evidence[i]})
 		}
 	}
 	return r

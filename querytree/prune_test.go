@@ -132,8 +132,8 @@ func TestPruneByHint(t *testing.T) {
 		t.Errorf("report -want +got:\n%s", d)
 	}
 	want.Children = map[string]ChildReport{
-		"zone=eu,cluster=a": {Tier: TierLeaf, Verdict: PrunedHint},
-		"zone=us,cluster=d": {Tier: TierLeaf, Verdict: PrunedLabel},
+		"zone=eu,cluster=a": {Tier: TierLeaf, Verdict: PrunedHint, Evidence: `zone="eu"`},
+		"zone=us,cluster=d": {Tier: TierLeaf, Verdict: PrunedLabel, Evidence: `zone="eu"`},
 	}
 	if d := cmp.Diff(want, p.report(true)); d != "" {
 		t.Errorf("detailed report -want +got:\n%s", d)

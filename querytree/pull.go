@@ -26,7 +26,7 @@ func (m *Mixer) Select(ctx context.Context, req SelectRequest) SeriesSet {
 	ctx, ask.budget = m.budget(ctx, req.Options)
 	ask.streams = true
 	set := m.pull(ctx, req, members, prune, ask)
-	return &mixedSet{ChunkSeriesSet: set, ask: ask, prune: prune, detail: req.Detail}
+	return &mixedSet{ChunkSeriesSet: set, ask: ask, prune: prune, detail: req.Detail, m: m, req: req}
 }
 
 // mixedSet is what Mixer.Select returns.
@@ -35,6 +35,8 @@ type mixedSet struct {
 	ask    *asking
 	prune  *pruning
 	detail bool
+	m      *Mixer
+	req    SelectRequest
 }
 
 func (s *mixedSet) Warnings() annotations.Annotations { return s.ask.warnings() }
@@ -42,6 +44,9 @@ func (s *mixedSet) Warnings() annotations.Annotations { return s.ask.warnings() 
 func (s *mixedSet) Report() Report {
 	r := s.ask.snapshot()
 	r.Merge(s.prune.report(s.detail))
+	if s.ask.opts.Explain == ExplainAnalyze {
+		r.Explanation = s.m.explainSelect(s.req, s.ask, s.prune)
+	}
 	return r
 }
 
@@ -59,8 +64,9 @@ func (s *mixedSet) Close() { s.ask.budget.Close() }
 // What it started ends with ctx, and what it returned is valid until then.
 func (m *Mixer) pull(ctx context.Context, req SelectRequest, members []Member, prune *pruning, ask *asking) storage.ChunkSeriesSet {
 	var sets []storage.ChunkSeriesSet
+	row := ask.trace.pull(req)
 	prune.candidates(req.Matchers).each(func(i int) {
-		p := &puller{m: members[i], ask: ask, req: req, tier: m.name(), items: make(chan pulled, pullBuffer), ended: make(chan struct{})}
+		p := &puller{m: members[i], ask: ask, req: req, row: row, tier: m.name(), items: make(chan pulled, pullBuffer), ended: make(chan struct{})}
 		p.req.Options = ask.below()
 		go p.run(ctx)
 		sets = append(sets, &pulledSet{ctx: ctx, p: p})
@@ -102,6 +108,8 @@ type puller struct {
 	ask   *asking
 	req   SelectRequest
 	tier  string // that asks
+	row   string // of the trace
+	begin time.Time
 	items chan pulled
 
 	// once guards the end, of which err tells; ended is closed then. The end
@@ -127,6 +135,7 @@ func (p *puller) run(ctx context.Context) {
 		p.end(outer, ctx, err)
 		return
 	}
+	p.begin = time.Now()
 	p.left, p.late = p.ask.soft, func() {
 		cancel(ErrLate)
 		p.end(outer, ctx, ErrLate)
@@ -138,6 +147,7 @@ func (p *puller) run(ctx context.Context) {
 	for set.Next() {
 		series, n, err := readChunks(set.At())
 		if err == nil {
+			stats.Bytes += series.bytes
 			err = p.account(&stats, n, series.bytes)
 		}
 		if err != nil {
@@ -159,7 +169,9 @@ func (p *puller) run(ctx context.Context) {
 		return
 	}
 	p.once.Do(func() {
-		p.ask.answered(p.m, set.Report(), set.Warnings(), stats.Series, stats.Samples)
+		r := set.Report()
+		p.ask.answered(p.m, r, set.Warnings(), stats.Series, stats.Samples)
+		p.ask.traced(p.row, p.m, r, stats, nil, p.ask.soft-p.left)
 		close(p.ended)
 	})
 	<-outer.Done()
@@ -201,6 +213,9 @@ func (p *puller) end(outer, ctx context.Context, err error) {
 		err = fmt.Errorf("%w (%s)", cause, p.ask.soft)
 	}
 	p.once.Do(func() {
+		if !p.begin.IsZero() {
+			p.ask.traced(p.row, p.m, Report{}, ChildReport{}, err, time.Since(p.begin))
+		}
 		p.err = p.ask.missing(outer, p.m, err)
 		close(p.ended)
 	})

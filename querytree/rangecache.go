@@ -3,6 +3,8 @@ package querytree
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -60,12 +62,25 @@ const (
 )
 
 // cached answers a range query through the cache.
-func (m *Mixer) cached(ctx context.Context, req ExecRequest, expr parser.Expr) (parser.Value, annotations.Annotations, Report, error) {
+func (m *Mixer) cached(ctx context.Context, req ExecRequest, expr parser.Expr, t *trail) (parser.Value, annotations.Annotations, Report, error) {
 	req.Options = m.options(req.Options)
+	var first sync.Mutex // guards t: of several pieces, the first to end is noted
+	defer func() {
+		first.Lock()
+		defer first.Unlock()
+		t.total = time.Since(t.begin)
+	}()
 	a, err := m.cfg.Cache.Range(ctx, req, Evaluator{
 		Expr: expr, Describe: m.cfg.Describe,
 		Eval: func(ctx context.Context, req ExecRequest) (Answer, error) {
-			value, warn, report, err := m.evaluate(ctx, req)
+			piece := &trail{begin: time.Now()}
+			value, warn, report, err := m.evaluate(ctx, req, piece)
+			first.Lock()
+			if begin := t.begin; t.e == nil {
+				*t = *piece
+				t.begin = begin
+			}
+			first.Unlock()
 			if err != nil {
 				return Answer{Report: report}, err
 			}

@@ -25,6 +25,7 @@ func (p *Planner) plan(e parser.Expr) *Plan {
 	b.plan.Local = b.a.of(e).reason
 	if p.off {
 		b.plan.Residual = e
+		b.plan.Cuts = []Cut{{Expr: e.String(), Why: whyOff}}
 		return b.plan
 	}
 	b.plan.Residual = b.build(e, true)
@@ -32,7 +33,7 @@ func (p *Planner) plan(e parser.Expr) *Plan {
 }
 
 func (p *Planner) builder() *builder {
-	return &builder{p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{grid: p.grid}, grid: p.grid}
+	return &builder{p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{grid: p.grid}, grid: p.grid, pushed: map[parser.Expr]bool{}}
 }
 
 type builder struct {
@@ -45,9 +46,19 @@ type builder struct {
 	// namesSeen: with delayed name removal, an operator of the query looks at
 	// metric names that fragments would already have dropped.
 	namesSeen bool
+	// pushed are the parts of the query that fragments stand for.
+	pushed map[parser.Expr]bool
 }
 
+// build rewrites e, and notes what of it stays here.
 func (b *builder) build(e parser.Expr, top bool) parser.Expr {
+	at := len(b.plan.Cuts)
+	out := b.rewrite(e, top)
+	b.cut(e, top, at)
+	return out
+}
+
+func (b *builder) rewrite(e parser.Expr, top bool) parser.Expr {
 	t := b.a.of(e)
 	if t.constant || t.children.count() == 0 {
 		return e // without series it still may have a value, or a warning
@@ -146,7 +157,8 @@ const maxFragments = 128
 // returns nil if that is banned, if there are too many, or if the text would
 // not mean e. at is the part of the query that it stands for.
 func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
-	return b.fragmentOf(e, t, kind, func() string { return b.text(e, at) })
+	f := b.fragmentOf(e, t, kind, func() string { return b.text(e, at) })
+	return b.standsFor(f, at)
 }
 
 func (b *builder) fragmentOf(e parser.Expr, t traits, kind string, textOf func() string) *Fragment {

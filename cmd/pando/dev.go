@@ -129,7 +129,8 @@ func (p *planet) common(http string) commonFlags {
 	limits.ChildDeadline = 10 * time.Second
 	return commonFlags{
 		httpAddress: http, limits: limits, lookback: model.Duration(5 * time.Minute), partial: true, cache: resultcache.DefaultConfig(),
-		shown: map[string]string{"web.listen-address": http},
+		explainSlower: defaultExplainSlower,
+		shown:         map[string]string{"web.listen-address": http},
 	}
 }
 

@@ -34,6 +34,8 @@ type commonFlags struct {
 	otlpEndpoint  string
 	partial       bool
 	cache         resultcache.Config
+	queryLog      string
+	explainSlower time.Duration
 	limits        querytree.Limits
 	lookback      model.Duration
 	// memory, maxBytes, maxTotal and maxResponse become limits once all flags
@@ -62,6 +64,8 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("query.max-response-bytes", "Largest answer of this tier to one request, in bytes of memory.").Default(bytesText(l.MaxResponse)).BytesVar(&f.maxResponse)
 	c.Flag("memory.limit", "Memory that the process may use. Close to it, the query that holds most is cancelled. GOMEMLIMIT or nine tenths of the control group's limit by default.").PlaceHolder("BYTES").BytesVar(&f.memory)
 	c.Flag("query.lookback-delta", "How far back an instant selector looks.").Default("5m").SetValue(&f.lookback)
+	c.Flag("query.log-file", "File to append a line of JSON to for each query that has ended; reopened upon SIGHUP.").StringVar(&f.queryLog)
+	c.Flag("query.explain-slower-than", "Keep the explanation of queries that take longer, for /pando/api/v1/queries; 0 keeps none.").Default(defaultExplainSlower.String()).DurationVar(&f.explainSlower)
 	c.Flag("log.level", "debug, info, warn or error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
 	c.Flag("log.format", "logfmt or json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
 	c.Flag("tracing.endpoint", "OTLP gRPC endpoint for traces, host:port.").StringVar(&f.otlpEndpoint)
@@ -72,6 +76,10 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 		return nil
 	})
 }
+
+// defaultExplainSlower is how slow a query must be for its explanation to be
+// kept.
+const defaultExplainSlower = time.Second
 
 // bound completes the limits of memory: what was not given depends on what the
 // process may use, which the garbage collector is told too.

@@ -140,6 +140,9 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 		return nil, nil, err
 	}
 	n.startHTTP()
+	if err := n.logQueries(f.queryLog); err != nil {
+		return nil, nil, err
+	}
 	traces, err := n.trace(f.commonFlags, cfg.Identity)
 	if err != nil {
 		return nil, nil, err
@@ -197,6 +200,7 @@ func leafHTTP(f leafFlags, n *node, l *leaf.Leaf, tree liveTree, reg *prometheus
 			ok, at := p.ReloadStatus()
 			r.ReloadConfigSuccess, r.LastConfigTime = ok, at
 		},
+		ExplainSlowerThan: f.explainSlower, QueryLog: n.queries,
 		Gatherer: reg, Registerer: reg, Logger: logger,
 	}
 }

@@ -91,6 +91,9 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 		return nil, err
 	}
 	n.startHTTP()
+	if err := n.logQueries(f.queryLog); err != nil {
+		return nil, err
+	}
 	traces, err := n.trace(f.commonFlags, id)
 	if err != nil {
 		return nil, err
@@ -159,6 +162,7 @@ func mixHTTP(f mixFlags, n *node, t *tier.Tier, tree liveTree, reg *prometheus.R
 		Authenticated: n.authenticated,
 		Lookback:      time.Duration(f.lookback), Ready: t.Ready, Flags: f.shown,
 		ExternalURL: mustURL(f.commonFlags), ListenAddress: n.http.Addr().String(),
+		ExplainSlowerThan: f.explainSlower, QueryLog: n.queries,
 		Gatherer: reg, Registerer: reg, Logger: logger,
 	}
 }

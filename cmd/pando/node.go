@@ -38,8 +38,10 @@ type node struct {
 	webConfig string
 	// authenticated: the file says which users there are.
 	authenticated bool
-	group         run.Group
-	closers       []func() error
+	// queries is the query log, or nil.
+	queries *slog.Logger
+	group   run.Group
+	closers []func() error
 }
 
 // newRegistry returns a registry with the metrics of the process.

@@ -43,6 +43,35 @@ func queryCommand(app *kingpin.Application, out streams) (string, command) {
 	}
 }
 
+// whyCommand explains a query.
+func whyCommand(app *kingpin.Application, out streams) (string, command) {
+	c := app.Command("why", "Explain a query: its plan in every tier, who is asked and who is pruned by what, where the time goes.")
+	var (
+		o          client.WhyOptions
+		span, step model.Duration
+	)
+	c.Arg("expr", "PromQL expression.").Required().StringVar(&o.Expr)
+	c.Flag("server", "HTTP address of any tier.").Default(client.DefaultServer).StringVar(&o.Server)
+	c.Flag("analyze", "Evaluate the query, and tell what each part took.").BoolVar(&o.Analyze)
+	c.Flag("not", "Leaf, or a part of its name: say why it was not asked, or what it has.").StringVar(&o.Not)
+	c.Flag("audit", "Ask again without hints, push-down and caches, and compare. Exits with 1 if an answer differs.").BoolVar(&o.Audit)
+	c.Flag("at", "Evaluation time, or end of --range: RFC3339 or Unix seconds; now if empty, with --audit a minute ago.").StringVar(&o.Time)
+	c.Flag("range", "A range query over that much time before --at, such as 1h.").SetValue(&span)
+	c.Flag("start", "Start of a range query.").StringVar(&o.Start)
+	c.Flag("end", "End of a range query.").StringVar(&o.End)
+	c.Flag("step", "Resolution of a range query; a 60th of it if empty.").SetValue(&step)
+	c.Flag("output", "tree, json or dot (for graphviz).").Short('o').Default(client.WhyTree).EnumVar(&o.Output, client.WhyTree, client.WhyJSON, client.WhyDot)
+	c.Flag("verbose", "List every child.").BoolVar(&o.Verbose)
+	c.Flag("strict", "Fail rather than answer without a child.").BoolVar(&o.Strict)
+	c.Flag("no-hints", "Do not prune by field hints.").BoolVar(&o.NoHints)
+	c.Flag("no-pushdown", "Evaluate over raw series.").BoolVar(&o.NoPushdown)
+	c.Flag("timeout", "Longest time to wait.").Default("2m").DurationVar(&o.Timeout)
+	return c.FullCommand(), func(ctx context.Context) error {
+		o.Range, o.Step = time.Duration(span), time.Duration(step)
+		return asError(client.Why(ctx, o, out.out, out.err))
+	}
+}
+
 // treeCommand shows the live tree.
 func treeCommand(app *kingpin.Application, out streams) (string, command) {
 	c := app.Command("tree", "Show the live tree: identity, health, series, hints. Exits with 3 if a child is missing.")

@@ -51,6 +51,12 @@ type Config struct {
 	// Lookback is the lookback delta, for federation. Zero means 5 minutes.
 	Lookback time.Duration
 
+	// ExplainSlowerThan keeps the explanation of queries that take longer, for
+	// /pando/api/v1/queries. Zero keeps none.
+	ExplainSlowerThan time.Duration
+	// QueryLog is optional: it gets a line for each query that has ended.
+	QueryLog *slog.Logger
+
 	// Ready returns nil once the tier can answer, and why not before. Optional:
 	// without it the tier is always ready.
 	Ready func() error
@@ -131,6 +137,8 @@ func (c *Config) Validate() error {
 		return errors.New("http api: Logger is required")
 	case c.Parts.EnableAdmin && c.Parts.TSDB == nil:
 		return errors.New("http api: the admin endpoints need a TSDB; set EnableAdmin on a leaf only")
+	case c.ExplainSlowerThan < 0:
+		return errors.New("--query.explain-slower-than must not be negative")
 	case c.Lookback < 0:
 		return errors.New("http api: Lookback must not be negative")
 	}

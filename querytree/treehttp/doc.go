@@ -19,6 +19,8 @@
 //     the accelerators off so that answers can be compared, stats=all or explain=1
 //     add the completeness of the answer to data.stats.pando.
 //   - Queries too long or nested too deep are refused before they are parsed.
+//   - Queries have ids (X-Pando-Query-Id), are listed while they run and for a
+//     while after, can be canceled, explained and analysed: docs/api.md.
 //   - An answer from which a child is missing has the header "Pando-Partial: true".
 //
 // The invariant: an answer that carries neither warnings nor that header is

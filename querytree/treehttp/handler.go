@@ -19,6 +19,7 @@ type Handler struct {
 	cfg     Config
 	metrics *metrics
 	page    *page
+	queries *queryStore
 	root    http.Handler
 }
 
@@ -37,7 +38,7 @@ func New(cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("http api: parse page: %w", err)
 	}
-	h := &Handler{cfg: cfg, metrics: m, page: p}
+	h := &Handler{cfg: cfg, metrics: m, page: p, queries: newQueryStore()}
 	h.root = h.traced(h.routes())
 	return h, nil
 }
@@ -61,11 +62,31 @@ func (h *Handler) routes() http.Handler {
 	own("GET /federate", "/federate", h.gated(h.optioned(h.federate)))
 	own("GET /pando/api/v1/tree", "/pando/api/v1/tree", h.tree)
 	own("DELETE /pando/api/v1/tree/{name...}", "/pando/api/v1/tree/:name", h.forget)
+	h.explainers(own)
 	own("GET "+apiPrefix+"/metadata", "/metadata", h.gated(h.optioned(h.metadata)))
 	own("GET "+apiPrefix+"/status/tsdb", "/status/tsdb", h.gated(h.tsdbStatus))
 	h.receivers(mux)
 	mux.Handle(apiPrefix+"/", h.api())
 	return mux
+}
+
+// explainers binds the endpoints that tell of queries.
+func (h *Handler) explainers(own func(pattern, name string, f http.HandlerFunc)) {
+	for _, e := range []struct {
+		kind string
+		mode querytree.ExplainMode
+	}{{"explain", querytree.ExplainPlan}, {"analyze", querytree.ExplainAnalyze}} {
+		path := "/pando/api/v1/" + e.kind
+		f := h.gated(h.optioned(h.recorded(e.kind, h.explain(e.mode))))
+		own("GET "+path, path, f)
+		own("POST "+path, path, f)
+	}
+	const queries = "/pando/api/v1/queries"
+	own("GET "+queries, queries, h.listQueries)
+	own("GET "+queries+"/{id}", queries+"/:id", h.oneQuery)
+	own("DELETE "+queries+"/{id}", queries+"/:id", h.cancelQuery)
+	own("DELETE "+queries+"/{id}/cancel", queries+"/:id/cancel", h.cancelQuery)
+	own("POST "+queries+"/{id}/cancel", queries+"/:id/cancel", h.cancelQuery)
 }
 
 // gated refuses requests until the tier can answer.
@@ -91,6 +112,9 @@ func (h *Handler) api() http.Handler {
 	router := route.New().WithInstrumentation(func(name string, next http.HandlerFunc) http.HandlerFunc {
 		if name == "/read" { // Its body is no form; Prometheus' handler bounds it.
 			return h.observed(name, next)
+		}
+		if name == "/query" || name == "/query_range" {
+			next = h.recorded(name[1:], next)
 		}
 		return h.observed(name, h.bounded(h.optioned(next)))
 	})

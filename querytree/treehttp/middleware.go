@@ -2,8 +2,6 @@ package treehttp
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -172,9 +170,7 @@ func requestID(r *http.Request) string {
 	if sc := trace.SpanContextFromContext(r.Context()); sc.HasTraceID() {
 		return sc.TraceID().String()
 	}
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // Never fails.
-	return hex.EncodeToString(b[:])
+	return randomID()
 }
 
 // validID keeps what would forge or flood logs out of them.
@@ -212,13 +208,20 @@ func (r *recorder) WriteHeader(code int) {
 }
 
 func (r *recorder) mark() {
-	if r.partial = r.sink.Report().Partial(); !r.partial {
-		return
+	if r.partial = r.sink.Report().Partial(); r.partial {
+		r.Header().Set(PartialHeader, "true")
+		r.expose(PartialHeader)
 	}
+	if r.Header().Get(QueryIDHeader) != "" {
+		r.expose(QueryIDHeader)
+	}
+}
+
+// expose lets scripts of other origins read a header, where any may be read.
+func (r *recorder) expose(name string) {
 	h := r.Header()
-	h.Set(PartialHeader, "true")
 	if exposed := h.Get("Access-Control-Expose-Headers"); exposed != "" {
-		h.Set("Access-Control-Expose-Headers", exposed+", "+PartialHeader)
+		h.Set("Access-Control-Expose-Headers", exposed+", "+name)
 	}
 }
 

@@ -84,6 +84,7 @@ type boundEngine struct {
 
 // NewInstantQuery implements promql.QueryEngine.
 func (e boundEngine) NewInstantQuery(ctx context.Context, _ storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
+	runFrom(ctx).onGrid(ts, ts, 0)
 	q, err := e.engine.NewInstantQuery(ctx, e.queryable, opts, qs, ts)
 	if err != nil {
 		return nil, err
@@ -93,6 +94,7 @@ func (e boundEngine) NewInstantQuery(ctx context.Context, _ storage.Queryable, o
 
 // NewRangeQuery implements promql.QueryEngine.
 func (e boundEngine) NewRangeQuery(ctx context.Context, _ storage.Queryable, opts promql.QueryOpts, qs string, start, end time.Time, interval time.Duration) (promql.Query, error) {
+	runFrom(ctx).onGrid(start, end, interval)
 	q, err := e.engine.NewRangeQuery(ctx, e.queryable, opts, qs, start, end, interval)
 	if err != nil {
 		return nil, err
@@ -109,7 +111,12 @@ type limitedQuery struct {
 
 // Exec implements promql.Query.
 func (q limitedQuery) Exec(ctx context.Context) *promql.Result {
-	r := q.Query.Exec(ctx)
+	r := q.limited(q.Query.Exec(ctx))
+	runFrom(ctx).evaluated(r)
+	return r
+}
+
+func (q limitedQuery) limited(r *promql.Result) *promql.Result {
 	if many, ok := errors.AsType[promql.ErrTooManySamples](r.Err); ok {
 		r.Err = promql.ErrTooManySamples(string(many) + "; narrow the query, or raise --query.max-samples")
 		return r

@@ -1,6 +1,7 @@
 package treehttp
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -29,6 +30,26 @@ type Completeness struct {
 	Failed []FailedChild `json:"failed"`
 	// Children has a row for each child, by name.
 	Children []ChildRow `json:"children"`
+	// PrunedBy counts the pruned by the very matcher or time by which they were pruned,
+	// most first; at most 100 of these.
+	PrunedBy []PrunedBy `json:"prunedBy,omitempty"`
+	// Late, Hedged and Cached count children: those that missed their soft
+	// deadline, had a replica raced with them, were in part answered from a cache.
+	Late   int `json:"late"`
+	Hedged int `json:"hedged"`
+	Cached int `json:"cached"`
+	// Series, Samples and Bytes are the sums over all leaves and, of Bytes, also
+	// over the tiers between.
+	Series  int64 `json:"series"`
+	Samples int64 `json:"samples"`
+	Bytes   int64 `json:"bytes"`
+}
+
+// PrunedBy counts the children pruned by one matcher or time.
+type PrunedBy struct {
+	Verdict  querytree.Verdict `json:"verdict"`
+	Evidence string            `json:"evidence"`
+	Children int               `json:"children"`
 }
 
 // PrunedCount counts pruned children by reason: identity labels, time range,
@@ -57,10 +78,19 @@ type ChildRow struct {
 	Samples  int64             `json:"samples"`
 	Failed   string            `json:"failed,omitempty"`
 	Late     bool              `json:"late,omitempty"`
+	Hedged   bool              `json:"hedged,omitempty"`
 	// Cached is set if some of its part came from the tier's result cache, or
 	// from that of a tier below.
 	Cached bool `json:"cached,omitempty"`
+	// Evidence is the matcher, or the time, by which the child was pruned.
+	Evidence string `json:"evidence,omitempty"`
+	Bytes    int64  `json:"bytes,omitempty"`
+	// Time is how long its slowest request took, as its parent saw it.
+	Time Seconds `json:"time,omitempty"`
 }
+
+// maxPrunedBy bounds Completeness.PrunedBy.
+const maxPrunedBy = 100
 
 // completeness puts a report into the form that the API tells it in.
 func completeness(r querytree.Report) Completeness {
@@ -71,8 +101,13 @@ func completeness(r querytree.Report) Completeness {
 		},
 		Failed: []FailedChild{}, Children: []ChildRow{},
 	}
+	by := map[PrunedBy]int{}
 	for _, name := range slices.Sorted(maps.Keys(r.Children)) {
 		row := r.Children[name]
+		c.count(row)
+		if row.Verdict != querytree.Asked {
+			by[PrunedBy{Verdict: row.Verdict, Evidence: row.Evidence}]++
+		}
 		if row.Verdict == querytree.Asked {
 			c.Asked++
 			if row.Failed == "" {
@@ -84,18 +119,62 @@ func completeness(r querytree.Report) Completeness {
 		}
 		c.Children = append(c.Children, ChildRow{
 			Name: name, Tier: row.Tier, Verdict: row.Verdict, Requests: row.Requests,
-			Series: row.Series, Samples: row.Samples, Failed: row.Failed, Late: row.Late, Cached: row.Cached,
+			Series: row.Series, Samples: row.Samples, Failed: row.Failed, Late: row.Late, Hedged: row.Hedged, Cached: row.Cached,
+			Evidence: row.Evidence, Bytes: row.Bytes, Time: Seconds(row.Time),
 		})
 	}
+	c.PrunedBy = mostPruned(by)
 	return c
+}
+
+// count adds what a child contributed.
+func (c *Completeness) count(row querytree.ChildReport) {
+	for _, n := range []struct {
+		is  bool
+		sum *int
+	}{{row.Late, &c.Late}, {row.Hedged, &c.Hedged}, {row.Cached, &c.Cached}} {
+		if n.is {
+			*n.sum++
+		}
+	}
+	c.Bytes += row.Bytes
+	if row.Tier == querytree.TierLeaf {
+		c.Series, c.Samples = c.Series+row.Series, c.Samples+row.Samples
+	}
+}
+
+// mostPruned sorts what pruned children by how many.
+func mostPruned(by map[PrunedBy]int) []PrunedBy {
+	var out []PrunedBy
+	for p, n := range by {
+		p.Children = n
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b PrunedBy) int {
+		return cmp.Or(cmp.Compare(b.Children, a.Children), cmp.Compare(a.Verdict, b.Verdict), cmp.Compare(a.Evidence, b.Evidence))
+	})
+	return out[:min(len(out), maxPrunedBy)]
 }
 
 // queryStats are Prometheus' statistics of a query, and ours.
 type queryStats struct {
 	stats.BuiltinStats
-	Pando *Completeness `json:"pando,omitempty"`
+	Pando *pandoStats `json:"pando,omitempty"`
 	// Cache is what the tier's result cache had to do with the answer.
 	Cache *querytree.CacheUse `json:"cache,omitempty"`
+}
+
+// pandoStats are the completeness of an answer, and how its evaluation went.
+type pandoStats struct {
+	Completeness
+	// QueryID is that of the header.
+	QueryID string  `json:"queryId,omitempty"`
+	Queued  Seconds `json:"queued"`
+	Planned Seconds `json:"planned"`
+	Total   Seconds `json:"total"`
+	// Replans and Fragments, as in QueryRow.
+	Replans   int `json:"replans"`
+	Fragments int `json:"fragments"`
 }
 
 // renderStats is the apiv1.StatsRenderer. It is called when the query has been
@@ -106,11 +185,15 @@ func renderStats(ctx context.Context, s *stats.Statistics, param string) stats.Q
 		return nil
 	}
 	qs := &queryStats{BuiltinStats: stats.NewQueryStats(s).Builtin()}
-	report := querytree.ReportFrom(ctx).Report()
+	sink := querytree.ReportFrom(ctx)
+	report := sink.Report()
 	qs.Cache = report.Cache
 	if opts.Detail {
-		c := completeness(report)
-		qs.Pando = &c
+		ev := sink.Evaluation()
+		qs.Pando = &pandoStats{
+			Completeness: completeness(report), QueryID: opts.ID, Queued: Seconds(ev.Queued), Planned: Seconds(ev.Planned),
+			Total: Seconds(ev.Total), Replans: ev.Replans, Fragments: ev.Fragments,
+		}
 	}
 	return qs
 }

@@ -145,13 +145,20 @@ func (o QueryOptions) ask(ctx context.Context) (Result, error) {
 	if err != nil {
 		return res, err
 	}
-	res.Step = g.step
 	conn, err := connect(o.Server, o.HTTP)
 	if err != nil {
 		return res, err
 	}
 	path, params := o.request(g)
-	e, err := conn.call(ctx, path, params)
+	res, err = conn.result(ctx, path, params)
+	res.Expr, res.Step = o.Expr, g.step
+	return res, err
+}
+
+// result asks a query endpoint and reads the result.
+func (c connection) result(ctx context.Context, path string, params url.Values) (Result, error) {
+	var res Result
+	e, err := c.call(ctx, path, params)
 	res.Warnings, res.Infos, res.Partial, res.Raw = e.Warnings, e.Infos, e.partial, e.Data
 	if err != nil {
 		return res, err

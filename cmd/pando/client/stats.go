@@ -25,6 +25,11 @@ func RenderStats(w io.Writer, s *Stats) error {
 		p.Asked, p.Answered, p.Pruned.Label, p.Pruned.Time, p.Pruned.Hint); err != nil {
 		return err
 	}
+	for _, by := range p.PrunedBy {
+		if _, err := fmt.Fprintf(w, "pruned %s by %s\n", count(by.Children, "child", "children"), printable(reason(by.Verdict, by.Evidence))); err != nil {
+			return err
+		}
+	}
 	if len(p.Children) == 0 {
 		return nil
 	}

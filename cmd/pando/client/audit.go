@@ -1,0 +1,202 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/model"
+)
+
+// tolerance is how far two values may differ, relatively: sums of parts are
+// rounded otherwise than sums of all.
+const tolerance = 1e-9
+
+// auditLag is how long ago an audit asks if no time is given, so that samples
+// which arrive between its queries do not show.
+const auditLag = time.Minute
+
+// auditRuns are what a query is asked again without.
+var auditRuns = []struct {
+	name   string
+	params url.Values
+}{
+	{"without field hints", url.Values{"hints": {"off"}}},
+	{"without push-down", url.Values{"pushdown": {"off"}}},
+	{"without caches", url.Values{"nocache": {"1"}}},
+	{"without any of them", url.Values{"hints": {"off"}, "pushdown": {"off"}, "nocache": {"1"}}},
+}
+
+// audit compares a query's answer with those without the accelerators.
+func (o WhyOptions) audit(ctx context.Context, stdout, stderr io.Writer) (int, error) {
+	if o.Time == "" && o.End == "" {
+		now := o.Now
+		if now == nil {
+			now = time.Now
+		}
+		o.Time = now().Add(-auditLag).UTC().Format(time.RFC3339Nano)
+	}
+	conn, g, err := o.connect()
+	if err != nil {
+		return Failed, err
+	}
+	base, err := o.value(ctx, conn, g, nil)
+	if err != nil {
+		return Failed, err
+	}
+	warn(stderr, envelope{Warnings: base.Warnings})
+	fmt.Fprintf(stdout, "%-20s %s at %s\n", "as asked", describe(base.Value), g.end.UTC().Format(time.RFC3339))
+	code := OK
+	if base.Partial {
+		code = Partial
+	}
+	for _, run := range auditRuns {
+		res, err := o.value(ctx, conn, g, run.params)
+		switch diff := ""; {
+		case err != nil:
+			code = Failed
+			fmt.Fprintf(stdout, "%-20s failed: %s\n", run.name, printable(err.Error()))
+		default:
+			if diff = difference(base.Value, res.Value); diff == "" {
+				fmt.Fprintf(stdout, "%-20s the same\n", run.name)
+			} else {
+				code = Failed
+				fmt.Fprintf(stdout, "%-20s different: %s\n", run.name, printable(diff))
+			}
+			if res.Partial && !base.Partial {
+				fmt.Fprintf(stdout, "%-20s (a child is missing from this answer, not from the first)\n", "")
+			}
+		}
+	}
+	return code, nil
+}
+
+// describe counts a value.
+func describe(v model.Value) string {
+	switch v := v.(type) {
+	case model.Vector:
+		return fmt.Sprintf("%d series", len(v))
+	case model.Matrix:
+		n := 0
+		for _, s := range v {
+			n += len(s.Values) + len(s.Histograms)
+		}
+		return fmt.Sprintf("%d series, %d samples", len(v), n)
+	default:
+		return v.Type().String()
+	}
+}
+
+// auditPoint is a value at a time, as what is compared.
+type auditPoint struct {
+	t         model.Time
+	v         float64
+	histogram string
+}
+
+// difference says where two values first differ; empty if they do not.
+func difference(a, b model.Value) string {
+	if a.Type() != b.Type() {
+		return fmt.Sprintf("a %s, then a %s", a.Type(), b.Type())
+	}
+	left, right := auditPoints(a), auditPoints(b)
+	names := map[string]bool{}
+	for name := range left {
+		names[name] = true
+	}
+	for name := range right {
+		names[name] = true
+	}
+	sorted := make([]string, 0, len(names))
+	for name := range names {
+		sorted = append(sorted, name)
+	}
+	slices.Sort(sorted)
+	for _, name := range sorted {
+		if d := pointsDiffer(left[name], right[name]); d != "" {
+			return name + " " + d
+		}
+	}
+	return ""
+}
+
+func auditPoints(v model.Value) map[string][]auditPoint {
+	out := map[string][]auditPoint{}
+	switch v := v.(type) {
+	case model.Vector:
+		for _, s := range v {
+			out[s.Metric.String()] = append(out[s.Metric.String()], pointOf(s.Timestamp, s.Value, s.Histogram))
+		}
+	case model.Matrix:
+		for _, s := range v {
+			var ps []auditPoint
+			for _, p := range s.Values {
+				ps = append(ps, auditPoint{t: p.Timestamp, v: float64(p.Value)})
+			}
+			for _, p := range s.Histograms {
+				ps = append(ps, pointOf(p.Timestamp, 0, p.Histogram))
+			}
+			slices.SortStableFunc(ps, func(a, b auditPoint) int { return int(a.t - b.t) })
+			out[s.Metric.String()] = ps
+		}
+	case *model.Scalar:
+		out["the scalar"] = []auditPoint{{t: v.Timestamp, v: float64(v.Value)}}
+	case *model.String:
+		out["the string"] = []auditPoint{{t: v.Timestamp, histogram: v.Value}}
+	}
+	return out
+}
+
+// pointOf makes a point of a sample. Of a histogram, whose counts are sums too,
+// it keeps nine digits.
+func pointOf(t model.Time, v model.SampleValue, h *model.SampleHistogram) auditPoint {
+	if h == nil {
+		return auditPoint{t: t, v: float64(v)}
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "{count:%.9g sum:%.9g", float64(h.Count), float64(h.Sum))
+	for _, bucket := range h.Buckets {
+		fmt.Fprintf(&b, " %g..%g:%.9g", float64(bucket.Lower), float64(bucket.Upper), float64(bucket.Count))
+	}
+	return auditPoint{t: t, histogram: b.String() + "}"}
+}
+
+func pointsDiffer(a, b []auditPoint) string {
+	for i := range max(len(a), len(b)) {
+		switch {
+		case i >= len(a):
+			return fmt.Sprintf("has no value at %s, then %s", at(b[i].t), b[i])
+		case i >= len(b):
+			return fmt.Sprintf("is %s at %s, then has none", a[i], at(a[i].t))
+		case a[i].t != b[i].t:
+			return fmt.Sprintf("has a value at %s, then at %s", at(a[i].t), at(b[i].t))
+		case !a[i].same(b[i]):
+			return fmt.Sprintf("is %s at %s, then %s", a[i], at(a[i].t), b[i])
+		}
+	}
+	return ""
+}
+
+func (p auditPoint) same(q auditPoint) bool {
+	if p.histogram != q.histogram {
+		return false
+	}
+	if p.v == q.v || (math.IsNaN(p.v) && math.IsNaN(q.v)) {
+		return true
+	}
+	return math.Abs(p.v-q.v) <= tolerance*max(math.Abs(p.v), math.Abs(q.v))
+}
+
+func (p auditPoint) String() string {
+	if p.histogram != "" {
+		return p.histogram
+	}
+	return fmt.Sprint(p.v)
+}
+
+func at(t model.Time) string { return t.Time().UTC().Format(time.RFC3339Nano) }

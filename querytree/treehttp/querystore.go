@@ -1,0 +1,181 @@
+package treehttp
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// Bounds of the record of recent queries.
+const (
+	maxPastQueries = 1000
+	maxPastBytes   = 16 << 20
+	// maxPastRecord is the most that one of them may take; of larger ones the
+	// explanation and the rows of children are dropped.
+	maxPastRecord = maxPastBytes / 8
+	// maxErrorBytes bounds the errors that are kept and logged.
+	maxErrorBytes = 1 << 10
+)
+
+// errCanceledByUser is why the context of a query ended that someone canceled.
+var errCanceledByUser = errors.New("canceled over the API")
+
+// queryStore holds the active queries, and the latest of the others: bounded in
+// number and in bytes, newest win. It is safe for concurrent use.
+type queryStore struct {
+	maxCount, maxBytes, maxRecord int
+
+	mu     sync.Mutex
+	active map[string]*queryRun
+	past   []pastQuery // oldest first
+	bytes  int
+}
+
+type pastQuery struct {
+	QueryRecord
+	bytes int
+}
+
+func newQueryStore() *queryStore {
+	return &queryStore{maxCount: maxPastQueries, maxBytes: maxPastBytes, maxRecord: maxPastRecord, active: map[string]*queryRun{}}
+}
+
+// begin adds an active query. An id that an active query has is not given to a
+// second one: canceling the one would cancel the other. It gets another.
+func (s *queryStore) begin(run *queryRun) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.active[run.row.ID] != nil {
+		run.row.ID = randomID()
+	}
+	s.active[run.row.ID] = run
+}
+
+// end makes an active query a past one.
+func (s *queryStore) end(rec QueryRecord) {
+	rec.Error = clip(rec.Error, maxErrorBytes)
+	n := recordBytes(rec)
+	if n > s.maxRecord {
+		rec.Explanation, rec.CriticalPath, rec.Explained = nil, nil, false
+		if rec.Completeness != nil {
+			c := *rec.Completeness
+			c.Children, c.Failed, c.PrunedBy = nil, nil, nil
+			rec.Completeness = &c
+		}
+		n = recordBytes(rec)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.active, rec.ID)
+	s.past = append(s.past, pastQuery{rec, n})
+	s.bytes += n
+	drop := 0
+	for len(s.past)-drop > s.maxCount || (s.bytes > s.maxBytes && drop < len(s.past)) {
+		s.bytes -= s.past[drop].bytes
+		s.past[drop] = pastQuery{}
+		drop++
+	}
+	s.past = s.past[drop:]
+}
+
+// cancel cancels an active query, and reports whether there is one of that id.
+func (s *queryStore) cancel(id string) bool {
+	s.mu.Lock()
+	run := s.active[id]
+	s.mu.Unlock()
+	if run == nil {
+		return false
+	}
+	run.cancel(errCanceledByUser)
+	return true
+}
+
+// run returns an active query, or nil.
+func (s *queryStore) run(id string) *queryRun {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.active[id]
+}
+
+// runs returns the active queries.
+func (s *queryStore) runs() []*queryRun {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []*queryRun
+	for _, run := range s.active {
+		out = append(out, run)
+	}
+	return out
+}
+
+// find returns the newest past query of an id.
+func (s *queryStore) find(id string) (QueryRecord, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range slices.Backward(s.past) {
+		if q.ID == id {
+			return q.QueryRecord, true
+		}
+	}
+	return QueryRecord{}, false
+}
+
+// rows returns the past queries, newest first.
+func (s *queryStore) rows() []QueryRow {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]QueryRow, 0, len(s.past))
+	for _, q := range slices.Backward(s.past) {
+		out = append(out, q.QueryRow)
+	}
+	return out
+}
+
+// recordBytes is roughly what a record takes in memory.
+func recordBytes(r QueryRecord) int {
+	n := 500 + len(r.ID) + len(r.Query) + len(r.Client) + len(r.Error)
+	if c := r.Completeness; c != nil {
+		n += 200
+		for _, row := range c.Children {
+			n += 200 + len(row.Name) + len(row.Failed) + len(row.Evidence)
+		}
+		for _, f := range c.Failed {
+			n += 64 + len(f.Name) + len(f.Reason)
+		}
+		for _, p := range c.PrunedBy {
+			n += 64 + len(p.Evidence)
+		}
+	}
+	return n + 128*len(r.CriticalPath) + explanationBytes(r.Explanation)
+}
+
+func explanationBytes(x *querytree.Explanation) int {
+	if x == nil {
+		return 0
+	}
+	n := 300 + len(x.Query) + len(x.Residual) + len(x.Truncated)
+	for _, c := range x.Cuts {
+		n += 32 + len(c.Expr) + len(c.Why)
+	}
+	for _, r := range x.Replans {
+		n += 16 + len(r)
+	}
+	for _, f := range x.Fragments {
+		n += 200 + len(f.Query) + len(f.Why) + len(f.Note)
+		for _, e := range f.Children {
+			n += 200 + len(e.Child) + len(e.Evidence) + len(e.Failed) + explanationBytes(e.Below)
+		}
+	}
+	return n
+}
+
+// clip shortens what is too long, at a character's boundary.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
