@@ -77,6 +77,8 @@ var rowSections = map[string][]row{
 		{expr: `topk by (job) (2, rate(http_requests_total[5m]))`, want: "concat"},
 		{expr: `bottomk(2, temperature)`, want: "concat"},
 		{expr: `limitk(2, up)`, want: "concat"},
+		{expr: `limit_ratio(0.5, up)`, want: "concat"},
+		{expr: `limit_ratio(-0.5, rate(http_requests_total[5m]))`, want: "concat"},
 		{expr: `sum(topk by ($KEY) (1, temperature))`, want: "whole fold sum", bare: "concat"},
 	},
 	"moments and counts of values": {
@@ -206,6 +208,7 @@ var rowSections = map[string][]row{
 		{expr: `max(timestamp(temperature))`, want: "whole fold max"},
 		{expr: `sort(temperature)`, want: "concat"},
 		{expr: `sort_desc(sum by (pod) (temperature))`, want: "fold sum"},
+		{expr: `-sort_desc(sum by (pod) (temperature))`, want: "fold sum"},
 		{expr: `sort_by_label(up, "pod", "cluster")`, want: "concat"},
 		{expr: `sort_desc(topk(2, temperature))`, want: "concat"},
 	},
