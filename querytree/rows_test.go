@@ -66,6 +66,29 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// The same expressions where names are removed late: then fewer of them can be
+// pushed down, but the answers are those of an engine that does so too.
+func TestRowsWithDelayedNameRemoval(t *testing.T) {
+	tree := rowTrees[1]
+	make := tree.make
+	tree.make = func() treetest.Config {
+		cfg := make()
+		cfg.DelayedNameRemoval = true
+		return cfg
+	}
+	p, _ := tree.build(t)
+	for section, rows := range rowSections {
+		for _, r := range rows {
+			expr, _ := tree.fill(r)
+			for _, q := range []treetest.Query{{Expr: expr, Start: 900_123}, {Expr: expr, Start: 330_000, End: 1_170_000, Step: 41_000}} {
+				if diff, _ := p.Diff(t.Context(), q); diff != "" {
+					t.Errorf("%s: %s", section, diff)
+				}
+			}
+		}
+	}
+}
+
 // fill returns the expression of a row for a tree, and what is wanted; none if
 // the row does not apply.
 func (tree rowTree) fill(r row) (expr, want string) {

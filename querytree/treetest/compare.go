@@ -27,8 +27,9 @@ type (
 )
 
 // Tolerance is the relative difference between answers that is allowed unless a
-// tree's Config says otherwise: the rounding of a different summation order.
-const Tolerance = 1e-9
+// tree's Config says otherwise: the rounding of a different summation order, of
+// fewer than a thousand series.
+const Tolerance = 1e-12
 
 // tolerance is a relative difference that is allowed.
 type tolerance float64
