@@ -27,9 +27,9 @@ type (
 )
 
 // Tolerance is the relative difference between answers that is allowed unless a
-// tree's Config says otherwise: the rounding of a different summation order, of
-// fewer than a thousand series.
-const Tolerance = 1e-12
+// tree's Config says otherwise: the rounding of a different summation order, and
+// what generated queries make of it, such as the tangent of a large angle.
+const Tolerance = 1e-9
 
 // tolerance is a relative difference that is allowed.
 type tolerance float64
