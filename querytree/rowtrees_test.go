@@ -92,12 +92,12 @@ func unequalShards(key ...string) treetest.Config {
 }
 
 // build makes the tree, with data in it, and what counts its traffic.
-func (r rowTree) build(t *testing.T) (*treetest.Planet, *traffic) {
+func (tree rowTree) build(t *testing.T) (*treetest.Planet, *traffic) {
 	t.Helper()
-	cfg, counts := r.make(), &traffic{}
+	cfg, counts := tree.make(), &traffic{}
 	cfg.Connect, cfg.Tolerance = counts.connect, rowTolerance
 	counts.top = map[string]bool{}
-	switch r.tiers {
+	switch tree.tiers {
 	case 2:
 		for _, l := range cfg.Leaves {
 			counts.top[l.Name()] = true
@@ -112,7 +112,7 @@ func (r rowTree) build(t *testing.T) (*treetest.Planet, *traffic) {
 		}
 	}
 	p := treetest.New(t, cfg)
-	filler := r.filler
+	filler := tree.filler
 	if filler == nil {
 		filler = cfg.Leaves
 	}
