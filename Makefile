@@ -50,6 +50,7 @@ fuzz: ## Generated queries against one stock engine, without end
 bench: build test-deps ## Ratios measured in one run: root against one engine, ingest, pruning
 	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 1x ./e2e -v
 	go test -timeout 30m -count=1 -run '^$$' -bench . ./leaf ./fieldhint
+	go test -timeout 30m -count=1 -run '^$$' -bench CorpusPlans ./querytree -v
 
 .PHONY: lint
 lint: $(GOLANGCI) $(BUF) ## golangci-lint and buf, as configured in .golangci.yml and buf.yaml

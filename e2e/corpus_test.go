@@ -77,7 +77,7 @@ func (c *tally) percent(n int) float64 { return 100 * float64(n) / float64(max(1
 
 func compareBatch(t *testing.T, cases []*treetest.Case, total *tally) {
 	s := &spies{}
-	p := treetest.New(t, treetest.Config{Leaves: cases[0].Leaves, Zones: cases[0].Zones, Connect: s.connect})
+	p := treetest.New(t, treetest.Config{Leaves: cases[0].Leaves, Zones: cases[0].Zones, Connect: s.connect, Tolerance: 1e-12})
 	p.Fill(t, cases)
 	for _, c := range cases {
 		for _, q := range queriesOf(c) {

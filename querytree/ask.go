@@ -50,6 +50,8 @@ type asking struct {
 	mu     sync.Mutex
 	report Report
 	warn   annotations.Annotations
+	// torn names what answered a part of the query and failed in another.
+	torn string
 }
 
 // lost are the members that failed during one query, over all attempts at it.
@@ -63,6 +65,8 @@ type lost struct {
 	// switches how often the query was evaluated again because of them.
 	replicas map[string]error
 	switches int
+	// torn: what goes on breaking off below children is put up with.
+	torn bool
 }
 
 func (l *lost) add(name string, err error) {
@@ -181,11 +185,42 @@ func (a *asking) answered(m Member, r Report, warn annotations.Annotations, seri
 	d := m.Description
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	for name, c := range r.Children {
+		old, ok := a.report.Children[name]
+		if ok && name != d.Name() && old.Verdict == Asked && c.Verdict == Asked && (old.Failed == "") != (c.Failed == "") {
+			a.torn = name
+		}
+	}
 	a.report.Merge(r)
 	if _, ok := r.Children[d.Name()]; !ok {
 		a.report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1, Series: series, Samples: samples})
 	}
 	a.warn.Merge(warn)
+}
+
+// tear notes that raw series of a member are missing, of which other parts of
+// the query may have had an answer.
+func (a *asking) tear(m Member) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	name := m.Description.Name()
+	if row := a.report.Children[name]; row.Verdict == Asked && row.Failed == "" {
+		a.torn = name
+	}
+}
+
+// tornBy returns a child, at any depth, that is in one part of what was asked and
+// not in another: a ratio of the two would be that of no set of children.
+func (a *asking) tornBy() string {
+	a.lost.mu.Lock()
+	accepted := a.lost.torn
+	a.lost.mu.Unlock()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if accepted {
+		return ""
+	}
+	return a.torn
 }
 
 func (a *asking) warnings() annotations.Annotations {

@@ -89,6 +89,9 @@ func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*frag
 	if res.Err != nil {
 		return nil, nil, causeOf(runs, res.Err)
 	}
+	if err := tornError(&Fragment{ID: "raw"}, e.ask); err != nil {
+		return nil, nil, err
+	}
 	warn := e.ask.warnings()
 	warn.Merge(res.Warnings)
 	return cloneValue(res.Value), warn, nil

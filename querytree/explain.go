@@ -277,7 +277,7 @@ func (l *Local) explained(req ExecRequest, m promql.Matrix, took time.Duration) 
 	r := l.report(m)
 	if req.Explain == ExplainAnalyze {
 		r.Explanation = l.explain(req)
-		r.Explanation.Series, r.Explanation.Samples, r.Explanation.Total = int64(len(m)), int64(m.TotalSamples()), took
+		r.Explanation.Series, r.Explanation.Samples, r.Explanation.Total = int64(len(m)), pointsOf(m), took
 	}
 	return r
 }

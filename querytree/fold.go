@@ -237,7 +237,7 @@ func (f *fold) appendGroup(out promql.Matrix, g *foldGroup) (promql.Matrix, erro
 			}
 			v := c.value[i]
 			if op == "sum" {
-				b := balance{sum: v + c.carry[i], size: c.size[i], inf: math.IsInf(v, 0)}
+				b := balance{sum: v + c.carry[i], size: c.size[i], inf: math.IsInf(c.size[i], 0)}
 				if why := b.lossy(); why != "" {
 					return nil, errors.New(why)
 				}

@@ -153,7 +153,7 @@ const conditioned = 1e-3
 func (f *fold) averages() (promql.Matrix, error) {
 	return f.finals(func(g *foldGroup, i int) (float64, error) {
 		sum, count := &g.cols[slices.Index(f.ops, "sum")], &g.cols[slices.Index(f.ops, "count")]
-		b := balance{sum: sum.value[i] + sum.carry[i], size: sum.size[i], inf: math.IsInf(sum.value[i], 0)}
+		b := balance{sum: sum.value[i] + sum.carry[i], size: sum.size[i], inf: math.IsInf(sum.size[i], 0)}
 		if why := b.lossy(); why != "" {
 			return 0, errors.New(why)
 		}

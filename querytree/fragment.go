@@ -25,6 +25,17 @@ type notMergeable struct {
 	why      string
 	// again: the same plan may do, now that it is known which members fail.
 	again bool
+	// torn: the same plan may do, now that what failed between two fragments is
+	// either back or gone for all.
+	torn bool
+}
+
+// tornError returns why answers do not belong together, if they do not.
+func tornError(f *Fragment, ask *asking) error {
+	if who := ask.tornBy(); who != "" {
+		return &notMergeable{fragment: f, why: fmt.Sprintf("%q answered a part of the query and failed in another", who), torn: true}
+	}
+	return nil
 }
 
 func (e *notMergeable) Error() string {
@@ -112,6 +123,9 @@ func (r *fragmentRun) merge(ctx context.Context, parts []promql.Matrix) (promql.
 	if r.asked != nil {
 		r.asked.Wait()
 	}
+	if err := tornError(r.f, r.ask); err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	folded := maps.Clone(r.folded)
 	r.mu.Unlock()
@@ -197,7 +211,7 @@ func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 		return answer{}, r.ask.missing(ctx, m, err)
 	}
 	req := r.req
-	req.Query, req.Start, req.End = r.f.Query, r.f.grid.start, r.f.grid.end
+	req.Query, req.Start, req.End, req.Ops = r.f.Query, r.f.grid.start, r.f.grid.end, nil
 	if r.f.grid.step > 0 {
 		req.Step = r.f.grid.step
 	}
@@ -263,10 +277,8 @@ func (r *fragmentRun) collect(ctx context.Context, m Member, req ExecRequest) (a
 		if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
 			return answer{}, err
 		}
-		if r.f.Merge == MergeFold || r.f.Merge == MergeQuantile {
-			if err := r.f.grid.on(&s); err != nil {
-				return answer{}, err
-			}
+		if err := r.check(&s); err != nil {
+			return answer{}, err
 		}
 		n := int64(len(s.Floats) + len(s.Histograms))
 		if err := r.hold(n); err != nil {
@@ -285,6 +297,25 @@ func (r *fragmentRun) collect(ctx context.Context, m Member, req ExecRequest) (a
 	}
 	a.warn, a.report = set.Warnings(), set.Report()
 	return a, set.Err()
+}
+
+// check makes sure that a series can be put where it belongs.
+func (r *fragmentRun) check(s *promql.Series) error {
+	if len(r.f.Ops) > 1 && !slices.Contains(r.f.Ops, s.Metric.Get(OpLabel)) {
+		return fmt.Errorf("%w: an answer to operator %q, which was not asked for", ErrUnavailable, s.Metric.Get(OpLabel))
+	}
+	if r.f.Merge == MergeFold || r.f.Merge == MergeQuantile {
+		return r.f.grid.on(s)
+	}
+	return nil
+}
+
+// pointsOf counts points, each histogram as one.
+func pointsOf(m promql.Matrix) (n int64) {
+	for _, s := range m {
+		n += int64(len(s.Floats) + len(s.Histograms))
+	}
+	return n
 }
 
 // hold counts samples that the query holds, within its limit; fewer than none
@@ -378,8 +409,8 @@ func (r *fragmentRun) mergeParts(parts []promql.Matrix) (promql.Matrix, error) {
 
 // cancellation is how much smaller than its parts a sum may be before the
 // rounding of the parts shows in it: parts are off by 2^-53 at most, so the sum
-// is right to about 1e-12.
-const cancellation = 1e-4
+// is right to about 1e-13, and to 1e-10 if the same happens in the next tier.
+const cancellation = 1e-3
 
 // lossy looks for sums whose parts cancel each other out, or overflowed. The
 // stock engine compensates over all samples; parts have been rounded.

@@ -59,7 +59,7 @@ func (r *fragmentRun) foldIn(series promql.Matrix) error {
 		}
 		return &notMergeable{fragment: r.f, why: err.Error()}
 	}
-	return r.hold(r.into.held() - before - int64(series.TotalSamples()))
+	return r.hold(r.into.held() - before - pointsOf(series))
 }
 
 func newMerger(f *Fragment, limit int, tier string) merger {

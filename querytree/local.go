@@ -172,7 +172,7 @@ func (l *Local) execStock(ctx context.Context, e promql.QueryEngine, req ExecReq
 
 func (l *Local) report(m promql.Matrix) Report {
 	var r Report
-	c := ChildReport{Series: int64(len(m)), Samples: int64(m.TotalSamples())}
+	c := ChildReport{Series: int64(len(m)), Samples: pointsOf(m)}
 	r.Add(l.name(), ChildReport{Tier: l.cfg.Describe().Tier, Verdict: Asked, Requests: 1, Series: c.Series, Samples: c.Samples})
 	return r
 }

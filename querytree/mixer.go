@@ -177,6 +177,10 @@ func (m *Mixer) execWhole(ctx context.Context, req ExecRequest) (ResultSet, erro
 // not be merged; the last attempt pushes nothing down.
 const maxReplans = 4
 
+// maxTears bounds how often a query is asked again because something below a
+// child broke off between two of its fragments.
+const maxTears = 3
+
 // eval evaluates a query and returns a value of its type, which the caller owns;
 // there is none if the query is only to be explained. It notes in t how it went.
 // The context has to carry a budget, in which the value is what is left.
@@ -213,7 +217,7 @@ func (m *Mixer) evaluate(ctx context.Context, req ExecRequest, t *trail) (parser
 // attempts evaluates the query, planning again without the fragments that could
 // not be merged.
 func (m *Mixer) attempts(ctx context.Context, req ExecRequest, t *trail) (parser.Value, annotations.Annotations, Report, error) {
-	banned, gone := map[string]bool{}, &lost{}
+	banned, gone, tears := map[string]bool{}, &lost{}, 0
 	for attempt := 0; ; {
 		req.Options = req.Options.within(ctx)
 		planning := time.Now()
@@ -248,6 +252,13 @@ func (m *Mixer) attempts(ctx context.Context, req ExecRequest, t *trail) (parser
 		t.again(nm)
 		if nm.again {
 			continue // each time with a member less
+		}
+		if nm.torn {
+			tears++ // what goes on breaking off is named, at least
+			gone.mu.Lock()
+			gone.torn = tears > maxTears
+			gone.mu.Unlock()
+			continue
 		}
 		banned[nm.fragment.key] = true
 		for _, key := range nm.fragment.keys {

@@ -20,8 +20,8 @@ var errSeparately = errors.New("operators have to be evaluated one by one")
 
 // checkOps refuses a request for operators that nobody should ask for.
 func checkOps(req ExecRequest) error {
-	if len(req.Ops) > maxOps {
-		return fmt.Errorf("request for several operators: %d of them, at most %d are allowed", len(req.Ops), maxOps)
+	if n := len(req.Ops); n < 2 || n > maxOps {
+		return fmt.Errorf("request for several operators: %d of them; ask for 2 to %d, or for one by the query itself", n, maxOps)
 	}
 	known := []string{"sum", "count", "min", "max", "group", "avg", "stddev", "stdvar"}
 	for i, op := range req.Ops {

@@ -213,6 +213,7 @@ func (p *puller) end(outer, ctx context.Context, err error) {
 		err = fmt.Errorf("%w (%s)", cause, p.ask.soft)
 	}
 	p.once.Do(func() {
+		p.ask.tear(p.m)
 		if !p.begin.IsZero() {
 			p.ask.traced(p.row, p.m, Report{}, ChildReport{}, err, time.Since(p.begin))
 		}

@@ -146,9 +146,9 @@ func (t *trail) done(v parser.Value) {
 func sizeOf(v parser.Value) (series, samples int64) {
 	switch v := v.(type) {
 	case promql.Matrix:
-		return int64(len(v)), int64(v.TotalSamples())
+		return int64(len(v)), pointsOf(v)
 	case promql.Vector:
-		return int64(len(v)), int64(v.TotalSamples())
+		return int64(len(v)), int64(len(v))
 	case promql.Scalar, promql.String:
 		return 1, 1
 	}

@@ -26,9 +26,13 @@ type (
 	floatHistogramT = histogram.FloatHistogram
 )
 
-// Tolerance is the relative difference between answers that is allowed: the
-// rounding of a different summation order.
+// Tolerance is the relative difference between answers that is allowed unless a
+// tree's Config says otherwise: the rounding of a different summation order, and
+// what generated queries make of it, such as the tangent of a large angle.
 const Tolerance = 1e-9
+
+// tolerance is a relative difference that is allowed.
+type tolerance float64
 
 // Query is a query to compare. A zero Step makes it an instant query at Start.
 // Times are in milliseconds.
@@ -85,7 +89,7 @@ func (p *Planet) Diff(ctx context.Context, q Query) (diff string, nonEmpty bool)
 
 // DiffAnswers compares an answer to q with the oracle's.
 func (p *Planet) DiffAnswers(q Query, want, got *promql.Result) string {
-	d := DiffResults(q.Expr, want, got)
+	d := p.tolerance().diff(q.Expr, want, got)
 	if d == "" || p.arbitrary(q, want, got) {
 		return ""
 	}
@@ -94,6 +98,13 @@ func (p *Planet) DiffAnswers(q Query, want, got *promql.Result) string {
 
 // picks are the aggregations that choose among their inputs.
 var picks = regexp.MustCompile(`(?i)\b(topk|bottomk|limitk|count_values)\b`)
+
+func (p *Planet) tolerance() tolerance {
+	if p.cfg.Tolerance > 0 {
+		return tolerance(p.cfg.Tolerance)
+	}
+	return Tolerance
+}
 
 // arbitrary reports whether a difference is one that PromQL leaves open: which
 // of several equal values topk and bottomk keep or sort puts first, which series
@@ -108,11 +119,11 @@ func (p *Planet) arbitrary(q Query, want, got *promql.Result) bool {
 	if picks.MatchString(q.Expr) && slices.Equal(values(want.Value), values(got.Value)) {
 		return true
 	}
-	if sameButTies(q, want, got) {
+	if p.tolerance().sameButTies(q, want, got) {
 		return true
 	}
 	for range 8 {
-		if DiffResults(q.Expr, want, p.Oracle(q)) != "" {
+		if p.tolerance().diff(q.Expr, want, p.Oracle(q)) != "" {
 			return true
 		}
 	}
@@ -121,18 +132,18 @@ func (p *Planet) arbitrary(q Query, want, got *promql.Result) bool {
 
 // sameButTies reports whether two sorted vectors hold the same samples, with
 // the same values in the same order.
-func sameButTies(q Query, want, got *promql.Result) bool {
+func (tol tolerance) sameButTies(q Query, want, got *promql.Result) bool {
 	w, ok1 := want.Value.(promql.Vector)
 	g, ok2 := got.Value.(promql.Vector)
 	if !ok1 || !ok2 || !ordered(q.Expr) || len(w) != len(g) || strings.Contains(q.Expr, "sort_by_label") {
 		return false
 	}
 	for i := range w {
-		if (w[i].H == nil) != (g[i].H == nil) || w[i].H == nil && !Near(w[i].F, g[i].F) {
+		if (w[i].H == nil) != (g[i].H == nil) || w[i].H == nil && !tol.near(w[i].F, g[i].F) {
 			return false
 		}
 	}
-	return diffValues(w, g, false) == "" && diffAnnotations(q.Expr, want, got) == ""
+	return tol.diffValues(w, g, false) == "" && diffAnnotations(q.Expr, want, got) == ""
 }
 
 // values renders all points of an answer without their labels, rounded as far as
@@ -169,15 +180,19 @@ func size(v parser.Value) int {
 	}
 }
 
-// DiffResults compares two answers to one query.
+// DiffResults compares two answers to one query, within Tolerance.
 func DiffResults(query string, want, got *promql.Result) string {
+	return tolerance(Tolerance).diff(query, want, got)
+}
+
+func (tol tolerance) diff(query string, want, got *promql.Result) string {
 	if want.Err != nil || got.Err != nil {
 		if (want.Err == nil) != (got.Err == nil) {
 			return fmt.Sprintf("error: want %v, got %v", want.Err, got.Err)
 		}
 		return ""
 	}
-	if d := diffValues(want.Value, got.Value, ordered(query)); d != "" {
+	if d := tol.diffValues(want.Value, got.Value, ordered(query)); d != "" {
 		return d
 	}
 	return diffAnnotations(query, want, got)
@@ -234,13 +249,13 @@ func diffStrings(query, what string, want, got []string) string {
 	return fmt.Sprintf("%s:\nwant %q\ngot  %q", what, want, got)
 }
 
-func diffValues(want, got parser.Value, inOrder bool) string {
+func (tol tolerance) diffValues(want, got parser.Value, inOrder bool) string {
 	if want.Type() != got.Type() {
 		return fmt.Sprintf("type: want %s, got %s", want.Type(), got.Type())
 	}
 	switch w := want.(type) {
 	case promql.Scalar:
-		return diffMatrix(promql.Matrix{{Floats: []promql.FPoint{{T: w.T, F: w.V}}}}, scalarMatrix(got.(promql.Scalar)))
+		return tol.diffMatrix(promql.Matrix{{Floats: []promql.FPoint{{T: w.T, F: w.V}}}}, scalarMatrix(got.(promql.Scalar)))
 	case promql.String:
 		if w != got.(promql.String) {
 			return fmt.Sprintf("string: want %v, got %v", w, got)
@@ -252,13 +267,13 @@ func diffValues(want, got parser.Value, inOrder bool) string {
 			sortMatrix(wm)
 			sortMatrix(gm)
 		}
-		return diffMatrix(wm, gm)
+		return tol.diffMatrix(wm, gm)
 	case promql.Matrix:
 		gm := slices.Clone(got.(promql.Matrix))
 		w = slices.Clone(w)
 		sortMatrix(w)
 		sortMatrix(gm)
-		return diffMatrix(w, gm)
+		return tol.diffMatrix(w, gm)
 	default:
 		return fmt.Sprintf("unknown value %T", want)
 	}
@@ -285,19 +300,19 @@ func sortMatrix(m promql.Matrix) {
 	slices.SortStableFunc(m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
 }
 
-func diffMatrix(want, got promql.Matrix) string {
+func (tol tolerance) diffMatrix(want, got promql.Matrix) string {
 	if len(want) != len(got) {
 		return fmt.Sprintf("series: want %d, got %d\nwant %s\ngot  %s", len(want), len(got), want, got)
 	}
 	for i := range want {
-		if d := diffSeries(want[i], got[i]); d != "" {
+		if d := tol.diffSeries(want[i], got[i]); d != "" {
 			return d
 		}
 	}
 	return ""
 }
 
-func diffSeries(want, got promql.Series) string {
+func (tol tolerance) diffSeries(want, got promql.Series) string {
 	if !labels.Equal(want.Metric, got.Metric) {
 		return fmt.Sprintf("labels: want %s, got %s", want.Metric, got.Metric)
 	}
@@ -305,12 +320,12 @@ func diffSeries(want, got promql.Series) string {
 		return fmt.Sprintf("points of %s:\nwant %v %v\ngot  %v %v", want.Metric, want.Floats, want.Histograms, got.Floats, got.Histograms)
 	}
 	for i, w := range want.Floats {
-		if g := got.Floats[i]; w.T != g.T || !Near(w.F, g.F) {
+		if g := got.Floats[i]; w.T != g.T || !tol.near(w.F, g.F) {
 			return fmt.Sprintf("%s: want %v at %d, got %v at %d", want.Metric, w.F, w.T, g.F, g.T)
 		}
 	}
 	for i, w := range want.Histograms {
-		if g := got.Histograms[i]; w.T != g.T || !nearHistograms(w.H, g.H) {
+		if g := got.Histograms[i]; w.T != g.T || !tol.nearHistograms(w.H, g.H) {
 			return fmt.Sprintf("%s at %d:\nwant %s\ngot  %s", want.Metric, w.T, w.H.TestExpression(), g.H.TestExpression())
 		}
 	}
@@ -318,18 +333,20 @@ func diffSeries(want, got promql.Series) string {
 }
 
 // Near reports whether two values differ by rounding only.
-func Near(a, b float64) bool {
+func Near(a, b float64) bool { return tolerance(Tolerance).near(a, b) }
+
+func (tol tolerance) near(a, b float64) bool {
 	if math.IsNaN(a) || math.IsNaN(b) {
 		return math.IsNaN(a) && math.IsNaN(b)
 	}
-	return a == b || math.Abs(a-b) <= Tolerance*max(math.Abs(a), math.Abs(b))
+	return a == b || math.Abs(a-b) <= float64(tol)*max(math.Abs(a), math.Abs(b))
 }
 
 // nearHistograms compares the histograms bucket by bucket; how spans are laid
 // out is not part of the value.
-func nearHistograms(a, b *histogram.FloatHistogram) bool {
-	if a.Schema != b.Schema || !Near(a.Count, b.Count) || !Near(a.Sum, b.Sum) || !Near(a.ZeroCount, b.ZeroCount) ||
-		!Near(a.ZeroThreshold, b.ZeroThreshold) || !slices.Equal(a.CustomValues, b.CustomValues) {
+func (tol tolerance) nearHistograms(a, b *histogram.FloatHistogram) bool {
+	if a.Schema != b.Schema || !tol.near(a.Count, b.Count) || !tol.near(a.Sum, b.Sum) || !tol.near(a.ZeroCount, b.ZeroCount) ||
+		!tol.near(a.ZeroThreshold, b.ZeroThreshold) || !slices.Equal(a.CustomValues, b.CustomValues) {
 		return false
 	}
 	x, y := buckets(a), buckets(b)
@@ -339,7 +356,7 @@ func nearHistograms(a, b *histogram.FloatHistogram) bool {
 		}
 	}
 	for k, v := range x {
-		if !Near(v, y[k]) {
+		if !tol.near(v, y[k]) {
 			return false
 		}
 	}

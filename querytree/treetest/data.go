@@ -30,8 +30,15 @@ func (d Data) End() int64 { return int64(d.Minutes) * 60_000 }
 // makes the same data.
 func (d Data) Fill(tb testing.TB, p *Planet, rnd *rand.Rand) []labels.Labels {
 	tb.Helper()
+	return d.FillLeaves(tb, p, rnd, p.cfg.Leaves)
+}
+
+// FillLeaves is Fill for series with the labels of other leaves than the tree's,
+// which its Config.Place finds a leaf for.
+func (d Data) FillLeaves(tb testing.TB, p *Planet, rnd *rand.Rand, leaves []Leaf) []labels.Labels {
+	tb.Helper()
 	var all []labels.Labels
-	for i, leaf := range p.cfg.Leaves {
+	for i, leaf := range leaves {
 		for pod := range 2 + i%2 {
 			base := labels.NewBuilder(leaf.Labels).Set("job", []string{"api", "db"}[pod%2]).Set("instance", fmt.Sprintf("10.0.%d.%d:80", i%2, pod)).Set("pod", fmt.Sprintf("pod-%d", pod))
 			all = append(all, d.fillPod(tb, p, rnd, base)...)

@@ -30,11 +30,21 @@ type Leaf struct {
 	Zone int
 }
 
-// Config describes a test tree: a root, its zones, their leaves.
+// Group describes a mixer between the root and some of the zones.
+type Group struct {
+	querytree.Identity
+	// Zones are the indexes of the zones below it.
+	Zones []int
+}
+
+// Config describes a test tree: a root, its zones, their leaves. Without zones,
+// the root is over the leaves; with groups of zones, it is over these.
 type Config struct {
 	Leaves []Leaf
 	// Zones holds the identity of each zone.
 	Zones []querytree.Identity
+	// Groups are the mixers of a tree of four tiers, each zone in one of them.
+	Groups []Group
 	// ZoneShardKey is the shard key of zones.
 	ZoneShardKey []string
 	// Place returns the index of the leaf that stores a series. Nil goes by
@@ -54,6 +64,9 @@ type Config struct {
 	DelayedNameRemoval bool
 	// Limits of all mixers; zero means large.
 	Limits querytree.Limits
+	// Tolerance is how far answers may be from the oracle's, relative to it;
+	// zero means the constant of that name.
+	Tolerance float64
 }
 
 // Clusters returns leaves and zones from pairs of a zone's name and its number
@@ -123,7 +136,7 @@ func New(tb testing.TB, cfg Config) *Planet {
 	if p.cfg.Limits == (querytree.Limits{}) {
 		p.cfg.Limits = querytree.DefaultLimits()
 	}
-	byZone := make([][]querytree.Child, len(cfg.Zones))
+	byZone := make([][]querytree.Child, max(1, len(cfg.Zones)))
 	for i, l := range cfg.Leaves {
 		for r := range cfg.Outages.replicas() {
 			store := newStorage(tb)
@@ -133,15 +146,33 @@ func New(tb testing.TB, cfg Config) *Planet {
 			byZone[l.Zone] = append(byZone[l.Zone], p.connect(tb, child))
 		}
 	}
-	var zones []querytree.Child
-	for i, z := range cfg.Zones {
-		m := p.mixer(tb, z, cfg.ZoneShardKey, byZone[i])
+	p.Root = p.mixer(tb, querytree.Identity{Tier: querytree.TierRoot}, nil, p.belowRoot(tb, byZone))
+	p.oracle = promqltest.NewTestEngineWithOpts(tb, querytree.EngineOpts(p.engineConfig(), querytree.NewParser()))
+	return p
+}
+
+// belowRoot returns the root's children, made of the leaves of each zone.
+func (p *Planet) belowRoot(tb testing.TB, byZone [][]querytree.Child) []querytree.Child {
+	if len(p.cfg.Zones) == 0 {
+		return byZone[0]
+	}
+	var zones, groups []querytree.Child
+	for i, z := range p.cfg.Zones {
+		m := p.mixer(tb, z, p.cfg.ZoneShardKey, byZone[i])
 		p.ZoneMixers = append(p.ZoneMixers, m)
 		zones = append(zones, p.connect(tb, m))
 	}
-	p.Root = p.mixer(tb, querytree.Identity{Tier: querytree.TierRoot}, nil, zones)
-	p.oracle = promqltest.NewTestEngineWithOpts(tb, querytree.EngineOpts(p.engineConfig(), querytree.NewParser()))
-	return p
+	if len(p.cfg.Groups) == 0 {
+		return zones
+	}
+	for _, g := range p.cfg.Groups {
+		var below []querytree.Child
+		for _, i := range g.Zones {
+			below = append(below, zones[i])
+		}
+		groups = append(groups, p.connect(tb, p.mixer(tb, g.Identity, nil, below)))
+	}
+	return groups
 }
 
 func newStorage(tb testing.TB) *teststorage.TestStorage {
