@@ -186,14 +186,15 @@ func TestOpsRefused(t *testing.T) {
 	}{
 		"unknown":             {"sum(up)", []string{"sum", "median"}, `"median" is unknown or there twice`},
 		"not for several":     {"sum(up)", []string{"sum", "topk"}, `"topk" is unknown`},
-		"empty":               {"sum(up)", []string{""}, `"" is unknown`},
+		"one":                 {"sum(up)", []string{"max"}, "1 of them"},
+		"empty":               {"sum(up)", []string{"sum", ""}, `"" is unknown`},
 		"twice":               {"sum(up)", []string{"sum", "count", "sum"}, `"sum" is unknown or there twice`},
-		"too many":            {"sum(up)", slices.Repeat([]string{"sum"}, 9), "9 of them, at most 8"},
-		"no aggregation":      {"rate(up[5m])", []string{"sum"}, "not an aggregation"},
-		"below an operator":   {"sum(up) + 1", []string{"sum"}, "not an aggregation"},
-		"with a parameter":    {"topk(2, up)", []string{"sum"}, "not an aggregation"},
-		"does not parse":      {"sum(up", []string{"sum"}, ""},
-		"longer than allowed": {"sum(up)" + strings.Repeat(" ", 1<<20), []string{"sum"}, "query"},
+		"too many":            {"sum(up)", slices.Repeat([]string{"sum"}, 9), "9 of them"},
+		"no aggregation":      {"rate(up[5m])", []string{"sum", "count"}, "not an aggregation"},
+		"below an operator":   {"sum(up) + 1", []string{"sum", "count"}, "not an aggregation"},
+		"with a parameter":    {"topk(2, up)", []string{"sum", "count"}, "not an aggregation"},
+		"does not parse":      {"sum(up", []string{"sum", "count"}, ""},
+		"longer than allowed": {"sum(up)" + strings.Repeat(" ", 1<<20), []string{"sum", "count"}, "query"},
 	} {
 		for tier, m := range map[string]querytree.Child{"root": p.Root, "zone": p.ZoneMixers[0]} {
 			_, err := m.Exec(t.Context(), querytree.ExecRequest{Query: c.query, Start: 900_000, End: 900_000, Ops: c.ops})

@@ -93,7 +93,7 @@ func TestCancelQuery(t *testing.T) {
 		if len(list.Active) != 1 || len(list.Recent) != 0 || list.Active[0].Query != "sum(up)" || list.Active[0].State != QueryActive {
 			t.Errorf("queries: %+v", list)
 		}
-		if one := read[QueryRecord](t, f.do("GET", "/pando/api/v1/queries/mine", "")); one.Start != time.Unix(60, 0).UTC() || one.Client != "192.0.2.1" {
+		if one := read[QueryRecord](t, f.do("GET", "/pando/api/v1/queries/mine", "")); one.Start != time.Unix(60, 0).UTC() || one.Client != "address 192.0.2.1" {
 			t.Errorf("the active query: %+v", one)
 		}
 		verb, path, _ := strings.Cut(method, " ")
