@@ -149,10 +149,10 @@ func newBenchTree(tb testing.TB) *benchTree {
 	return t
 }
 
-// cost is what one evaluation takes.
+// cost is what one evaluation takes; rootCPU is the root's part of cpu.
 type cost struct {
-	wall, cpu time.Duration
-	bytes     float64
+	wall, cpu, rootCPU time.Duration
+	bytes              float64
 }
 
 // processCPU returns the CPU time that processes have used so far.
@@ -185,18 +185,19 @@ func ownCPU(tb testing.TB) time.Duration {
 	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
 }
 
-// ask evaluates at the root; it fails unless the answer is whole.
-func (t *benchTree) ask(tb testing.TB, query string) cost {
+// ask evaluates at the root, without its cache; it fails unless the answer is
+// whole.
+func (t *benchTree) ask(tb testing.TB, query string, step time.Duration) cost {
 	tb.Helper()
-	cpu, received, begin := processCPU(tb, t.all...), receivedBytes(tb, t.root), time.Now()
+	cpu, rootCPU, received, begin := processCPU(tb, t.all...), processCPU(tb, t.root), receivedBytes(tb, t.root), time.Now()
 	a, err := call(t.root.http, "/api/v1/query_range", url.Values{
-		"query": {query}, "start": {seconds(t.end.Add(-benchSpan))}, "end": {seconds(t.end)}, "step": {"15"},
+		"query": {query}, "start": {seconds(t.end.Add(-benchSpan))}, "end": {seconds(t.end)}, "step": {fmt.Sprint(step.Seconds())}, "nocache": {"1"},
 	})
 	wall := time.Since(begin)
 	if err != nil || a.Status != "success" || len(a.Warnings) > 0 || len(a.Data) < 100 {
 		tb.Fatalf("%s: %v %s %q (%d bytes)", query, err, a.Error, a.Warnings, len(a.Data))
 	}
-	return cost{wall, processCPU(tb, t.all...) - cpu, receivedBytes(tb, t.root) - received}
+	return cost{wall, processCPU(tb, t.all...) - cpu, processCPU(tb, t.root) - rootCPU, receivedBytes(tb, t.root) - received}
 }
 
 // receivedBytes is what the root has received from its children.
@@ -206,10 +207,10 @@ func receivedBytes(tb testing.TB, root *process) float64 {
 }
 
 // one evaluates with the stock engine.
-func (t *benchTree) one(tb testing.TB, query string) cost {
+func (t *benchTree) one(tb testing.TB, query string, step time.Duration) cost {
 	tb.Helper()
 	cpu, begin := ownCPU(tb), time.Now()
-	q := treetest.Query{Expr: query, Start: t.end.Add(-benchSpan).UnixMilli(), End: t.end.UnixMilli(), Step: benchStep.Milliseconds()}
+	q := treetest.Query{Expr: query, Start: t.end.Add(-benchSpan).UnixMilli(), End: t.end.UnixMilli(), Step: step.Milliseconds()}
 	if r := treetest.Run(context.Background(), t.oracle, t.db, q); r.Err != nil {
 		tb.Fatal(r.Err)
 	}
@@ -218,41 +219,71 @@ func (t *benchTree) one(tb testing.TB, query string) cost {
 
 // median of several evaluations, field by field.
 func median(n int, f func() cost) cost {
-	var walls, cpus []time.Duration
+	var walls, cpus, roots []time.Duration
 	var sizes []float64
 	for range n {
 		c := f()
-		walls, cpus, sizes = append(walls, c.wall), append(cpus, c.cpu), append(sizes, c.bytes)
+		walls, cpus, roots, sizes = append(walls, c.wall), append(cpus, c.cpu), append(roots, c.rootCPU), append(sizes, c.bytes)
 	}
 	slices.Sort(walls)
 	slices.Sort(cpus)
+	slices.Sort(roots)
 	slices.Sort(sizes)
-	return cost{walls[n/2], cpus[n/2], sizes[n/2]}
+	return cost{walls[n/2], cpus[n/2], roots[n/2], sizes[n/2]}
 }
 
 // The root over eight leaves against one stock engine that holds the union, on
 // the same two cores, in turn.
 func BenchmarkRootAgainstOneEngine(b *testing.B) {
 	t := newBenchTree(b)
-	table := &strings.Builder{}
-	w := tabwriter.NewWriter(table, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "query over 1 h at 15 s, %d leaves of %d series\troot\tone engine\twall\tCPU\tto the root\n", benchLeaves, benchSeries(b))
-	for _, query := range []string{
-		`sum by (job) (rate(http_requests_total[5m]))`,
-		`topk(10, sum by (cluster, pod) (rate(http_requests_total[5m])))`,
-		`histogram_quantile(0.99, sum by (le, job) (rate(http_request_duration_seconds_bucket[5m])))`,
-		`quantile by (job) (0.9, rate(http_requests_total[5m]))`,
-		`sum by (job) (rate(only_here_total[5m]))`,
-		`count by (cluster) (up)`,
-	} {
-		t.ask(b, query) // warm up both
-		t.one(b, query)
-		root, one := median(5, func() cost { return t.ask(b, query) }), median(5, func() cost { return t.one(b, query) })
-		fmt.Fprintf(w, "%s\t%v\t%v\t%.2fx\t%.2fx\t%.1f KiB\n", query, root.wall.Round(time.Millisecond), one.wall.Round(time.Millisecond),
-			float64(root.wall)/float64(one.wall), float64(root.cpu)/float64(max(one.cpu, time.Millisecond)), root.bytes/1024)
+	for _, step := range []time.Duration{15 * time.Second, time.Minute} {
+		table := &strings.Builder{}
+		w := tabwriter.NewWriter(table, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(w, "query over 1 h at %v, %d leaves of %d series\troot\tone engine\twall\tCPU\tof it the root's\tto the root\troot's memory so far\n", step, benchLeaves, benchSeries(b))
+		for _, query := range []string{
+			`sum(rate(http_requests_total[5m]))`,
+			`sum by (job) (rate(http_requests_total[5m]))`,
+			`avg by (job) (rate(http_requests_total[5m]))`,
+			`stddev by (job) (rate(http_requests_total[5m]))`,
+			`topk(10, sum by (zone, cluster, pod) (rate(http_requests_total[5m])))`,
+			`histogram_quantile(0.99, sum by (le, job) (rate(http_request_duration_seconds_bucket[5m])))`,
+			`sum by (zone, job) (rate(http_requests_total{code=~"5.."}[5m])) / sum by (zone, job) (rate(http_requests_total[5m]))`,
+			`sum by (job) (rate(only_here_total[5m]))`,
+			`count by (cluster) (up)`,
+			`sum by (zone, code) (rate(http_requests_total[5m]) * on (zone, cluster, instance) group_left () up)`,
+			`quantile by (job) (0.9, rate(http_requests_total[5m]))`,
+			`rate(http_requests_total{code="500"}[5m]) * on (zone, cluster, instance) group_left () up`,
+		} {
+			t.ask(b, query, step) // warm up both
+			t.one(b, query, step)
+			root, one := median(5, func() cost { return t.ask(b, query, step) }), median(5, func() cost { return t.one(b, query, step) })
+			fmt.Fprintf(w, "%s\t%v\t%v\t%.2fx\t%.2fx\t%.0f%%\t%.1f KiB\t%d MiB\n", query, root.wall.Round(time.Millisecond), one.wall.Round(time.Millisecond),
+				float64(root.wall)/float64(one.wall), float64(root.cpu)/float64(max(one.cpu, time.Millisecond)),
+				100*float64(root.rootCPU)/float64(max(root.cpu, time.Millisecond)), root.bytes/1024, peakMemory(b, t.root)>>20)
+		}
+		_ = w.Flush()
+		b.Logf("\n%s", table)
 	}
-	_ = w.Flush()
-	b.Logf("\n%s", table)
+}
+
+// peakMemory is the most resident memory that a process has had.
+func peakMemory(tb testing.TB, p *process) int64 {
+	tb.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if kb, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kb), "kB")), 10, 64)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			return n << 10
+		}
+	}
+	tb.Fatal("no VmHWM")
+	return 0
 }
 
 // A selector that matches one leaf of 64, at the root against the leaf itself:
