@@ -163,6 +163,10 @@ func (a *analyzer) aggregate(n *parser.AggregateExpr) traits {
 	switch {
 	case !t.operand():
 		out.reason = "operand is not local"
+	case n.Op == parser.LIMITK && hasLimitRatio(n.Expr):
+		// limit_ratio gives its results in the order of a heap, of which a
+		// child's is no part, and limitk takes the first.
+		out.reason = "the order of limit_ratio is that of all children"
 	case n.Op == parser.LIMIT_RATIO:
 		// It keeps or drops each series by the hash of its labels, whatever
 		// others there are.
@@ -179,6 +183,16 @@ func (a *analyzer) aggregate(n *parser.AggregateExpr) traits {
 		out.unique = a.p.separated(t.children, out.keeps)
 	}
 	return out
+}
+
+func hasLimitRatio(e parser.Expr) bool {
+	found := false
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		agg, ok := n.(*parser.AggregateExpr)
+		found = found || ok && agg.Op == parser.LIMIT_RATIO
+		return nil
+	})
+	return found
 }
 
 func (a *analyzer) binary(n *parser.BinaryExpr) traits {
