@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// FeatureEpochs: the child tells in Description.Epochs of all changes to what it
+// FeatureEpochs is that of a child that tells in Description.Epochs of all changes to what it
 // said of settled times. A tier has it if all its connected children do.
 const FeatureEpochs = "epochs"
 

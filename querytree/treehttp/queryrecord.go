@@ -144,7 +144,7 @@ func clientOf(r *http.Request, o querytree.Options) string {
 }
 
 // record completes the row of a query that has ended.
-func (q *queryRun) record(now time.Time, code int, ctx context.Context, slow time.Duration) QueryRecord {
+func (q *queryRun) record(ctx context.Context, now time.Time, code int, slow time.Duration) QueryRecord {
 	sink := querytree.ReportFrom(ctx)
 	report, ev := sink.Report(), sink.Evaluation()
 	c := completeness(report)

@@ -81,8 +81,10 @@ func someExplanation() treehttp.Explained {
 		Fragments: []querytree.FragmentExplanation{{
 			ID: "0", Kind: "fold sum", Query: "sum(up)", Why: "aggregates again",
 			Children: []querytree.EdgeExplanation{
-				leafEdge("eu-1", querytree.EdgeExplanation{Time: 30 * ms, Series: 1, Samples: 1, Bytes: 40, Hedged: true,
-					Below: &querytree.Explanation{Name: "zone=eu,cluster=eu-1", Tier: "leaf", Query: "sum(up)", Total: 25 * ms, Samples: 9}}),
+				leafEdge("eu-1", querytree.EdgeExplanation{
+					Time: 30 * ms, Series: 1, Samples: 1, Bytes: 40, Hedged: true,
+					Below: &querytree.Explanation{Name: "zone=eu,cluster=eu-1", Tier: "leaf", Query: "sum(up)", Total: 25 * ms, Samples: 9},
+				}),
 				leafEdge("eu-2", querytree.EdgeExplanation{Time: 35 * ms, Failed: "connection lost\x1b[2J", Late: true}),
 				leafEdge("eu-3", querytree.EdgeExplanation{Verdict: querytree.PrunedHint, Evidence: `job="api"`}),
 				leafEdge("eu-4", querytree.EdgeExplanation{Verdict: querytree.PrunedTime, Evidence: "oldest sample at 2026-01-01T00:00:00Z"}),
