@@ -134,6 +134,7 @@ func (f *fold) addTo(g *foldGroup, s *promql.Series) error {
 			return err
 		}
 		f.column(&g.cols[0], f.ops[0], g.first.Floats)
+		f.cells -= int64(len(g.first.Floats))
 		g.first = nil
 	}
 	f.column(&g.cols[0], f.ops[0], s.Floats)
@@ -142,7 +143,11 @@ func (f *fold) addTo(g *foldGroup, s *promql.Series) error {
 
 func (f *fold) newColumns() ([]foldColumn, error) {
 	n := f.grid.steps()
-	if err := f.grow(2 * len(f.ops) * n); err != nil {
+	held := len(f.ops) * n
+	if slices.Contains(f.ops, "sum") {
+		held += n
+	}
+	if err := f.grow(held); err != nil {
 		return nil, err
 	}
 	cols := make([]foldColumn, len(f.ops))

@@ -59,7 +59,25 @@ func (r *fragmentRun) foldIn(series promql.Matrix) error {
 		}
 		return &notMergeable{fragment: r.f, why: err.Error()}
 	}
-	return r.hold(r.into.held() - before - pointsOf(series))
+	grown := r.into.held() - before
+	if err := r.settle(grown, series); err != nil {
+		return err
+	}
+	return r.hold(grown - pointsOf(series))
+}
+
+// settle accounts for the points that a merge holds more now, in place of the
+// series that were merged.
+func (r *fragmentRun) settle(grown int64, series promql.Matrix) error {
+	bytes := grown * pointBytes
+	for _, s := range series {
+		bytes -= sizeOfSeries(s)
+	}
+	if bytes < 0 {
+		r.ask.budget.Release(-bytes)
+		return nil
+	}
+	return r.ask.budget.Reserve(bytes)
 }
 
 func newMerger(f *Fragment, limit int, tier string) merger {

@@ -9,8 +9,9 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// FeatureEpochs is that of a child that tells in Description.Epochs of all changes to what it
-// said of settled times. A tier has it if all its connected children do.
+// FeatureEpochs is that of a child that tells in Description.Epochs of all
+// changes to what it said of settled times. A tier has it if all its connected
+// children do.
 const FeatureEpochs = "epochs"
 
 // LateAfter is the age from which on a sample is late: answers about times that

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -216,6 +217,8 @@ var (
 	operandTypes = regexp.MustCompile(`(incompatible sample types encountered for binary operator "[^"]*"): .* \(`)
 	// monotonicity is how much had to be mended in how many samples.
 	monotonicity = regexp.MustCompile(`(fixed for monotonicity \(see [^)]*\)).*`)
+	// parameter is a parameter out of its range, which may be a sum.
+	parameter = regexp.MustCompile(`(should be between .*, got )(\S+)`)
 )
 
 // What annotations blame, and where that is: of several equal annotations, the
@@ -232,6 +235,11 @@ func normal(query string, annotations []string) []string {
 	for i, s := range annotations {
 		s = operandTypes.ReplaceAllString(s, "$1 (")
 		s = monotonicity.ReplaceAllString(s, "$1")
+		if m := parameter.FindStringSubmatchIndex(s); m != nil {
+			if v, err := strconv.ParseFloat(s[m[4]:m[5]], 64); err == nil {
+				s = s[:m[4]] + strconv.FormatFloat(v, 'g', 10, 64) + s[m[5]:]
+			}
+		}
 		if m := culprit.FindStringSubmatch(s); m != nil && strings.Count(query, m[1]+m[2]) > 1 {
 			s = position.ReplaceAllString(s, "")
 		}
