@@ -100,6 +100,13 @@ func (p *Planet) DiffAnswers(q Query, want, got *promql.Result) string {
 // picks are the aggregations that choose among their inputs.
 var picks = regexp.MustCompile(`(?i)\b(topk|bottomk|limitk|count_values)\b`)
 
+// amplifiers make a large difference of a small one: of 1e9 modulo pi, nine
+// digits are gone.
+var amplifiers = regexp.MustCompile(`%|(?i)\b(sin|cos|tan)\(`)
+
+// amplified is how much larger than elsewhere a difference may be there.
+const amplified = 1000
+
 func (p *Planet) tolerance() tolerance {
 	if p.cfg.Tolerance > 0 {
 		return tolerance(p.cfg.Tolerance)
@@ -111,7 +118,7 @@ func (p *Planet) tolerance() tolerance {
 // of several equal values topk and bottomk keep or sort puts first, which series
 // limitk does once another aggregation has lost their order, or how the rounding
 // of a sum shows in a label of count_values. Then the values at each step are
-// the same; or else the oracle differs from itself, since the engine's range
+// the same; or what a modulo or an angle makes of the rounding; or else the oracle differs from itself, since the engine's range
 // queries aggregate in random order.
 func (p *Planet) arbitrary(q Query, want, got *promql.Result) bool {
 	if want.Err != nil || got.Err != nil {
@@ -121,6 +128,9 @@ func (p *Planet) arbitrary(q Query, want, got *promql.Result) bool {
 		return true
 	}
 	if p.tolerance().sameButTies(q, want, got) {
+		return true
+	}
+	if amplifiers.MatchString(q.Expr) && (amplified*p.tolerance()).diff(q.Expr, want, got) == "" {
 		return true
 	}
 	for range 8 {
