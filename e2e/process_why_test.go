@@ -52,7 +52,7 @@ func TestProcessWhyCommand(t *testing.T) {
 	}
 	for line := range strings.Lines(string(b)) {
 		var row struct{ ID, Query, State, Client string }
-		if err := json.Unmarshal([]byte(line), &row); err != nil || row.ID == "" || row.Query == "" || row.State == "" || row.Client != "127.0.0.1" {
+		if err := json.Unmarshal([]byte(line), &row); err != nil || row.ID == "" || row.Query == "" || row.State == "" || row.Client != "address 127.0.0.1" {
 			t.Errorf("query log: %v %q", err, line)
 		}
 	}
