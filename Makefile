@@ -32,7 +32,7 @@ test: test-deps ## All tests: units, differential suites, processes, then the ra
 	PANDO_QUERIES=$(QUERIES) go test -timeout 20m -v -run 'TestGeneratedQueries$$' ./querytree
 	go test -timeout 20m $(UNITS)
 	go test -timeout 20m ./e2e
-	go test -race -timeout 20m $(UNITS)
+	go test -race -timeout 40m $(UNITS)
 
 .PHONY: test-quick
 test-quick: test-deps ## The tests once, with fewer generated queries and no race detector
