@@ -250,8 +250,11 @@ func TestColumnsGiveTheBitsOfTheStockEngine(t *testing.T) {
 		`stddev by (a) (%s)`, `stdvar by (b) (%s)`, `quantile by (a) (0.4, %s)`, `quantile(1, %s)`, `quantile(-0.5, %s)`, `quantile by (a) (NaN, %s)`,
 		`topk by (a) (2, %s)`, `count_values("v", %s)`, `%s`,
 	}
-	for _, operand := range operands {
+	for o, operand := range operands {
 		for i, a := range aggregations {
+			if underRace && (o+i)%4 != 0 {
+				continue
+			}
 			l.check(t, request(fmt.Sprintf(a, operand), []int64{15_000, 30_000, 61_000}[i%3]), sameBits)
 		}
 	}
@@ -333,7 +336,8 @@ func TestPromQLScriptsByParts(t *testing.T) {
 		Limits: querytree.DefaultLimits(), Lookback: treetest.Lookback, SubqueryStep: treetest.SubqueryStep,
 		DelayedNameRemoval: true, UseStartTimestamps: true,
 	}, querytree.NewParser())
-	promqltest.RunBuiltinTestsWithStorage(t, comparing{promqltest.NewTestEngineWithOpts(t, opts), t}, func(tb testing.TB) storage.Storage {
+	engine := &comparing{QueryEngine: promqltest.NewTestEngineWithOpts(t, opts), t: t}
+	promqltest.RunBuiltinTestsWithStorage(t, engine, func(tb testing.TB) storage.Storage {
 		return teststorage.New(tb, func(o *tsdb.Options) {
 			o.EnableSTStorage, o.FloatChunkEncoding, o.EnableHistogramSTEncoding = true, chunkenc.EncXOR2, true
 		})
@@ -344,9 +348,13 @@ func TestPromQLScriptsByParts(t *testing.T) {
 type comparing struct {
 	promql.QueryEngine
 	t *testing.T
+	n int // queries so far
 }
 
-func (c comparing) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
+func (c *comparing) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
+	if c.n++; underRace && c.n%4 != 0 {
+		return c.QueryEngine.NewInstantQuery(ctx, q, opts, qs, ts)
+	}
 	start := timestamp.FromTime(ts) - 300_000
 	newLocals(c.t, q.(bothQueryable)).check(c.t, querytree.ExecRequest{Query: qs, Start: start, End: start + 600_000, Step: 60_000}, near)
 	return c.QueryEngine.NewInstantQuery(ctx, q, opts, qs, ts)

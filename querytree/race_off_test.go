@@ -1,0 +1,5 @@
+//go:build !race
+
+package querytree_test
+
+const underRace = false
