@@ -340,6 +340,7 @@ func TestPromQLScriptsByParts(t *testing.T) {
 	promqltest.RunBuiltinTestsWithStorage(t, engine, func(tb testing.TB) storage.Storage {
 		return teststorage.New(tb, func(o *tsdb.Options) {
 			o.EnableSTStorage, o.FloatChunkEncoding, o.EnableHistogramSTEncoding = true, chunkenc.EncXOR2, true
+			o.MaxExemplars, o.StripeSize = 1000, 64
 		})
 	})
 }

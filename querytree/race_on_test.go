@@ -4,6 +4,5 @@ package querytree_test
 
 // underRace is whether the race detector is on. It looks for races, not for
 // wrong answers, which the same tests find without it: so the largest suites
-// run over a part of their cases. All of them would take it ten minutes, and
-// several gigabytes for the stacks that it remembers.
+// run over a part of their cases.
 const underRace = true

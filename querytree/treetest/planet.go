@@ -180,6 +180,9 @@ func newStorage(tb testing.TB) *teststorage.TestStorage {
 		o.EnableSTStorage = true
 		o.FloatChunkEncoding = chunkenc.EncXOR2
 		o.EnableHistogramSTEncoding = true
+		// A script makes hundreds of planets, which stay until it ends: 11 MiB
+		// each by default, for exemplars and locks alone.
+		o.MaxExemplars, o.StripeSize = 1000, 64
 	})
 }
 
