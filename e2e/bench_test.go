@@ -69,7 +69,7 @@ func benchLoad(tb testing.TB, dir string, end time.Time, n int, leaves ...int) {
 		t := end.Add(-benchSpan).Add(time.Duration(step) * benchInterval).UnixMilli()
 		app := db.Appender(context.Background())
 		for i, l := range all {
-			if refs[i], err = app.Append(refs[i], l, t, float64(step*(i%17+1)+i%3)); err != nil {
+			if refs[i], err = app.Append(refs[i], l, t, benchValue(i%n, step)); err != nil {
 				tb.Fatal(err)
 			}
 		}
@@ -78,6 +78,9 @@ func benchLoad(tb testing.TB, dir string, end time.Time, n int, leaves ...int) {
 		}
 	}
 }
+
+// benchValue is a sample of a leaf's i-th series: a counter of its own slope.
+func benchValue(i, step int) float64 { return float64(step*(i%17+1) + i%3) }
 
 func benchZone(leaf int) string    { return []string{"eu", "us"}[leaf%2] }
 func benchCluster(leaf int) string { return fmt.Sprintf("c%d", leaf) }
