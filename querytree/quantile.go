@@ -18,9 +18,13 @@ type quantileFold struct {
 	q        float64
 	grouping *grouping
 	grid     grid
-	// values of each group and step.
-	values [][][]float64
+	// values of each group.
+	values []groupValues
 	cells  int64
+
+	// Reused from series to series, and from step to step.
+	row     quantileRow
+	scratch gathered
 }
 
 func newQuantileFold(f *Fragment, g grid) *quantileFold {
@@ -38,13 +42,9 @@ func (f *quantileFold) add(series []promql.Series) error {
 		}
 		number, isNew := f.grouping.of(s.Metric, false)
 		if isNew {
-			f.values = append(f.values, make([][]float64, f.grid.steps()))
+			f.values = append(f.values, groupValues{steps: f.grid.steps()})
 		}
-		values := f.values[number]
-		for _, p := range s.Floats {
-			i := f.grid.index(p.T)
-			values[i] = append(values[i], p.F)
-		}
+		f.values[number].add(f.grid, s.Floats, &f.row)
 		f.cells += int64(len(s.Floats))
 	}
 	return nil
@@ -53,13 +53,12 @@ func (f *quantileFold) add(series []promql.Series) error {
 // result returns the quantiles, sorted by labels.
 func (f *quantileFold) result() promql.Matrix {
 	out := make(promql.Matrix, 0, len(f.values))
-	for number, steps := range f.values {
+	for number := range f.values {
 		s := promql.Series{Metric: f.grouping.groups[number]}
-		for i, values := range steps {
-			if len(values) > 0 {
-				s.Floats = append(s.Floats, promql.FPoint{T: f.grid.time(i), F: quantileOf(f.q, values)})
-			}
-		}
+		f.values[number].eachStep(&f.scratch, func(i int, values []float64) {
+			s.Floats = append(s.Floats, promql.FPoint{T: f.grid.time(i), F: quantileOf(f.q, values)})
+		})
+		f.values[number] = groupValues{}
 		if len(s.Floats) > 0 {
 			out = append(out, s)
 		}

@@ -52,6 +52,7 @@ func rootCommand(app *kingpin.Application, out streams) (string, command) {
 }
 
 func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
+	collectOften()
 	logger, err := f.logger(out.err)
 	if err != nil {
 		return err

@@ -114,7 +114,7 @@ func (h *Handler) api() http.Handler {
 			return h.observed(name, next)
 		}
 		if name == "/query" || name == "/query_range" {
-			next = h.recorded(name[1:], next)
+			next = h.recorded(name[1:], streamed(next))
 		}
 		return h.observed(name, h.bounded(h.optioned(next)))
 	})

@@ -35,7 +35,7 @@ const (
 func newAPI(cfg Config) *apiv1.API {
 	p := cfg.Parts
 	parser := querytree.NewParser()
-	return apiv1.NewAPI(
+	api := apiv1.NewAPI(
 		boundEngine{cfg.Engine, cfg.Queryable, cfg.Limits}, apiQueryable{cfg.Queryable}, nil, nil, cfg.Exemplars,
 		func(context.Context) apiv1.ScrapePoolsRetriever { return p.ScrapePools },
 		func(context.Context) apiv1.TargetRetriever { return p.Targets },
@@ -59,6 +59,9 @@ func newAPI(cfg Config) *apiv1.API {
 		apiv1.OpenAPIOptions{ExternalURL: externalURL(cfg), Version: cfg.BuildInfo.Version, MaxSearchLimit: maxSearchResults},
 		parser,
 	)
+	api.ClearCodecs()
+	api.InstallCodec(streamCodec{})
+	return api
 }
 
 func globalURL(cfg Config) apiv1.GlobalURLOptions {

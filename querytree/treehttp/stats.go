@@ -182,7 +182,7 @@ type pandoStats struct {
 func renderStats(ctx context.Context, s *stats.Statistics, param string) stats.QueryStats {
 	opts, _ := querytree.OptionsFrom(ctx)
 	if param == "" && !opts.Detail {
-		return nil
+		return addressed(ctx, nil)
 	}
 	qs := &queryStats{BuiltinStats: stats.NewQueryStats(s).Builtin()}
 	sink := querytree.ReportFrom(ctx)
@@ -195,7 +195,7 @@ func renderStats(ctx context.Context, s *stats.Statistics, param string) stats.Q
 			Total: Seconds(ev.Total), Replans: ev.Replans, Fragments: ev.Fragments,
 		}
 	}
-	return qs
+	return addressed(ctx, qs)
 }
 
 // tsdbStatus serves /api/v1/status/tsdb: of a leaf its head, of other tiers what
