@@ -53,9 +53,11 @@ type cacheLeaf struct {
 type cacheSeries struct {
 	lset labels.Labels
 	gen  func(i int64) (float64, *histogram.FloatHistogram)
-	// next is the index of the next sample, stuck until when none is delivered.
+	// next is the index of the next sample, stuck until when none is delivered,
+	// and lag how long each sample takes.
 	next  int64
 	stuck time.Time
+	lag   time.Duration
 }
 
 // scrape is the time between samples.
@@ -166,10 +168,10 @@ func (p *cachePlanet) advance(d time.Duration) {
 		app := l.APIParts().AppendableV2.AppenderV2(p.tb.Context())
 		for _, s := range l.series {
 			due := time.UnixMilli(s.next * scrape.Milliseconds())
-			if p.now.Before(s.stuck) || !p.reachable(l) && p.now.Sub(due) > querytree.LateAfter {
+			if p.now.Before(s.stuck) || !p.reachable(l) && p.now.Sub(due) > leaf.SettleAfter {
 				continue
 			}
-			for t := s.next * scrape.Milliseconds(); t <= p.now.UnixMilli(); t += scrape.Milliseconds() {
+			for t := s.next * scrape.Milliseconds(); t <= p.now.Add(-s.lag).UnixMilli(); t += scrape.Milliseconds() {
 				s.append(p.tb, app, t, s.next)
 				s.next++
 			}

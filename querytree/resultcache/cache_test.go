@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -32,7 +33,7 @@ type fakeTree struct {
 }
 
 func newTree(t testing.TB) *fakeTree {
-	d := querytree.Description{Features: []string{querytree.FeatureEpochs}}
+	d := querytree.Description{Features: []string{querytree.FeatureEpochs}, Settled: math.MaxInt64}
 	d.Tier = querytree.TierRoot
 	return &fakeTree{t: t, desc: d}
 }
