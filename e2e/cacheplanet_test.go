@@ -47,6 +47,8 @@ type cacheLeaf struct {
 	zone   int
 	entry  *roster.Entry // at its zone; nil while it is away
 	series []*cacheSeries
+	// skew is how far its clock is off.
+	skew time.Duration
 }
 
 // cacheSeries is a series and the sender that delivers its samples.
@@ -116,7 +118,8 @@ func (p *cachePlanet) openLeaf(zone int, cluster string, pods int) *cacheLeaf {
 	cfg := leaf.DefaultConfig()
 	cfg.Identity.Labels = labels.FromStrings("zone", p.zones[zone].name, "cluster", cluster)
 	cfg.DataDir, cfg.NoLockfile, cfg.OutOfOrderWindow = p.tb.TempDir(), true, time.Hour
-	l, err := leaf.Open(cfg, leaf.Deps{Registerer: prometheus.NewRegistry(), Now: p.clock})
+	out := &cacheLeaf{zone: zone}
+	l, err := leaf.Open(cfg, leaf.Deps{Registerer: prometheus.NewRegistry(), Now: func() time.Time { return p.now.Add(out.skew) }})
 	if err != nil {
 		p.tb.Fatal(err)
 	}
@@ -125,7 +128,7 @@ func (p *cachePlanet) openLeaf(zone int, cluster string, pods int) *cacheLeaf {
 			p.tb.Error(err)
 		}
 	})
-	out := &cacheLeaf{Leaf: l, zone: zone}
+	out.Leaf = l
 	for pod := range pods {
 		add := func(name string, gen func(int64) (float64, *histogram.FloatHistogram), extra ...string) {
 			pairs := append([]string{"__name__", name, "job", []string{"api", "db"}[pod%2], "pod", fmt.Sprint("pod-", pod)}, extra...)
