@@ -81,13 +81,17 @@ func (p *cachePlanet) event(config resultcache.Config) {
 		p.returns() // What happens to a leaf meanwhile is not known above.
 	}
 	z := p.zones[p.rnd.Intn(len(p.zones))]
-	switch p.rnd.Intn(10) {
+	switch p.rnd.Intn(13) {
+	case 10, 11: // A sender is behind for good, or catches up.
+		l.series[p.rnd.Intn(len(l.series))].lag = []time.Duration{0, time.Duration(p.rnd.Intn(20)) * time.Second, time.Duration(p.rnd.Intn(300)) * time.Second}[p.rnd.Intn(3)]
+	case 12: // The leaf's clock is set.
+		l.skew = time.Duration(p.rnd.Intn(120)-60) * time.Second
 	case 0: // A sender falls behind, and delivers all of it later.
 		l.series[p.rnd.Intn(len(l.series))].stuck = p.now.Add(time.Duration(p.rnd.Intn(40)) * time.Minute)
-	case 1, 2: // Out of order, but not late.
-		p.late(l, time.Duration(p.rnd.Intn(240))*time.Second)
+	case 1, 2: // Out of order, a little late or not at all.
+		p.late(l, time.Duration(p.rnd.Intn(60))*time.Second)
 	case 3: // Late.
-		p.late(l, 5*time.Minute+time.Duration(p.rnd.Intn(50))*time.Minute)
+		p.late(l, time.Minute+time.Duration(p.rnd.Intn(55))*time.Minute)
 	case 4: // Away, while which its series are stuck.
 		if l.entry != nil && p.whole() {
 			l.entry.Close(nil)
@@ -141,7 +145,7 @@ var ties = regexp.MustCompile(`(?i)\b(topk|bottomk|limitk|limit_ratio|count_valu
 
 // Range queries of all kinds, asked again and again with the cache and without,
 // of a planet whose data advances, whose senders fall behind and deliver late,
-// and whose leaves and zones go and come back.
+// whose clocks differ, and whose leaves and zones go and come back.
 func TestCacheIsExact(t *testing.T) {
 	total := 2000
 	if s := os.Getenv("PANDO_QUERIES"); s != "" {

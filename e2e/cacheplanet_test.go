@@ -47,15 +47,19 @@ type cacheLeaf struct {
 	zone   int
 	entry  *roster.Entry // at its zone; nil while it is away
 	series []*cacheSeries
+	// skew is how far its clock is off.
+	skew time.Duration
 }
 
 // cacheSeries is a series and the sender that delivers its samples.
 type cacheSeries struct {
 	lset labels.Labels
 	gen  func(i int64) (float64, *histogram.FloatHistogram)
-	// next is the index of the next sample, stuck until when none is delivered.
+	// next is the index of the next sample, stuck until when none is delivered,
+	// and lag how long each sample takes.
 	next  int64
 	stuck time.Time
+	lag   time.Duration
 }
 
 // scrape is the time between samples.
@@ -114,7 +118,8 @@ func (p *cachePlanet) openLeaf(zone int, cluster string, pods int) *cacheLeaf {
 	cfg := leaf.DefaultConfig()
 	cfg.Identity.Labels = labels.FromStrings("zone", p.zones[zone].name, "cluster", cluster)
 	cfg.DataDir, cfg.NoLockfile, cfg.OutOfOrderWindow = p.tb.TempDir(), true, time.Hour
-	l, err := leaf.Open(cfg, leaf.Deps{Registerer: prometheus.NewRegistry(), Now: p.clock})
+	out := &cacheLeaf{zone: zone}
+	l, err := leaf.Open(cfg, leaf.Deps{Registerer: prometheus.NewRegistry(), Now: func() time.Time { return p.now.Add(out.skew) }})
 	if err != nil {
 		p.tb.Fatal(err)
 	}
@@ -123,7 +128,7 @@ func (p *cachePlanet) openLeaf(zone int, cluster string, pods int) *cacheLeaf {
 			p.tb.Error(err)
 		}
 	})
-	out := &cacheLeaf{Leaf: l, zone: zone}
+	out.Leaf = l
 	for pod := range pods {
 		add := func(name string, gen func(int64) (float64, *histogram.FloatHistogram), extra ...string) {
 			pairs := append([]string{"__name__", name, "job", []string{"api", "db"}[pod%2], "pod", fmt.Sprint("pod-", pod)}, extra...)
@@ -166,10 +171,10 @@ func (p *cachePlanet) advance(d time.Duration) {
 		app := l.APIParts().AppendableV2.AppenderV2(p.tb.Context())
 		for _, s := range l.series {
 			due := time.UnixMilli(s.next * scrape.Milliseconds())
-			if p.now.Before(s.stuck) || !p.reachable(l) && p.now.Sub(due) > querytree.LateAfter {
+			if p.now.Before(s.stuck) || !p.reachable(l) && p.now.Sub(due) > leaf.SettleAfter {
 				continue
 			}
-			for t := s.next * scrape.Milliseconds(); t <= p.now.UnixMilli(); t += scrape.Milliseconds() {
+			for t := s.next * scrape.Milliseconds(); t <= p.now.Add(-s.lag).UnixMilli(); t += scrape.Milliseconds() {
 				s.append(p.tb, app, t, s.next)
 				s.next++
 			}

@@ -40,6 +40,7 @@ func (l *Leaf) Describe() querytree.Description {
 		Samples:  l.samples.Load(),
 		Leaves:   1,
 		Features: []string{querytree.FeatureOps, querytree.FeatureExplain, querytree.FeatureEpochs},
+		Settled:  l.changes.settle(),
 		Epochs:   l.changes.history.Epochs(),
 		Gaps:     l.coverage.gaps(mint),
 	}

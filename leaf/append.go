@@ -43,8 +43,9 @@ func (a *appendable) AppenderV2(ctx context.Context) storage.AppenderV2 {
 type ingest struct {
 	to    *appendable
 	count uint64
-	// The time of the oldest sample, if count is not zero.
+	// The time of the oldest sample, if any is set.
 	mint int64
+	any  bool
 	// The labels of the last series: its further samples come with its
 	// reference, and need not be looked at again.
 	ref  storage.SeriesRef
@@ -65,11 +66,16 @@ func (i *ingest) labels(ref storage.SeriesRef, lset labels.Labels) labels.Labels
 }
 
 func (i *ingest) done(ref storage.SeriesRef, lset labels.Labels, t int64) {
-	if i.count == 0 || t < i.mint {
-		i.mint = t
-	}
+	i.saw(t)
 	i.count++
 	i.ref, i.lset = ref, lset
+}
+
+// saw notes the time of a sample.
+func (i *ingest) saw(t int64) {
+	if !i.any || t < i.mint {
+		i.mint, i.any = t, true
+	}
 }
 
 func (i *ingest) describe(family string, m metadata.Metadata) {
@@ -82,7 +88,7 @@ func (i *ingest) describe(family string, m metadata.Metadata) {
 
 func (i *ingest) committed(err error) error {
 	// A transaction that failed may have got some way.
-	if i.count > 0 && i.to.late != nil {
+	if i.any && i.to.late != nil {
 		i.to.late(i.mint)
 	}
 	if err == nil {
@@ -115,10 +121,12 @@ func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int
 }
 
 func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
+	a.saw(st)
 	return a.Appender.AppendHistogramSTZeroSample(ref, a.labels(ref, l), t, st, h, fh)
 }
 
 func (a *appender) AppendSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64) (storage.SeriesRef, error) {
+	a.saw(st)
 	return a.Appender.AppendSTZeroSample(ref, a.labels(ref, l), t, st)
 }
 

@@ -40,8 +40,18 @@ func TestEpochs(t *testing.T) {
 	tells("at first", math.MaxInt64)
 	appendStored(t, l.written, ago(0), up)
 	tells("in time", math.MaxInt64)
-	appendStored(t, l.written, ago(querytree.LateAfter-time.Second), up)
+	appendStored(t, l.written, ago(SettleAfter), up)
 	tells("out of order, in time", math.MaxInt64)
+	settled := l.Describe().Settled
+	now = now.Add(-time.Minute) // the clock is set back
+	appendStored(t, l.written, settled, up)
+	tells("of a time that was not settled", math.MaxInt64)
+	appendStored(t, l.written, settled-1, up)
+	tells("of a time that was", settled-1)
+	now = now.Add(time.Minute)
+	if l.Describe().Settled <= settled {
+		t.Error("nothing settles any more")
+	}
 	late := ago(20 * time.Minute)
 	appendStored(t, l.written, late, up)
 	tells("out of order, late", late)

@@ -14,13 +14,9 @@ import (
 // children do.
 const FeatureEpochs = "epochs"
 
-// LateAfter is the age from which on a sample is late: answers about times that
-// long ago are settled, and an Epoch tells of any sample that changes them.
-const LateAfter = 5 * time.Minute
-
-// Epoch says that what a child holds of settled times has changed: by a sample
-// that came late, a deletion, or a child of its own that came, came back or was
-// forgotten.
+// Epoch says that what a child holds of times before Description.Settled has
+// changed: by a sample that came late, a deletion, or a child of its own that
+// came, came back or was forgotten.
 type Epoch struct {
 	// Number counts the changes, from 1, as long as the child's Instance lives.
 	Number uint64
@@ -38,6 +34,7 @@ type Epoch struct {
 const (
 	CauseLate      = "late"      // a late sample, or a deletion
 	CauseJoined    = "joined"    // a child that was not known before
+	CauseReturned  = "returned"  // a child that was away for a while
 	CauseRestarted = "restarted" // a child's process is another one than before
 	CauseForgotten = "forgotten" // a child is no longer missed
 	CauseSeveral   = "several"
@@ -124,16 +121,24 @@ func LastEpoch(epochs []Epoch) uint64 {
 	return epochs[len(epochs)-1].Number
 }
 
+// Return notes that a child has connected, as Succeed does. While it was away
+// the tier may have said of times that they are settled which are not by what
+// the child says.
+func (h *History) Return(old Description, known bool, d Description) {
+	if !known {
+		h.Change(min(d.Mint, d.Settled), d.Labels, CauseJoined)
+		return
+	}
+	if old.Instance == d.Instance {
+		h.Change(min(old.Settled, d.Settled), d.Labels, CauseReturned)
+	}
+	h.Succeed(old, d)
+}
+
 // Succeed notes what the new description d of a child says that old, the one
-// before it, did not. known is whether there is an old one at all.
-func (h *History) Succeed(old Description, known bool, d Description) {
+// before it, did not.
+func (h *History) Succeed(old, d Description) {
 	switch {
-	case !known:
-		// An empty child has nothing that could be missing from older answers;
-		// if its first samples are old, it says that they came late.
-		if d.Mint != math.MaxInt64 {
-			h.Change(d.Mint, d.Labels, CauseJoined)
-		}
 	case old.Instance != d.Instance || !old.Has(FeatureEpochs) && d.Has(FeatureEpochs) || LastEpoch(d.Epochs) < LastEpoch(old.Epochs):
 		// What the process before last heard may never have been told.
 		h.Change(math.MinInt64, d.Labels, CauseRestarted)

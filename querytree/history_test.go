@@ -94,32 +94,44 @@ func TestSucceed(t *testing.T) {
 	desc := func(instance string, mint int64, epochs ...Epoch) Description {
 		return Description{
 			Identity: Identity{Tier: TierLeaf, Labels: labels.FromStrings("zone", "eu")}, Instance: instance, Mint: mint,
-			Features: []string{FeatureEpochs}, Epochs: epochs,
+			Features: []string{FeatureEpochs}, Epochs: epochs, Settled: 100,
 		}
+	}
+	returned := func(settled int64) Description {
+		d := desc("p", 5)
+		d.Settled = settled
+		return d
 	}
 	silent := desc("p", 5)
 	silent.Features = nil
 	const nothing = math.MaxInt64
 	for name, c := range map[string]struct {
 		old   Description
-		known bool
+		how   string // it is new, returns, or tells more
 		d     Description
 		want  int64
 		cause string
 	}{
-		"new":                   {Description{}, false, desc("p", 5), 5, CauseJoined},
-		"new and empty":         {Description{}, false, desc("p", math.MaxInt64), nothing, ""},
-		"nothing happened":      {desc("p", 5, Epoch{Number: 1, Mint: 3}), true, desc("p", 6, Epoch{Number: 1, Mint: 3}), nothing, ""},
-		"late":                  {desc("p", 5, Epoch{Number: 1, Mint: 3}), true, desc("p", 5, Epoch{Number: 1, Mint: 3}, Epoch{Number: 3, Mint: 70}), 70, CauseLate},
-		"late, told as one":     {desc("p", 5, Epoch{Number: 2, Mint: 3}), true, desc("p", 5, Epoch{Number: 9, Mint: 3}), 3, CauseLate},
-		"another process":       {desc("p", 5), true, desc("q", 5), math.MinInt64, CauseRestarted},
-		"known from a file":     {Description{}, true, desc("p", 5), math.MinInt64, CauseRestarted},
-		"counts anew":           {desc("p", 5, Epoch{Number: 4}), true, desc("p", 5, Epoch{Number: 1, Mint: 70}), math.MinInt64, CauseRestarted},
-		"begins to tell":        {silent, true, desc("p", 5), math.MinInt64, CauseRestarted},
-		"never tells, nor says": {silent, true, silent, nothing, ""},
+		"new":                   {Description{}, "new", desc("p", 5), 5, CauseJoined},
+		"new and empty":         {Description{}, "new", desc("p", math.MaxInt64), 100, CauseJoined},
+		"returned":              {returned(100), "returns", returned(170), 100, CauseReturned},
+		"returned, behind":      {returned(100), "returns", returned(70), 70, CauseReturned},
+		"nothing happened":      {desc("p", 5, Epoch{Number: 1, Mint: 3}), "more", desc("p", 6, Epoch{Number: 1, Mint: 3}), nothing, ""},
+		"late":                  {desc("p", 5, Epoch{Number: 1, Mint: 3}), "more", desc("p", 5, Epoch{Number: 1, Mint: 3}, Epoch{Number: 3, Mint: 70}), 70, CauseLate},
+		"late, told as one":     {desc("p", 5, Epoch{Number: 2, Mint: 3}), "more", desc("p", 5, Epoch{Number: 9, Mint: 3}), 3, CauseLate},
+		"another process":       {desc("p", 5), "more", desc("q", 5), math.MinInt64, CauseRestarted},
+		"known from a file":     {Description{}, "returns", desc("p", 5), math.MinInt64, CauseRestarted},
+		"counts anew":           {desc("p", 5, Epoch{Number: 4}), "more", desc("p", 5, Epoch{Number: 1, Mint: 70}), math.MinInt64, CauseRestarted},
+		"begins to tell":        {silent, "more", desc("p", 5), math.MinInt64, CauseRestarted},
+		"never tells, nor says": {silent, "more", silent, nothing, ""},
 	} {
 		h := NewHistory(nil)
-		h.Succeed(c.old, c.known, c.d)
+		switch c.how {
+		case "more":
+			h.Succeed(c.old, c.d)
+		default:
+			h.Return(c.old, c.how == "returns", c.d)
+		}
 		got := h.Epochs()
 		switch {
 		case c.want == nothing && len(got) != 0:

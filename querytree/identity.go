@@ -142,6 +142,10 @@ type Description struct {
 	// Epochs are the latest changes to what the child holds of settled times,
 	// oldest first, if it has FeatureEpochs.
 	Epochs []Epoch
+	// Settled is the time, in milliseconds, before which all is settled: if
+	// samples before it change after the child has said so, an Epoch tells of
+	// it. It may go back only together with an Epoch that begins no later.
+	Settled int64
 }
 
 // Has reports whether the child has a feature.

@@ -81,7 +81,7 @@ type partRun struct {
 	feed   *partFeed
 	// names are those of the series of a part, unnamed the same without a metric
 	// name.
-	names, unnamed []labels.Labels
+	names, unnamed *partNames
 
 	mu      sync.Mutex
 	turn    *sync.Cond
@@ -110,12 +110,7 @@ func (r *partRun) run(ctx context.Context) (annotations.Annotations, error) {
 		r.feed.chunks = r.local.cfg.Chunks
 	}
 	defer r.feed.close()
-	width := len(strconv.Itoa(size))
-	for i := range size {
-		number := fmt.Sprintf("%0*d", width, i)
-		r.names = append(r.names, labels.FromStrings(labels.MetricName, r.name, partLabel, number))
-		r.unnamed = append(r.unnamed, labels.FromStrings(partLabel, number))
-	}
+	r.names, r.unnamed = newPartNames(r.name, size), newPartNames("", size)
 	r.work(ctx, false)
 	r.workers.Wait()
 	return r.warn, r.err
@@ -170,7 +165,7 @@ func (r *partRun) directly(ctx context.Context, reader *reader) (*part, error) {
 		if reader.nameless {
 			names = r.unnamed
 		}
-		err = reader.evaluate(ctx, p, names, points)
+		err = reader.evaluate(ctx, p, names.first(len(p.series)), points)
 	} else if ctx.Err() == nil {
 		err = fmt.Errorf("%w: expanding series: %w", ErrUnavailable, err)
 	}
@@ -388,7 +383,7 @@ func (q *partQuerier) Select(_ context.Context, _ bool, hints *storage.SelectHin
 		return storage.ErrSeriesSet(err)
 	}
 	q.q.part = p
-	return &partSet{part: p, names: q.q.run.names, warn: warn}
+	return &partSet{part: p, names: q.q.run.names.first(len(p.series)), warn: warn}
 }
 
 // partSet is a part's series under their stand-in names.

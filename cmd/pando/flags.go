@@ -274,7 +274,7 @@ func (f *commonFlags) registerMix(c *kingpin.CmdClause) {
 	c.Flag("query.partial-response", "Answer without children that fail, with a warning, unless a request says otherwise.").Default("true").BoolVar(&f.partial)
 	d := resultcache.DefaultConfig()
 	c.Flag("query.cache-bytes", "Memory for the answers to range queries; 0 keeps none.").Default(fmt.Sprint(d.Bytes)).Int64Var(&f.cache.Bytes)
-	c.Flag("query.cache-window", "Age from which on steps are kept: how late samples usually arrive, leaves' out-of-order window included. Later ones are noticed, but cost what was kept after them. At least "+resultcache.MinWindow.String()+".").Default(d.Window.String()).DurationVar(&f.cache.Window)
+	c.Flag("query.cache-window", "Age that steps must have to be kept, even if leaves say that they are settled. Not needed for exactness: samples that come later are noticed, and cost what was kept after them.").Default(d.Window.String()).DurationVar(&f.cache.Window)
 	c.Flag("query.split-interval", "Length of the pieces in which long ranges are evaluated; 0 evaluates them whole.").Default(d.Split.String()).DurationVar(&f.cache.Split)
 	c.Flag("query.max-split-parallelism", "Most pieces of one query that are evaluated at the same time.").Default(fmt.Sprint(d.Parallelism)).IntVar(&f.cache.Parallelism)
 }

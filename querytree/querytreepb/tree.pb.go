@@ -935,8 +935,11 @@ type Description struct {
 	Missing  [][]byte               `protobuf:"bytes,13,rep,name=missing,proto3" json:"missing,omitempty"`
 	Gaps     []*Interval            `protobuf:"bytes,14,rep,name=gaps,proto3" json:"gaps,omitempty"`
 	// features that the child has, by name.
-	Features      []string `protobuf:"bytes,15,rep,name=features,proto3" json:"features,omitempty"`
-	Epochs        []*Epoch `protobuf:"bytes,16,rep,name=epochs,proto3" json:"epochs,omitempty"`
+	Features []string `protobuf:"bytes,15,rep,name=features,proto3" json:"features,omitempty"`
+	Epochs   []*Epoch `protobuf:"bytes,16,rep,name=epochs,proto3" json:"epochs,omitempty"`
+	// settled is the time, in milliseconds, before which epochs tell of changes.
+	// Zero says nothing.
+	Settled       int64 `protobuf:"zigzag64,17,opt,name=settled,proto3" json:"settled,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1081,6 +1084,13 @@ func (x *Description) GetEpochs() []*Epoch {
 		return x.Epochs
 	}
 	return nil
+}
+
+func (x *Description) GetSettled() int64 {
+	if x != nil {
+		return x.Settled
+	}
+	return 0
 }
 
 // Epoch is querytree.Epoch.
@@ -3790,7 +3800,7 @@ const file_tree_proto_rawDesc = "" +
 	"\x06Resync\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\" \n" +
 	"\bLabelSet\x12\x14\n" +
-	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xe7\x03\n" +
+	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\x81\x04\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04tier\x18\x01 \x01(\tR\x04tier\x124\n" +
 	"\x06labels\x18\x02 \x01(\v2\x1c.pando.querytree.v1.LabelSetR\x06labels\x12\x14\n" +
@@ -3808,7 +3818,8 @@ const file_tree_proto_rawDesc = "" +
 	"\amissing\x18\r \x03(\fR\amissing\x120\n" +
 	"\x04gaps\x18\x0e \x03(\v2\x1c.pando.querytree.v1.IntervalR\x04gaps\x12\x1a\n" +
 	"\bfeatures\x18\x0f \x03(\tR\bfeatures\x121\n" +
-	"\x06epochs\x18\x10 \x03(\v2\x19.pando.querytree.v1.EpochR\x06epochs\"3\n" +
+	"\x06epochs\x18\x10 \x03(\v2\x19.pando.querytree.v1.EpochR\x06epochs\x12\x18\n" +
+	"\asettled\x18\x11 \x01(\x12R\asettled\"3\n" +
 	"\x05Epoch\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04mint\x18\x02 \x01(\x12R\x04mint\"2\n" +

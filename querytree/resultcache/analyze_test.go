@@ -142,7 +142,7 @@ func TestSplit(t *testing.T) {
 func TestConfig(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"negative bytes": func(c *Config) { c.Bytes = -1 },
-		"short window":   func(c *Config) { c.Window = MinWindow - 1 },
+		"window":         func(c *Config) { c.Window = -1 },
 		"negative split": func(c *Config) { c.Split = -1 },
 		"tiny split":     func(c *Config) { c.Split = time.Second },
 		"no parallelism": func(c *Config) { c.Parallelism = 0 },

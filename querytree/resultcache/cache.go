@@ -3,7 +3,6 @@ package resultcache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -17,9 +16,9 @@ import (
 type Config struct {
 	// Bytes bounds the memory for answers. Zero keeps none.
 	Bytes int64
-	// Window is how old a step must be to be kept. It must cover how late
-	// samples usually arrive: those that come later are told of by the leaves,
-	// and cost the steps after them.
+	// Window is how old a step must be to be kept, even if the children say
+	// that it is settled. It is no condition of exactness: what changes is told
+	// of by the leaves, and costs the steps after it.
 	Window time.Duration
 	// Split is the length of the pieces, about, in which long ranges are
 	// evaluated; zero evaluates them whole. Parallelism is how many pieces of
@@ -32,13 +31,9 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
-// MinWindow is the shortest Window: what tiers' clocks may differ by, and news
-// take on their way up, beyond the age from which on a sample is late.
-const MinWindow = querytree.LateAfter + time.Minute
-
 // DefaultConfig is that of an unconfigured tier.
 func DefaultConfig() Config {
-	return Config{Bytes: 64 << 20, Window: 10 * time.Minute, Split: 24 * time.Hour, Parallelism: 2}
+	return Config{Bytes: 64 << 20, Split: 24 * time.Hour, Parallelism: 2}
 }
 
 // Validate reports what cannot be used, and the flag to change.
@@ -46,8 +41,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.Bytes < 0:
 		return errors.New("--query.cache-bytes must not be negative; 0 switches the result cache off")
-	case c.Bytes > 0 && c.Window < MinWindow:
-		return fmt.Errorf("--query.cache-window must be at least %s: leaves tell only of samples that are more than %s late", MinWindow, querytree.LateAfter)
+	case c.Window < 0:
+		return errors.New("--query.cache-window must not be negative; 0 keeps all that leaves say is settled")
 	case c.Split < 0 || c.Split > 0 && c.Split < time.Minute:
 		return errors.New("--query.split-interval must be at least 1m, or 0 not to split")
 	case c.Parallelism < 1:
@@ -168,7 +163,7 @@ func (q *query) answer(ctx context.Context) (querytree.Answer, error) {
 		q.c.store.obey(d.Epochs)
 		have = confirmed(q.c.store.lookup(q.key, q.req.Start, q.last, now), d.Missing)
 	}
-	run := &run{query: q, keeps: keeps, since: querytree.LastEpoch(d.Epochs), settled: q.r.newest(now.Add(-q.c.cfg.Window).UnixMilli())}
+	run := &run{query: q, keeps: keeps, since: querytree.LastEpoch(d.Epochs), settled: q.r.newest(min(now.Add(-q.c.cfg.Window).UnixMilli(), sub(d.Settled, 1)))}
 	lacks := lacking(have, q.req.Start, q.last, q.req.Step)
 	pieces := split(lacks, interval(q.c.cfg.Split, q.r, q.req.Step), q.req.Step)
 	for _, e := range have {

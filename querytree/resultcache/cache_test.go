@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -32,7 +33,7 @@ type fakeTree struct {
 }
 
 func newTree(t testing.TB) *fakeTree {
-	d := querytree.Description{Features: []string{querytree.FeatureEpochs}}
+	d := querytree.Description{Features: []string{querytree.FeatureEpochs}, Settled: math.MaxInt64}
 	d.Tier = querytree.TierRoot
 	return &fakeTree{t: t, desc: d}
 }
@@ -116,6 +117,23 @@ func (f *fakeTree) check(c *Cache, req querytree.ExecRequest, state, asked strin
 		f.t.Errorf("the tree was asked %q, want %q", got, asked)
 	}
 	return a
+}
+
+// Steps are kept as far as the children say that they are settled.
+func TestSettled(t *testing.T) {
+	c, f := testCache(t, func(cfg *Config) { cfg.Window = 0 }), newTree(t)
+	f.desc.Settled = 0
+	f.check(c, minutes(900, 960), "miss", "900-960")
+	f.check(c, minutes(900, 960), "miss", "900-960")
+	f.desc.Settled = 950 * 60_000
+	f.check(c, minutes(900, 960), "miss", "900-960")
+	f.check(c, minutes(900, 960), "partial", "950-960")
+	f.desc.Settled++
+	f.check(c, minutes(900, 960), "partial", "950-960")
+	f.check(c, minutes(900, 960), "partial", "951-960")
+	f.desc.Settled = math.MaxInt64
+	f.check(c, minutes(990, 1010), "miss", "990-1010")
+	f.check(c, minutes(990, 1010), "partial", "1001-1010") // the future is not settled, whatever they say
 }
 
 func TestHitsAndMisses(t *testing.T) {

@@ -48,7 +48,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		invalidations: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "pando_cache_invalidations_total",
-			Help: "Changes below for which steps were dropped from the result cache, by cause: late, joined, restarted, forgotten, several.",
+			Help: "Changes below for which steps were dropped from the result cache, by cause: late, joined, returned, restarted, forgotten, several.",
 		}, []string{"cause"}),
 	}
 }

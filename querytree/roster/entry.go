@@ -33,7 +33,7 @@ func (e *Entry) Update(d querytree.Description) {
 		return
 	}
 	e.c.rate.observe(d, e.r.cfg.Now())
-	e.r.history.Succeed(e.c.desc, true, d)
+	e.r.history.Succeed(e.c.desc, d)
 	e.c.desc = d
 }
 

@@ -183,7 +183,7 @@ func (r *Roster) Admit(ctx context.Context, d querytree.Description, conn queryt
 	if r.cfg.Hints != nil {
 		c.entry.feed = r.cfg.Hints.Open(name)
 	}
-	r.history.Succeed(old, known, d) // from here on it is asked
+	r.history.Return(old, known, d) // from here on it is asked
 	r.changed()
 	r.cfg.Logger.Info("child registered", "child", name, "tier", d.Tier, "version", d.Version)
 	return c.entry, nil

@@ -474,7 +474,7 @@ func TestEpochs(t *testing.T) {
 		c.add(time.Second)
 	}
 	d := eu("p1", "a")
-	d.Mint, d.Features = 7, []string{querytree.FeatureEpochs}
+	d.Mint, d.Settled, d.Features = 7, 60, []string{querytree.FeatureEpochs}
 	e := admit(t, r, d, lives)
 	tells("a new child", 7, querytree.CauseJoined)
 	d.Epochs = []querytree.Epoch{{Number: 1, Mint: 50}}
@@ -485,11 +485,11 @@ func TestEpochs(t *testing.T) {
 	e.Close(errCut)
 	tells("the end of a connection", 0, "")
 	e = admit(t, r, d, lives)
-	tells("the same process again", 0, "")
+	tells("the same process again", 60, querytree.CauseReturned)
 	e.Close(errCut)
 	d.Epochs = append(d.Epochs, querytree.Epoch{Number: 2, Mint: 40})
 	e = admit(t, r, d, lives)
-	tells("the same process with late samples", 40, querytree.CauseLate)
+	tells("the same process with late samples", 40, querytree.CauseSeveral)
 	e.Close(errCut)
 	d.Instance, d.Epochs = "p2", nil
 	admit(t, r, d, lives).Close(errCut)

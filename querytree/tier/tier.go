@@ -171,9 +171,10 @@ const maxMissing = 100
 // Describe sums up the children. A missing child may hold samples of any age.
 func (t *Tier) Describe() querytree.Description {
 	d := querytree.Description{
-		Features: querytree.MixerFeatures(),
+		Settled: math.MaxInt64, Features: querytree.MixerFeatures(),
 		Identity: t.cfg.Identity, Instance: t.instance, Version: t.cfg.Version, Mint: math.MaxInt64, Maxt: math.MinInt64,
 	}
+	// Before the children, since what is settled goes back only with an epoch.
 	d.Epochs = t.Roster.Epochs()
 	tells := true
 	for _, m := range t.Roster.Members() {
@@ -193,6 +194,7 @@ func (t *Tier) Describe() querytree.Description {
 		d.Series += c.Series
 		d.Samples += c.Samples
 		d.Leaves += c.Leaves
+		d.Settled = min(d.Settled, c.Settled)
 		tells = tells && c.Has(querytree.FeatureEpochs)
 		for _, name := range c.Missing {
 			if len(d.Missing) < maxMissing {

@@ -22,10 +22,10 @@ func TestDescribeEpochs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	join := func(cluster string, features ...string) func() {
+	join := func(cluster string, settled int64, features ...string) func() {
 		d := querytree.Description{
 			Identity: querytree.Identity{Tier: querytree.TierLeaf, Labels: labels.FromStrings("zone", "eu", "cluster", cluster)},
-			Instance: cluster, Mint: 7, Features: features,
+			Instance: cluster, Mint: 7, Features: features, Settled: settled,
 		}
 		e, err := tier.Roster.Admit(t.Context(), d, child{}, func(context.Context) error { return nil })
 		if err != nil {
@@ -33,16 +33,16 @@ func TestDescribeEpochs(t *testing.T) {
 		}
 		return func() { e.Close(nil) }
 	}
-	join("a", querytree.FeatureEpochs)
-	if d := tier.Describe(); !d.Has(querytree.FeatureEpochs) || len(d.Epochs) != 1 || d.Epochs[0].Mint != 7 {
+	join("a", 90, querytree.FeatureEpochs)
+	if d := tier.Describe(); !d.Has(querytree.FeatureEpochs) || len(d.Epochs) != 1 || d.Epochs[0].Mint != 7 || d.Settled != 90 {
 		t.Errorf("with a child that tells: %+v", d)
 	}
-	leave := join("b")
-	if d := tier.Describe(); d.Has(querytree.FeatureEpochs) {
+	leave := join("b", 80)
+	if d := tier.Describe(); d.Has(querytree.FeatureEpochs) || d.Settled != 80 {
 		t.Errorf("with a child that does not: %+v", d)
 	}
 	leave()
-	if d := tier.Describe(); !d.Has(querytree.FeatureEpochs) {
+	if d := tier.Describe(); !d.Has(querytree.FeatureEpochs) || d.Settled != 90 {
 		t.Errorf("without it: %+v", d)
 	}
 }

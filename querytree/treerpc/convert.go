@@ -66,6 +66,7 @@ func descriptionToWire(d querytree.Description) *querytreepb.Description {
 		Gaps:     gapsToWire(d.Gaps),
 		Features: d.Features,
 		Epochs:   epochsToWire(d.Epochs),
+		Settled:  d.Settled,
 	}
 }
 
@@ -106,6 +107,7 @@ func descriptionFromWire(w *querytreepb.Description) (querytree.Description, err
 	if d.Epochs, err = epochsFromWire(w.GetEpochs()); err != nil {
 		return d, err
 	}
+	d.Settled = w.GetSettled()
 	for _, g := range w.GetGaps() {
 		if g.GetMint() <= g.GetMaxt() {
 			d.Gaps = append(d.Gaps, querytree.Interval{Mint: g.GetMint(), Maxt: g.GetMaxt()})

@@ -375,6 +375,6 @@ func TestFeatures(t *testing.T) {
 // firstDescription is leafDescription as the schema first released has room for.
 func firstDescription() querytree.Description {
 	d := leafDescription()
-	d.Features, d.Epochs = nil, nil
+	d.Features, d.Epochs, d.Settled = nil, nil, 0
 	return d
 }
