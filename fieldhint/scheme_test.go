@@ -1,0 +1,206 @@
+package fieldhint
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// randomScheme decides about labels by chance.
+func randomScheme(r *rand.Rand, names []string) *Scheme {
+	if r.IntN(8) == 0 {
+		return nil
+	}
+	s := undecided(nil)
+	s.decided, s.labels, s.pairs = r.IntN(8) > 0, map[string]labelKinds{}, map[[2]string]bool{}
+	for i, a := range names {
+		s.labels[a] = labelKinds{values: r.IntN(4) > 0, trigrams: r.IntN(4) > 0}
+		for _, b := range names[:i] {
+			s.pairs[pairKey(a, b)] = r.IntN(3) > 0
+		}
+	}
+	if r.IntN(4) == 0 {
+		s.drop[pick(r, names)] = true
+	}
+	return s
+}
+
+// world is some children's series, and what is known of them in one hint, as of
+// a zone: each child has a scheme and external labels of its own.
+type world struct {
+	served []labels.Labels
+	have   map[uint64]bool
+}
+
+var worldLabels = []string{labels.MetricName, "cluster", "job", "ns", "pod", "é.x"}
+
+func worldValue(r *rand.Rand) string {
+	return pick(r, []string{"a", "b", "c", "ab", "Ab", "ab-1", "é", "K", "k", strings.Repeat("long", 70)})
+}
+
+func worldSeries(r *rand.Rand) labels.Labels {
+	b := labels.NewScratchBuilder(len(worldLabels))
+	for _, name := range worldLabels {
+		if r.IntN(4) > 0 {
+			b.Add(name, worldValue(r))
+		}
+	}
+	return b.Labels()
+}
+
+func newWorld(r *rand.Rand) world {
+	w := world{have: map[uint64]bool{}}
+	for range 1 + r.IntN(2) {
+		external := labels.EmptyLabels()
+		if r.IntN(2) == 0 {
+			external = labels.FromStrings("cluster", worldValue(r), "zone", "z")
+		}
+		l := newLog(r.Uint64(), 1<<20, 64*r.IntN(2), randomScheme(r, worldLabels[:5]), external)
+		l.addSeries(external)
+		for range 1 + r.IntN(3) {
+			own := worldSeries(r)
+			served := labels.NewBuilder(own)
+			external.Range(func(e labels.Label) { served.Set(e.Name, e.Value) })
+			l.addSeries(own)
+			l.addSeries(own)
+			w.served = append(w.served, served.Labels())
+			if r.IntN(2) == 0 {
+				l.addSeries(served.Labels())
+			}
+		}
+		for _, fp := range l.read(nil, 0, l.len()) {
+			w.have[fp] = true
+		}
+	}
+	return w
+}
+
+func worldMatcher(r *rand.Rand, near labels.Labels) *labels.Matcher {
+	name := pick(r, append(worldLabels, "zone", "absent"))
+	value := near.Get(name)
+	if r.IntN(3) == 0 {
+		value = worldValue(r)
+	}
+	kind := labels.MatchType(r.IntN(4))
+	switch {
+	case r.IntN(2) == 0:
+		kind = labels.MatchEqual
+	case kind == labels.MatchRegexp || kind == labels.MatchNotRegexp:
+		value = pick(r, []string{"", "", "(?i)", "^", "(?i:a)|"}) + value + pick(r, []string{"", "|", "|c", "|a|b", "|(ab)+", "|ab.*", "$", ".*", "[a-z]?"})
+	}
+	return labels.MustNewMatcher(kind, name, value)
+}
+
+// TestJointHintsHaveNoFalseNegative holds random selectors against the hints of
+// several series of several children, whose schemes differ: 210,000 look-ups.
+func TestJointHintsHaveNoFalseNegative(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	matched, ruledOut, byPairs := 0, 0, 0
+	const worlds, each = 1000, 210
+	for range worlds {
+		w := newWorld(r)
+		for range each {
+			near := pick(r, w.served)
+			ms := []*labels.Matcher{worldMatcher(r, near)}
+			for range r.IntN(4) {
+				ms = append(ms, worldMatcher(r, near))
+			}
+			q := Compile(ms)
+			holds := q.Holds(func(fp uint64) bool { return w.have[fp] })
+			for _, lset := range w.served {
+				if matches(ms, lset) && !holds {
+					t.Fatalf("series %s matches %v, but query %s rules it out", lset, ms, q)
+				}
+				if matches(ms, lset) {
+					matched++
+					break
+				}
+			}
+			if holds {
+				continue
+			}
+			ruledOut++
+			w.have[AppendUnpairedOfAll(nil)[0]], w.have[AppendUnpairedOfAll(nil)[1]] = true, true
+			if q.Holds(func(fp uint64) bool { return w.have[fp] }) {
+				byPairs++
+			}
+			delete(w.have, AppendUnpairedOfAll(nil)[0])
+			delete(w.have, AppendUnpairedOfAll(nil)[1])
+		}
+	}
+	t.Logf("of %d: %d matched, %d ruled out, %d of them by pairs alone", worlds*each, matched, ruledOut, byPairs)
+	// The test would be worth little if nothing matched, or nothing was ruled out.
+	if matched < worlds*each/5 || ruledOut < worlds*each/5 || byPairs < worlds*each/200 {
+		t.Errorf("of %d: %d matched, %d ruled out, %d of them by pairs alone; want at least 20%%, 20%% and 0.5%%", worlds*each, matched, ruledOut, byPairs)
+	}
+}
+
+// A log adds what its scheme says of each series, no more and no less, whatever
+// its caches remember.
+func TestLogAddsWhatTheSchemeSays(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for range 300 {
+		scheme := randomScheme(r, worldLabels[:5])
+		l := newLog(r.Uint64(), 1<<20, pick(r, []int{0, 2, 1 << 10}), scheme, labels.EmptyLabels())
+		want, got := map[uint64]bool{}, map[uint64]bool{}
+		for range 40 {
+			lset := worldSeries(r)
+			l.addSeries(lset)
+			for _, fp := range scheme.AppendFingerprints(nil, lset) {
+				want[fp] = true
+			}
+		}
+		for _, fp := range l.read(nil, 0, l.len()) {
+			got[fp] = true
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("log (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// A series with more labels than are paired, or a log with more kinds of pairs
+// than it can tell of, is unpaired of everything.
+func TestBoundsOnPairs(t *testing.T) {
+	wide := labels.NewScratchBuilder(maxPaired + 1)
+	for i := range maxPaired + 1 {
+		wide.Add(fmt.Sprintf("l%03d", i), "v")
+	}
+	scheme := undecided(nil)
+	all := AppendUnpairedOfAll(nil)[1]
+	holds := func(l *fpLog) bool { return l.insert(all) == false }
+
+	l := newLog(1, 1<<20, 64, scheme, labels.EmptyLabels())
+	l.addSeries(wide.Labels())
+	if !holds(l) {
+		t.Errorf("a series of %d labels is not unpaired of everything", maxPaired+1)
+	}
+	have := map[uint64]bool{}
+	for _, fp := range scheme.AppendFingerprints(nil, wide.Labels()) {
+		have[fp] = true
+	}
+	if !have[all] {
+		t.Errorf("the fingerprints of a series of %d labels are not unpaired of everything", maxPaired+1)
+	}
+
+	l = newLog(1, 1<<20, 64, scheme, labels.EmptyLabels())
+	n := 0
+	for i := 0; n <= maxUnpaired; i++ {
+		b := labels.NewScratchBuilder(60)
+		for j := range 60 {
+			b.Add(fmt.Sprintf("l%03d-%02d", i, j), "v")
+		}
+		l.addSeries(b.Labels())
+		n += 60 * 59 / 2
+	}
+	if !holds(l) {
+		t.Errorf("a log with %d kinds of pairs is not unpaired of everything", n)
+	}
+	if got := int(l.pairs.unpaired.Load()); got > 2*(maxUnpaired+60*59/2) {
+		t.Errorf("%d fingerprints of unpaired", got)
+	}
+}
