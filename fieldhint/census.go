@@ -14,7 +14,7 @@ const (
 	maxCensusLabels = 1024
 	maxCensusPairs  = 4096 // labels paired
 	valueRegisters  = 1024 // of a label's sketches; an error of 3%
-	pairRegisters   = 256  // of a pair's; 6.5%
+	pairRegisters   = 1024 // of a pair's
 	seriesRegisters = 4096 // 1.6%
 	exactValues     = 256
 	recentValues    = 1 << 14

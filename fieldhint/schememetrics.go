@@ -9,7 +9,8 @@ import (
 
 // schemeMetrics tells of a set's scheme by class; the kinds themselves are too
 // many.
-func schemeMetrics(reg promauto.Factory, scheme func() *Scheme) {
+func schemeMetrics(registerer prometheus.Registerer, scheme func() *Scheme) {
+	reg := promauto.With(registerer)
 	for _, class := range []Class{ClassValues, ClassTrigrams, ClassPairs} {
 		sum := func(kept bool, of func(Decision) int) func() float64 {
 			return func() float64 {

@@ -123,7 +123,7 @@ func NewSet(cfg SetConfig) (*Set, error) {
 		Name: "pando_fieldhint_set_bytes",
 		Help: "Memory taken by the fingerprints offered upward.",
 	}, func() float64 { return float64(s.Bytes()) })
-	schemeMetrics(reg, s.Scheme)
+	schemeMetrics(cfg.Registerer, s.Scheme)
 	reg.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pando_fieldhint_set_complete",
 		Help: "Whether parents may rely on the fingerprints offered upward (1) or always ask (0).",
