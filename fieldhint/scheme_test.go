@@ -205,3 +205,87 @@ func TestBoundsOnPairs(t *testing.T) {
 		t.Errorf("%d fingerprints of unpaired", got)
 	}
 }
+
+// TestPairsRuleOutForeignCombinations has children that know the same teams,
+// jobs and metrics, in combinations of their own: by labels alone, nearly all
+// would be asked. The zones' hints are unions, which one child without pairs
+// would spoil.
+func TestPairsRuleOutForeignCombinations(t *testing.T) {
+	const zones, leaves, teams, jobs = 4, 8, 12, 30
+	r := rand.New(rand.NewPCG(11, 12))
+	type place struct{ zone, leaf int }
+	holders := map[[2]int]map[place]bool{}
+	build := func(planned bool) *parent {
+		p := newParent(t, IndexConfig{})
+		for zone := range zones {
+			union := newSet(t, SetConfig{})
+			for leaf := range leaves {
+				var all []labels.Labels
+				for c := range 40 {
+					combination := [2]int{(c*7 + leaf*5 + zone*3) % teams, (c*11 + leaf*leaf + zone*2) % jobs}
+					if holders[combination] == nil {
+						holders[combination] = map[place]bool{}
+					}
+					holders[combination][place{zone, leaf}] = true
+					for metric := range 5 {
+						all = append(all, labels.FromStrings(labels.MetricName, fmt.Sprintf("metric_%d", metric),
+							"job", fmt.Sprintf("job-%d", combination[1]), "team", fmt.Sprintf("team-%d", combination[0])))
+					}
+				}
+				s := newSet(t, SetConfig{})
+				if planned {
+					s = plannedSet(t, SetConfig{}, all)
+				}
+				for _, lset := range all {
+					s.AddSeries(lset)
+				}
+				s.SetComplete()
+				connect(t, s, p, fmt.Sprintf("leaf-%d-%d", zone, leaf)).flow()
+				for fp := range contents(s) {
+					union.Add(fp)
+				}
+			}
+			union.SetComplete()
+			connect(t, union, p, fmt.Sprintf("zone-%d", zone)).flow()
+		}
+		return p
+	}
+	alone, paired := build(false), build(true)
+	asked := map[*parent]int{}
+	holding := 0
+	for range 500 {
+		combination := [2]int{r.IntN(teams), r.IntN(jobs)}
+		ms := selector(t, fmt.Sprintf(`team="team-%d" job="job-%d" __name__="metric_1"`, combination[0], combination[1]))
+		for zone := range zones {
+			inZone := false
+			for leaf := range leaves {
+				holds := holders[combination][place{zone, leaf}]
+				inZone = inZone || holds
+				if holds {
+					holding++
+				}
+				for _, p := range []*parent{alone, paired} {
+					if !p.RulesOut(fmt.Sprintf("leaf-%d-%d", zone, leaf), ms) {
+						asked[p]++
+					} else if holds {
+						t.Fatalf("a leaf that holds %v was ruled out", combination)
+					}
+				}
+			}
+			if inZone {
+				holding++
+			}
+			for _, p := range []*parent{alone, paired} {
+				if !p.RulesOut(fmt.Sprintf("zone-%d", zone), ms) {
+					asked[p]++
+				} else if inZone {
+					t.Fatalf("a zone that holds %v was ruled out", combination)
+				}
+			}
+		}
+	}
+	t.Logf("%d hold a match, %d are asked by labels alone, %d by pairs", holding, asked[alone], asked[paired])
+	if asked[alone] < 2*holding || float64(asked[paired]) > 1.1*float64(holding) {
+		t.Errorf("%d hold a match, %d are asked by labels alone, %d by pairs; want at least twice as many, and at most a tenth more", holding, asked[alone], asked[paired])
+	}
+}
