@@ -40,7 +40,7 @@ type world struct {
 var worldLabels = []string{labels.MetricName, "cluster", "job", "ns", "pod", "é.x"}
 
 func worldValue(r *rand.Rand) string {
-	return pick(r, []string{"a", "b", "c", "ab", "Ab", "ab-1", "é", "K", "k", strings.Repeat("long", 70)})
+	return pick(r, []string{"a", "b", "c", "ab", "Ab", "ab-1", "é", "\u212a", "K", "k", strings.Repeat("long", 70)}) // 212a is the sign for kelvin
 }
 
 func worldSeries(r *rand.Rand) labels.Labels {
@@ -90,6 +90,8 @@ func worldMatcher(r *rand.Rand, near labels.Labels) *labels.Matcher {
 	switch {
 	case r.IntN(2) == 0:
 		kind = labels.MatchEqual
+	case kind == labels.MatchRegexp && r.IntN(4) == 0:
+		value = "(?i)" + strings.ReplaceAll(value, "\u212a", "k")
 	case kind == labels.MatchRegexp || kind == labels.MatchNotRegexp:
 		value = pick(r, []string{"", "", "(?i)", "^", "(?i:a)|"}) + value + pick(r, []string{"", "|", "|c", "|a|b", "|(ab)+", "|ab.*", "$", ".*", "[a-z]?"})
 	}
