@@ -2,6 +2,7 @@ package fieldhint
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -289,5 +290,26 @@ func TestPairsRuleOutForeignCombinations(t *testing.T) {
 	t.Logf("%d hold a match, %d are asked by labels alone, %d by pairs", holding, asked[alone], asked[paired])
 	if asked[alone] < 2*holding || float64(asked[paired]) > 1.1*float64(holding) {
 		t.Errorf("%d hold a match, %d are asked by labels alone, %d by pairs; want at least twice as many, and at most a tenth more", holding, asked[alone], asked[paired])
+	}
+}
+
+// What a log remembers of series is found by the names of their labels; there
+// may be more than it has places for.
+func TestLogTellsManyNamesApart(t *testing.T) {
+	scheme := planOf(few(1000), Budget{})
+	l := newLog(1, 1<<20, 64, scheme, labels.EmptyLabels())
+	want, got := map[uint64]bool{}, map[uint64]bool{}
+	for i := range 6000 { // together at most maxUnpaired kinds of pairs
+		lset := labels.FromStrings(labels.MetricName, "m", fmt.Sprintf("a%d", i%3000), "v", "job", "v")
+		l.addSeries(lset)
+		for _, fp := range scheme.AppendFingerprints(nil, lset) {
+			want[fp] = true
+		}
+	}
+	for _, fp := range l.read(nil, 0, l.len()) {
+		got[fp] = true
+	}
+	if !maps.Equal(want, got) {
+		t.Errorf("the log has %d fingerprints, want %d: those of the scheme", len(got), len(want))
 	}
 }
