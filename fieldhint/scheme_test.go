@@ -313,3 +313,27 @@ func TestLogTellsManyNamesApart(t *testing.T) {
 		t.Errorf("the log has %d fingerprints, want %d: those of the scheme", len(got), len(want))
 	}
 }
+
+// However many labels a selector names, it asks for a bounded number of pairs.
+func TestPairsOfAQueryAreBounded(t *testing.T) {
+	var ms []*labels.Matcher
+	for i := range 300 {
+		ms = append(ms, matcher(t, labels.MatchRegexp, fmt.Sprintf("l%d", i), "a|b|c|d"))
+	}
+	pairs, others := 0, 0
+	var count func(*expr)
+	count = func(e *expr) {
+		if e.op == opAtom && e.atom.kind == factPair {
+			pairs++
+		} else if e.op == opAtom {
+			others++
+		}
+		for _, sub := range e.subs {
+			count(sub)
+		}
+	}
+	count(Compile(ms).expr())
+	if pairs == 0 || pairs > maxPairAtoms || others > 300*6+maxPairAtoms {
+		t.Errorf("%d atoms of pairs, %d others", pairs, others)
+	}
+}
