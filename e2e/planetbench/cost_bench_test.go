@@ -143,37 +143,33 @@ func (p *planet) reconnect(tb testing.TB, x *fieldhint.Index) (elapsed, cpu time
 }
 
 // deltas measures the way of fingerprints that are new to a leaf: through its
-// stream, the zone's feed and index, into the zone's set. All of them are new
-// to the zone as well in the first run, none in the second.
+// stream, the zone's feed and index, into the zone's set. The leaf has many
+// already, as it has when it runs.
 func (p *planet) deltas(tb testing.TB, r report) {
 	tb.Helper()
-	const count, frame = 4_000_000, 1000
-	for _, shared := range []bool{false, true} {
-		zone := newSet(tb, labels.EmptyLabels(), 1)
-		x := newIndex(tb, func(fps []uint64) { zone.Add(fps...) })
-		leaf := newSet(tb, labels.EmptyLabels(), 1)
-		leaf.SetComplete()
-		pump(tb, leaf, x, "leaf", fieldhint.StreamOptions{})
-		fps := make([]uint64, frame)
+	const before, count, frame = 2_000_000, 200_000, 1000
+	for _, what := range []string{"new to the zone", "known to the zone"} {
+		fps := make([]uint64, before+count)
 		rnd := rand.New(rand.NewPCG(p.gen.cfg.seed, 3))
-		all := make([]uint64, count)
-		for i := range all {
-			all[i] = rnd.Uint64()
+		for i := range fps {
+			fps[i] = rnd.Uint64()
 		}
-		if shared {
-			zone.Add(all...)
+		zone, leaf := newSet(tb, labels.EmptyLabels(), 1), newSet(tb, labels.EmptyLabels(), 1)
+		x := newIndex(tb, func(fps []uint64) { zone.Add(fps...) })
+		leaf.SetComplete()
+		leaf.Add(fps[:before]...)
+		if what == "known to the zone" {
+			zone.Add(fps...)
 		}
-		var cpu time.Duration
-		for i := 0; i < count; i += frame {
-			copy(fps, all[i:i+frame])
-			leaf.Add(fps...)
+		cpu := cpuTime(tb)
+		pump(tb, leaf, x, "leaf", fieldhint.StreamOptions{})
+		r.row("snapshot, "+what, atLeast(before/(cpuTime(tb)-cpu).Seconds()/1e6, targetDelta, " M fingerprints/s and core"))
+		cpu = 0
+		for i := before; i < len(fps); i += frame {
+			leaf.Add(fps[i : i+frame]...)
 			start := cpuTime(tb)
 			pump(tb, leaf, x, "leaf", fieldhint.StreamOptions{From: x.Open("leaf").Cursor()})
 			cpu += cpuTime(tb) - start
-		}
-		what := "new to the zone"
-		if shared {
-			what = "known to the zone"
 		}
 		r.row("deltas of 1,000 fingerprints, "+what, atLeast(count/cpu.Seconds()/1e6, targetDelta, " M fingerprints/s and core"))
 	}

@@ -27,6 +27,7 @@ type zone struct {
 type planet struct {
 	gen     *generator
 	queries []query
+	asked   []fieldhint.Query // the queries, compiled
 	zones   []*zone
 	root    *fieldhint.Index
 	flat    *fieldhint.Index // all leaves under one parent; nil unless asked for
@@ -73,6 +74,9 @@ func newSet(tb testing.TB, external labels.Labels, cache int) *fieldhint.Set {
 func build(tb testing.TB, g *generator, queries []query, opts planetOptions) *planet {
 	tb.Helper()
 	p := &planet{gen: g, queries: queries, verdict: newVerdict(queries), root: newIndex(tb, nil)}
+	for _, q := range queries {
+		p.asked = append(p.asked, fieldhint.Compile(q.matchers))
+	}
 	for z, n := range zoneSizes(g.cfg.leaves) {
 		name := zoneName(z)
 		set := newSet(tb, labels.FromStrings("region", name), 1)
@@ -139,7 +143,7 @@ func (p *planet) leaf(tb testing.TB, leaf int, j *judge) {
 	p.cost.streaming += sent.Sub(added)
 	p.cost.mu.Unlock()
 	for i, q := range p.queries {
-		p.verdict.leaf(i, at.zone, q, c, j, !z.index.RulesOut(at.own, q.matchers))
+		p.verdict.leaf(i, at.zone, q, c, j, !z.index.RulesOutQuery(at.own, p.asked[i]))
 	}
 }
 
@@ -147,7 +151,7 @@ func (p *planet) leaf(tb testing.TB, leaf int, j *judge) {
 func (p *planet) judgeZones() {
 	for i, q := range p.queries {
 		for z, zone := range p.zones {
-			p.verdict.zone(i, z, q, !p.root.RulesOut(zone.name, q.matchers))
+			p.verdict.zone(i, z, q, !p.root.RulesOutQuery(zone.name, p.asked[i]))
 		}
 	}
 }

@@ -51,21 +51,17 @@ func newVerdict(queries []query) *verdict {
 func (v *verdict) leaf(i, zone int, q query, c *content, j *judge, passed bool) {
 	o := &v.queries[i]
 	held := c.holds(j, q.matchers...)
-	var satisfied []bool // of matchers, then of pairs
-	parts := append(append([]part{}, o.matchers...), o.pairs...)
-	for _, p := range parts {
+	var satisfied []bool // as parts are; also true where nobody needs to know
+	for k, known := range v.known(o, zone) {
+		p := o.part(k)
 		possible := len(p.of) == 1 || satisfied[p.of[0]] && satisfied[p.of[1]]
-		satisfied = append(satisfied, held || possible && c.holds(j, p.matchers...))
+		satisfied = append(satisfied, held || known && !passed || possible && c.holds(j, p.matchers...))
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for k := range parts {
-		if k < len(o.matchers) {
-			o.matchers[k].held[zone] = o.matchers[k].held[zone] || satisfied[k]
-		} else {
-			n := k - len(o.matchers)
-			o.pairs[n].held[zone] = o.pairs[n].held[zone] || satisfied[k]
-		}
+	for k, s := range satisfied {
+		held := &o.part(k).held[zone]
+		*held = *held || s
 	}
 	tally := &o.leaves[zone]
 	if passed {
@@ -78,8 +74,27 @@ func (v *verdict) leaf(i, zone int, q query, c *content, j *judge, passed bool) 
 	case held && !passed:
 		v.missed = append(v.missed, fmt.Sprintf("leaf of zone %d: %s", zone, q))
 	case passed && !held:
-		v.leafCauses[cause(parts, len(o.matchers), func(k int) bool { return satisfied[k] })]++
+		v.leafCauses[o.cause(func(k int) bool { return satisfied[k] })]++
 	}
+}
+
+// known says which parts of a query some leaf of a zone was found to satisfy.
+func (v *verdict) known(o *outcome, zone int) []bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	known := make([]bool, len(o.matchers)+len(o.pairs))
+	for k := range known {
+		known[k] = o.part(k).held[zone]
+	}
+	return known
+}
+
+// part is one of the matchers, or, after them, of the pairs.
+func (o *outcome) part(k int) *part {
+	if k < len(o.matchers) {
+		return &o.matchers[k]
+	}
+	return &o.pairs[k-len(o.matchers)]
 }
 
 // zone takes in what the root's hint says of a zone, all of whose leaves were
@@ -92,30 +107,30 @@ func (v *verdict) zone(i, zone int, q query, passed bool) {
 	case held && !passed:
 		v.missed = append(v.missed, fmt.Sprintf("zone %d: %s", zone, q))
 	case passed && !held:
-		parts := append(append([]part{}, o.matchers...), o.pairs...)
-		v.zoneCauses[cause(parts, len(o.matchers), func(k int) bool { return parts[k].held[zone] })]++
+		v.zoneCauses[o.cause(func(k int) bool { return o.part(k).held[zone] })]++
 	}
 }
 
 // cause tells why a child passed that holds no match: a matcher of which the
 // hint wrongly says that it can be satisfied, or matchers that can be satisfied,
 // but not by one series.
-func cause(parts []part, matchers int, satisfied func(int) bool) string {
-	for k := range matchers {
-		if m := parts[k].matchers[0]; !satisfied(k) {
-			if m.Type == labels.MatchEqual || len(m.SetMatches()) > 0 {
-				return "bloom: " + m.Name
-			}
-			return "trigrams: " + m.Name
+func (o *outcome) cause(satisfied func(part int) bool) string {
+	for k, p := range o.matchers {
+		if satisfied(k) {
+			continue
 		}
+		if enumerable(p.matchers[0]) {
+			return "bloom: " + p.label
+		}
+		return "trigrams: " + p.label
 	}
-	for k := matchers; k < len(parts); k++ {
-		if !satisfied(k) {
-			a, b := parts[k].matchers[0], parts[k].matchers[1]
-			if enumerable(a) && enumerable(b) {
-				return "pair: " + parts[k].label
-			}
-			return "pair with a pattern: " + parts[k].label
+	for k, p := range o.pairs {
+		switch {
+		case satisfied(len(o.matchers) + k):
+		case enumerable(p.matchers[0]) && enumerable(p.matchers[1]):
+			return "pair: " + p.label
+		default:
+			return "pair with a pattern: " + p.label
 		}
 	}
 	return "three or more matchers"
