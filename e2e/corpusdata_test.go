@@ -166,11 +166,12 @@ type hints struct {
 	// parents holds the index of each zone, then that of the root.
 	parents []*fieldhint.Index
 	seen    map[uint64]bool
+	series  map[int][]labels.Labels // by leaf
 }
 
 // withHints adds field hints to a tree's config.
 func withHints(tb testing.TB, cfg *treetest.Config) *hints {
-	h := &hints{seen: map[uint64]bool{}}
+	h := &hints{seen: map[uint64]bool{}, series: map[int][]labels.Labels{}}
 	for _, l := range cfg.Leaves {
 		h.leaves = append(h.leaves, newSet(tb, l.Labels))
 	}
@@ -181,6 +182,7 @@ func withHints(tb testing.TB, cfg *treetest.Config) *hints {
 		if key := lset.Hash() ^ uint64(leaf); !h.seen[key] {
 			h.seen[key] = true
 			h.leaves[leaf].AddSeries(lset)
+			h.series[leaf] = append(h.series[leaf], lset.Copy())
 		}
 	}
 	cfg.Pruner = h.pruner // called for each zone, then for the root
@@ -214,12 +216,28 @@ func (h *hints) pruner(tb testing.TB, _ []querytree.Child) querytree.Pruner {
 func (h *hints) sync(tb testing.TB) {
 	tb.Helper()
 	for i, l := range h.cfg.Leaves {
+		h.scan(tb, i)
 		h.leaves[i].SetComplete()
 		pump(tb, h.leaves[i], h.parents[l.Zone], l.Name())
 	}
 	for i, z := range h.cfg.Zones {
 		h.zones[i].SetComplete()
 		pump(tb, h.zones[i], h.parents[len(h.zones)], z.Name())
+	}
+}
+
+// scan has a leaf's set decide what to tell of the series that it has, as a leaf
+// does.
+func (h *hints) scan(tb testing.TB, leaf int) {
+	tb.Helper()
+	err := h.leaves[leaf].Rebuild(func(add func(labels.Labels)) error {
+		for _, lset := range h.series[leaf] {
+			add(lset)
+		}
+		return nil
+	})
+	if err != nil {
+		tb.Fatal(err)
 	}
 }
 

@@ -134,3 +134,93 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 }
+
+// productionSeries are those of 200 pods of 20 applications in 8 namespaces, with
+// 200 metrics each, of which half are common to all.
+func productionSeries() []labels.Labels {
+	var out []labels.Labels
+	for pod := range 200 {
+		app := pod % 20
+		b := labels.NewBuilder(labels.FromStrings("region", "eu-west-1", "cluster", "eu-west-1-prod-3",
+			"namespace", fmt.Sprintf("team-%d", app%8), "job", fmt.Sprintf("app-%d", app),
+			"pod", fmt.Sprintf("app-%d-6f7d9c5b8-%05x", app, 7919*pod), "instance", fmt.Sprintf("10.12.%d.%d:9090", pod/100, pod%100)))
+		for metric := range 200 {
+			name := fmt.Sprintf("process_metric_%d_total", metric)
+			if metric >= 100 {
+				name = fmt.Sprintf("app_%d_metric_%d_total", app, metric)
+			}
+			out = append(out, b.Set(labels.MetricName, name).Labels())
+		}
+	}
+	return out
+}
+
+// plannedSet is a set that has taken a census of the series.
+func plannedSet(t testing.TB, cfg SetConfig, all []labels.Labels) *Set {
+	t.Helper()
+	s := newSet(t, cfg)
+	err := s.Rebuild(func(add func(labels.Labels)) error {
+		for _, lset := range all {
+			add(lset)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func BenchmarkAddSeriesPaired(b *testing.B) {
+	all := make([]labels.Labels, 200_000)
+	for i := range all {
+		all[i] = wideSeries(i)
+	}
+	planned := plannedSet(b, SetConfig{}, all).Scheme()
+	for name, scheme := range map[string]*Scheme{"pairs": planned, "none": nil} {
+		b.Run("known/"+name, func(b *testing.B) {
+			l := newLog(1, 1<<26, 1<<16, scheme, labels.EmptyLabels())
+			for b.Loop() {
+				l.addSeries(all[1])
+			}
+		})
+		b.Run("new/"+name, func(b *testing.B) {
+			b.ReportAllocs()
+			l := newLog(1, 1<<26, 1<<16, scheme, labels.EmptyLabels())
+			b.ResetTimer()
+			for i := range b.N {
+				l.addSeries(all[i%len(all)])
+			}
+		})
+	}
+}
+
+func BenchmarkCensus(b *testing.B) {
+	all := productionSeries()
+	c := NewCensus(labels.EmptyLabels())
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		c.Add(all[i%len(all)])
+		i++
+	}
+}
+
+// BenchmarkBytesPerSeries tells what a parent needs for a production-like leaf.
+func BenchmarkBytesPerSeries(b *testing.B) {
+	all := productionSeries()
+	for _, budget := range []float64{0.1, 0.5, 1, 2, 4} {
+		b.Run(fmt.Sprint(budget), func(b *testing.B) {
+			for b.Loop() {
+				s := plannedSet(b, SetConfig{Budget: Budget{BytesPerSeries: budget}}, all)
+				f := NewFilter(s.Len(), 0.01)
+				l, _ := s.state()
+				for _, fp := range l.read(nil, 0, l.len()) {
+					f.Add(fp)
+				}
+				b.ReportMetric(float64(f.Bytes())/float64(len(all)), "B/series")
+				b.ReportMetric(float64(s.Len())/float64(len(all)), "facts/series")
+			}
+		})
+	}
+}

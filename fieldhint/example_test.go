@@ -50,9 +50,9 @@ func Example() {
 		fmt.Printf("{%s} ruled out: %-5v by %s\n", m, index.RulesOut("eu-1", ms), index.Compile(ms))
 	}
 	// Output:
-	// {job="db"} ruled out: true  by job="db"
+	// {job="db"} ruled out: true  by job="db" OR unvalued(job)
 	// {job=~"a.+"} ruled out: false by job~"^^a" OR long(job)
 	// {job=~"(db|web)-.*"} ruled out: true  by job~"^^d" "^db" "db-" OR job~"^^w" "^we" "web" "eb-" OR long(job)
 	// {job!="db"} ruled out: false by ALL
-	// {zone="us"} ruled out: true  by zone="us"
+	// {zone="us"} ruled out: true  by zone="us" OR unvalued(zone)
 }

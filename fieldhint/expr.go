@@ -7,6 +7,8 @@ import (
 
 	"github.com/bits-and-blooms/bloom/v3"
 	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 )
 
 type op uint8
@@ -33,9 +35,11 @@ type expr struct {
 type atom struct {
 	kind  factKind
 	label string
-	value string // of factValue
-	gram  gram   // of factGram
+	value string       // of factValue and factPair
+	gram  gram         // of factGram
+	with  labels.Label // the other label of factPair and factUnpaired
 	fp    uint64
+	echo  *atom    // of the facts that are two fingerprints, the second
 	locs  []uint64 // places to look at in a bloom filter, of any size
 }
 
@@ -46,6 +50,11 @@ var (
 
 func newAtom(a atom, name, payload uint64) *expr {
 	a.fp = fact(name, a.kind, payload)
+	return atomOf(a)
+}
+
+// atomOf is newAtom for an atom that has its fingerprint.
+func atomOf(a atom) *expr {
 	return &expr{op: opAtom, atom: &a, hash: mix(a.fp), size: 1}
 }
 
@@ -63,6 +72,18 @@ func hasWide(label string) *expr {
 
 func hasValue(label, value string) *expr {
 	return newAtom(atom{kind: factValue, label: label, value: value}, xxhash.Sum64String(label), xxhash.Sum64String(value))
+}
+
+func hasUnvalued(label string) *expr {
+	return newSure(atom{kind: factUnvalued, label: label}, xxhash.Sum64String(label))
+}
+
+// newSure makes an atom of a fact that is two fingerprints: see appendSure.
+func newSure(a atom, name uint64) *expr {
+	echo := a
+	echo.fp = fact(name, a.kind, 1)
+	a.echo = &echo
+	return newAtom(a, name, 0)
 }
 
 func and(xs ...*expr) *expr { return combine(opAnd, all, none, xs) }
@@ -120,7 +141,7 @@ func (e *expr) equal(f *expr) bool {
 	}
 	if e.op == opAtom {
 		a, b := e.atom, f.atom
-		return a.kind == b.kind && a.label == b.label && a.value == b.value && a.gram == b.gram
+		return a.kind == b.kind && a.label == b.label && a.value == b.value && a.gram == b.gram && a.with == b.with
 	}
 	for i := range e.subs {
 		if !e.subs[i].equal(f.subs[i]) {
@@ -136,7 +157,7 @@ func (e *expr) holds(has func(*atom) bool) bool {
 	case opNone:
 		return false
 	case opAtom:
-		return has(e.atom)
+		return has(e.atom) && (e.atom.echo == nil || has(e.atom.echo))
 	case opAnd:
 		for _, sub := range e.subs {
 			if !sub.holds(has) {
@@ -160,6 +181,9 @@ func (e *expr) holds(has func(*atom) bool) bool {
 func (e *expr) locate() {
 	if e.op == opAtom && e.atom.locs == nil {
 		e.atom.locs = bloom.Locations(key(e.atom.fp), maxHashes)
+		if echo := e.atom.echo; echo != nil {
+			echo.locs = bloom.Locations(key(echo.fp), maxHashes)
+		}
 	}
 	for _, sub := range e.subs {
 		sub.locate()
@@ -224,16 +248,33 @@ func (e *expr) writeAnd(b *strings.Builder) {
 }
 
 func (a *atom) write(b *strings.Builder) {
+	label := showName(a.label)
 	switch a.kind {
 	case factPresence:
-		b.WriteString("has(" + a.label + ")")
+		b.WriteString("has(" + label + ")")
 	case factLong:
-		b.WriteString("long(" + a.label + ")")
+		b.WriteString("long(" + label + ")")
 	case factWide:
-		b.WriteString("wide(" + a.label + ")")
+		b.WriteString("wide(" + label + ")")
 	case factValue:
-		b.WriteString(a.label + "=" + strconv.Quote(a.value))
+		b.WriteString(label + "=" + strconv.Quote(a.value))
 	case factGram:
-		b.WriteString(a.label + `~"` + a.gram.String() + `"`)
+		b.WriteString(label + `~"` + a.gram.String() + `"`)
+	case factUnvalued:
+		b.WriteString("unvalued(" + label + ")")
+	case factPair:
+		b.WriteString("pair(" + label + "=" + strconv.Quote(a.value) + ", " + showName(a.with.Name) + "=" + strconv.Quote(a.with.Value) + ")")
+	case factUnpaired:
+		b.WriteString("unpaired(" + label + ", " + showName(a.with.Name) + ")")
+	case factUnpairedAll:
+		b.WriteString("unpaired(*)")
 	}
+}
+
+// showName quotes the names of labels that PromQL wants quoted.
+func showName(name string) string {
+	if model.LegacyValidation.IsValidLabelName(name) {
+		return name
+	}
+	return strconv.Quote(name)
 }

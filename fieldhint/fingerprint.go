@@ -3,7 +3,6 @@ package fieldhint
 import (
 	"strings"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -22,8 +21,14 @@ const (
 	factPresence factKind = 1 + iota // the label is there
 	factValue                        // the label has exactly this value
 	factGram                         // the label's value holds this trigram
-	factLong                         // the label has some value beyond maxGramValue
+	factLong                         // the label has some value without trigrams
 	factWide                         // the label has some value with a byte beyond ASCII
+
+	// What follows says what a scheme leaves out (see Scheme), and pairs.
+	factUnvalued    // the label has some value that is not kept
+	factPair        // two labels of one series have these values
+	factUnpaired    // two labels are on one series whose pair of values is not kept
+	factUnpairedAll // no pair is kept of some series
 )
 
 // gram is three symbols of nine bits: bytes, and two marks which are no bytes
@@ -43,7 +48,12 @@ func newGram(a, b, c uint32) gram {
 // fact fingerprints a fact about the label whose name hashes to name. For one
 // label and kind, distinct payloads give distinct fingerprints.
 func fact(name uint64, kind factKind, payload uint64) uint64 {
-	return mix(mix(name+uint64(kind)*0x9e3779b97f4a7c15) ^ payload)
+	return mix(about(name, kind) ^ payload)
+}
+
+// about is what facts of one kind about one label have in common.
+func about(name uint64, kind factKind) uint64 {
+	return mix(name + uint64(kind)*0x9e3779b97f4a7c15)
 }
 
 // mix is the finalizer of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a
@@ -57,32 +67,39 @@ func mix(x uint64) uint64 {
 }
 
 // AppendFingerprints appends the fingerprints of all facts about a series'
-// labels, the metric name being the label __name__: which labels are there,
-// their values, and the trigrams of the values. Some may be appended twice.
-// Labels with an empty value count as absent, as everywhere in Prometheus.
+// labels, the metric name being the label __name__, as a set does that has taken
+// no census yet: see Scheme.AppendFingerprints.
 func AppendFingerprints(dst []uint64, lset labels.Labels) []uint64 {
-	lset.Range(func(l labels.Label) {
-		if l.Value != "" {
-			dst = appendLabel(dst, xxhash.Sum64String(l.Name), l.Value, xxhash.Sum64String(l.Value))
-		}
-	})
-	return dst
+	return (*Scheme)(nil).AppendFingerprints(dst, lset)
 }
 
 // appendLabel appends the fingerprints of one label, given the hash of its name
-// and the hash of its value.
-func appendLabel(dst []uint64, name uint64, value string, valueHash uint64) []uint64 {
-	dst = append(dst, fact(name, factPresence, 0), fact(name, factValue, valueHash))
+// and the hash of its value. What is not kept is a fact itself.
+func appendLabel(dst []uint64, name uint64, value string, valueHash uint64, keep labelKinds) []uint64 {
+	dst = append(dst, fact(name, factPresence, 0))
+	if keep.values {
+		dst = append(dst, fact(name, factValue, valueHash))
+	} else {
+		dst = appendSure(dst, name, factUnvalued)
+	}
 	if !isASCII(value) {
 		dst = append(dst, fact(name, factWide, 0))
 	}
-	if len(value) > maxGramValue {
+	if len(value) > maxGramValue || !keep.trigrams {
 		return append(dst, fact(name, factLong, 0))
 	}
 	for g := range grams(value, true, true) {
 		dst = append(dst, fact(name, factGram, uint64(g)))
 	}
 	return dst
+}
+
+// appendSure appends a fact that tells of something that is not kept. Every
+// query asks for such facts too, so that filters which seem to have them would
+// cost precision everywhere. There are few, so each is two fingerprints: one in
+// ten thousand filters seems to hold both.
+func appendSure(dst []uint64, name uint64, kind factKind) []uint64 {
+	return append(dst, fact(name, kind, 0), fact(name, kind, 1))
 }
 
 // grams yields the trigrams of s, if asked for with two marks before its start

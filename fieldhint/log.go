@@ -32,6 +32,11 @@ type fpLog struct {
 	chunks atomic.Pointer[[]*chunk]
 	shards [shardCount]shard
 	cache  valueCache
+
+	scheme   *Scheme       // which kinds of facts are kept
+	external labels.Labels // that all series are served with
+	outer    []hashed      // external
+	pairs    pairer
 }
 
 // shard is an open-addressing hash table of positions in the log. A tag of
@@ -44,8 +49,10 @@ type shard struct {
 	n     int
 }
 
-func newLog(epoch uint64, limit, cacheSize int) *fpLog {
-	l := &fpLog{epoch: epoch, limit: limit}
+// newLog returns a log that keeps what scheme says of series that are served
+// with external labels.
+func newLog(epoch uint64, limit, cacheSize int, scheme *Scheme, external labels.Labels) *fpLog {
+	l := &fpLog{epoch: epoch, limit: limit, scheme: scheme, external: external, outer: hashAll(external)}
 	l.cache.size = cacheSize
 	l.chunks.Store(&[]*chunk{})
 	return l
@@ -179,21 +186,34 @@ func tag(h uint64) uint8 { return max(1, uint8(h>>shardBits)) }
 
 // addSeries adds the fingerprints of a series and reports whether any is new.
 func (l *fpLog) addSeries(lset labels.Labels) (added bool) {
-	var room [128]uint64
+	var s seriesHashes
 	lset.Range(func(lb labels.Label) {
 		if lb.Value == "" {
 			return
 		}
-		name, value := xxhash.Sum64String(lb.Name), xxhash.Sum64String(lb.Value)
-		slot := mix(name ^ mix(value))
-		if l.cache.has(slot, lb) {
-			return
-		}
-		for _, fp := range appendLabel(room[:0], name, lb.Value, value) {
-			added = l.insert(fp) || added
-		}
-		l.cache.put(slot, lb)
+		h := hashed{xxhash.Sum64String(lb.Name), xxhash.Sum64String(lb.Value)}
+		s.add(h)
+		added = l.addLabel(lb, h) || added
 	})
+	if s.complete(l.outer) {
+		return l.addPairs(&s, lset) || added
+	}
+	added = l.addPairs(&s, lset) || added
+	s.override(l.outer)
+	return l.addPairs(&s, lset) || added
+}
+
+// addLabel adds the fingerprints of one label.
+func (l *fpLog) addLabel(lb labels.Label, h hashed) (added bool) {
+	slot := mix(h.name ^ mix(h.value))
+	if l.cache.has(slot, lb) {
+		return false
+	}
+	var room [128]uint64
+	for _, fp := range appendLabel(room[:0], h.name, lb.Value, h.value, l.scheme.label(lb.Name)) {
+		added = l.insert(fp) || added
+	}
+	l.cache.put(slot, lb)
 	return added
 }
 

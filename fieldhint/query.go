@@ -25,10 +25,11 @@ func Compile(ms []*labels.Matcher) Query {
 			byLabel[m.Name] = append(byLabel[m.Name], m)
 		}
 	}
-	root := all
+	demands := make([]demand, 0, len(byLabel))
 	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
-		root = and(root, askLabel(label, byLabel[label]))
+		demands = append(demands, askLabel(label, byLabel[label]))
 	}
+	root := join(demands)
 	root.locate()
 	return Query{root: root}
 }
@@ -52,8 +53,9 @@ func usable(m *labels.Matcher) bool {
 // askLabel says what a series that satisfies all matchers of one label implies.
 // A label has one value, so a value which one matcher lists must satisfy the
 // others as well.
-func askLabel(label string, ms []*labels.Matcher) *expr {
-	out, present := all, false
+func askLabel(label string, ms []*labels.Matcher) demand {
+	d := demand{label: label, expr: all}
+	present := false
 	for _, m := range ms {
 		if m.Matches("") {
 			continue // a series without the label matches
@@ -66,12 +68,23 @@ func askLabel(label string, ms []*labels.Matcher) *expr {
 		set.exact = slices.DeleteFunc(set.exact, func(v string) bool {
 			return v == "" || slices.ContainsFunc(ms, func(m *labels.Matcher) bool { return !m.Matches(v) })
 		})
-		out = and(out, set.ask(label))
+		d.expr = and(d.expr, set.ask(label))
+		d.list(set)
 	}
-	if present && (out.op == opAll || out.op == opOr && out.size > 8) {
-		return and(hasLabel(label), out) // the quickest answer comes first
+	if present && (d.expr.op == opAll || d.expr.op == opOr && d.expr.size > 8) {
+		d.expr = and(hasLabel(label), d.expr) // the quickest answer comes first
 	}
-	return out
+	return d
+}
+
+// list notes the values that the label may have, if they are no more than those
+// that another matcher lists.
+func (d *demand) list(set valueSet) {
+	switch {
+	case set.rest.op != opNone:
+	case !d.listed, d.wide && !set.fold, d.wide == set.fold && len(set.exact) < len(d.values):
+		d.values, d.wide, d.listed = set.exact, set.fold, true
+	}
 }
 
 // values says what one matcher asks of a label's value, and false if it asks no
@@ -89,9 +102,12 @@ func values(m *labels.Matcher) (valueSet, bool) {
 
 // ask turns a set of values into a question about fingerprints.
 func (s valueSet) ask(label string) *expr {
-	subs := make([]*expr, 0, len(s.exact)+3)
+	subs := make([]*expr, 0, len(s.exact)+4)
 	for _, v := range s.exact {
 		subs = append(subs, hasValue(label, v))
+	}
+	if len(s.exact) > 0 && label != labels.MetricName {
+		subs = append(subs, hasUnvalued(label)) // values that are not kept; those of __name__ are
 	}
 	subs = append(subs, s.rest)
 	if s.rest.op != opNone {
@@ -110,9 +126,11 @@ func (q Query) Holds(has func(fp uint64) bool) bool {
 }
 
 // String shows the query. Atoms are has(label), label="value", label~"trigram"
-// with ^ and $ marking where the value begins and ends, long(label) for "has
-// values too long for trigrams", and wide(label) for "has values beyond ASCII".
-// ALL rules nothing out, NONE everything.
+// with ^ and $ marking where the value begins and ends, pair(a="v", b="w") for
+// two labels of one series; and what lets pass: long(label) for "has values
+// without trigrams", wide(label) for "has values beyond ASCII", unvalued(label)
+// for "has values that are not kept", unpaired(a, b), or unpaired(*), for "has
+// series whose pairs are not kept". ALL rules nothing out, NONE everything.
 func (q Query) String() string { return q.expr().String() }
 
 func (q Query) expr() *expr {

@@ -15,19 +15,19 @@ import (
 // another must all be there.
 var regexpQueries = [][2]string{
 	// plain values
-	{`abc`, `l="abc"`},
-	{`a`, `l="a"`},
-	{`abc|def`, `l="abc" OR l="def"`},
-	{`a|b|c`, `l="a" OR l="b" OR l="c"`},
-	{`(((abc)))`, `l="abc"`},
-	{`abc?`, `l="ab" OR l="abc"`},
-	{`a?b`, `l="ab" OR l="b"`},
-	{`a{3}`, `l="aaa"`},
-	{`(abc){2}`, `l="abcabc"`},
-	{`api\.example\.com`, `l="api.example.com"`},
-	{`x[ab]`, `l="xa" OR l="xb"`},
-	{`prod-(eu|us)`, `l="prod-eu" OR l="prod-us"`},
-	{`é`, `l="é"`},
+	{`abc`, `l="abc" OR unvalued(l)`},
+	{`a`, `l="a" OR unvalued(l)`},
+	{`abc|def`, `l="abc" OR l="def" OR unvalued(l)`},
+	{`a|b|c`, `l="a" OR l="b" OR l="c" OR unvalued(l)`},
+	{`(((abc)))`, `l="abc" OR unvalued(l)`},
+	{`abc?`, `l="ab" OR l="abc" OR unvalued(l)`},
+	{`a?b`, `l="ab" OR l="b" OR unvalued(l)`},
+	{`a{3}`, `l="aaa" OR unvalued(l)`},
+	{`(abc){2}`, `l="abcabc" OR unvalued(l)`},
+	{`api\.example\.com`, `l="api.example.com" OR unvalued(l)`},
+	{`x[ab]`, `l="xa" OR l="xb" OR unvalued(l)`},
+	{`prod-(eu|us)`, `l="prod-eu" OR l="prod-us" OR unvalued(l)`},
+	{`é`, `l="é" OR unvalued(l)`},
 
 	// what can match the empty string never prunes
 	{``, `ALL`},
@@ -67,12 +67,12 @@ var regexpQueries = [][2]string{
 
 	// alternatives
 	{`foo.*|bar.*`, `l~"^^f" "^fo" "foo" OR l~"^^b" "^ba" "bar" OR long(l)`},
-	{`foo.*|bar`, `l="bar" OR l~"^^f" "^fo" "foo" OR long(l)`},
+	{`foo.*|bar`, `l="bar" OR unvalued(l) OR l~"^^f" "^fo" "foo" OR long(l)`},
 	{`(foo|bar).*`, `l~"^^b" "^ba" "bar" OR l~"^^f" "^fo" "foo" OR long(l)`},
 	{`.*(foo|bar).*`, `l~"bar" OR l~"foo" OR long(l)`},
 	{`.*(foo|bar)`, `l~"bar" "ar$" "r$$" OR l~"foo" "oo$" "o$$" OR long(l)`},
 	{`(|abc)d.*`, `l~"^^a" "^ab" "abc" "bcd" OR l~"^^d" OR long(l)`},
-	{`((abc|de.*))`, `l="abc" OR l~"^^d" "^de" OR long(l)`},
+	{`((abc|de.*))`, `l="abc" OR unvalued(l) OR l~"^^d" "^de" OR long(l)`},
 	{`x(.*foo|bar.*)y`, `l~"^^x" AND (l~"foo" OR l~"bar") AND l~"y$$" OR long(l)`},
 	{`foo|foo.*bar`, `l~"^^f" "^fo" "foo" OR long(l)`},
 
@@ -98,24 +98,24 @@ var regexpQueries = [][2]string{
 	{`[^a]bc`, `l~"bc$" "c$$" OR long(l)`},
 	{`x[a-z]y.*`, `l~"^^x" OR long(l)`},
 	{`foo[a-z]+bar`, `l~"^^f" "^fo" "foo" "bar" "ar$" "r$$" OR long(l)`},
-	{`x[0-2]`, `l="x0" OR l="x1" OR l="x2"`},
+	{`x[0-2]`, `l="x0" OR l="x1" OR l="x2" OR unvalued(l)`},
 	{`v\d\..*`, `has(l) AND (l~"^^v" "^v0" "v0." OR l~"^^v" "^v1" "v1." OR l~"^^v" "^v2" "v2." OR l~"^^v" "^v3" "v3." OR l~"^^v" "^v4" "v4." OR l~"^^v" "^v5" "v5." OR l~"^^v" "^v6" "v6." OR l~"^^v" "^v7" "v7." OR l~"^^v" "^v8" "v8." OR l~"^^v" "^v9" "v9." OR long(l))`},
 	{`\pL+-abc`, `l~"-ab" "abc" "bc$" "c$$" OR long(l)`},
 
 	// either case; other characters may then stand for anything, and values beyond ASCII pass
-	{`(?i)ab`, `l="AB" OR l="Ab" OR l="aB" OR l="ab" OR wide(l)`},
-	{`(?i)k`, `l="K" OR l="k" OR wide(l)`},
+	{`(?i)ab`, `l="AB" OR l="Ab" OR l="aB" OR l="ab" OR unvalued(l) OR wide(l)`},
+	{`(?i)k`, `l="K" OR l="k" OR unvalued(l) OR wide(l)`},
 	{`(?i)a1-.*`, `l~"^^A" "^A1" "A1-" OR l~"^^a" "^a1" "a1-" OR long(l) OR wide(l)`},
 	{`(?i)é.*`, `has(l)`},
 	{`(?i)abé.*`, `has(l) AND (l~"^^A" "^AB" OR l~"^^A" "^Ab" OR l~"^^a" "^aB" OR l~"^^a" "^ab" OR long(l) OR wide(l))`},
-	{`[Aa]b`, `l="Ab" OR l="ab" OR wide(l)`},
-	{`(?i:a)b`, `l="Ab" OR l="ab" OR wide(l)`},
+	{`[Aa]b`, `l="Ab" OR l="ab" OR unvalued(l) OR wide(l)`},
+	{`(?i:a)b`, `l="Ab" OR l="ab" OR unvalued(l) OR wide(l)`},
 	{`(?i)1.*`, `l~"^^1" OR long(l) OR wide(l)`},
 	{`.*(?i)ab1`, `has(l) AND (l~"AB1" "B1$" "1$$" OR l~"Ab1" "b1$" "1$$" OR l~"aB1" "B1$" "1$$" OR l~"ab1" "b1$" "1$$" OR long(l) OR wide(l))`},
 
 	// zero width
-	{`^abc$`, `l="abc"`},
-	{`(?m)^abc$`, `l="abc"`},
+	{`^abc$`, `l="abc" OR unvalued(l)`},
+	{`(?m)^abc$`, `l="abc" OR unvalued(l)`},
 	{`abc$.*`, `l~"^^a" "^ab" "abc" OR long(l)`},
 	{`\babc\b.*`, `l~"^^a" "^ab" "abc" OR long(l)`},
 	{`a^b.*`, `l~"^^a" "^ab" OR long(l)`},
@@ -127,7 +127,7 @@ var regexpQueries = [][2]string{
 
 	// nothing matches
 	{`[^\x00-\x{10FFFF}]`, `NONE`},
-	{`abc[^\x00-\x{10FFFF}]|xyz`, `l="xyz"`},
+	{`abc[^\x00-\x{10FFFF}]|xyz`, `l="xyz" OR unvalued(l)`},
 	{`.*[^\x00-\x{10FFFF}]`, `NONE`},
 
 	// bytes, marks and replacement characters
@@ -184,8 +184,8 @@ var selectorQueries = [][2]string{
 	{``, `ALL`},
 
 	// equality
-	{`job="api"`, `job="api"`},
-	{`job="api" __name__="up"`, `__name__="up" AND job="api"`},
+	{`job="api"`, `job="api" OR unvalued(job)`},
+	{`job="api" __name__="up"`, `(pair(__name__="up", job="api") OR unpaired(__name__, job) OR unpaired(*)) AND (job="api" OR unvalued(job)) AND __name__="up"`},
 	{`job=""`, `ALL`},
 
 	// negation implies the label only if it excludes the empty string
@@ -197,15 +197,15 @@ var selectorQueries = [][2]string{
 	{`job!~".+"`, `ALL`},
 
 	// all matchers of a label speak of one value
-	{`job=~"api|web" job!="web"`, `job="api"`},
-	{`job=~"api|web|db" job=~"a.*|d.*"`, `(job="api" OR job="db") AND (job~"^^a" OR job~"^^d" OR long(job))`},
+	{`job=~"api|web" job!="web"`, `job="api" OR unvalued(job)`},
+	{`job=~"api|web|db" job=~"a.*|d.*"`, `(job="api" OR job="db" OR unvalued(job)) AND (job~"^^a" OR job~"^^d" OR long(job))`},
 	{`job="api" job="web"`, `NONE`},
 	{`job="api" job=""`, `NONE`},
 	{`job="api" job!~"a.*"`, `NONE`},
-	{`job=~"(?i)api" job!~".*[A-Z].*"`, `job="api" OR wide(job)`},
+	{`job=~"(?i)api" job!~".*[A-Z].*"`, `job="api" OR unvalued(job) OR wide(job)`},
 
 	// labels are conjunctive
-	{`job="api" pod=~"api-.*" zone=~".*"`, `job="api" AND (pod~"^^a" "^ap" "api" "pi-" OR long(pod))`},
+	{`job="api" pod=~"api-.*" zone=~".*"`, `(job="api" OR unvalued(job)) AND (pod~"^^a" "^ap" "api" "pi-" OR long(pod))`},
 }
 
 func TestSelectorQueries(t *testing.T) {

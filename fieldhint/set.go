@@ -33,6 +33,9 @@ type SetConfig struct {
 	// CacheSize is the number of labels known to be in the set whole; zero
 	// means 65,536. Each takes about 100 bytes.
 	CacheSize int
+	// Budget bounds what the set keeps of the series that are added to it. It is
+	// spent by Rebuild.
+	Budget Budget
 	// After is time.After unless a test says otherwise.
 	After func(time.Duration) <-chan time.Time
 	// Epoch makes the random names of logs; nil means rand.Uint64.
@@ -54,7 +57,7 @@ func (c SetConfig) Validate() error {
 	case c.CacheSize < 0:
 		return fmt.Errorf("field hint set: cache size %d: use a positive number", c.CacheSize)
 	}
-	return nil
+	return c.Budget.Validate()
 }
 
 func (c SetConfig) withDefaults() SetConfig {
@@ -97,6 +100,7 @@ type Set struct {
 	log      *fpLog
 	next     *fpLog // the log being rebuilt, nil if none
 	complete bool
+	scheme   *Scheme // of logs to come
 }
 
 // NewSet returns an empty, incomplete set.
@@ -104,8 +108,8 @@ func NewSet(cfg SetConfig) (*Set, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Set{cfg: cfg.withDefaults()}
-	s.log = s.newLog()
+	s := &Set{cfg: cfg.withDefaults(), scheme: undecided(cfg.Budget.Drop)}
+	s.log = s.newLog(s.scheme)
 	reg := promauto.With(cfg.Registerer)
 	s.rebuilds = reg.NewCounter(prometheus.CounterOpts{
 		Name: "pando_fieldhint_set_rebuilds_total",
@@ -119,6 +123,7 @@ func NewSet(cfg SetConfig) (*Set, error) {
 		Name: "pando_fieldhint_set_bytes",
 		Help: "Memory taken by the fingerprints offered upward.",
 	}, func() float64 { return float64(s.Bytes()) })
+	schemeMetrics(cfg.Registerer, s.Scheme)
 	reg.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pando_fieldhint_set_complete",
 		Help: "Whether parents may rely on the fingerprints offered upward (1) or always ask (0).",
@@ -133,8 +138,8 @@ func NewSet(cfg SetConfig) (*Set, error) {
 
 // newLog returns a log that holds the external labels only. Fingerprints of the
 // series alone would rule out a matcher on an external label.
-func (s *Set) newLog() *fpLog {
-	l := newLog(s.cfg.Epoch(), s.cfg.MaxFingerprints, s.cfg.CacheSize)
+func (s *Set) newLog(scheme *Scheme) *fpLog {
+	l := newLog(s.cfg.Epoch(), s.cfg.MaxFingerprints, s.cfg.CacheSize, scheme, s.cfg.External)
 	l.addSeries(s.cfg.External)
 	return l
 }
@@ -219,10 +224,23 @@ func (s *Set) state() (*fpLog, bool) {
 	return s.log, s.complete
 }
 
+// Scheme returns what the set keeps of the series that are added to it.
+func (s *Set) Scheme() *Scheme {
+	l, _ := s.state()
+	return l.scheme
+}
+
+// nextScheme is the scheme of logs to come.
+func (s *Set) nextScheme() *Scheme {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.scheme
+}
+
 // Reset empties the set under a new epoch and makes it incomplete. A rebuild
 // that runs goes on.
 func (s *Set) Reset() {
-	l := s.newLog()
+	l := s.newLog(s.nextScheme())
 	s.mu.Lock()
 	s.log, s.complete = l, false
 	s.mu.Unlock()
@@ -233,24 +251,59 @@ func (s *Set) Reset() {
 // Rebuild makes a new log of what scan adds and of what is added to the set in
 // the meantime, and swaps it in under a new epoch, so that series that are gone
 // are forgotten. If scan returns an error, the old log stays.
+//
+// The scan is also the census by which the set spends its Budget. The log is made
+// by the decisions of the census before. If those of the new one are much
+// different, as they are the first time, scan is called again: it adds all
+// series each time that it is called.
 func (s *Set) Rebuild(scan func(add func(labels.Labels)) error) error {
 	r, err := s.StartRebuild()
 	if err != nil {
 		return err
 	}
 	defer r.Abort()
-	if err := scan(r.AddSeries); err != nil {
+	census := NewCensus(s.cfg.External)
+	first := func(lset labels.Labels) {
+		census.Add(lset)
+		if r.log.scheme.decided { // else the log will not be used
+			r.AddSeries(lset)
+		}
+	}
+	if err := scan(first); err != nil {
 		return fmt.Errorf("rebuild field hint set: %w", err)
+	}
+	if r.reconsider(census.Plan(s.cfg.Budget)) {
+		if err := scan(r.AddSeries); err != nil {
+			return fmt.Errorf("rebuild field hint set: %w", err)
+		}
 	}
 	r.Commit()
 	return nil
+}
+
+// reconsider makes scheme that of logs to come, and reports whether it is so
+// different from that of the rebuild that the rebuild starts over with it.
+func (r *Rebuild) reconsider(scheme *Scheme) bool {
+	again := r.log.scheme.differs(scheme)
+	var l *fpLog
+	if again {
+		l = r.set.newLog(scheme)
+	}
+	s := r.set
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scheme = scheme
+	if again && s.next == r.log {
+		s.next, r.log = l, l
+	}
+	return again
 }
 
 // StartRebuild begins a rebuild whose content arrives by and by: from now on
 // all additions go to the new log too. A zone starts one, asks its children to
 // send their logs again (Index.RequestResync), and commits it once they have.
 func (s *Set) StartRebuild() (*Rebuild, error) {
-	l := s.newLog()
+	l := s.newLog(s.nextScheme())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.next != nil {

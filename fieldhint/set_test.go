@@ -228,9 +228,9 @@ func TestStream(t *testing.T) {
 			if err := s.Rebuild(func(func(labels.Labels)) error { s.Add(1, 2); return nil }); err != nil {
 				t.Error(err)
 			}
-		}, "2:0+2!")
-		step("the parent asks to start over", soon, func() { restart <- struct{}{} }, "2:0+2!")
-		step("reset", soon, s.Reset, "3:0+0")
+		}, "3:0+2!") // 2 was the log before the first census
+		step("the parent asks to start over", soon, func() { restart <- struct{}{} }, "3:0+2!")
+		step("reset", soon, s.Reset, "4:0+0")
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("stream ended with %v", err)
@@ -331,7 +331,7 @@ func TestStreamsSeeAllOfConcurrentAdditions(t *testing.T) {
 		}
 	}
 	for i := range each * (writers + 1) / 2 {
-		for _, fp := range AppendFingerprints(nil, series(i)) {
+		for _, fp := range s.Scheme().AppendFingerprints(nil, series(i)) {
 			if !want[fp] {
 				t.Fatalf("series %d is missing", i)
 			}
@@ -359,7 +359,7 @@ func TestSetMetrics(t *testing.T) {
 	for _, f := range families {
 		names = append(names, f.GetName())
 	}
-	want := []string{"pando_fieldhint_set_bytes", "pando_fieldhint_set_complete", "pando_fieldhint_set_fingerprints", "pando_fieldhint_set_rebuilds_total"}
+	want := []string{"pando_fieldhint_set_bytes", "pando_fieldhint_set_complete", "pando_fieldhint_set_fingerprints", "pando_fieldhint_set_kind_bytes", "pando_fieldhint_set_kinds", "pando_fieldhint_set_rebuilds_total"}
 	if !slices.Equal(want, names) {
 		t.Errorf("metrics %v, want %v", names, want)
 	}

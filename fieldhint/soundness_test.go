@@ -126,22 +126,25 @@ func matches(ms []*labels.Matcher, lset labels.Labels) bool {
 }
 
 // checkSound fails if the selector matches the series, but is ruled out for it.
-func checkSound(t *testing.T, lset labels.Labels, ms []*labels.Matcher) (matched, ruledOut bool) {
+func checkSound(t *testing.T, scheme *Scheme, lset labels.Labels, ms []*labels.Matcher) (matched, ruledOut bool) {
 	t.Helper()
 	have := map[uint64]bool{}
-	for _, fp := range AppendFingerprints(nil, lset) {
+	for _, fp := range scheme.AppendFingerprints(nil, lset) {
 		have[fp] = true
 	}
 	q := Compile(ms)
 	holds := q.Holds(func(fp uint64) bool { return have[fp] })
 	if matched = matches(ms, lset); matched && !holds {
-		t.Fatalf("series %q matches %q, but query %s rules it out", lset, fmt.Sprint(ms), q)
+		t.Fatalf("series %q matches %q, but query %s rules it out, by scheme\n%s", lset, fmt.Sprint(ms), q, scheme)
 	}
 	return matched, !holds
 }
 
+// soundLabels are those of the series below, but for one that schemes do not know.
+var soundLabels = []string{labels.MetricName, "instance", "job"}
+
 // TestNoFalseNegative holds random selectors against random series, many of
-// them made from the series, with Prometheus' own matchers as judge.
+// them made from the series, under random schemes, with Prometheus' own matchers as judge.
 func TestNoFalseNegative(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	matched, ruledOut := 0, 0
@@ -153,7 +156,7 @@ func TestNoFalseNegative(t *testing.T) {
 				ms = append(ms, m)
 			}
 		}
-		m, o := checkSound(t, lset, ms)
+		m, o := checkSound(t, randomScheme(r, soundLabels), lset, ms)
 		if m {
 			matched++
 		}
@@ -187,7 +190,15 @@ func FuzzNoFalseNegative(f *testing.F) {
 			return
 		}
 		for _, lset := range []labels.Labels{labels.FromStrings("l", value), labels.FromStrings("m", value)} {
-			checkSound(t, lset, []*labels.Matcher{m})
+			other, err := labels.NewMatcher(labels.MatchType(kind/4%4), "k", value)
+			if err != nil {
+				continue
+			}
+			for _, scheme := range []*Scheme{nil, randomScheme(rand.New(rand.NewPCG(5, uint64(kind))), []string{"k", "l", "m"})} {
+				checkSound(t, scheme, lset, []*labels.Matcher{m})
+				both := labels.NewBuilder(lset).Set("k", value).Labels()
+				checkSound(t, scheme, both, []*labels.Matcher{m, other})
+			}
 		}
 	})
 }

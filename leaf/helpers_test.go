@@ -200,6 +200,7 @@ func post(t testing.TB, h http.Handler, contentType, encoding string, body []byt
 type fakeIndexer struct {
 	mu       sync.Mutex
 	added    map[string]struct{}
+	next     map[string]struct{} // while a rebuild runs
 	complete bool
 	rebuilt  int
 }
@@ -211,6 +212,9 @@ func (f *fakeIndexer) AddSeries(lset labels.Labels) {
 		f.added = map[string]struct{}{}
 	}
 	f.added[lset.String()] = struct{}{}
+	if f.next != nil {
+		f.next[lset.String()] = struct{}{}
+	}
 }
 
 func (f *fakeIndexer) SetComplete() {
@@ -220,15 +224,24 @@ func (f *fakeIndexer) SetComplete() {
 }
 
 func (f *fakeIndexer) Rebuild(scan func(add func(labels.Labels)) error) error {
-	next := map[string]struct{}{}
-	if err := scan(func(lset labels.Labels) { next[lset.String()] = struct{}{} }); err != nil {
-		return err
+	f.mu.Lock()
+	f.next = map[string]struct{}{}
+	f.mu.Unlock()
+	count := func(labels.Labels) {}
+	add := func(lset labels.Labels) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.next[lset.String()] = struct{}{}
 	}
+	err := errors.Join(scan(count), scan(add))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.added = next
-	f.rebuilt++
-	return nil
+	if err == nil {
+		f.added = f.next
+		f.rebuilt++
+	}
+	f.next = nil
+	return err
 }
 
 func (f *fakeIndexer) has(want ...string) bool {

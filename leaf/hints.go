@@ -36,7 +36,8 @@ type Indexer interface {
 	// new ones will be as they come.
 	SetComplete()
 	// Rebuild replaces what was added by what scan adds, and by what AddSeries
-	// adds in the meantime. If scan fails, nothing changes.
+	// adds in the meantime. It may call scan twice, once to count; each time,
+	// scan adds all series. If scan fails, nothing changes.
 	Rebuild(scan func(add func(labels.Labels)) error) error
 }
 
@@ -97,24 +98,32 @@ func (x *indexing) run(ctx context.Context, store *Store) {
 func (x *indexing) update(ctx context.Context, store *Store) error {
 	if x.complete && x.expired(store.Blocks()) && x.now().After(x.rebuild) {
 		x.rebuild = nextRebuild(x.now())
-		seen := map[ulid.ULID]int64{}
-		err := x.to.Rebuild(func(add func(labels.Labels)) error { return x.scanAll(ctx, store, seen, add) })
-		if err == nil {
-			x.seen = seen
-		}
-		return err
+		return x.scanAnew(ctx, store)
 	}
 	if x.complete {
 		return x.scanBlocks(ctx, store, x.seen, x.to.AddSeries)
 	}
-	// The callback has told of the series of the head, but a series that is
-	// added twice is better than one that is not found.
-	if err := x.scanAll(ctx, store, x.seen, x.to.AddSeries); err != nil {
+	// The callback has told of the series of the head. They are scanned as well,
+	// since what is worth keeping of series is decided by all of them.
+	if err := x.scanAnew(ctx, store); err != nil {
 		return err
 	}
 	x.to.SetComplete()
 	x.complete = true
 	return nil
+}
+
+// scanAnew makes the hint of what there is now.
+func (x *indexing) scanAnew(ctx context.Context, store *Store) error {
+	var seen map[ulid.ULID]int64
+	err := x.to.Rebuild(func(add func(labels.Labels)) error {
+		seen = map[ulid.ULID]int64{}
+		return x.scanAll(ctx, store, seen, add)
+	})
+	if err == nil {
+		x.seen = seen
+	}
+	return err
 }
 
 // scanAll adds all series: of the head first, since what leaves it is in a block

@@ -38,6 +38,7 @@ type leafFlags struct {
 	noLockfile     bool
 	shardKey       []string
 	hints          bool
+	hintBudget     fieldhint.Budget
 	admin          bool
 	parallelism    int
 	cores          *querytree.Cores // of the process, if it has several leaves
@@ -55,6 +56,9 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 	c.Flag("storage.tsdb.wal-compression-type", "snappy, zstd or none.").Default("snappy").EnumVar(&f.walCompression, "snappy", "zstd", "none")
 	c.Flag("storage.tsdb.no-lockfile", "Do not create a lock file.").BoolVar(&f.noLockfile)
 	c.Flag("hints", "Offer field hints to parents.").Default("true").BoolVar(&f.hints)
+	c.Flag("hints.bytes-per-series", "Memory that field hints may take at a parent for each series; less tells less of which labels go together; 0 means 2.").Default("2").Float64Var(&f.hintBudget.BytesPerSeries)
+	c.Flag("hints.keep", "Label whose values and pairs are told in field hints whatever they take. Repeatable.").StringsVar(&f.hintBudget.Keep)
+	c.Flag("hints.drop", "Label whose values are not told in field hints. Repeatable.").StringsVar(&f.hintBudget.Drop)
 	c.Flag("query.leaf-parallelism", "Idle cores that one query may use; 0 for all, 1 to never spread a query.").Default("0").IntVar(&f.parallelism)
 	c.Flag("web.enable-admin-api", "Allow to delete series and to take snapshots.").BoolVar(&f.admin)
 	f.parentFlags.register(c)
@@ -150,7 +154,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion(), Cores: f.cores}
 	var set *fieldhint.Set
 	if f.hints {
-		if set, err = fieldhint.NewSet(fieldhint.SetConfig{External: cfg.Identity.Labels, Registerer: reg}); err != nil {
+		if set, err = fieldhint.NewSet(fieldhint.SetConfig{External: cfg.Identity.Labels, Registerer: reg, Budget: f.hintBudget}); err != nil {
 			return nil, nil, err
 		}
 		deps.Hints = set

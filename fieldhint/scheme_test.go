@@ -1,0 +1,291 @@
+package fieldhint
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/prometheus/model/labels"
+)
+
+// randomScheme decides about labels by chance.
+func randomScheme(r *rand.Rand, names []string) *Scheme {
+	if r.IntN(8) == 0 {
+		return nil
+	}
+	s := undecided(nil)
+	s.decided, s.labels, s.pairs = r.IntN(8) > 0, map[string]labelKinds{}, map[[2]string]bool{}
+	for i, a := range names {
+		s.labels[a] = labelKinds{values: r.IntN(4) > 0, trigrams: r.IntN(4) > 0}
+		for _, b := range names[:i] {
+			s.pairs[pairKey(a, b)] = r.IntN(3) > 0
+		}
+	}
+	if r.IntN(4) == 0 {
+		s.drop[pick(r, names)] = true
+	}
+	return s
+}
+
+// world is some children's series, and what is known of them in one hint, as of
+// a zone: each child has a scheme and external labels of its own.
+type world struct {
+	served []labels.Labels
+	have   map[uint64]bool
+}
+
+var worldLabels = []string{labels.MetricName, "cluster", "job", "ns", "pod", "é.x"}
+
+func worldValue(r *rand.Rand) string {
+	return pick(r, []string{"a", "b", "c", "ab", "Ab", "ab-1", "é", "K", "k", strings.Repeat("long", 70)})
+}
+
+func worldSeries(r *rand.Rand) labels.Labels {
+	b := labels.NewScratchBuilder(len(worldLabels))
+	for _, name := range worldLabels {
+		if r.IntN(4) > 0 {
+			b.Add(name, worldValue(r))
+		}
+	}
+	return b.Labels()
+}
+
+func newWorld(r *rand.Rand) world {
+	w := world{have: map[uint64]bool{}}
+	for range 1 + r.IntN(2) {
+		external := labels.EmptyLabels()
+		if r.IntN(2) == 0 {
+			external = labels.FromStrings("cluster", worldValue(r), "zone", "z")
+		}
+		l := newLog(r.Uint64(), 1<<20, 64*r.IntN(2), randomScheme(r, worldLabels[:5]), external)
+		l.addSeries(external)
+		for range 1 + r.IntN(3) {
+			own := worldSeries(r)
+			served := labels.NewBuilder(own)
+			external.Range(func(e labels.Label) { served.Set(e.Name, e.Value) })
+			l.addSeries(own)
+			l.addSeries(own)
+			w.served = append(w.served, served.Labels())
+			if r.IntN(2) == 0 {
+				l.addSeries(served.Labels())
+			}
+		}
+		for _, fp := range l.read(nil, 0, l.len()) {
+			w.have[fp] = true
+		}
+	}
+	return w
+}
+
+func worldMatcher(r *rand.Rand, near labels.Labels) *labels.Matcher {
+	name := pick(r, append(worldLabels, "zone", "absent"))
+	value := near.Get(name)
+	if r.IntN(3) == 0 {
+		value = worldValue(r)
+	}
+	kind := labels.MatchType(r.IntN(4))
+	switch {
+	case r.IntN(2) == 0:
+		kind = labels.MatchEqual
+	case kind == labels.MatchRegexp || kind == labels.MatchNotRegexp:
+		value = pick(r, []string{"", "", "(?i)", "^", "(?i:a)|"}) + value + pick(r, []string{"", "|", "|c", "|a|b", "|(ab)+", "|ab.*", "$", ".*", "[a-z]?"})
+	}
+	return labels.MustNewMatcher(kind, name, value)
+}
+
+// TestJointHintsHaveNoFalseNegative holds random selectors against the hints of
+// several series of several children, whose schemes differ: 210,000 look-ups.
+func TestJointHintsHaveNoFalseNegative(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	matched, ruledOut, byPairs := 0, 0, 0
+	const batches, worlds, selectors = 140, 10, 150
+	for range batches {
+		ws := make([]world, worlds)
+		for i := range ws {
+			ws[i] = newWorld(r)
+		}
+		for i := range selectors {
+			near := pick(r, ws[i%worlds].served)
+			ms := []*labels.Matcher{worldMatcher(r, near)}
+			for range r.IntN(4) {
+				ms = append(ms, worldMatcher(r, near))
+			}
+			q := Compile(ms)
+			for _, w := range ws {
+				match := slices.ContainsFunc(w.served, func(lset labels.Labels) bool { return matches(ms, lset) })
+				holds := q.Holds(func(fp uint64) bool { return w.have[fp] })
+				switch {
+				case match && !holds:
+					t.Fatalf("of series %s one matches %v, but query %s rules it out", w.served, ms, q)
+				case match:
+					matched++
+				case !holds:
+					ruledOut++
+					pairless := AppendUnpairedOfAll(nil)
+					if q.Holds(func(fp uint64) bool { return w.have[fp] || slices.Contains(pairless, fp) }) {
+						byPairs++
+					}
+				}
+			}
+		}
+	}
+	const n = batches * worlds * selectors
+	t.Logf("of %d: %d matched, %d ruled out, %d of them by pairs alone", n, matched, ruledOut, byPairs)
+	// The test would be worth little if nothing matched, or nothing was ruled out.
+	if matched < n/5 || ruledOut < n/5 || byPairs < n/200 {
+		t.Errorf("of %d: %d matched, %d ruled out, %d of them by pairs alone; want at least 20%%, 20%% and 0.5%%", n, matched, ruledOut, byPairs)
+	}
+}
+
+// A log adds what its scheme says of each series, no more and no less, whatever
+// its caches remember.
+func TestLogAddsWhatTheSchemeSays(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for range 300 {
+		scheme := randomScheme(r, worldLabels[:5])
+		l := newLog(r.Uint64(), 1<<20, pick(r, []int{0, 2, 1 << 10}), scheme, labels.EmptyLabels())
+		want, got := map[uint64]bool{}, map[uint64]bool{}
+		for range 40 {
+			lset := worldSeries(r)
+			l.addSeries(lset)
+			for _, fp := range scheme.AppendFingerprints(nil, lset) {
+				want[fp] = true
+			}
+		}
+		for _, fp := range l.read(nil, 0, l.len()) {
+			got[fp] = true
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("log (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// A series with more labels than are paired, or a log with more kinds of pairs
+// than it can tell of, is unpaired of everything.
+func TestBoundsOnPairs(t *testing.T) {
+	wide := labels.NewScratchBuilder(maxPaired + 1)
+	for i := range maxPaired + 1 {
+		wide.Add(fmt.Sprintf("l%03d", i), "v")
+	}
+	scheme := undecided(nil)
+	all := AppendUnpairedOfAll(nil)[1]
+	holds := func(l *fpLog) bool { return l.insert(all) == false }
+
+	l := newLog(1, 1<<20, 64, scheme, labels.EmptyLabels())
+	l.addSeries(wide.Labels())
+	if !holds(l) {
+		t.Errorf("a series of %d labels is not unpaired of everything", maxPaired+1)
+	}
+	have := map[uint64]bool{}
+	for _, fp := range scheme.AppendFingerprints(nil, wide.Labels()) {
+		have[fp] = true
+	}
+	if !have[all] {
+		t.Errorf("the fingerprints of a series of %d labels are not unpaired of everything", maxPaired+1)
+	}
+
+	l = newLog(1, 1<<20, 64, scheme, labels.EmptyLabels())
+	n := 0
+	for i := 0; n <= maxUnpaired; i++ {
+		b := labels.NewScratchBuilder(60)
+		for j := range 60 {
+			b.Add(fmt.Sprintf("l%03d-%02d", i, j), "v")
+		}
+		l.addSeries(b.Labels())
+		n += 60 * 59 / 2
+	}
+	if !holds(l) {
+		t.Errorf("a log with %d kinds of pairs is not unpaired of everything", n)
+	}
+	if got := int(l.pairs.unpaired.Load()); got > 2*(maxUnpaired+60*59/2) {
+		t.Errorf("%d fingerprints of unpaired", got)
+	}
+}
+
+// TestPairsRuleOutForeignCombinations has children that know the same teams,
+// jobs and metrics, in combinations of their own: by labels alone, nearly all
+// would be asked. The zones' hints are unions, which one child without pairs
+// would spoil.
+func TestPairsRuleOutForeignCombinations(t *testing.T) {
+	const zones, leaves, teams, jobs = 4, 8, 12, 30
+	r := rand.New(rand.NewPCG(11, 12))
+	type place struct{ zone, leaf int }
+	holders := map[[2]int]map[place]bool{}
+	build := func(planned bool) *parent {
+		p := newParent(t, IndexConfig{})
+		for zone := range zones {
+			union := newSet(t, SetConfig{})
+			for leaf := range leaves {
+				var all []labels.Labels
+				for c := range 40 {
+					combination := [2]int{(c*7 + leaf*5 + zone*3) % teams, (c*11 + leaf*leaf + zone*2) % jobs}
+					if holders[combination] == nil {
+						holders[combination] = map[place]bool{}
+					}
+					holders[combination][place{zone, leaf}] = true
+					for metric := range 5 {
+						all = append(all, labels.FromStrings(labels.MetricName, fmt.Sprintf("metric_%d", metric),
+							"job", fmt.Sprintf("job-%d", combination[1]), "team", fmt.Sprintf("team-%d", combination[0])))
+					}
+				}
+				s := newSet(t, SetConfig{})
+				if planned {
+					s = plannedSet(t, SetConfig{}, all)
+				}
+				for _, lset := range all {
+					s.AddSeries(lset)
+				}
+				s.SetComplete()
+				connect(t, s, p, fmt.Sprintf("leaf-%d-%d", zone, leaf)).flow()
+				for fp := range contents(s) {
+					union.Add(fp)
+				}
+			}
+			union.SetComplete()
+			connect(t, union, p, fmt.Sprintf("zone-%d", zone)).flow()
+		}
+		return p
+	}
+	alone, paired := build(false), build(true)
+	asked := map[*parent]int{}
+	holding := 0
+	for range 500 {
+		combination := [2]int{r.IntN(teams), r.IntN(jobs)}
+		ms := selector(t, fmt.Sprintf(`team="team-%d" job="job-%d" __name__="metric_1"`, combination[0], combination[1]))
+		for zone := range zones {
+			inZone := false
+			for leaf := range leaves {
+				holds := holders[combination][place{zone, leaf}]
+				inZone = inZone || holds
+				if holds {
+					holding++
+				}
+				for _, p := range []*parent{alone, paired} {
+					if !p.RulesOut(fmt.Sprintf("leaf-%d-%d", zone, leaf), ms) {
+						asked[p]++
+					} else if holds {
+						t.Fatalf("a leaf that holds %v was ruled out", combination)
+					}
+				}
+			}
+			if inZone {
+				holding++
+			}
+			for _, p := range []*parent{alone, paired} {
+				if !p.RulesOut(fmt.Sprintf("zone-%d", zone), ms) {
+					asked[p]++
+				} else if inZone {
+					t.Fatalf("a zone that holds %v was ruled out", combination)
+				}
+			}
+		}
+	}
+	t.Logf("%d hold a match, %d are asked by labels alone, %d by pairs", holding, asked[alone], asked[paired])
+	if asked[alone] < 2*holding || float64(asked[paired]) > 1.1*float64(holding) {
+		t.Errorf("%d hold a match, %d are asked by labels alone, %d by pairs; want at least twice as many, and at most a tenth more", holding, asked[alone], asked[paired])
+	}
+}
