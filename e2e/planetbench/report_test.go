@@ -176,19 +176,26 @@ func (p *planet) targets(r report, by map[scope]map[form]*sums) {
 		{"equality", []form{nameOnly, equality, equalities}, targetEqualPrecision},
 		{"regexps", []form{listed, pattern}, targetRegexpPrecision},
 	} {
-		var found, absent sums
-		for s, of := range by {
-			for _, f := range group.forms {
-				if t := of[f]; t != nil && s != nowhere {
-					found.merge(t)
-				} else if t != nil {
-					absent.merge(t)
+		of := func(scopes ...scope) (out sums) {
+			for _, s := range scopes {
+				for _, f := range group.forms {
+					if t := by[s][f]; t != nil {
+						out.merge(t)
+					}
 				}
 			}
+			return out
 		}
-		r.row("precision in leaves, "+group.name, atLeast(percent(found.leavesHeld, found.leavesAsked), group.target, "%"),
-			fmt.Sprintf("asked in vain for matches nowhere: %s leaves of %d, %s zones of %d a query", per(absent.leavesAsked, absent.queries), leaves, per(absent.zonesAsked, absent.queries), zoneCount))
-		r.row("precision in zones, "+group.name, atLeast(percent(found.zonesHeld, found.zonesAsked), group.target, "%"))
+		for _, t := range []struct {
+			name string
+			sums
+		}{{"", of(oneCluster, some, most)}, {", match in one cluster", of(oneCluster)}} {
+			r.row("precision in leaves, "+group.name+t.name, atLeast(percent(t.leavesHeld, t.leavesAsked), group.target, "%"))
+			r.row("precision in zones, "+group.name+t.name, atLeast(percent(t.zonesHeld, t.zonesAsked), group.target, "%"))
+		}
+		in := of(nowhere)
+		r.row("asked in vain for what is nowhere, "+group.name, fmt.Sprintf("%s leaves of %d, %s zones of %d a query",
+			per(in.leavesAsked, in.queries), leaves, per(in.zonesAsked, in.queries), zoneCount))
 	}
 }
 

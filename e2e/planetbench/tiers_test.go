@@ -121,8 +121,10 @@ func (p *planet) leaf(tb testing.TB, leaf int, j *judge) {
 	p.gen.series(leaf, c.add)
 	set := newSet(tb, labels.FromStrings("cluster", at.own, "region", at.zoneName), 1<<13)
 	start := time.Now()
-	for _, lset := range c.series {
-		set.AddSeries(lset)
+	// As a leaf does when it starts: with a look at all series, to decide what to
+	// tell of them.
+	if err := set.Rebuild(c.scan); err != nil {
+		panic(err) // not in the test's goroutine
 	}
 	set.SetComplete()
 	added := time.Now()

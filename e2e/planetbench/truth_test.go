@@ -53,6 +53,14 @@ func (c *content) add(lset labels.Labels) {
 	})
 }
 
+// scan calls add with every series.
+func (c *content) scan(add func(labels.Labels)) error {
+	for _, lset := range c.series {
+		add(lset)
+	}
+	return nil
+}
+
 // holds reports whether some series matches all of ms, at least one of which
 // does not match the empty string.
 func (c *content) holds(j *judge, ms ...*labels.Matcher) bool {
