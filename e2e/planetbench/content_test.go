@@ -77,7 +77,7 @@ func namespaceOf(index int) string {
 func (g *generator) apps(leaf int, rnd *rand.Rand) []app {
 	var out []app
 	if g.locality == byCluster {
-		const own = 12
+		own := min(max(12, g.cfg.series/2_000), 200)
 		for i := range own {
 			index := leaf*own + i
 			out = append(out, newApp(index, namespaceOf(index/3)))

@@ -69,6 +69,21 @@ func newSet(tb testing.TB, external labels.Labels, cache int) *fieldhint.Set {
 	return s
 }
 
+// scan fills a leaf's set as a leaf does when it starts: with a look at all
+// series, to decide what to tell of them.
+func scan(set *fieldhint.Set, c *content) {
+	if err := set.Rebuild(c.scan); err != nil {
+		panic(err) // not in the test's goroutine
+	}
+	set.SetComplete()
+}
+
+func rulesOut(x *fieldhint.Index, child string, q fieldhint.Query) bool { return x.RulesOutQuery(child, q) }
+
+func rulesOutAll(x *fieldhint.Index, children []string, ms ...*labels.Matcher) []bool {
+	return x.RulesOutAll(children, ms)
+}
+
 // build makes all series of a planet and sends their hints up, while each leaf's
 // content is there to compare the hints with.
 func build(tb testing.TB, g *generator, queries []query, opts planetOptions) *planet {
@@ -121,12 +136,7 @@ func (p *planet) leaf(tb testing.TB, leaf int, j *judge) {
 	p.gen.series(leaf, c.add)
 	set := newSet(tb, labels.FromStrings("cluster", at.own, "region", at.zoneName), 1<<13)
 	start := time.Now()
-	// As a leaf does when it starts: with a look at all series, to decide what to
-	// tell of them.
-	if err := set.Rebuild(c.scan); err != nil {
-		panic(err) // not in the test's goroutine
-	}
-	set.SetComplete()
+	scan(set, c)
 	added := time.Now()
 	z := p.zones[at.zone]
 	pump(tb, set, z.index, at.own, fieldhint.StreamOptions{})
@@ -145,7 +155,7 @@ func (p *planet) leaf(tb testing.TB, leaf int, j *judge) {
 	p.cost.streaming += sent.Sub(added)
 	p.cost.mu.Unlock()
 	for i, q := range p.queries {
-		p.verdict.leaf(i, at.zone, q, c, j, !z.index.RulesOutQuery(at.own, p.asked[i]))
+		p.verdict.leaf(i, at.zone, q, c, j, !rulesOut(z.index, at.own, p.asked[i]))
 	}
 }
 
@@ -153,7 +163,7 @@ func (p *planet) leaf(tb testing.TB, leaf int, j *judge) {
 func (p *planet) judgeZones() {
 	for i, q := range p.queries {
 		for z, zone := range p.zones {
-			p.verdict.zone(i, z, q, !p.root.RulesOutQuery(zone.name, p.asked[i]))
+			p.verdict.zone(i, z, q, !rulesOut(p.root, zone.name, p.asked[i]))
 		}
 	}
 }
