@@ -78,7 +78,9 @@ func scan(set *fieldhint.Set, c *content) {
 	set.SetComplete()
 }
 
-func rulesOut(x *fieldhint.Index, child string, q fieldhint.Query) bool { return x.RulesOutQuery(child, q) }
+func rulesOut(x *fieldhint.Index, child string, q fieldhint.Query) bool {
+	return x.RulesOutQuery(child, q)
+}
 
 func rulesOutAll(x *fieldhint.Index, children []string, ms ...*labels.Matcher) []bool {
 	return x.RulesOutAll(children, ms)
