@@ -30,11 +30,17 @@ type planet struct {
 	asked   []fieldhint.Query // the queries, compiled
 	zones   []*zone
 	root    *fieldhint.Index
-	flat    *fieldhint.Index // all leaves under one parent; nil unless asked for
+	flat    *fieldhint.Index // at least flatChildren under one parent; nil unless asked for
 	kept    []*fieldhint.Set // of the first leaves; empty unless asked for
 	verdict *verdict
 	cost    cost
+
+	flatNames []string
 }
+
+// flatChildren are the children of one parent among which deciding is timed. If
+// there are fewer leaves, each is there several times.
+const flatChildren = 10_000
 
 // cost is what filling a planet took, over all workers.
 type cost struct {
@@ -101,6 +107,9 @@ func build(tb testing.TB, g *generator, queries []query, opts planetOptions) *pl
 	}
 	if opts.flat {
 		p.flat = newIndex(tb, nil)
+		for i := range max(flatChildren, len(g.places)) {
+			p.flatNames = append(p.flatNames, fmt.Sprintf("child-%d", i))
+		}
 	}
 	p.kept = make([]*fieldhint.Set, min(opts.kept, len(g.places)))
 	p.fill(tb)
@@ -144,7 +153,9 @@ func (p *planet) leaf(tb testing.TB, leaf int, j *judge) {
 	pump(tb, set, z.index, at.own, fieldhint.StreamOptions{})
 	sent := time.Now()
 	if p.flat != nil {
-		pump(tb, set, p.flat, at.own, fieldhint.StreamOptions{})
+		for i := leaf; i < len(p.flatNames); i += len(p.gen.places) {
+			pump(tb, set, p.flat, p.flatNames[i], fieldhint.StreamOptions{})
+		}
 	}
 	if leaf < len(p.kept) {
 		p.kept[leaf] = set
