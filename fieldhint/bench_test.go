@@ -179,14 +179,14 @@ func BenchmarkAddSeriesPaired(b *testing.B) {
 	planned := plannedSet(b, SetConfig{}, all).Scheme()
 	for name, scheme := range map[string]*Scheme{"pairs": planned, "none": nil} {
 		b.Run("known/"+name, func(b *testing.B) {
-			l := newLog(1, 1<<26, 1<<16, scheme, labels.EmptyLabels())
+			l := newLog(1, 1<<26, 1<<16).keep(scheme, labels.EmptyLabels())
 			for b.Loop() {
 				l.addSeries(all[1])
 			}
 		})
 		b.Run("new/"+name, func(b *testing.B) {
 			b.ReportAllocs()
-			l := newLog(1, 1<<26, 1<<16, scheme, labels.EmptyLabels())
+			l := newLog(1, 1<<26, 1<<16).keep(scheme, labels.EmptyLabels())
 			b.ResetTimer()
 			for i := range b.N {
 				l.addSeries(all[i%len(all)])

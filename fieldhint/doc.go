@@ -15,22 +15,32 @@
 //
 // A series is turned into fingerprints, 64-bit hashes of facts about its labels
 // (the metric name is the label __name__): that a label is there, that it has a
-// value, and that the value contains a trigram. Values have marks before their
-// start and after their end, since PromQL's regexps are anchored:
+// value, that the value contains a trigram, and that two labels of the series
+// have two values. Values have marks before their start and after their end,
+// since PromQL's regexps are anchored:
 //
-//	job="api"  →  has(job)  job="api"  job~"^^a" "^ap" "api" "pi$" "i$$"
+//	job="api", ns="pay"  →  has(job)  job="api"  job~"^^a" "^ap" "api" "pi$" "i$$"
+//	                        has(ns)   ns="pay"   ns~"^^p" …   pair(job="api", ns="pay")
 //
 // A selector becomes a boolean query over such facts. It holds for every set of
 // fingerprints to which a matching series contributed:
 //
-//	{job=~"api|web", pod=~"api-.*"}  →  (job="api" OR job="web") AND
+//	{job=~"api|web", pod=~"api-.*"}  →  (job="api" OR job="web" OR unvalued(job)) AND
 //	                                    (pod~"^^a" "^ap" "api" "pi-" OR long(pod))
+//	{job="api", ns="pay"}            →  (pair(job="api", ns="pay") OR unpaired(job, ns) OR unpaired(*)) AND
+//	                                    (job="api" OR unvalued(job)) AND (ns="pay" OR unvalued(ns))
 //
-// Two facts keep the trigrams honest: long(label), for labels of which some
-// value is too long to be cut into trigrams, and wide(label), for labels of
-// which some value is not ASCII, which (?i) compares in ways that trigrams do
-// not foresee. A matcher that matches the empty string matches series without
-// the label and asks for nothing.
+// Not all is worth keeping: a Scheme says which kinds of facts a set keeps of the
+// series that are added to it, and what it does not keep is a fact itself:
+// unvalued(label), unpaired(a, b), long(label) for trigrams. So a query holds
+// whatever the schemes of the children below. Set.Rebuild takes a Census of all
+// series and spends the set's Budget on the kinds that rule out most for a byte.
+//
+// Two facts keep the trigrams honest: long(label) also stands for values that are
+// too long to be cut into trigrams, and wide(label) for those that are not ASCII,
+// which (?i) compares in ways that trigrams do not foresee. A matcher that
+// matches the empty string matches series without the label and asks for
+// nothing.
 //
 // A child offers a Set: the log of its distinct fingerprints. Each parent gets it
 // as a Stream of frames: a snapshot, then whatever is added, with heartbeats in
@@ -53,7 +63,12 @@
 //   - A label that many series share is looked up once, in a cache that compares
 //     strings. A hash would do but for two values with equal hashes.
 //   - External labels belong in SetConfig.External: a hint of bare series would
-//     rule out {zone="eu"}.
+//     rule out {zone="eu"}. They make pairs with the labels of each series,
+//     whether a series is added with them or without. What a zone adds by Set.Add
+//     comes of series that have the zone's labels already.
+//   - What a log remembers of series, to be quick, is found by the names of their
+//     labels; the log's own bounds on pairs end in unpaired(*), which is true of
+//     every log.
 //
 // # A zone's set
 //
@@ -76,8 +91,8 @@
 // # What it does not do
 //
 // It does no I/O, starts no goroutine, and takes time from its configuration
-// only: streams run in their callers' goroutines. It does not know which
-// combinations of labels occur: labels are independent facts, so that two series
+// only: streams run in their callers' goroutines. It knows combinations of two
+// labels only, as far as they are kept, and none of trigrams: several series
 // together may look like a match. It does not know time: a series that is gone
 // stays until a rebuild.
 package fieldhint

@@ -49,10 +49,8 @@ type shard struct {
 	n     int
 }
 
-// newLog returns a log that keeps what scheme says of series that are served
-// with external labels.
-func newLog(epoch uint64, limit, cacheSize int, scheme *Scheme, external labels.Labels) *fpLog {
-	l := &fpLog{epoch: epoch, limit: limit, scheme: scheme, external: external, outer: hashAll(external)}
+func newLog(epoch uint64, limit, cacheSize int) *fpLog {
+	l := &fpLog{epoch: epoch, limit: limit}
 	l.cache.size = cacheSize
 	l.chunks.Store(&[]*chunk{})
 	return l

@@ -135,14 +135,23 @@ func (p *pairing) of(ls []hashed) bool {
 }
 
 const (
-	pairingBits = 12
-	maxPairings = 1 << 18 // pairs in remembered pairings
+	maxPairingBits = 12      // places for pairings, to a power of two
+	minPairingBits = 6       // the same, of a log with a small cache
+	maxPairings    = 1 << 18 // pairs in remembered pairings
 )
+
+// keep makes the log keep what scheme says of series that are served with
+// external labels. It must be called before anything is added.
+func (l *fpLog) keep(scheme *Scheme, external labels.Labels) *fpLog {
+	l.scheme, l.external, l.outer = scheme, external, hashAll(external)
+	return l
+}
 
 // pairer adds facts about pairs to a log. The zero value works.
 type pairer struct {
 	once     sync.Once
 	pairings []atomic.Pointer[pairing]
+	shift    int
 	size     atomic.Int64 // pairs in pairings
 	// known remembers fingerprints that are in the log.
 	known    []atomic.Uint64
@@ -152,7 +161,8 @@ type pairer struct {
 
 func (p *pairer) init(scheme *Scheme, cacheSize int) {
 	p.once.Do(func() {
-		p.pairings = make([]atomic.Pointer[pairing], 1<<pairingBits)
+		p.shift = 64 - min(maxPairingBits, max(minPairingBits, bits.Len(uint(cacheSize/16))))
+		p.pairings = make([]atomic.Pointer[pairing], 1<<(64-p.shift))
 		if scheme.pairsKept() && cacheSize > 0 {
 			p.known = make([]atomic.Uint64, 1<<bits.Len(uint(cacheSize-1)))
 		}
@@ -175,7 +185,7 @@ func (l *fpLog) addPairs(s *seriesHashes, lset labels.Labels) (added bool) {
 	for i := range ls {
 		key = (bits.RotateLeft64(key, 5) ^ ls[i].name) * 0x9e3779b97f4a7c15
 	}
-	slot := &p.pairings[key>>(64-pairingBits)]
+	slot := &p.pairings[key>>p.shift]
 	way := slot.Load()
 	if !way.of(ls) {
 		way, added = l.pair(ls, lset)

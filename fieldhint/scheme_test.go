@@ -2,6 +2,7 @@ package fieldhint
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ type world struct {
 var worldLabels = []string{labels.MetricName, "cluster", "job", "ns", "pod", "é.x"}
 
 func worldValue(r *rand.Rand) string {
-	return pick(r, []string{"a", "b", "c", "ab", "Ab", "ab-1", "é", "K", "k", strings.Repeat("long", 70)})
+	return pick(r, []string{"a", "b", "c", "ab", "Ab", "ab-1", "é", "\u212a", "K", "k", strings.Repeat("long", 70)}) // 212a is the sign for kelvin
 }
 
 func worldSeries(r *rand.Rand) labels.Labels {
@@ -60,7 +61,7 @@ func newWorld(r *rand.Rand) world {
 		if r.IntN(2) == 0 {
 			external = labels.FromStrings("cluster", worldValue(r), "zone", "z")
 		}
-		l := newLog(r.Uint64(), 1<<20, 64*r.IntN(2), randomScheme(r, worldLabels[:5]), external)
+		l := newLog(r.Uint64(), 1<<20, 64*r.IntN(2)).keep(randomScheme(r, worldLabels[:5]), external)
 		l.addSeries(external)
 		for range 1 + r.IntN(3) {
 			own := worldSeries(r)
@@ -90,6 +91,8 @@ func worldMatcher(r *rand.Rand, near labels.Labels) *labels.Matcher {
 	switch {
 	case r.IntN(2) == 0:
 		kind = labels.MatchEqual
+	case kind == labels.MatchRegexp && r.IntN(4) == 0:
+		value = "(?i)" + strings.ReplaceAll(value, "\u212a", "k")
 	case kind == labels.MatchRegexp || kind == labels.MatchNotRegexp:
 		value = pick(r, []string{"", "", "(?i)", "^", "(?i:a)|"}) + value + pick(r, []string{"", "|", "|c", "|a|b", "|(ab)+", "|ab.*", "$", ".*", "[a-z]?"})
 	}
@@ -146,7 +149,7 @@ func TestLogAddsWhatTheSchemeSays(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	for range 300 {
 		scheme := randomScheme(r, worldLabels[:5])
-		l := newLog(r.Uint64(), 1<<20, pick(r, []int{0, 2, 1 << 10}), scheme, labels.EmptyLabels())
+		l := newLog(r.Uint64(), 1<<20, pick(r, []int{0, 2, 1 << 10})).keep(scheme, labels.EmptyLabels())
 		want, got := map[uint64]bool{}, map[uint64]bool{}
 		for range 40 {
 			lset := worldSeries(r)
@@ -175,7 +178,7 @@ func TestBoundsOnPairs(t *testing.T) {
 	all := AppendUnpairedOfAll(nil)[1]
 	holds := func(l *fpLog) bool { return l.insert(all) == false }
 
-	l := newLog(1, 1<<20, 64, scheme, labels.EmptyLabels())
+	l := newLog(1, 1<<20, 64).keep(scheme, labels.EmptyLabels())
 	l.addSeries(wide.Labels())
 	if !holds(l) {
 		t.Errorf("a series of %d labels is not unpaired of everything", maxPaired+1)
@@ -188,7 +191,7 @@ func TestBoundsOnPairs(t *testing.T) {
 		t.Errorf("the fingerprints of a series of %d labels are not unpaired of everything", maxPaired+1)
 	}
 
-	l = newLog(1, 1<<20, 64, scheme, labels.EmptyLabels())
+	l = newLog(1, 1<<20, 64).keep(scheme, labels.EmptyLabels())
 	n := 0
 	for i := 0; n <= maxUnpaired; i++ {
 		b := labels.NewScratchBuilder(60)
@@ -287,5 +290,50 @@ func TestPairsRuleOutForeignCombinations(t *testing.T) {
 	t.Logf("%d hold a match, %d are asked by labels alone, %d by pairs", holding, asked[alone], asked[paired])
 	if asked[alone] < 2*holding || float64(asked[paired]) > 1.1*float64(holding) {
 		t.Errorf("%d hold a match, %d are asked by labels alone, %d by pairs; want at least twice as many, and at most a tenth more", holding, asked[alone], asked[paired])
+	}
+}
+
+// What a log remembers of series is found by the names of their labels; there
+// may be more than it has places for.
+func TestLogTellsManyNamesApart(t *testing.T) {
+	scheme := planOf(few(1000), Budget{})
+	l := newLog(1, 1<<20, 64).keep(scheme, labels.EmptyLabels())
+	want, got := map[uint64]bool{}, map[uint64]bool{}
+	for i := range 6000 { // together at most maxUnpaired kinds of pairs
+		lset := labels.FromStrings(labels.MetricName, "m", fmt.Sprintf("a%d", i%3000), "v", "job", "v")
+		l.addSeries(lset)
+		for _, fp := range scheme.AppendFingerprints(nil, lset) {
+			want[fp] = true
+		}
+	}
+	for _, fp := range l.read(nil, 0, l.len()) {
+		got[fp] = true
+	}
+	if !maps.Equal(want, got) {
+		t.Errorf("the log has %d fingerprints, want %d: those of the scheme", len(got), len(want))
+	}
+}
+
+// However many labels a selector names, it asks for a bounded number of pairs.
+func TestPairsOfAQueryAreBounded(t *testing.T) {
+	var ms []*labels.Matcher
+	for i := range 300 {
+		ms = append(ms, matcher(t, labels.MatchRegexp, fmt.Sprintf("l%d", i), "a|b|c|d"))
+	}
+	pairs, others := 0, 0
+	var count func(*expr)
+	count = func(e *expr) {
+		if e.op == opAtom && e.atom.kind == factPair {
+			pairs++
+		} else if e.op == opAtom {
+			others++
+		}
+		for _, sub := range e.subs {
+			count(sub)
+		}
+	}
+	count(Compile(ms).expr())
+	if pairs == 0 || pairs > maxPairAtoms || others > 300*6+maxPairAtoms {
+		t.Errorf("%d atoms of pairs, %d others", pairs, others)
 	}
 }

@@ -139,7 +139,7 @@ func NewSet(cfg SetConfig) (*Set, error) {
 // newLog returns a log that holds the external labels only. Fingerprints of the
 // series alone would rule out a matcher on an external label.
 func (s *Set) newLog(scheme *Scheme) *fpLog {
-	l := newLog(s.cfg.Epoch(), s.cfg.MaxFingerprints, s.cfg.CacheSize, scheme, s.cfg.External)
+	l := newLog(s.cfg.Epoch(), s.cfg.MaxFingerprints, s.cfg.CacheSize).keep(scheme, s.cfg.External)
 	l.addSeries(s.cfg.External)
 	return l
 }
