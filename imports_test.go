@@ -27,6 +27,7 @@ var edges = map[string][]string{
 	"cmd/pando/client":      {"querytree", "querytree/treehttp"},
 	"demo":                  {},
 	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
+	"e2e/planetbench":       {"fieldhint"},
 	"fieldhint":             {},
 	"leaf":                  {"fieldhint", "querytree"},
 	"querytree":             {},

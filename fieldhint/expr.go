@@ -2,6 +2,7 @@ package fieldhint
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -40,6 +41,8 @@ type atom struct {
 	with  labels.Label // the other label of factPair and factUnpaired
 	fp    uint64
 	echo  *atom    // of the facts that are two fingerprints, the second
+	grams []*atom  // of factValue, facts that come with it unless long is there; may be fewer
+	long  *atom    // of factValue with grams
 	locs  []uint64 // places to look at in a bloom filter, of any size
 }
 
@@ -72,6 +75,50 @@ func hasWide(label string) *expr {
 
 func hasValue(label, value string) *expr {
 	return newAtom(atom{kind: factValue, label: label, value: value}, xxhash.Sum64String(label), xxhash.Sum64String(value))
+}
+
+// maxWitnesses bounds the trigrams that stand witness for a value.
+const maxWitnesses = 16
+
+// hasValueSurely is hasValue, which a bloom filter takes to be there once in a
+// hundred children that have it not. The trigrams that come with a value rarely
+// are all there as well, and are looked up only if the value seems to be.
+func hasValueSurely(label, value string) *expr {
+	e := hasValue(label, value)
+	if len(value) > maxGramValue {
+		return e
+	}
+	name := xxhash.Sum64String(label)
+	seen := map[gram]bool{}
+	for g := range grams(value, true, true) {
+		if !seen[g] && len(seen) < maxWitnesses {
+			seen[g] = true
+			e.atom.grams = append(e.atom.grams, newAtom(atom{kind: factGram, label: label, gram: g}, name, uint64(g)).atom)
+		}
+	}
+	e.atom.long = hasLong(label).atom // trigrams that are not kept
+	return e
+}
+
+// found reports whether the atom's fact is there, and what comes with it.
+func (a *atom) found(has func(*atom) bool) bool {
+	if !has(a) || a.echo != nil && !has(a.echo) {
+		return false
+	}
+	return !slices.ContainsFunc(a.grams, func(g *atom) bool { return !has(g) }) || has(a.long)
+}
+
+// locate works out where the atom, and what comes with it, is found in filters.
+func (a *atom) locate() {
+	if a == nil || a.locs != nil {
+		return
+	}
+	a.locs = bloom.Locations(key(a.fp), maxHashes)
+	a.echo.locate()
+	a.long.locate()
+	for _, g := range a.grams {
+		g.locate()
+	}
 }
 
 func hasUnvalued(label string) *expr {
@@ -157,7 +204,7 @@ func (e *expr) holds(has func(*atom) bool) bool {
 	case opNone:
 		return false
 	case opAtom:
-		return has(e.atom) && (e.atom.echo == nil || has(e.atom.echo))
+		return e.atom.found(has)
 	case opAnd:
 		for _, sub := range e.subs {
 			if !sub.holds(has) {
@@ -179,11 +226,8 @@ func (e *expr) holds(has func(*atom) bool) bool {
 
 // locate works out, once for all filters, where each atom is found in them.
 func (e *expr) locate() {
-	if e.op == opAtom && e.atom.locs == nil {
-		e.atom.locs = bloom.Locations(key(e.atom.fp), maxHashes)
-		if echo := e.atom.echo; echo != nil {
-			echo.locs = bloom.Locations(key(echo.fp), maxHashes)
-		}
+	if e.op == opAtom {
+		e.atom.locate()
 	}
 	for _, sub := range e.subs {
 		sub.locate()

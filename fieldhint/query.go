@@ -100,11 +100,19 @@ func values(m *labels.Matcher) (valueSet, bool) {
 	}
 }
 
+// maxSureValues is the number of values listed up to which each is asked for with
+// its trigrams, so that a query stays small.
+const maxSureValues = 32
+
 // ask turns a set of values into a question about fingerprints.
 func (s valueSet) ask(label string) *expr {
 	subs := make([]*expr, 0, len(s.exact)+4)
 	for _, v := range s.exact {
-		subs = append(subs, hasValue(label, v))
+		if len(s.exact) <= maxSureValues {
+			subs = append(subs, hasValueSurely(label, v))
+		} else {
+			subs = append(subs, hasValue(label, v))
+		}
 	}
 	if len(s.exact) > 0 && label != labels.MetricName {
 		subs = append(subs, hasUnvalued(label)) // values that are not kept; those of __name__ are
