@@ -91,6 +91,7 @@ func treeCommand(app *kingpin.Application, out streams) (string, command) {
 	var server serverFlags
 	server.register(c)
 	c.Flag("json", "As JSON.").BoolVar(&o.JSON)
+	c.Flag("verbose", "List the gaps of replicas: when each may have missed samples.").BoolVar(&o.Verbose)
 	return c.FullCommand(), func(ctx context.Context) error {
 		var err error
 		if o.Server, o.HTTP, err = server.reach(); err != nil {
