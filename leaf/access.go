@@ -57,8 +57,9 @@ func (l *Leaf) Metadata(metric string) map[string][]metadata.Metadata {
 // method leaves secrets out. It must not be changed.
 func (l *Leaf) PrometheusConfig() *config.Config { return l.conf.Load() }
 
-// APIParts are what Prometheus' HTTP API, v1.NewAPI, is built from. Queries go
-// through Storage and Exemplars, where every series carries the leaf's identity.
+// APIParts are what Prometheus' HTTP API, v1.NewAPI, is built from. What is read
+// goes through Storage and Exemplars, where every series carries the leaf's
+// identity, within the bounds of queries.
 type APIParts struct {
 	Engine       promql.QueryEngine
 	Parser       parser.Parser
@@ -88,8 +89,8 @@ func (l *Leaf) APIParts() APIParts {
 	return APIParts{
 		Engine:       l.child.Engine(),
 		Parser:       l.parser,
-		Storage:      l.served,
-		Exemplars:    l.served,
+		Storage:      l.child.Reads(),
+		Exemplars:    l.child.Reads(),
 		Appendable:   l.written,
 		AppendableV2: l.written,
 		Scrape:       l.scraper,

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/rulefmt"
 
 	"github.com/pandometrics/pando/querytree"
@@ -28,6 +29,9 @@ func CheckConfig(file string) (summary string, err error) {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s is valid: %d scrape configs", file, len(scrapes))
+	for _, section := range ineffective(conf) {
+		fmt.Fprintf(&b, "\nwarning: %s has no effect in Pando: %s", section.name, section.instead)
+	}
 	for _, pattern := range conf.RuleFiles {
 		files, err := filepath.Glob(pattern)
 		if err != nil {
@@ -50,4 +54,33 @@ func CheckConfig(file string) (summary string, err error) {
 	}
 	b.WriteByte('\n')
 	return b.String(), nil
+}
+
+// section is a part of a configuration file.
+type section struct {
+	name string
+	// instead says what to use.
+	instead string
+}
+
+// ineffective returns the sections of a configuration file that Prometheus heeds
+// and a leaf does not.
+func ineffective(conf *config.Config) []section {
+	var out []section
+	for _, s := range []struct {
+		set bool
+		section
+	}{
+		{len(conf.RemoteWriteConfigs) > 0, section{"remote_write", "series are asked of the leaf, through its zone and root"}},
+		{len(conf.RemoteReadConfigs) > 0, section{"remote_read", "a leaf answers from its own storage; make the other one a leaf too"}},
+		{conf.TracingConfig.Endpoint != "", section{"tracing", "use --tracing.endpoint"}},
+		{conf.GlobalConfig.QueryLogFile != "", section{"global.query_log_file", "use --query.log-file"}},
+		{conf.Runtime.GoGC != config.DefaultRuntimeConfig.GoGC, section{"runtime.gogc", "set GOGC in the environment"}},
+		{conf.Runtime.LogLevel != config.DefaultRuntimeConfig.LogLevel, section{"runtime.log_level", "use --log.level"}},
+	} {
+		if s.set {
+			out = append(out, s.section)
+		}
+	}
+	return out
 }

@@ -147,7 +147,7 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	l.changes = newChanges(l.now)
 	store.deleted = l.changes.deleted
 	l.store = store
-	l.served = &served{db: store.DB, id: l.id}
+	l.served = &served{db: store.DB, id: l.id, deletions: store.deletions}
 	if l.metadata, err = openMetadata(l.cfg.DataDir, l.cfg.MaxMetadataFamilies); err != nil {
 		l.logger.Warn("stored metadata not used", "err", err)
 	}

@@ -19,13 +19,20 @@ type served struct {
 		storage.ExemplarQueryable
 	}
 	id *identity
+	// deletions may be nil: then there are none.
+	deletions *deletions
 }
 
 // Querier implements storage.Queryable.
 func (s *served) Querier(mint, maxt int64) (storage.Querier, error) {
+	trims, done := s.deletions.enter()
 	q, err := s.db.Querier(mint, maxt)
 	if err != nil {
+		done()
 		return nil, err
+	}
+	if q = (openQuerier{q, done}); !trims {
+		q = trimmedQuerier{q, mint, maxt}
 	}
 	return &querier{
 		labelQuerier: labelQuerier{LabelQuerier: q, id: s.id, walk: func(ctx context.Context, limit int, ms []*labels.Matcher, visit func(labels.Labels) bool) (annotations.Annotations, error) {
@@ -38,9 +45,14 @@ func (s *served) Querier(mint, maxt int64) (storage.Querier, error) {
 
 // ChunkQuerier implements storage.ChunkQueryable.
 func (s *served) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
+	trims, done := s.deletions.enter()
 	q, err := s.db.ChunkQuerier(mint, maxt)
 	if err != nil {
+		done()
 		return nil, err
+	}
+	if q = (openChunkQuerier{q, done}); !trims {
+		q = trimmedChunkQuerier{q, mint, maxt}
 	}
 	return &chunkQuerier{
 		labelQuerier: labelQuerier{LabelQuerier: q, id: s.id, walk: func(ctx context.Context, limit int, ms []*labels.Matcher, visit func(labels.Labels) bool) (annotations.Annotations, error) {

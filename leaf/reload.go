@@ -152,14 +152,8 @@ func (l *Leaf) reload() error {
 // apply makes every part use conf. The order is Prometheus': what is to receive
 // targets must know the jobs before discovery sends them.
 func (l *Leaf) apply(conf *config.Config) error {
-	for _, section := range []string{
-		unused("remote_read", len(conf.RemoteReadConfigs) > 0),
-		unused("remote_write", len(conf.RemoteWriteConfigs) > 0),
-		unused("tracing", conf.TracingConfig.Endpoint != ""),
-	} {
-		if section != "" {
-			l.logger.Warn("section of the configuration file has no effect in a leaf", "section", section)
-		}
+	for _, section := range ineffective(conf) {
+		l.logger.Warn("section of the configuration file has no effect in a leaf", "section", section.name, "instead", section.instead)
 	}
 	// OTLP settings and the like are read at every request.
 	l.conf.Store(conf)
@@ -180,13 +174,6 @@ func (l *Leaf) apply(conf *config.Config) error {
 		}
 	}
 	return nil
-}
-
-func unused(section string, set bool) string {
-	if set {
-		return section
-	}
-	return ""
 }
 
 func (l *Leaf) applyScrapeDiscovery(conf *config.Config) error {

@@ -88,7 +88,8 @@ type Store struct {
 	stats *tsdb.DBStats
 	id    *identity
 	// deleted is told of deletions. May be nil.
-	deleted func(mint int64)
+	deleted   func(mint int64)
+	deletions *deletions
 }
 
 func openStore(cfg Config, opts *tsdb.Options, id *identity, logger *slog.Logger, reg prometheus.Registerer) (*Store, error) {
@@ -100,7 +101,7 @@ func openStore(cfg Config, opts *tsdb.Options, id *identity, logger *slog.Logger
 	if err != nil {
 		return nil, fmt.Errorf("open storage in %q: %w", cfg.DataDir, err)
 	}
-	return &Store{DB: db, stats: stats, id: id}, nil
+	return &Store{DB: db, stats: stats, id: id, deletions: newDeletions(db)}, nil
 }
 
 // Stats returns statistics of the head, as stored.
@@ -124,6 +125,9 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 	rest, ok := s.id.resolve(ms)
 	if !ok {
 		return nil
+	}
+	if err := s.deletions.begin(ctx); err != nil {
+		return fmt.Errorf("delete series: wait for the queries that began before: %w", err)
 	}
 	if s.deleted != nil {
 		defer s.deleted(mint) // Also if it failed: some blocks may be done.

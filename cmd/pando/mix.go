@@ -62,8 +62,23 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 		return err
 	}
 	n.announce(out.out)
-	n.add(reloadOnHangup(func() error { return errors.New("a " + kind + " has no configuration file") }, logger))
+	n.add(reloadOnHangup(n.tellHangup(kind, f.queryLog), logger))
 	return n.Run(ctx)
+}
+
+// tellHangup tells what SIGHUP does to a tier that has no configuration file.
+func (n *node) tellHangup(kind, queryLog string) func() error {
+	var other []any
+	if queryLog != "" {
+		other = append(other, "reopened", "--query.log-file")
+	}
+	if n.webConfig != "" {
+		other = append(other, "read_with_each_request", "--web.config.file")
+	}
+	return func() error {
+		n.logger.Info("nothing to reload: a "+kind+" has no configuration file, and flags take effect when it starts", other...)
+		return nil
+	}
 }
 
 // openMix binds the addresses of a zone or root and builds it. links, which may

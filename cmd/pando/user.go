@@ -16,18 +16,20 @@ func queryCommand(app *kingpin.Application, out streams) (string, command) {
 	c := app.Command("query", "Ask a query. Exits with 3 if the answer is partial.")
 	var (
 		o           client.QueryOptions
+		server      serverFlags
 		format      string
-		span, step  model.Duration
+		span        model.Duration
+		step        stepValue
 		timeout     time.Duration
 		strict, any bool
 	)
 	c.Arg("expr", "PromQL expression.").Required().StringVar(&o.Expr)
-	c.Flag("server", "HTTP address of any tier.").Default(client.DefaultServer).StringVar(&o.Server)
+	server.register(c)
 	c.Flag("time", "Evaluation time, or end of --range: RFC3339 or Unix seconds; now if empty.").StringVar(&o.Time)
 	c.Flag("range", "Ask for that much time before --time, such as 1h.").SetValue(&span)
 	c.Flag("start", "Start of a range query.").StringVar(&o.Start)
 	c.Flag("end", "End of a range query.").StringVar(&o.End)
-	c.Flag("step", "Resolution of a range query; a 60th of it if empty.").SetValue(&step)
+	c.Flag("step", "Resolution of a range query, such as 1m, or 15 for seconds; a 60th of it if empty.").SetValue(&step)
 	c.Flag("output", "table, json, csv or promql.").Short('o').Default("table").EnumVar(&format, client.Formats()...)
 	c.Flag("strict", "Fail rather than answer without a child.").BoolVar(&strict)
 	c.Flag("partial", "Answer without children that fail.").BoolVar(&any)
@@ -39,6 +41,10 @@ func queryCommand(app *kingpin.Application, out streams) (string, command) {
 	return c.FullCommand(), func(ctx context.Context) error {
 		o.Format, o.Range, o.Step = client.Format(format), time.Duration(span), time.Duration(step)
 		o.Strict, o.Partial, o.Timeout = strict, any, timeout
+		var err error
+		if o.Server, o.HTTP, err = server.reach(); err != nil {
+			return err
+		}
 		return asError(client.Query(ctx, o, out.out, out.err))
 	}
 }
@@ -47,11 +53,13 @@ func queryCommand(app *kingpin.Application, out streams) (string, command) {
 func whyCommand(app *kingpin.Application, out streams) (string, command) {
 	c := app.Command("why", "Explain a query: its plan in every tier, who is asked and who is pruned by what, where the time goes.")
 	var (
-		o          client.WhyOptions
-		span, step model.Duration
+		o      client.WhyOptions
+		server serverFlags
+		span   model.Duration
+		step   stepValue
 	)
 	c.Arg("expr", "PromQL expression.").Required().StringVar(&o.Expr)
-	c.Flag("server", "HTTP address of any tier.").Default(client.DefaultServer).StringVar(&o.Server)
+	server.register(c)
 	c.Flag("analyze", "Evaluate the query, and tell what each part took.").BoolVar(&o.Analyze)
 	c.Flag("not", "Leaf, or a part of its name: say why it was not asked, or what it has.").StringVar(&o.Not)
 	c.Flag("audit", "Ask again without hints, push-down and caches, and compare. Exits with 1 if an answer differs.").BoolVar(&o.Audit)
@@ -59,7 +67,7 @@ func whyCommand(app *kingpin.Application, out streams) (string, command) {
 	c.Flag("range", "A range query over that much time before --at, such as 1h.").SetValue(&span)
 	c.Flag("start", "Start of a range query.").StringVar(&o.Start)
 	c.Flag("end", "End of a range query.").StringVar(&o.End)
-	c.Flag("step", "Resolution of a range query; a 60th of it if empty.").SetValue(&step)
+	c.Flag("step", "Resolution of a range query, such as 1m, or 15 for seconds; a 60th of it if empty.").SetValue(&step)
 	c.Flag("output", "tree, json or dot (for graphviz).").Short('o').Default(client.WhyTree).EnumVar(&o.Output, client.WhyTree, client.WhyJSON, client.WhyDot)
 	c.Flag("verbose", "List every child.").BoolVar(&o.Verbose)
 	c.Flag("strict", "Fail rather than answer without a child.").BoolVar(&o.Strict)
@@ -68,6 +76,10 @@ func whyCommand(app *kingpin.Application, out streams) (string, command) {
 	c.Flag("timeout", "Longest time to wait.").Default("2m").DurationVar(&o.Timeout)
 	return c.FullCommand(), func(ctx context.Context) error {
 		o.Range, o.Step = time.Duration(span), time.Duration(step)
+		var err error
+		if o.Server, o.HTTP, err = server.reach(); err != nil {
+			return err
+		}
 		return asError(client.Why(ctx, o, out.out, out.err))
 	}
 }
@@ -76,9 +88,17 @@ func whyCommand(app *kingpin.Application, out streams) (string, command) {
 func treeCommand(app *kingpin.Application, out streams) (string, command) {
 	c := app.Command("tree", "Show the live tree: identity, health, series, hints. Exits with 3 if a child is missing.")
 	var o client.TreeOptions
-	c.Flag("server", "HTTP address of any tier.").Default(client.DefaultServer).StringVar(&o.Server)
+	var server serverFlags
+	server.register(c)
 	c.Flag("json", "As JSON.").BoolVar(&o.JSON)
-	return c.FullCommand(), func(ctx context.Context) error { return asError(client.Tree(ctx, o, out.out, out.err)) }
+	c.Flag("verbose", "List the gaps of replicas: when each may have missed samples.").BoolVar(&o.Verbose)
+	return c.FullCommand(), func(ctx context.Context) error {
+		var err error
+		if o.Server, o.HTTP, err = server.reach(); err != nil {
+			return err
+		}
+		return asError(client.Tree(ctx, o, out.out, out.err))
+	}
 }
 
 func asError(code int) error {

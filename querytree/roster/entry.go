@@ -89,7 +89,6 @@ func (e *Entry) Close(cause error) {
 	if cause != nil {
 		c.err = cause.Error()
 	}
-	e.r.cfg.Logger.Warn("child disconnected", "child", e.name, "err", c.err)
 	e.r.changed()
 }
 

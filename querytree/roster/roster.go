@@ -185,7 +185,6 @@ func (r *Roster) Admit(ctx context.Context, d querytree.Description, conn queryt
 	}
 	r.history.Return(old, known, d) // from here on it is asked
 	r.changed()
-	r.cfg.Logger.Info("child registered", "child", name, "tier", d.Tier, "version", d.Version)
 	return c.entry, nil
 }
 

@@ -111,7 +111,7 @@ func (h *Handler) receivers(mux *http.ServeMux) {
 func (h *Handler) api() http.Handler {
 	router := route.New().WithInstrumentation(func(name string, next http.HandlerFunc) http.HandlerFunc {
 		if name == "/read" { // Its body is no form; Prometheus' handler bounds it.
-			return h.observed(name, next)
+			return h.observed(name, h.optioned(next))
 		}
 		if name == "/query" || name == "/query_range" {
 			next = h.recorded(name[1:], streamed(next))

@@ -77,7 +77,9 @@ type Node struct {
 	// RTT is the latest round trip to the node; zero if unknown.
 	RTT Seconds `json:"rtt,omitempty"`
 	// Hint is the node's field hint; nil if there is none.
-	Hint     *Hint  `json:"hint,omitempty"`
+	Hint *Hint `json:"hint,omitempty"`
+	// Gaps are the times since Mint when a leaf may have missed samples.
+	Gaps     []Gap  `json:"gaps,omitempty"`
 	Children []Node `json:"children,omitempty"`
 }
 
@@ -137,7 +139,7 @@ func DescribedNode(d querytree.Description, state State) Node {
 	return Node{
 		Name: d.Name(), Tier: d.Tier, Labels: d.Labels.Map(), Shard: d.Shard, Replica: d.Replica,
 		Version: d.Version, State: state, Series: d.Series, Samples: d.Samples,
-		Mint: at(d.Mint), Maxt: at(d.Maxt), Leaves: d.Leaves,
+		Mint: at(d.Mint), Maxt: at(d.Maxt), Leaves: d.Leaves, Gaps: gapsOf(d),
 	}
 }
 

@@ -93,6 +93,15 @@ func TestNodeOfDescription(t *testing.T) {
 	if diff := cmp.Diff(want, DescribedNode(d, StateMissing)); diff != "" {
 		t.Error(diff)
 	}
+	d.Gaps = []querytree.Interval{{Mint: math.MinInt64, Maxt: 1500}, {Mint: 1800, Maxt: math.MaxInt64}}
+	gaps := []Gap{{Start: time.Unix(1, 0).UTC(), End: time.UnixMilli(1500).UTC()}, {Start: time.UnixMilli(1800).UTC()}}
+	if diff := cmp.Diff(gaps, DescribedNode(d, StateMissing).Gaps); diff != "" {
+		t.Error(diff)
+	}
+	if got := GapTime(gaps, time.Unix(2, 0)); got != 700*time.Millisecond {
+		t.Errorf("gaps of %s together", got)
+	}
+	d.Gaps = nil
 	d.Mint, d.Maxt = math.MaxInt64, math.MinInt64
 	if n := SelfNode(d); !n.Mint.IsZero() || !n.Maxt.IsZero() {
 		t.Errorf("an empty tier has samples from %v to %v", n.Mint, n.Maxt)

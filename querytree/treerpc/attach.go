@@ -110,7 +110,7 @@ func (a *attachment) run(stream grpc.BidiStreamingServer[querytreepb.Up, querytr
 		if why := a.session.why(); why != nil {
 			cause = why
 		}
-		a.logger.Info("child disconnected", "child", child.name(), "err", cause)
+		a.logger.Warn("child disconnected", "child", child.name(), "err", cause)
 		session.Close(cause)
 	}()
 	cause = a.follow(stream, child, session, self)
@@ -150,7 +150,12 @@ func (a *attachment) refuse(stream grpc.BidiStreamingServer[querytreepb.Up, quer
 		refusal = &Refusal{Code: RefusedOther, Reason: err.Error()}
 	}
 	a.server.metrics.refused.WithLabelValues(refusal.Code).Inc()
-	a.logger.Warn("child refused", "code", refusal.Code, "err", refusal.Reason)
+	level := slog.LevelWarn
+	switch refusal.Code {
+	case RefusedDuplicate, RefusedDoesNotFit, RefusedSameParent:
+		level = slog.LevelDebug // the registry tells of it, and once however often the child tries
+	}
+	a.logger.Log(stream.Context(), level, "child refused", "code", refusal.Code, "err", refusal.Reason)
 	w := &querytreepb.Refused{Code: refusalCodes[refusal.Code], Reason: clip(refusal.Reason)}
 	if err := stream.Send(&querytreepb.Down{Message: &querytreepb.Down_Refused{Refused: w}}); err != nil {
 		return fmt.Errorf("refuse child: %w", err)
@@ -171,7 +176,8 @@ func (a *attachment) follow(stream grpc.BidiStreamingServer[querytreepb.Up, quer
 	if err := stream.Send(&querytreepb.Down{Message: &querytreepb.Down_Accepted{Accepted: accepted}}); err != nil {
 		return fmt.Errorf("accept child: %w", err)
 	}
-	a.logger.Info("child connected", "child", child.name())
+	d := child.Describe()
+	a.logger.Info("child connected", "child", d.Name(), "tier", d.Tier, "version", d.Version)
 	a.session.client.Connect() // so that the first request need not wait for it
 	var gaveUp uint64          // runs of the hint stream that are not listened to
 	for {

@@ -18,6 +18,7 @@ type registration struct {
 	target   *target
 	session  *session
 	stream   grpc.BidiStreamingClient[querytreepb.Up, querytreepb.Down]
+	greeted  bool // it is a parent that answers
 	attached bool
 
 	mu sync.Mutex // of stream.Send
@@ -37,6 +38,7 @@ func (r *registration) run(ctx context.Context) error {
 	if err != nil {
 		return r.why(err)
 	}
+	r.greeted = true
 	if !r.target.claim(instance) {
 		return errRedundant
 	}

@@ -128,9 +128,10 @@ func (t *target) connect(ctx context.Context) (attached bool, err error) {
 	}
 	secure, err := handshake(ctx, conn, cfg, true)
 	if err != nil {
-		return false, err
+		return false, notParent(err, t.addr, nil, true)
 	}
-	sess, err := newSession(&countingConn{Conn: secure, m: t.link.metrics}, true, t.logger, maxFrameSize)
+	peer := &firstByte{Conn: secure}
+	sess, err := newSession(&countingConn{Conn: peer, m: t.link.metrics}, true, t.logger, maxFrameSize)
 	if err != nil {
 		return false, err
 	}
@@ -144,7 +145,10 @@ func (t *target) connect(ctx context.Context) (attached bool, err error) {
 	}()
 	r := &registration{target: t, session: sess}
 	err = r.run(ctx)
-	if cfg != nil && !r.attached && !errors.As(err, new(*Refusal)) && !errors.Is(err, errRedundant) {
+	if !r.greeted && ctx.Err() == nil && !errors.As(err, new(*Refusal)) {
+		err = notParent(err, t.addr, peer, cfg != nil)
+	}
+	if cfg != nil && !peer.strange() && !r.attached && !errors.As(err, new(*Refusal)) && !errors.Is(err, errRedundant) {
 		// With TLS 1.3 a child learns only after the handshake, and not
 		// always, that its certificate was refused.
 		err = fmt.Errorf("%w; if the parent asks for certificates, its log says what is wrong with this child's", err)

@@ -56,7 +56,7 @@ type sample struct {
 // RenderCSV writes a header, a column per label, time and value, and a row per
 // sample. An absent label is an empty cell.
 func RenderCSV(w io.Writer, res Result) error {
-	rows, names := samples(res)
+	rows, names := samples(res, (*model.SampleHistogram).String)
 	out := csv.NewWriter(w)
 	head := append(slices.Clone(names), "timestamp", "value")
 	if err := out.Write(head); err != nil {
@@ -79,7 +79,7 @@ func RenderTable(w io.Writer, res Result) error {
 	if isRange {
 		return matrixTable(w, m, res.Step)
 	}
-	rows, names := samples(res)
+	rows, names := samples(res, histogram)
 	if len(rows) == 0 {
 		_, err := fmt.Fprintln(w, "(empty result)")
 		return err
@@ -193,12 +193,13 @@ func level(share float64) rune {
 }
 
 // samples returns the rows of a result, in order, and the label names in them.
-func samples(res Result) ([]sample, []string) {
+// Histograms are written with hist.
+func samples(res Result, hist func(*model.SampleHistogram) string) ([]sample, []string) {
 	var rows []sample
 	switch v := res.Value.(type) {
 	case model.Vector:
 		for _, s := range v {
-			rows = append(rows, sample{s.Metric, s.Timestamp, point(s.Value, s.Histogram)})
+			rows = append(rows, sample{s.Metric, s.Timestamp, point(s.Value, s.Histogram, hist)})
 		}
 		if !ordered(res.Expr) {
 			slices.SortStableFunc(rows, func(a, b sample) int { return compare(a.metric, b.metric) })
@@ -209,7 +210,7 @@ func samples(res Result) ([]sample, []string) {
 				rows = append(rows, sample{s.Metric, p.Timestamp, number(float64(p.Value))})
 			}
 			for _, p := range s.Histograms {
-				rows = append(rows, sample{s.Metric, p.Timestamp, histogram(p.Histogram)})
+				rows = append(rows, sample{s.Metric, p.Timestamp, hist(p.Histogram)})
 			}
 		}
 		slices.SortStableFunc(rows, func(a, b sample) int {
@@ -316,9 +317,9 @@ func compare(a, b model.Metric) int {
 	return 0
 }
 
-func point(v model.SampleValue, h *model.SampleHistogram) string {
+func point(v model.SampleValue, h *model.SampleHistogram, hist func(*model.SampleHistogram) string) string {
 	if h != nil {
-		return histogram(h)
+		return hist(h)
 	}
 	return number(float64(v))
 }
@@ -332,10 +333,11 @@ func number(f float64) string {
 	return strconv.FormatFloat(f, format, -1, 64)
 }
 
-// histogram tells count, sum and buckets of a histogram.
+// histogram tells count and sum of a histogram, and how many buckets it has: all
+// of them would be the width of several screens.
 func histogram(h *model.SampleHistogram) string {
 	if h == nil {
 		return ""
 	}
-	return h.String()
+	return fmt.Sprintf("count %s, sum %s, buckets %d", number(float64(h.Count)), number(float64(h.Sum)), len(h.Buckets))
 }

@@ -18,6 +18,8 @@ type TreeOptions struct {
 	Server string
 	// HTTP is the client used, for TLS and credentials; nil means a plain one.
 	HTTP *http.Client
+	// Verbose lists the gaps of replicas.
+	Verbose bool
 	// JSON writes the tree as the server tells it.
 	JSON bool
 	// Now is the clock; nil means time.Now.
@@ -63,7 +65,44 @@ func (o TreeOptions) render(w io.Writer, t treehttp.Tree, raw json.RawMessage) e
 	if o.Now != nil {
 		now = o.Now
 	}
-	return RenderTree(w, t, now())
+	if err := RenderTree(w, t, now()); err != nil || !o.Verbose {
+		return err
+	}
+	return renderGaps(w, append([]treehttp.Node{t.Self}, t.Children...))
+}
+
+// renderGaps lists the gaps of all replicas, a line each.
+func renderGaps(w io.Writer, nodes []treehttp.Node) error {
+	for _, n := range nodes {
+		for _, g := range n.Gaps {
+			if n.Replica == "" {
+				break
+			}
+			end := "now"
+			if !g.End.IsZero() {
+				end = g.End.UTC().Format(time.RFC3339)
+			}
+			if _, err := fmt.Fprintf(w, "gap of %s: %s to %s\n", printable(n.Name), g.Start.UTC().Format(time.RFC3339), end); err != nil {
+				return err
+			}
+		}
+		if err := renderGaps(w, n.Children); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gaps sums the gaps of a replica up: its twin fills them.
+func gaps(n treehttp.Node, now time.Time) string {
+	if n.Replica == "" || len(n.Gaps) == 0 {
+		return ""
+	}
+	s := fmt.Sprintf("gaps %d, %s", len(n.Gaps), treehttp.ShortDuration(treehttp.GapTime(n.Gaps, now)))
+	if n.Error != "" {
+		s += "; "
+	}
+	return s
 }
 
 func missing(nodes []treehttp.Node) int {
@@ -126,7 +165,7 @@ func branch(indent string, nodes []treehttp.Node, now time.Time) [][]string {
 func nodeRow(indent string, n treehttp.Node, now time.Time) []string {
 	row := []string{
 		indent + printable(n.Name), n.Tier, note(string(n.State), n.Since, "", now), strconv.Itoa(n.Leaves), treehttp.ShortCount(n.Series),
-		"", "", "", "", printable(n.Error),
+		"", "", "", "", gaps(n, now) + printable(n.Error),
 	}
 	if n.SampleRate > 0 {
 		row[5] = treehttp.ShortCount(uint64(n.SampleRate))

@@ -67,3 +67,34 @@ func TestTree(t *testing.T) {
 		}
 	}
 }
+
+// The gaps of replicas are summed up, and listed if that is asked for; those of
+// leaves without a twin are in the JSON only.
+func TestTreeShowsGaps(t *testing.T) {
+	gap := treehttp.Gap{Start: testNow.Add(-time.Hour), End: testNow.Add(-50 * time.Minute)}
+	open := treehttp.Gap{Start: testNow.Add(-4 * time.Minute)}
+	body, err := json.Marshal(treehttp.Tree{
+		Self: treehttp.Node{Name: "zone=eu", Tier: "zone"},
+		Children: []treehttp.Node{
+			{Name: "zone=eu,cluster=eu-1/replica=a", Replica: "a", State: treehttp.StateConnected, Gaps: []treehttp.Gap{gap, open}},
+			{Name: "zone=eu,cluster=eu-1/replica=b", Replica: "b", State: treehttp.StateConnected},
+			{Name: "zone=eu,cluster=eu-2", State: treehttp.StateConnected, Gaps: []treehttp.Gap{gap}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := serve(t, 200, false, string(body))
+	for _, verbose := range []bool{false, true} {
+		var out, errs bytes.Buffer
+		code := Tree(context.Background(), TreeOptions{Server: srv.URL, Verbose: verbose, Now: func() time.Time { return testNow }}, &out, &errs)
+		if code != OK || strings.Count(out.String(), "gaps 2, 14m") != 1 || strings.Count(out.String(), "gaps") != 1 {
+			t.Errorf("exit code %d: %s%s", code, out.String(), errs.String())
+		}
+		lines := "gap of zone=eu,cluster=eu-1/replica=a: " + gap.Start.UTC().Format(time.RFC3339) + " to " + gap.End.UTC().Format(time.RFC3339) +
+			"\ngap of zone=eu,cluster=eu-1/replica=a: " + open.Start.UTC().Format(time.RFC3339) + " to now\n"
+		if strings.HasSuffix(out.String(), lines) != verbose || strings.Contains(out.String(), "gap of") != verbose {
+			t.Errorf("verbose %v: %s", verbose, out.String())
+		}
+	}
+}
