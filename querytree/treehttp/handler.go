@@ -109,9 +109,10 @@ func (h *Handler) receivers(mux *http.ServeMux) {
 
 // api is Prometheus' API, each route wrapped by what this package adds.
 func (h *Handler) api() http.Handler {
+	read := h.gated(remoteRead(h.cfg).ServeHTTP)
 	router := route.New().WithInstrumentation(func(name string, next http.HandlerFunc) http.HandlerFunc {
 		if name == "/read" { // Its body is no form; Prometheus' handler bounds it.
-			return h.observed(name, h.optioned(next))
+			return h.observed(name, h.optioned(read))
 		}
 		if name == "/query" || name == "/query_range" {
 			next = h.recorded(name[1:], streamed(next))

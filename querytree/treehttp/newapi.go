@@ -167,7 +167,7 @@ func serverVersion(library string) string {
 }
 
 // ownConfig is the configuration shown by a tier without one: its external
-// labels, which remote read then treats as Prometheus does.
+// labels.
 func ownConfig(describe func() querytree.Description) func() config.Config {
 	return func() config.Config {
 		global := config.DefaultGlobalConfig
