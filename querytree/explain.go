@@ -68,6 +68,12 @@ func (e *execution) fragmentRow(f *Fragment, kind, why string) FragmentExplanati
 		asked = asked.with(i)
 	}
 	e.edges(&row, asked, e.selectionsOf(f.Query))
+	for _, edge := range e.prune.sparedEdges(f) {
+		row.Pruned[edge.Verdict]++
+		if len(row.Children) < maxExplained {
+			row.Children = append(row.Children, edge)
+		}
+	}
 	return row
 }
 

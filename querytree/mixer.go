@@ -327,6 +327,7 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost
 	if e.plan = m.plan(req, expr, e.prune, banned); e.plan == nil {
 		return nil, errSeparately
 	}
+	e.prune.spare(e.plan)
 	e.selects = mint != math.MinInt64 || maxt != math.MaxInt64
 	return e, nil
 }
