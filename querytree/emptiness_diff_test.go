@@ -20,6 +20,9 @@ type exactHints map[string]querytree.Child
 
 func (h exactHints) RulesOutAll(children []string, ms []*labels.Matcher) []bool {
 	out := make([]bool, len(children))
+	if len(ms) == 0 {
+		return out
+	}
 	for i, name := range children {
 		set := h[name].Select(context.Background(), querytree.SelectRequest{
 			Options: querytree.Options{NoHints: true}, Mint: 0, Maxt: 1 << 40, Matchers: ms, LabelsOnly: true, Limit: 1,

@@ -40,8 +40,8 @@ func (p *Planner) builder() *builder {
 }
 
 type builder struct {
-	p    *Planner
-	a    *analyzer
+	p *Planner
+	a *analyzer
 	// vacant says which of the children that may hold series have no part in a
 	// result all the same.
 	vacant *vacancies
