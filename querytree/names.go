@@ -27,7 +27,8 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 	prune := newPruning(members, m.pruner(req.Options), req.Mint, req.Maxt)
 	merged := &nameMerger{limit: req.Limit}
 	var who bitset
-	prune.candidates(req.having()).each(func(i int) {
+	having, tally := req.having(), &namesTally{}
+	prune.candidates(having).each(func(i int) {
 		if v, ok := identityValue(members[i], req); ok {
 			merged.add([]string{v})
 			return
@@ -41,12 +42,14 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 		if err == nil {
 			ask.answered(who, n.Report, n.Warnings, 0, 0)
 			merged.add(n.Names)
+			tally.note(who, len(n.Names))
 		}
 		return struct{}{}, err
 	})
 	if err != nil {
 		return Names{}, err
 	}
+	m.uses.observeNames(prune, having, tally)
 	return Names{Names: merged.result(), Warnings: ask.warnings(), Report: ask.whole(prune)}, nil
 }
 
