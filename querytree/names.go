@@ -97,15 +97,18 @@ type nameMerger struct {
 
 // add takes in a sorted list, which it may keep.
 func (m *nameMerger) add(names []string) {
-	if !slices.IsSorted(names) { // it came from elsewhere
-		names = slices.Sorted(slices.Values(names))
+	if !ascending(names) { // it came from elsewhere
+		names = slices.Compact(slices.Sorted(slices.Values(names)))
+	}
+	if m.limit > 0 && len(names) > m.limit {
+		names = names[:m.limit]
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(names) == 0 {
 		return
 	}
-	m.runs = append(m.runs, mergeNames(names, nil, m.limit))
+	m.runs = append(m.runs, names)
 	for last := len(m.runs) - 1; last > 0 && len(m.runs[last-1]) < 2*len(m.runs[last]); last-- {
 		m.fold(last)
 	}
@@ -129,46 +132,60 @@ func (m *nameMerger) result() []string {
 	return m.runs[0]
 }
 
-// mergeNames merges two sorted lists, each name once, up to a limit that is not
-// zero. It returns a itself if b adds nothing.
+// mergeNames merges two ascending lists, each name once, up to a limit that is
+// not zero. It returns a itself if b has nothing to add: most children know the
+// same names.
 func mergeNames(a, b []string, limit int) []string {
-	if len(b) == 0 && (limit <= 0 || len(a) <= limit) && !doubles(a) {
+	added := 0
+	for i, name := 0, 0; name < len(b); {
+		order := 1
+		if i < len(a) {
+			order = strings.Compare(a[i], b[name])
+		}
+		switch {
+		case order < 0:
+			i++
+			continue
+		case order > 0:
+			added++
+		default:
+			i++
+		}
+		name++
+	}
+	if added == 0 {
 		return a
 	}
-	most := len(a) + len(b)
+	most := len(a) + added
 	if limit > 0 {
 		most = min(most, limit)
 	}
-	out := make([]string, 0, min(most, max(len(a), len(b))+16))
-	for (len(a) > 0 || len(b) > 0) && len(out) < most {
-		var next string
-		switch {
-		case len(b) == 0:
-			next, a = a[0], a[1:]
-		case len(a) == 0:
-			next, b = b[0], b[1:]
-		default:
-			switch order := strings.Compare(a[0], b[0]); {
-			case order < 0:
-				next, a = a[0], a[1:]
-			case order > 0:
-				next, b = b[0], b[1:]
-			default:
-				next, a, b = a[0], a[1:], b[1:]
-			}
+	out := make([]string, 0, most)
+	for len(out) < most {
+		order := -1
+		if len(a) == 0 {
+			order = 1
+		} else if len(b) > 0 {
+			order = strings.Compare(a[0], b[0])
 		}
-		if n := len(out); n == 0 || out[n-1] != next {
-			out = append(out, next)
+		if order > 0 {
+			out, b = append(out, b[0]), b[1:]
+			continue
 		}
+		if order == 0 {
+			b = b[1:]
+		}
+		out, a = append(out, a[0]), a[1:]
 	}
 	return out
 }
 
-func doubles(sorted []string) bool {
-	for i := 1; i < len(sorted); i++ {
-		if sorted[i] == sorted[i-1] {
-			return true
+// ascending reports whether each name is greater than the one before.
+func ascending(names []string) bool {
+	for i := 1; i < len(names); i++ {
+		if names[i] <= names[i-1] {
+			return false
 		}
 	}
-	return false
+	return true
 }
