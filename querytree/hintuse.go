@@ -157,7 +157,8 @@ type counted struct {
 	asked  bitset
 }
 
-// kind of the selector that a child which holds nothing was asked for.
+// vain returns the kind of the selector that a child was asked for in vain, or
+// nothing if it may not have been.
 func (c counted) vain(e EdgeExplanation) SelectorKind {
 	if !c.tells || e.Failed != "" || e.Series > 0 || len(c.kinds) != 1 {
 		return ""
