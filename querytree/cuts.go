@@ -85,7 +85,7 @@ func (b *builder) standsFor(f *Fragment, at parser.Expr) *Fragment {
 func (f *Fragment) why() string {
 	agg, isAgg := unparen(f.at).(*parser.AggregateExpr)
 	switch {
-	case len(f.Children) == 1:
+	case !f.several:
 		return "no other child can hold a series of it"
 	case f.Merge == MergeQuantile:
 		return "all values are gathered here"

@@ -68,6 +68,13 @@ func (e *execution) fragmentRow(f *Fragment, kind, why string) FragmentExplanati
 		asked = asked.with(i)
 	}
 	e.edges(&row, asked, e.selectionsOf(f.Query))
+	e.markVain(&row, e.prune.countedOf(f))
+	for _, edge := range e.prune.sparedEdges(f) {
+		row.Pruned[edge.Verdict]++
+		if len(row.Children) < maxExplained {
+			row.Children = append(row.Children, edge)
+		}
+	}
 	return row
 }
 
@@ -177,6 +184,7 @@ func (e *execution) rawRow(i int, req SelectRequest) FragmentExplanation {
 		row.Why = whyNobody
 	}
 	e.edges(&row, asked, selections)
+	e.markVain(&row, e.prune.countedRaw(req.Matchers))
 	return row
 }
 

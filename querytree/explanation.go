@@ -74,13 +74,16 @@ type EdgeExplanation struct {
 	Verdict Verdict `json:"verdict"`
 	// Evidence is the matcher or the time by which it was pruned.
 	Evidence string `json:"evidence,omitempty"`
-	Failed   string `json:"failed,omitempty"`
-	Late     bool   `json:"late,omitempty"`
-	Hedged   bool   `json:"hedged,omitempty"`
-	Cached   bool   `json:"cached,omitempty"`
-	Bytes    int64  `json:"bytes,omitempty"`
-	Series   int64  `json:"series,omitempty"`
-	Samples  int64  `json:"samples,omitempty"`
+	// Empty is the kind of the selector by which a child was asked that turned
+	// out to hold nothing of it: its field hint could not tell.
+	Empty   SelectorKind `json:"empty,omitempty"`
+	Failed  string       `json:"failed,omitempty"`
+	Late    bool         `json:"late,omitempty"`
+	Hedged  bool         `json:"hedged,omitempty"`
+	Cached  bool         `json:"cached,omitempty"`
+	Bytes   int64        `json:"bytes,omitempty"`
+	Series  int64        `json:"series,omitempty"`
+	Samples int64        `json:"samples,omitempty"`
 	// Time is from the request to the end of the answer.
 	Time time.Duration `json:"timeNs,omitempty"`
 	// Below is what the child says of itself.

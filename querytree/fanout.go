@@ -41,49 +41,6 @@ func fanOut[T any](ctx context.Context, ask *asking, members []Member, who bitse
 	return answers, firstError(errs)
 }
 
-// Names implements Child.
-func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
-	leave, err := m.reads.Enter(ctx, req.Client)
-	if err != nil {
-		return Names{}, err
-	}
-	defer leave()
-	ask := m.asking(req.Options.within(ctx))
-	members := m.members(req.Mint, req.Maxt, nil)
-	if err := ask.nobody(m, len(members)); err != nil {
-		return Names{}, err
-	}
-	prune := newPruning(members, m.pruner(req.Options), req.Mint, req.Maxt)
-	matchers := req.Matchers
-	if req.Label != "" {
-		// Only children that have the label can have values of it.
-		matchers = append(slices.Clone(matchers), labels.MustNewMatcher(labels.MatchNotEqual, req.Label, ""))
-	}
-	answers, err := fanOut(ctx, ask, members, prune.candidates(matchers), func(ctx context.Context, who Member, o Options) (Names, error) {
-		r := req
-		r.Options = o
-		n, err := who.Child.Names(ctx, r)
-		if err == nil {
-			ask.answered(who, n.Report, n.Warnings, 0, 0)
-		}
-		return n, err
-	})
-	if err != nil {
-		return Names{}, err
-	}
-	var out Names
-	for _, a := range answers {
-		out.Names = append(out.Names, a.Names...)
-	}
-	slices.Sort(out.Names)
-	out.Names = slices.Compact(out.Names)
-	if req.Limit > 0 && len(out.Names) > req.Limit {
-		out.Names = out.Names[:req.Limit]
-	}
-	out.Warnings, out.Report = ask.warnings(), ask.whole(prune)
-	return out, nil
-}
-
 // whole returns the report of all that was asked and pruned.
 func (a *asking) whole(prune *pruning) Report {
 	r := a.snapshot()

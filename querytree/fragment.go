@@ -364,7 +364,7 @@ func (r *fragmentRun) checkSeries(parts []promql.Matrix) error {
 
 // concat puts disjoint answers together. That of a single child keeps its order.
 func (r *fragmentRun) concat(parts []promql.Matrix) (promql.Matrix, error) {
-	if len(parts) == 1 {
+	if len(parts) == 1 && !r.f.several {
 		return parts[0], nil
 	}
 	if err := r.checkSeries(parts); err != nil {

@@ -70,6 +70,7 @@ type Mixer struct {
 	tickets *ticketParser
 	engine  *promql.Engine
 	metrics *mixerMetrics
+	uses    *hintUses
 	// latencies are those of replicas.
 	latencies *latencies
 }
@@ -84,7 +85,7 @@ func NewMixer(cfg MixerConfig) (*Mixer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer), latencies: newLatencies()}
+	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer), uses: newHintUses(cfg.Registerer), latencies: newLatencies()}
 	bounds := newBoundsMetrics(cfg.Registerer)
 	m.gate, m.reads = newGate(queryGate, cfg.Limits, m.name, bounds), newGate(readGate, cfg.Limits, m.name, bounds)
 	m.memory = newMemory(cfg.Limits, bounds)
@@ -241,6 +242,7 @@ func (m *Mixer) attempts(ctx context.Context, req ExecRequest, t *trail) (parser
 		if err == nil || !errors.As(err, &nm) {
 			report := e.report()
 			m.metrics.observe(e.plan, report, err)
+			m.uses.observe(e)
 			t.done(value)
 			if req.Explain == ExplainAnalyze {
 				report.Explanation = t.explanation()
@@ -327,6 +329,7 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost
 	if e.plan = m.plan(req, expr, e.prune, banned); e.plan == nil {
 		return nil, errSeparately
 	}
+	e.prune.spare(e.plan)
 	e.selects = mint != math.MinInt64 || maxt != math.MaxInt64
 	return e, nil
 }

@@ -181,6 +181,10 @@ type Fragment struct {
 	quiet bool
 	// guards must have no result, or the fragment is not exact.
 	guards []*Fragment
+	// several: more children than one may hold series of it, of which those
+	// spared are not asked, since they have no part in the result.
+	several bool
+	spared  []spared
 }
 
 // Merge says how the answers of several children become one.

@@ -29,6 +29,9 @@ type pruning struct {
 	// selections what was decided for each selector, for explanations.
 	by         [][]*labels.Matcher
 	selections []selection
+	// identityLabels are those that tell members apart; nil until they are
+	// needed.
+	identityLabels set
 }
 
 func newPruning(members []Member, pruner Pruner, mint, maxt int64) *pruning {

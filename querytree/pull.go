@@ -37,6 +37,7 @@ type mixedSet struct {
 	detail bool
 	m      *Mixer
 	req    SelectRequest
+	closed sync.Once
 }
 
 func (s *mixedSet) Warnings() annotations.Annotations { return s.ask.warnings() }
@@ -58,7 +59,10 @@ func (s *mixedSet) Err() error {
 	return s.ChunkSeriesSet.Err()
 }
 
-func (s *mixedSet) Close() { s.ask.budget.Close() }
+func (s *mixedSet) Close() {
+	s.closed.Do(func() { s.m.uses.observeSelect(&s.ask.trace, s.prune) })
+	s.ask.budget.Close()
+}
 
 // pull asks the candidates for raw series, all at once, and merges the streams.
 // What it started ends with ctx, and what it returned is valid until then.

@@ -33,13 +33,19 @@ func (p *Planner) plan(e parser.Expr) *Plan {
 }
 
 func (p *Planner) builder() *builder {
-	return &builder{p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{grid: p.grid}, grid: p.grid, pushed: map[parser.Expr]bool{}}
+	return &builder{
+		p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{grid: p.grid}, grid: p.grid, pushed: map[parser.Expr]bool{},
+		vacant: &vacancies{candidates: p.candidates, all: p.all, memo: map[parser.Expr]vacancy{}},
+	}
 }
 
 type builder struct {
-	p    *Planner
-	a    *analyzer
-	plan *Plan
+	p *Planner
+	a *analyzer
+	// vacant says which of the children that may hold series have no part in a
+	// result all the same.
+	vacant *vacancies
+	plan   *Plan
 	// grid is that on which the expression at hand is evaluated: the request's,
 	// or the inner one of a subquery.
 	grid grid
@@ -181,18 +187,29 @@ func (b *builder) fragmentOf(e parser.Expr, t traits, kind string, textOf func()
 		f.grid.end = f.grid.start // it is the same at every step
 	}
 	f.standIn = labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "fragment "+id)
-	t.children.each(func(i int) { f.Children = append(f.Children, i) })
-	if len(f.Children) > 1 {
+	f.Children, f.spared = b.ask(e, t.children)
+	if f.several = t.children.count() > 1; f.several {
 		for _, g := range t.guards {
 			query := b.guardText(g)
 			if query == "" {
 				return nil
 			}
-			f.guards = append(f.guards, &Fragment{ID: id + " guard", Query: query, Children: f.Children, quiet: true, grid: f.grid})
+			guard := &Fragment{ID: id + " guard", Query: query, quiet: true, grid: f.grid}
+			if guard.Children, guard.spared = b.ask(g, t.children); len(guard.Children) > 0 {
+				f.guards = append(f.guards, guard)
+			}
 		}
 	}
 	b.plan.Fragments = append(b.plan.Fragments, f)
 	return f
+}
+
+// ask returns the indexes of the children that are asked for e, and which are
+// not although they may hold series of it.
+func (b *builder) ask(e parser.Expr, children bitset) (who []int, spared []spared) {
+	live, spared := b.live(e, children)
+	live.each(func(i int) { who = append(who, i) })
+	return who, spared
 }
 
 // standIn returns the expression that stands for a fragment in the place of e.

@@ -169,7 +169,9 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := treehttp.New(leafHTTP(f, n, l, liveTree{child: l.Child(), link: link}, reg, logger))
+	web := leafHTTP(f, n, l, liveTree{child: l.Child(), link: link}, reg, logger)
+	web.Hints = liveHints{describe: l.Describe, own: set}
+	h, err := treehttp.New(web)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -114,19 +114,19 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	if err != nil {
 		return nil, err
 	}
-	t, hints, err := n.buildTier(f, id, logger, reg)
+	t, offered, err := n.buildTier(f, id, logger, reg)
 	if err != nil {
 		return nil, err
 	}
 	if err := n.serveChildren(f.childrenFlags, t, logger, reg); err != nil {
 		return nil, err
 	}
-	link, err := n.dialParents(f.parentFlags, t.Mixer, hints, logger, reg)
+	link, err := n.dialParents(f.parentFlags, t.Mixer, hintSource(offered), logger, reg)
 	if err != nil {
 		return nil, err
 	}
 	cfg := mixHTTP(f, n, t, liveTree{child: t.Mixer, link: link, roster: t.Roster}, reg, logger)
-	cfg.Links = links
+	cfg.Links, cfg.Hints = links, liveHints{describe: t.Mixer.Describe, own: offered, tier: t}
 	h, err := treehttp.New(cfg)
 	if err != nil {
 		return nil, err
@@ -135,8 +135,9 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	return n, nil
 }
 
-// buildTier builds a zone or a root, and returns what it offers its parents.
-func (n *node) buildTier(f mixFlags, id querytree.Identity, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, treerpc.HintSource, error) {
+// buildTier builds a zone or a root, and returns what it offers its parents, if
+// anything.
+func (n *node) buildTier(f mixFlags, id querytree.Identity, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, *fieldhint.Set, error) {
 	cfg := tier.Config{
 		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits,
 		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
@@ -155,7 +156,7 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, logger *slog.Logger,
 		return nil, nil, err
 	}
 	n.add(z.Run)
-	return z.Tier, hintSource(z.Union), nil
+	return z.Tier, z.Union, nil
 }
 
 // defaultSubqueryStep is the resolution of subqueries that name none: the

@@ -84,6 +84,30 @@ func whyCommand(app *kingpin.Application, out streams) (string, command) {
 	}
 }
 
+// whoHasCommand finds the leaves that may hold series.
+func whoHasCommand(app *kingpin.Application, out streams) (string, command) {
+	c := app.Command("who-has", "List the leaves that may hold series of a selector, and what rules out the others. Exits with 3 if some part of the tree did not tell.")
+	var (
+		o      client.WhoHasOptions
+		span   model.Duration
+		output string
+	)
+	c.Arg("selector", `Selector, such as 'up{job="api"}'.`).Required().StringVar(&o.Expr)
+	c.Flag("server", "HTTP address of any tier.").Default(client.DefaultServer).StringVar(&o.Server)
+	c.Flag("verify", "Ask the leaves how many series they have.").BoolVar(&o.Verify)
+	c.Flag("time", "Time that it is about, or end of --range: RFC3339 or Unix seconds; now if empty.").StringVar(&o.Time)
+	c.Flag("range", "That much time before --time too, such as 1h.").SetValue(&span)
+	c.Flag("start", "Start of a time range.").StringVar(&o.Start)
+	c.Flag("end", "End of a time range.").StringVar(&o.End)
+	c.Flag("output", "table or json.").Short('o').Default(string(client.Table)).EnumVar(&output, string(client.Table), string(client.JSON))
+	c.Flag("no-hints", "Do not prune by field hints.").BoolVar(&o.NoHints)
+	c.Flag("timeout", "Longest time to wait.").Default("2m").DurationVar(&o.Timeout)
+	return c.FullCommand(), func(ctx context.Context) error {
+		o.Range, o.Format = time.Duration(span), client.Format(output)
+		return asError(client.WhoHas(ctx, o, out.out, out.err))
+	}
+}
+
 // treeCommand shows the live tree.
 func treeCommand(app *kingpin.Application, out streams) (string, command) {
 	c := app.Command("tree", "Show the live tree: identity, health, series, hints. Exits with 3 if a child is missing.")

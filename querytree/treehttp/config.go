@@ -34,6 +34,8 @@ type Config struct {
 	Describe func() querytree.Description
 	// Tree is optional: without it the tree shown is the tier alone.
 	Tree TreeSource
+	// Hints is optional: without it there is nothing to tell of field hints.
+	Hints HintSource
 	// Parts are what only some tiers have.
 	Parts Parts
 
@@ -168,6 +170,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Tree == nil {
 		c.Tree = loneTier(c.Describe)
+	}
+	if c.Hints == nil {
+		c.Hints = noHints(c.Describe)
 	}
 	if c.Exemplars == nil {
 		c.Exemplars = noExemplars{}

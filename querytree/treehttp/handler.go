@@ -61,6 +61,7 @@ func (h *Handler) routes() http.Handler {
 	own("GET /metrics", "/metrics", promhttp.HandlerFor(h.cfg.Gatherer, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP)
 	own("GET /federate", "/federate", h.gated(h.optioned(h.federate)))
 	own("GET /pando/api/v1/tree", "/pando/api/v1/tree", h.tree)
+	own("GET /pando/api/v1/hints", "/pando/api/v1/hints", h.hints)
 	own("DELETE /pando/api/v1/tree/{name...}", "/pando/api/v1/tree/:name", h.forget)
 	h.explainers(own)
 	own("GET "+apiPrefix+"/metadata", "/metadata", h.gated(h.optioned(h.metadata)))

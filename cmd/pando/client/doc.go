@@ -1,6 +1,6 @@
-// Package client is what the commands "pando query", "pando why" and "pando tree"
-// do: ask a tier over its HTTP API and write the answer for people or for
-// programs.
+// Package client is what the commands "pando query", "pando why", "pando who-has"
+// and "pando tree" do: ask a tier over its HTTP API and write the answer for
+// people or for programs.
 //
 //	code := client.Query(ctx, client.QueryOptions{
 //		Server: "http://127.0.0.1:9090", Expr: "sum by (zone) (up)", Format: client.Table,

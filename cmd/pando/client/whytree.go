@@ -132,6 +132,9 @@ func (p *whyPrinter) edge(in string, f querytree.FragmentExplanation, e querytre
 			notes = append(notes, n.text)
 		}
 	}
+	if e.Empty != "" {
+		notes = append(notes, fmt.Sprintf("asked in vain (selector of kind %s)", e.Empty))
+	}
 	if e.Failed != "" {
 		notes = append(notes, "failed: "+e.Failed)
 	}

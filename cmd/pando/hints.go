@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+
+	"github.com/pandometrics/pando/fieldhint"
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/tier"
+	"github.com/pandometrics/pando/querytree/treehttp"
+)
+
+// liveHints tells of the field hints that a tier offers and those that it holds.
+type liveHints struct {
+	describe func() querytree.Description
+	own      *fieldhint.Set // nil if nothing is offered
+	tier     *tier.Tier     // nil for a leaf
+}
+
+// Hints implements treehttp.HintSource.
+func (h liveHints) Hints(context.Context) treehttp.Hints {
+	d := h.describe()
+	out := treehttp.Hints{Name: d.Name(), Tier: d.Tier}
+	if h.own != nil {
+		out.Own = &treehttp.OwnHint{
+			Complete: h.own.IsComplete(), Fingerprints: uint64(h.own.Len()), Bytes: uint64(h.own.Bytes()), Epoch: h.own.Epoch(),
+		}
+	}
+	if h.tier == nil {
+		return out
+	}
+	uses := h.tier.Mixer.HintUses()
+	for _, m := range h.tier.Roster.Members() {
+		c := h.child(m)
+		c.Uses = treehttp.UsesOf(uses[c.Name])
+		out.Children = append(out.Children, c)
+	}
+	return out
+}
+
+// child describes the hint of one child.
+func (h liveHints) child(m querytree.Member) treehttp.ChildHint {
+	name := m.Description.Name()
+	c := treehttp.ChildHint{Name: name, Tier: m.Description.Tier, Connected: m.Connected}
+	if h.tier.Index == nil {
+		c.Unsynced = "field hints are switched off here"
+		return c
+	}
+	stats, known := h.tier.Index.Child(name)
+	detail, _ := h.tier.Index.Detail(name)
+	c.Synced, c.Unsynced = stats.Synced, detail.Unsynced
+	switch {
+	case !m.Connected:
+		c.Synced, c.Unsynced = false, "not connected"
+	case m.Stale:
+		c.Synced, c.Unsynced = false, "it has not answered a ping of late"
+	case !known:
+		c.Unsynced = "nothing has come of its hint yet"
+	}
+	if stats.Epoch != 0 {
+		c.Hint = &treehttp.HintState{
+			Fingerprints: stats.Fingerprints, Bytes: uint64(stats.Bytes), Layers: stats.Layers, Fill: detail.Fill, Epoch: stats.Epoch,
+			Age: treehttp.Seconds(stats.Age), FalsePositiveRate: stats.FalsePositiveRate,
+		}
+	}
+	return c
+}
