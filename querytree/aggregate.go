@@ -11,9 +11,6 @@ func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
 	if e := b.reaggregate(n); e != nil {
 		return e
 	}
-	if n.Op == parser.LIMITK && !b.a.of(n.Expr).ordered {
-		return n // which series come first depends on the order of the operand
-	}
 	c := *n
 	c.Expr = b.build(n.Expr, false)
 	if n.Param != nil && !usesAt(n.Param) {

@@ -50,6 +50,8 @@ type fragmentRun struct {
 	// held counts the samples that the query holds, over all fragments.
 	held *atomic.Int64
 	name string // of this tier
+	// targets narrow down info series.
+	targets []*labels.Matcher
 	// asked is done when all fragments of the query have been asked; nil for a
 	// guard.
 	asked *sync.WaitGroup
@@ -143,7 +145,7 @@ func (r *fragmentRun) merge(ctx context.Context, parts []promql.Matrix) (promql.
 	case MergeParts:
 		return r.mergeParts(parts)
 	default:
-		return r.concat(parts)
+		return r.ofTargets(r.concat(parts))
 	}
 }
 

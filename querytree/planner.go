@@ -33,7 +33,8 @@ type Member struct {
 type Planner struct {
 	members    []Member
 	candidates map[*parser.VectorSelector]bitset
-	all        bitset
+	// targetInfo are the candidates for what info() joins without being told.
+	targetInfo bitset
 	keyLabels  set
 	// delayedNames mirrors the engine's option of that name.
 	delayedNames bool
@@ -181,6 +182,8 @@ type Fragment struct {
 	quiet bool
 	// guards must have no result, or the fragment is not exact.
 	guards []*Fragment
+	// info, if not nil, makes it a fragment of the info series of an info().
+	info *infoRead
 }
 
 // Merge says how the answers of several children become one.
@@ -202,6 +205,9 @@ const (
 
 // Kind names how a fragment is merged, for people.
 func (f *Fragment) Kind() string {
+	if f.info != nil {
+		return "info"
+	}
 	switch f.Merge {
 	case MergeFold:
 		return "fold " + strings.Join(f.Ops, "+")

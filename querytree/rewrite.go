@@ -117,15 +117,9 @@ func (b *builder) pushable(e parser.Expr, t traits, top bool) bool {
 func (b *builder) call(n *parser.Call) parser.Expr {
 	switch n.Func.Name {
 	case "timestamp", "start_timestamp":
-		return n // they look at selectors, not at values
+		return b.times(n)
 	case "info":
-		if shifted(n.Args[0]) {
-			return n // it takes the time of its info series from the selectors
-		}
-		c := *n // its second argument is no operand, but matchers
-		c.Args = slices.Clone(n.Args)
-		c.Args[0] = b.build(n.Args[0], false)
-		return &c
+		return b.info(n)
 	case "absent", "absent_over_time":
 		if e := b.absent(n); e != nil {
 			return e
