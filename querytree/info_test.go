@@ -119,3 +119,15 @@ func TestInfoSeriesOfManyTargets(t *testing.T) {
 		}
 	}
 }
+
+// At an instant, info() holds one sample of each info series, however long the
+// lookback is.
+func TestInfoSeriesAtAnInstantAreFewSamples(t *testing.T) {
+	p, _ := infoPlanet(t)
+	for _, pushdown := range []bool{true, false} {
+		ctx := querytree.WithOptions(t.Context(), querytree.Options{NoPushdown: !pushdown, MaxBytes: 1 << 20})
+		if diff, _ := p.Diff(ctx, treetest.Query{Expr: `info(up{job="b"})`, Start: 900_000}); diff != "" {
+			t.Errorf("pushed down %t: %s", pushdown, diff)
+		}
+	}
+}
