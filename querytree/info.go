@@ -65,7 +65,7 @@ func (b *builder) infoSeries(n *parser.Call) *Fragment {
 	at, offset := b.infoTimes(n.Args[0])
 	selector := &parser.VectorSelector{LabelMatchers: infoMatchers(ms), Timestamp: at, OriginalOffset: offset}
 	f := b.infoFragment(infoKind, children, &infoRead{selector: selector})
-	if name := onlyName(ms); f == nil && name != "" && at == nil && offset == 0 {
+	if name := onlyName(ms); f == nil && name != "" && at == nil {
 		f = b.infoFragment(infoTimesKind, children, &infoRead{selector: selector, name: name})
 	}
 	if f == nil {

@@ -68,9 +68,12 @@ func TestInfoSeriesThatFollowOneAnother(t *testing.T) {
 		{expr: `count_over_time(info(sum by (job, instance) (up{job="a"}))[10m:1m])`},
 		{expr: `info(up{job="same"})`}, // an error where both have samples of one time
 		{expr: `info(up{job="b"} offset 3m)`},
-		// Which is newer is told of one metric on the grid itself.
-		{expr: `info(up{job="a"} offset 3m)`, raw: true},
+		{expr: `info(up{job="a"} offset 3m)`},
+		{expr: `info(up{job="a"} offset -3m)`},
+		// Which is newer is told of one metric, at times that move on.
 		{expr: `info(up{job="a"} @ 700)`, raw: true},
+		{expr: `info(up{job="a"} @ end() offset 1m)`, raw: true},
+		{expr: `max_over_time(info(up{job="a"} @ 800 offset 1m)[3m:30s])`, raw: true},
 		{expr: `info(up{job="a"}, {__name__=~"target_info|build_info"})`, raw: true},
 		{expr: `info(up{job="b"}, {__name__=~"target_info|build_info"})`},
 		{expr: `info(up{job="b"}, {__name__="typed_info"})`, raw: true},

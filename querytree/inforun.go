@@ -121,8 +121,8 @@ func (r *fragmentRun) ofTargets(m promql.Matrix, err error) (promql.Matrix, erro
 // newTimedSeries makes a series of the times of samples: it has a sample at each
 // of them, so that whoever reads it on the grid finds the same sample there, of
 // the same age.
-func newTimedSeries(s promql.Series, name string, g grid) *gridSeries {
-	out := &gridSeries{lset: labels.NewBuilder(s.Metric).Set(labels.MetricName, name).Labels()}
+func newTimedSeries(s promql.Series, read *infoRead, g grid) *gridSeries {
+	out := &gridSeries{lset: labels.NewBuilder(s.Metric).Set(labels.MetricName, read.name).Labels()}
 	next := 0
 	for i := range g.steps() {
 		t := g.time(i)
@@ -132,7 +132,7 @@ func newTimedSeries(s promql.Series, name string, g grid) *gridSeries {
 			}
 			continue
 		}
-		at := int64(math.Round(s.Floats[next].F * 1000))
+		at := int64(math.Round(s.Floats[next].F*1000)) + read.selector.OriginalOffset.Milliseconds()
 		next++
 		if n := len(out.samples); n == 0 || out.samples[n-1].t < at {
 			out.samples = append(out.samples, gridSample{t: at, f: 1})

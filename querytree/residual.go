@@ -109,7 +109,7 @@ func (s *fragmentSet) Next() bool {
 
 func (s *fragmentSet) At() storage.Series {
 	if i := s.run.f.info; i != nil && i.name != "" {
-		return newTimedSeries(s.m[s.at-1], i.name, s.grid)
+		return newTimedSeries(s.m[s.at-1], i, s.grid)
 	}
 	return newGridSeries(s.m[s.at-1], s.grid)
 }
