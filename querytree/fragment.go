@@ -404,6 +404,9 @@ func (r *fragmentRun) mergeParts(parts []promql.Matrix) (promql.Matrix, error) {
 	if why := r.lossy(parts); why != "" {
 		return nil, &notMergeable{fragment: r.f, why: why}
 	}
+	if r.f.final != "" && slices.ContainsFunc(out, notANumber) {
+		return nil, &notMergeable{fragment: r.f, why: errNotANumber.Error()}
+	}
 	sortSeries(out)
 	return out, nil
 }
