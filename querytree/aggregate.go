@@ -80,10 +80,15 @@ func (b *builder) foldOne(n *parser.AggregateExpr, t traits) parser.Expr {
 	if f == nil {
 		return b.partial(n, n.Op, aboveOf(n.Op), t, false)
 	}
-	f.Merge, f.Ops, f.quiet = MergeFold, []string{n.Op.String()}, false
+	b.foldedAs(f, n)
 	f.keys = []string{b.key("partial "+n.Op.String(), n)}
-	f.above = b.overParts(f, n, aboveOf(n.Op))
 	return b.standIn(f, n)
+}
+
+// foldedAs makes a fragment one of parts of an aggregation, merged as they come.
+func (b *builder) foldedAs(f *Fragment, n *parser.AggregateExpr) {
+	f.Merge, f.Ops, f.quiet = MergeFold, []string{n.Op.String()}, false
+	f.above = b.overParts(f, n, aboveOf(n.Op))
 }
 
 // aboveOf returns the operator that aggregates parts further.

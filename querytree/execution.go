@@ -80,6 +80,9 @@ func (e *execution) whole(ctx context.Context, r *fragmentRun) (parser.Value, an
 // residual evaluates what was not pushed down, with the stock engine.
 func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*fragmentRun) (parser.Value, annotations.Annotations, error) {
 	req := e.req
+	if req.Stats {
+		e.plan.skipBuckets()
+	}
 	req.Query = e.m.tickets.deposit(e.plan.Residual)
 	tree := &treeQuerier{m: e.m, ask: e.ask, ctx: ctx}
 	q, err := newEngineQuery(e.measured(ctx), e.m.engine, metered(&residualQueryable{

@@ -212,7 +212,7 @@ func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 		return answer{}, r.ask.missing(ctx, m, err)
 	}
 	req := r.req
-	req.Query, req.Start, req.End, req.Ops = r.f.Query, r.f.grid.start, r.f.grid.end, nil
+	req.Query, req.Start, req.End, req.Ops, req.Stats = r.f.Query, r.f.grid.start, r.f.grid.end, nil, r.f.stats
 	if r.f.grid.step > 0 {
 		req.Step = r.f.grid.step
 	}

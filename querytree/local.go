@@ -142,6 +142,9 @@ func (l *Local) evaluate(ctx context.Context, req ExecRequest) (promql.Matrix, a
 	if len(req.Ops) > 0 {
 		return l.execOps(ctx, req)
 	}
+	if req.Stats {
+		return l.execStats(ctx, req)
+	}
 	m, warn, err := l.execParts(ctx, req)
 	if unusual(err) {
 		return l.execStock(ctx, l.cfg.Engine, req, orderMatters(req.Query))

@@ -337,7 +337,7 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost
 func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned map[string]bool) *Plan {
 	p := &Planner{
 		members: prune.members, candidates: map[*parser.VectorSelector]bitset{}, keyLabels: keyLabelsOf(prune.members),
-		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, maxFragments: m.cfg.Limits.MaxFragments,
+		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, stats: req.Stats, maxFragments: m.cfg.Limits.MaxFragments,
 		parse: m.tickets.Parser.ParseExpr, grid: grid{req.Start, req.End, req.Step}, maxLength: m.cfg.Limits.MaxQueryLength,
 	}
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {

@@ -48,6 +48,8 @@ type Planner struct {
 	grid  grid
 	// maxLength is the longest query that children accept.
 	maxLength int
+	// stats: the request's answer leaves out the buckets of native histograms.
+	stats bool
 	// maxFragments is the limit of that name; zero means the default.
 	maxFragments int
 }
@@ -62,6 +64,13 @@ func keyLabelsOf(members []Member) set {
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys).without(labels.MetricName)
+}
+
+// all reports whether all of the children have a feature.
+func (p *Planner) all(children bitset, feature string) bool {
+	ok := true
+	children.each(func(i int) { ok = ok && p.members[i].Description.Has(feature) })
+	return ok
 }
 
 // constant reports whether each of the children has one value of the label on
@@ -182,6 +191,8 @@ type Fragment struct {
 	quiet bool
 	// guards must have no result, or the fragment is not exact.
 	guards []*Fragment
+	// stats: of native histograms the children leave out the buckets.
+	stats bool
 	// info, if not nil, makes it a fragment of the info series of an info().
 	info *infoRead
 }
