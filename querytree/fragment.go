@@ -330,15 +330,23 @@ func (r *fragmentRun) hold(n int64) error {
 
 // benign reports whether no annotation says that a group was left out or
 // altered: the sum of a child that met floats and histograms has no value, but
-// the sum of all children has to know that it met both.
+// the sum of all children has to know that it met both. What conflicts in a part
+// only because of counter resets conflicts in the whole, and changes no value.
 func benign(warn annotations.Annotations) bool {
 	for _, err := range warn {
-		if errors.Is(err, annotations.PromQLWarning) || errors.Is(err, annotations.MismatchedCustomBucketsHistogramsInfo) ||
-			strings.Contains(err.Error(), annotations.MismatchedCustomBucketsHistogramsInfo.Error()) {
+		switch {
+		case tells(err, annotations.HistogramCounterResetCollisionWarning):
+		case errors.Is(err, annotations.PromQLWarning), tells(err, annotations.MismatchedCustomBucketsHistogramsInfo):
 			return false
 		}
 	}
 	return true
+}
+
+// tells reports whether an annotation is of a kind, whether or not it came over
+// a wire.
+func tells(err, kind error) bool {
+	return errors.Is(err, kind) || strings.Contains(err.Error(), kind.Error())
 }
 
 // onlyPartial keeps the annotations that speak of missing children.

@@ -94,6 +94,40 @@ func TestStatisticsOfSums(t *testing.T) {
 	}
 }
 
+// Counter resets that conflict are warned of as one engine does, and keep nothing
+// from being merged.
+func TestConflictingCounterResets(t *testing.T) {
+	conflicts := 0
+	for seed := range int64(4) {
+		cfg, counts := threeTiers(), &traffic{}
+		cfg.Connect = counts.connect
+		p := treetest.New(t, cfg)
+		rnd := rand.New(rand.NewSource(seed))
+		for i, leaf := range cfg.Leaves {
+			for j := range 2 {
+				l := labels.NewBuilder(leaf.Labels).Set("pod", string(rune('a'+2*i+j))).Set("__name__", "exponential").Labels()
+				histogramsOf(t, p, rnd, l, false)
+			}
+		}
+		for _, expr := range []string{`histogram_count(sum(exponential))`, `sum(exponential)`, `histogram_quantile(0.9, avg(exponential))`, `sum(rate(exponential[2m]))`} {
+			for at := int64(100_000); at < 1_000_000; at += 99_999 {
+				q := treetest.Query{Expr: expr, Start: at}
+				conflicts += len(p.Oracle(q).Warnings)
+				counts.reset()
+				if diff, _ := p.Diff(t.Context(), q); diff != "" {
+					t.Error(diff)
+				}
+				if counts.pulls+counts.pullsBelow > 0 {
+					t.Errorf("%s: raw series were pulled", q)
+				}
+			}
+		}
+	}
+	if conflicts == 0 {
+		t.Error("no counter resets conflict")
+	}
+}
+
 // unlearned is a child of before FeatureStats.
 type unlearned struct{ querytree.Child }
 
