@@ -241,7 +241,7 @@ func (pl *Plan) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", pl.Residual)
 	for _, f := range pl.Fragments {
-		fmt.Fprintf(&b, "  %s %s %v%s <- %s\n", f.ID, f.Kind(), f.Children, pl.gridNote(f), strings.Join(strings.Fields(f.Query), " "))
+		fmt.Fprintf(&b, "  %s %s %v%s <- %s\n", f.ID, f.Kind(), f.Children, pl.notes(f), strings.Join(strings.Fields(f.Query), " "))
 		for _, g := range f.guards {
 			fmt.Fprintf(&b, "    unless %s\n", strings.Join(strings.Fields(g.Query), " "))
 		}
@@ -249,12 +249,17 @@ func (pl *Plan) String() string {
 	return b.String()
 }
 
-// gridNote tells the grid of a fragment that has its own.
-func (pl *Plan) gridNote(f *Fragment) string {
-	if f.grid == pl.grid {
-		return ""
+// notes tells the grid of a fragment that has its own, and how histograms are
+// read.
+func (pl *Plan) notes(f *Fragment) string {
+	note := ""
+	if f.stats {
+		note = " without buckets"
 	}
-	return fmt.Sprintf(" at %d..%d/%d", f.grid.start, f.grid.end, f.grid.step)
+	if f.grid == pl.grid {
+		return note
+	}
+	return fmt.Sprintf("%s at %d..%d/%d", note, f.grid.start, f.grid.end, f.grid.step)
 }
 
 // wholeQuery returns the only fragment, if it is the whole answer.
