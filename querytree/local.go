@@ -24,7 +24,8 @@ type LocalConfig struct {
 	// EngineOpts are those that Engine was made with. With them, pieces of
 	// queries are evaluated apart, in a way that costs less than to have the
 	// engine evaluate the whole: see docs/decisions/0010-inside-the-leaf.md. If
-	// nil, the engine evaluates everything, and FeatureOps is not supported.
+	// nil, the engine evaluates everything, and neither FeatureOps nor FeatureStats
+	// is supported.
 	EngineOpts *promql.EngineOpts
 	// Cores says how many cores one query may use; nil means one.
 	Cores *Cores
