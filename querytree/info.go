@@ -41,7 +41,7 @@ func (b *builder) info(n *parser.Call) parser.Expr {
 	if f == nil {
 		return &c
 	}
-	if shifted(c.Args[0]) {
+	if shifted(c.Args[0]) && !b.anyStep(n.Args[0], c.Args[0]) {
 		c.Args[0] = unshifted(c.Args[0])
 	}
 	selector := &parser.VectorSelector{LabelMatchers: f.info.matchers, BypassEmptyMatcherCheck: true, PosRange: n.PosRange}
@@ -136,6 +136,15 @@ func unshifted(e parser.Expr) parser.Expr {
 	matching := func() *parser.VectorMatching { return &parser.VectorMatching{Card: parser.CardManyToMany} }
 	nothing := &parser.BinaryExpr{Op: parser.LUNLESS, LHS: zero(), RHS: zero(), VectorMatching: matching()}
 	return &parser.BinaryExpr{Op: parser.LOR, LHS: e, RHS: nothing, VectorMatching: matching()}
+}
+
+// anyStep reports whether the info series are the same at all steps, and read at
+// the first one by what became of the first argument: then the engine evaluates
+// info() only once, as it does for the argument itself.
+func (b *builder) anyStep(arg, built parser.Expr) bool {
+	at, _ := b.infoTimes(arg)
+	first, offset := b.infoTimes(built)
+	return at != nil && first != nil && *first == b.grid.start && offset == 0
 }
 
 // infoTimes returns where info() reads its info series: at the @ time, or with
