@@ -39,7 +39,7 @@ func (l *Leaf) Describe() querytree.Description {
 		Series:   l.store.Head().NumSeries(),
 		Samples:  l.samples.Load(),
 		Leaves:   1,
-		Features: []string{querytree.FeatureOps, querytree.FeatureExplain, querytree.FeatureEpochs},
+		Features: []string{querytree.FeatureOps, querytree.FeatureStats, querytree.FeatureExplain, querytree.FeatureEpochs},
 		Settled:  l.changes.settle(),
 		Epochs:   l.changes.history.Epochs(),
 		Gaps:     l.coverage.gaps(mint),

@@ -11,9 +11,6 @@ func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
 	if e := b.reaggregate(n); e != nil {
 		return e
 	}
-	if n.Op == parser.LIMITK && !b.a.of(n.Expr).ordered {
-		return n // which series come first depends on the order of the operand
-	}
 	c := *n
 	c.Expr = b.build(n.Expr, false)
 	if n.Param != nil && !usesAt(n.Param) {
@@ -52,7 +49,7 @@ func (b *builder) reaggregate(n *parser.AggregateExpr) parser.Expr {
 	case parser.AVG:
 		return b.average(n, t)
 	case parser.STDDEV, parser.STDVAR:
-		return b.foldSeveral(n, n.Op, []string{"count", "avg", n.Op.String()}, t)
+		return b.foldSeveral(n, n.Op, "fold", []string{"count", "avg", n.Op.String()}, t)
 	case parser.QUANTILE:
 		return b.quantile(n, t)
 	case parser.TOPK, parser.BOTTOMK:
@@ -83,10 +80,15 @@ func (b *builder) foldOne(n *parser.AggregateExpr, t traits) parser.Expr {
 	if f == nil {
 		return b.partial(n, n.Op, aboveOf(n.Op), t, false)
 	}
-	f.Merge, f.Ops, f.quiet = MergeFold, []string{n.Op.String()}, false
+	b.foldedAs(f, n)
 	f.keys = []string{b.key("partial "+n.Op.String(), n)}
-	f.above = b.overParts(f, n, aboveOf(n.Op))
 	return b.standIn(f, n)
+}
+
+// foldedAs makes a fragment one of parts of an aggregation, merged as they come.
+func (b *builder) foldedAs(f *Fragment, n *parser.AggregateExpr) {
+	f.Merge, f.Ops, f.quiet = MergeFold, []string{n.Op.String()}, false
+	f.above = b.overParts(f, n, aboveOf(n.Op))
 }
 
 // aboveOf returns the operator that aggregates parts further.
@@ -100,23 +102,33 @@ func aboveOf(op parser.ItemType) parser.ItemType {
 }
 
 // foldSeveral asks for several aggregations of one operand at once. loud is the
-// one whose annotations are those of n.
-func (b *builder) foldSeveral(n *parser.AggregateExpr, loud parser.ItemType, ops []string, t traits) parser.Expr {
+// one whose annotations are those of n; keys are of what does not do either if
+// this does not.
+func (b *builder) foldSeveral(n *parser.AggregateExpr, loud parser.ItemType, kind string, ops []string, t traits, keys ...string) parser.Expr {
 	below := *n
 	below.Op = loud
-	f := b.fragment(&below, n, t, "fold for "+n.Op.String())
+	f := b.fragment(&below, n, t, kind+" for "+n.Op.String())
 	if f == nil {
 		return nil
 	}
-	f.Merge, f.Ops, f.final, f.quiet = MergeFold, ops, n.Op.String(), false
+	f.Merge, f.Ops, f.final, f.quiet, f.keys = MergeFold, ops, n.Op.String(), false, keys
 	return b.standIn(f, n)
 }
+
+// foldAgain is the kind of a fold that asks for means as well, after a sum was
+// not a number.
+const foldAgain = "fold again"
 
 // average asks for sums and counts. Where they cannot be merged as they come,
 // as those of native histograms, the residual divides one by the other; division
 // drops the metric name, so that an average by name stays above then.
 func (b *builder) average(n *parser.AggregateExpr, t traits) parser.Expr {
-	if e := b.foldSeveral(n, parser.SUM, []string{"sum", "count"}, t); e != nil {
+	again, parts := *n, *n
+	again.Op, parts.Op = parser.SUM, parser.SUM
+	if e := b.foldSeveral(n, parser.SUM, "fold", []string{"sum", "count"}, t, b.key(foldAgain+" for avg", &again)); e != nil {
+		return e
+	}
+	if e := b.foldSeveral(n, parser.SUM, foldAgain, []string{"sum", "count", "avg"}, t, b.key("partial sum", &parts)); e != nil {
 		return e
 	}
 	if !n.Without && slices.Contains(n.Grouping, labels.MetricName) {
@@ -125,6 +137,11 @@ func (b *builder) average(n *parser.AggregateExpr, t traits) parser.Expr {
 	sum := b.partial(n, parser.SUM, parser.SUM, t, false)
 	if sum == nil {
 		return nil
+	}
+	for _, f := range b.plan.Fragments {
+		if f.key == b.key("partial sum", &parts) {
+			f.final = n.Op.String()
+		}
 	}
 	count := b.partial(n, parser.COUNT, parser.SUM, t, true)
 	if count == nil {

@@ -307,7 +307,7 @@ func (a *analyzer) call(n *parser.Call) traits {
 	}
 	switch {
 	case n.Func.Name == "info":
-		return traits{reason: "info() joins series of any child", children: a.p.all}
+		return a.info(n)
 	case vectors == 0:
 		return traits{constant: true}
 	case scalars:
@@ -318,6 +318,15 @@ func (a *analyzer) call(n *parser.Call) traits {
 		return traits{reason: "operand is not local", children: children}
 	}
 	return a.seriesWise(n, arg)
+}
+
+// info handles info(), whose second argument selects series as well.
+func (a *analyzer) info(n *parser.Call) traits {
+	series := a.p.targetInfo
+	if len(n.Args) > 1 {
+		series = a.of(n.Args[1]).children
+	}
+	return traits{reason: "info() joins series of any child", children: a.of(n.Args[0]).children.or(series)}
 }
 
 // seriesWise handles calls with one vector or matrix operand, which is local.

@@ -105,6 +105,11 @@ type ExecRequest struct {
 	// operators in place of its own. Each series of the answer has the operator
 	// in OpLabel. Only children with FeatureOps understand it.
 	Ops []string
+	// Stats asks for native histograms as histogram_count and its like read
+	// them: without buckets, and with counter resets told while samples are
+	// read, of which the caller warns as it merges. Only children with
+	// FeatureStats understand it.
+	Stats bool
 }
 
 // OpLabel holds the operator of a series in an answer to a request with Ops. It
@@ -116,6 +121,8 @@ const OpLabel = "__pando_op__"
 const (
 	// FeatureOps: the child answers requests with ExecRequest.Ops.
 	FeatureOps = "ops"
+	// FeatureStats: the child answers requests with ExecRequest.Stats.
+	FeatureStats = "stats"
 	// FeatureExplain: the child answers requests with Options.Explain.
 	FeatureExplain = "explain"
 )

@@ -85,6 +85,8 @@ func (b *builder) standsFor(f *Fragment, at parser.Expr) *Fragment {
 func (f *Fragment) why() string {
 	agg, isAgg := unparen(f.at).(*parser.AggregateExpr)
 	switch {
+	case f.info != nil:
+		return "info() joins series of any child: those of its targets are asked for once these are known"
 	case !f.several:
 		return "no other child can hold a series of it"
 	case f.Merge == MergeQuantile:

@@ -46,7 +46,11 @@ func (v *vacancies) compute(e parser.Expr) vacancy {
 	case *parser.NumberLiteral, *parser.StringLiteral:
 		return vacancy{quiet: v.all}
 	case *parser.VectorSelector:
-		empty := v.all.minus(v.candidates[n])
+		candidates, known := v.candidates[n]
+		if !known {
+			return vacancy{}
+		}
+		empty := v.all.minus(candidates)
 		if n.Anchored || n.Smoothed {
 			return vacancy{empty, empty}
 		}

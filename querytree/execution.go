@@ -43,6 +43,10 @@ func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotati
 	for _, f := range e.plan.Fragments {
 		r := &fragmentRun{f: f, members: e.members, req: e.req, ask: e.ask, held: e.held, name: e.m.name(), asked: asked, combine: e.combine}
 		runs[f.standIn] = r
+		if f.info != nil {
+			asked.Done() // the engine tells whose, and starts it
+			continue
+		}
 		r.start(ctx)
 	}
 	if f, ok := e.plan.wholeQuery(); ok {
@@ -76,10 +80,13 @@ func (e *execution) whole(ctx context.Context, r *fragmentRun) (parser.Value, an
 // residual evaluates what was not pushed down, with the stock engine.
 func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*fragmentRun) (parser.Value, annotations.Annotations, error) {
 	req := e.req
+	if req.Stats {
+		e.plan.skipBuckets()
+	}
 	req.Query = e.m.tickets.deposit(e.plan.Residual)
 	tree := &treeQuerier{m: e.m, ask: e.ask, ctx: ctx}
 	q, err := newEngineQuery(e.measured(ctx), e.m.engine, metered(&residualQueryable{
-		fragments: runs, tree: tree, raw: e.raw,
+		fragments: runs, tree: tree, raw: e.raw, candidates: e.prune.candidates, unread: infoArguments(e.plan.Residual),
 	}), req)
 	if err != nil {
 		return nil, nil, err

@@ -44,10 +44,14 @@ func (m *Mixer) explain(req ExecRequest) *Explanation {
 // residualStandIn is a stand-in as the parser prints it, in part.
 var residualStandIn = regexp.MustCompile(`\{__name__="fragment (\d+)"(,?)([^}]*)\}( @ -?[0-9.]+)?`)
 
+// residualInfo is the stand-in of info series as the parser prints it.
+var residualInfo = regexp.MustCompile(`\{((?:[^{}]*,)?)__name__!="fragment (\d+)",?([^{}]*)\}`)
+
 // residualText prints a residual expression with the stand-ins as metrics of the
 // names fragment_0, fragment_1 and so on.
 func residualText(e parser.Expr) string {
-	text := residualStandIn.ReplaceAllString(e.String(), `fragment_$1{$3}`)
+	text := residualInfo.ReplaceAllString(e.String(), `fragment_$2{$1$3}`)
+	text = residualStandIn.ReplaceAllString(text, `fragment_$1{$3}`)
 	text = strings.ReplaceAll(text, "{}", "")
 	return strings.ReplaceAll(strings.ReplaceAll(text, ", "+childLabel, ""), childLabel, "")
 }

@@ -119,7 +119,15 @@ func (f *fold) mergeMean(c *foldColumn, i int, mean, n, old float64, first bool)
 		c.value[i] = mean
 		return
 	}
-	c.value[i] += (mean - c.value[i]) * (n / (old + n))
+	d := mean - c.value[i]
+	switch {
+	case math.IsInf(c.value[i], 0) && !math.IsNaN(mean) && mean != -c.value[i]:
+		// An infinity is moved by its opposite alone.
+	case math.IsInf(d, 0) && !math.IsInf(mean, 0):
+		c.value[i] = c.value[i]*(old/(old+n)) + mean*(n/(old+n))
+	default:
+		c.value[i] += d * (n / (old + n))
+	}
 }
 
 // moments are a number of values, their mean, and their variance or standard
@@ -149,13 +157,33 @@ func mergeVariance(c *foldColumn, i int, deviation bool, a, b moments, first boo
 // before the rounding of the parts' means shows in it.
 const conditioned = 1e-3
 
-// averages returns the means of the groups of a fold of sums and counts.
+// Of a sum that is not a number, the mean may be one: where finite values
+// overflow beside an infinity of the other sign, the engine goes on with the mean
+// and gets that infinity. Only the means tell.
+var (
+	errNotANumber = errors.New("a sum is not a number")
+	errOverflow   = errors.New("a sum overflowed beside an infinity")
+)
+
+func notANumber(s promql.Series) bool {
+	return slices.ContainsFunc(s.Floats, func(p promql.FPoint) bool { return math.IsNaN(p.F) })
+}
+
+// averages returns the means of the groups of a fold of sums and counts, and of
+// means if sums were not numbers.
 func (f *fold) averages() (promql.Matrix, error) {
 	return f.finals(func(g *foldGroup, i int) (float64, error) {
 		sum, count := &g.cols[slices.Index(f.ops, "sum")], &g.cols[slices.Index(f.ops, "count")]
 		b := balance{sum: sum.value[i] + sum.carry[i], size: sum.size[i], inf: math.IsInf(sum.size[i], 0)}
 		if why := b.lossy(); why != "" {
 			return 0, errors.New(why)
+		}
+		switch mean := slices.Index(f.ops, "avg"); {
+		case !math.IsNaN(b.sum):
+		case mean < 0:
+			return 0, errNotANumber
+		case !math.IsNaN(g.cols[mean].value[i]):
+			return 0, errOverflow
 		}
 		return sum.value[i]/count.value[i] + sum.carry[i]/count.value[i], nil
 	})

@@ -50,6 +50,8 @@ type fragmentRun struct {
 	// held counts the samples that the query holds, over all fragments.
 	held *atomic.Int64
 	name string // of this tier
+	// targets narrow down info series.
+	targets []*labels.Matcher
 	// asked is done when all fragments of the query have been asked; nil for a
 	// guard.
 	asked *sync.WaitGroup
@@ -143,7 +145,7 @@ func (r *fragmentRun) merge(ctx context.Context, parts []promql.Matrix) (promql.
 	case MergeParts:
 		return r.mergeParts(parts)
 	default:
-		return r.concat(parts)
+		return r.ofTargets(r.concat(parts))
 	}
 }
 
@@ -210,7 +212,7 @@ func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 		return answer{}, r.ask.missing(ctx, m, err)
 	}
 	req := r.req
-	req.Query, req.Start, req.End, req.Ops = r.f.Query, r.f.grid.start, r.f.grid.end, nil
+	req.Query, req.Start, req.End, req.Ops, req.Stats = r.f.Query, r.f.grid.start, r.f.grid.end, nil, r.f.stats
 	if r.f.grid.step > 0 {
 		req.Step = r.f.grid.step
 	}
@@ -328,15 +330,23 @@ func (r *fragmentRun) hold(n int64) error {
 
 // benign reports whether no annotation says that a group was left out or
 // altered: the sum of a child that met floats and histograms has no value, but
-// the sum of all children has to know that it met both.
+// the sum of all children has to know that it met both. What conflicts in a part
+// only because of counter resets conflicts in the whole, and changes no value.
 func benign(warn annotations.Annotations) bool {
 	for _, err := range warn {
-		if errors.Is(err, annotations.PromQLWarning) || errors.Is(err, annotations.MismatchedCustomBucketsHistogramsInfo) ||
-			strings.Contains(err.Error(), annotations.MismatchedCustomBucketsHistogramsInfo.Error()) {
+		switch {
+		case isOf(err, annotations.HistogramCounterResetCollisionWarning):
+		case errors.Is(err, annotations.PromQLWarning), isOf(err, annotations.MismatchedCustomBucketsHistogramsInfo):
 			return false
 		}
 	}
 	return true
+}
+
+// isOf reports whether an annotation is of a kind, whether or not it came over
+// a wire.
+func isOf(err, kind error) bool {
+	return errors.Is(err, kind) || strings.Contains(err.Error(), kind.Error())
 }
 
 // onlyPartial keeps the annotations that speak of missing children.
@@ -401,6 +411,9 @@ func (r *fragmentRun) mergeParts(parts []promql.Matrix) (promql.Matrix, error) {
 	}
 	if why := r.lossy(parts); why != "" {
 		return nil, &notMergeable{fragment: r.f, why: why}
+	}
+	if r.f.final != "" && slices.ContainsFunc(out, notANumber) {
+		return nil, &notMergeable{fragment: r.f, why: errNotANumber.Error()}
 	}
 	sortSeries(out)
 	return out, nil

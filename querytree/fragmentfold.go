@@ -101,12 +101,22 @@ func (r *fragmentRun) fold(ctx context.Context, parts []promql.Matrix) (promql.M
 	m, err := r.folds(ctx)
 	var nm *notMergeable
 	if err != nil && !errors.As(err, &nm) && !IsLimit(err) && ctx.Err() == nil {
-		err = &notMergeable{fragment: r.f, why: err.Error()}
+		err = r.unmerged(err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return m, r.checkSeries([]promql.Matrix{m})
+}
+
+// unmerged says that the answers could not be merged. Where a sum is not a
+// number, what else there is to ask for does.
+func (r *fragmentRun) unmerged(err error) error {
+	f := *r.f
+	if errors.Is(err, errNotANumber) {
+		f.keys = nil
+	}
+	return &notMergeable{fragment: &f, why: err.Error()}
 }
 
 func (r *fragmentRun) folds(ctx context.Context) (promql.Matrix, error) {

@@ -24,7 +24,8 @@ type LocalConfig struct {
 	// EngineOpts are those that Engine was made with. With them, pieces of
 	// queries are evaluated apart, in a way that costs less than to have the
 	// engine evaluate the whole: see docs/decisions/0010-inside-the-leaf.md. If
-	// nil, the engine evaluates everything, and FeatureOps is not supported.
+	// nil, the engine evaluates everything, and neither FeatureOps nor FeatureStats
+	// is supported.
 	EngineOpts *promql.EngineOpts
 	// Cores says how many cores one query may use; nil means one.
 	Cores *Cores
@@ -141,6 +142,9 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 func (l *Local) evaluate(ctx context.Context, req ExecRequest) (promql.Matrix, annotations.Annotations, error) {
 	if len(req.Ops) > 0 {
 		return l.execOps(ctx, req)
+	}
+	if req.Stats {
+		return l.execStats(ctx, req)
 	}
 	m, warn, err := l.execParts(ctx, req)
 	if unusual(err) {

@@ -32,7 +32,9 @@ func newMeter(ctx context.Context, hints *storage.SelectHints, set storage.Serie
 	if m.budget == nil && m.turn == nil {
 		return nil
 	}
-	if hints != nil && hints.Step > 0 {
+	// For info() at an instant the engine takes a millisecond to be the step, and
+	// the lookback to be a part of the range.
+	if hints != nil && hints.Step > 0 && (hints.Func != "info" || hints.Step > 1) {
 		m.points = max(m.points, (hints.End-hints.Start-hints.Range)/hints.Step+1)
 	}
 	m.points = max(m.points, 1)

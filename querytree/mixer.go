@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/timestamp"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -339,15 +340,17 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost
 func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned map[string]bool) *Plan {
 	p := &Planner{
 		members: prune.members, candidates: map[*parser.VectorSelector]bitset{}, keyLabels: keyLabelsOf(prune.members),
-		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, maxFragments: m.cfg.Limits.MaxFragments,
+		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, stats: req.Stats, maxFragments: m.cfg.Limits.MaxFragments,
 		parse: m.tickets.Parser.ParseExpr, grid: grid{req.Start, req.End, req.Step}, maxLength: m.cfg.Limits.MaxQueryLength,
 	}
-	for i := range prune.members {
-		p.all = p.all.with(i)
-	}
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
-		if vs, ok := n.(*parser.VectorSelector); ok {
-			p.candidates[vs] = prune.candidates(vs.LabelMatchers)
+		switch n := n.(type) {
+		case *parser.VectorSelector:
+			p.candidates[n] = prune.candidates(n.LabelMatchers)
+		case *parser.Call:
+			if n.Func.Name == "info" && len(n.Args) == 1 {
+				p.targetInfo = prune.candidates([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, targetInfo)})
+			}
 		}
 		return nil
 	})

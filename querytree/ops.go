@@ -10,7 +10,7 @@ import (
 )
 
 // MixerFeatures returns the features that a Mixer has, for its Description.
-func MixerFeatures() []string { return []string{FeatureOps, FeatureExplain} }
+func MixerFeatures() []string { return []string{FeatureOps, FeatureStats, FeatureExplain} }
 
 // maxOps bounds the operators of one request.
 const maxOps = 8

@@ -31,6 +31,11 @@ func zoneOf(pairs ...string) Description {
 	return d
 }
 
+func featured(d Description) Description {
+	d.Features = MixerFeatures()
+	return d
+}
+
 func shardOf(shard string, key []string, pairs ...string) Description {
 	d := leafOf(pairs...)
 	d.Shard, d.ShardKey = shard, key
@@ -51,6 +56,9 @@ var families = map[string][]Description{
 	"uneven":   {leafOf("zone", "eu", "cluster", "a"), zoneOf("zone", "us")},
 	"one leaf": {leafOf("zone", "eu", "cluster", "a")},
 	"nobody":   {},
+	"new zones": {
+		featured(zoneOf("zone", "eu")), featured(zoneOf("zone", "us")),
+	},
 }
 
 // planner returns a Mixer over members that are never asked.

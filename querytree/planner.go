@@ -33,7 +33,8 @@ type Member struct {
 type Planner struct {
 	members    []Member
 	candidates map[*parser.VectorSelector]bitset
-	all        bitset
+	// targetInfo are the candidates for what info() joins without being told.
+	targetInfo bitset
 	keyLabels  set
 	// delayedNames mirrors the engine's option of that name.
 	delayedNames bool
@@ -47,6 +48,8 @@ type Planner struct {
 	grid  grid
 	// maxLength is the longest query that children accept.
 	maxLength int
+	// stats: the request's answer leaves out the buckets of native histograms.
+	stats bool
 	// maxFragments is the limit of that name; zero means the default.
 	maxFragments int
 }
@@ -61,6 +64,22 @@ func keyLabelsOf(members []Member) set {
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys).without(labels.MetricName)
+}
+
+// everyone is the set of all members.
+func (p *Planner) everyone() bitset {
+	var all bitset
+	for i := range p.members {
+		all = all.with(i)
+	}
+	return all
+}
+
+// allHave reports whether all of the children have a feature.
+func (p *Planner) allHave(children bitset, feature string) bool {
+	ok := true
+	children.each(func(i int) { ok = ok && p.members[i].Description.Has(feature) })
+	return ok
 }
 
 // constant reports whether each of the children has one value of the label on
@@ -185,6 +204,10 @@ type Fragment struct {
 	// spared are not asked, since they have no part in the result.
 	several bool
 	spared  []spared
+	// stats: of native histograms the children leave out the buckets.
+	stats bool
+	// info, if not nil, makes it a fragment of the info series of an info().
+	info *infoRead
 }
 
 // Merge says how the answers of several children become one.
@@ -206,6 +229,9 @@ const (
 
 // Kind names how a fragment is merged, for people.
 func (f *Fragment) Kind() string {
+	if f.info != nil {
+		return "info"
+	}
 	switch f.Merge {
 	case MergeFold:
 		return "fold " + strings.Join(f.Ops, "+")
@@ -228,7 +254,7 @@ func (pl *Plan) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n", pl.Residual)
 	for _, f := range pl.Fragments {
-		fmt.Fprintf(&b, "  %s %s %v%s <- %s\n", f.ID, f.Kind(), f.Children, pl.gridNote(f), strings.Join(strings.Fields(f.Query), " "))
+		fmt.Fprintf(&b, "  %s %s %v%s <- %s\n", f.ID, f.Kind(), f.Children, pl.notes(f), strings.Join(strings.Fields(f.Query), " "))
 		for _, g := range f.guards {
 			fmt.Fprintf(&b, "    unless %s\n", strings.Join(strings.Fields(g.Query), " "))
 		}
@@ -236,12 +262,17 @@ func (pl *Plan) String() string {
 	return b.String()
 }
 
-// gridNote tells the grid of a fragment that has its own.
-func (pl *Plan) gridNote(f *Fragment) string {
-	if f.grid == pl.grid {
-		return ""
+// notes tells the grid of a fragment that has its own, and how histograms are
+// read.
+func (pl *Plan) notes(f *Fragment) string {
+	note := ""
+	if f.stats {
+		note = " without buckets"
 	}
-	return fmt.Sprintf(" at %d..%d/%d", f.grid.start, f.grid.end, f.grid.step)
+	if f.grid == pl.grid {
+		return note
+	}
+	return fmt.Sprintf("%s at %d..%d/%d", note, f.grid.start, f.grid.end, f.grid.step)
 }
 
 // wholeQuery returns the only fragment, if it is the whole answer.

@@ -2,6 +2,7 @@ package querytree
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,12 @@ type residualQueryable struct {
 	fragments map[*labels.Matcher]*fragmentRun
 	raw       func(ctx context.Context, mint, maxt int64, hints *storage.SelectHints, ms []*labels.Matcher) storage.SeriesSet
 	tree      *treeQuerier
+	// candidates are the members that may hold info series.
+	candidates func(ms []*labels.Matcher) bitset
+	// unread are selectors that the engine prepares but does not read.
+	unread []*parser.VectorSelector
+	// infos are those that were asked for.
+	infos map[infoKey]*fragmentRun
 }
 
 func (q *residualQueryable) Querier(mint, maxt int64) (storage.Querier, error) {
@@ -61,8 +68,15 @@ type residualQuerier struct {
 // Select implements storage.Querier. Selects of raw series begin at once, so
 // that those of several selectors run side by side.
 func (q *residualQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
+	if slices.ContainsFunc(q.q.unread, func(s *parser.VectorSelector) bool { return slices.Equal(s.LabelMatchers, ms) }) {
+		return storage.EmptySeriesSet()
+	}
 	for _, m := range ms {
-		if run, ok := q.q.fragments[m]; ok {
+		run, ok := q.q.fragments[m]
+		if ok && run.f.info != nil {
+			return q.infoSet(ctx, run, ms)
+		}
+		if ok {
 			return &fragmentSet{ctx: ctx, run: run, grid: run.f.grid}
 		}
 	}
@@ -93,7 +107,12 @@ func (s *fragmentSet) Next() bool {
 	return s.err == nil && s.at <= len(s.m)
 }
 
-func (s *fragmentSet) At() storage.Series { return newGridSeries(s.m[s.at-1], s.grid) }
+func (s *fragmentSet) At() storage.Series {
+	if i := s.run.f.info; i != nil && i.name != "" {
+		return newTimedSeries(s.m[s.at-1], i, s.grid)
+	}
+	return newGridSeries(s.m[s.at-1], s.grid)
+}
 
 func (s *fragmentSet) Err() error { return s.err }
 

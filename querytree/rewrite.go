@@ -34,8 +34,8 @@ func (p *Planner) plan(e parser.Expr) *Plan {
 
 func (p *Planner) builder() *builder {
 	return &builder{
-		p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{grid: p.grid}, grid: p.grid, pushed: map[parser.Expr]bool{},
-		vacant: &vacancies{candidates: p.candidates, all: p.all, memo: map[parser.Expr]vacancy{}},
+		p: p, a: &analyzer{p: p, memo: map[parser.Expr]traits{}}, plan: &Plan{grid: p.grid}, grid: p.grid, stats: p.stats, pushed: map[parser.Expr]bool{},
+		vacant: &vacancies{candidates: p.candidates, all: p.everyone(), memo: map[parser.Expr]vacancy{}},
 	}
 }
 
@@ -52,6 +52,10 @@ type builder struct {
 	// namesSeen: with delayed name removal, an operator of the query looks at
 	// metric names that fragments would already have dropped.
 	namesSeen bool
+	// stats: what children are asked for is read without the buckets of native
+	// histograms; buckets: it is not, whatever function is above, since it is
+	// within a subquery.
+	stats, buckets bool
 	// pushed are the parts of the query that fragments stand for.
 	pushed map[parser.Expr]bool
 }
@@ -123,15 +127,9 @@ func (b *builder) pushable(e parser.Expr, t traits, top bool) bool {
 func (b *builder) call(n *parser.Call) parser.Expr {
 	switch n.Func.Name {
 	case "timestamp", "start_timestamp":
-		return n // they look at selectors, not at values
+		return b.times(n)
 	case "info":
-		if shifted(n.Args[0]) {
-			return n // it takes the time of its info series from the selectors
-		}
-		c := *n // its second argument is no operand, but matchers
-		c.Args = slices.Clone(n.Args)
-		c.Args[0] = b.build(n.Args[0], false)
-		return &c
+		return b.info(n)
 	case "absent", "absent_over_time":
 		if e := b.absent(n); e != nil {
 			return e
@@ -143,8 +141,8 @@ func (b *builder) call(n *parser.Call) parser.Expr {
 	case "histogram_count", "histogram_sum", "histogram_avg":
 		// The engine then detects counter resets while it reads samples, and
 		// warns of conflicts among them.
-		if !onlyRates(n) {
-			return n
+		if !b.buckets && !onlyRates(n) {
+			return b.statistics(n)
 		}
 	}
 	c := *n
@@ -169,7 +167,7 @@ func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
 
 func (b *builder) fragmentOf(e parser.Expr, t traits, kind string, textOf func() string) *Fragment {
 	key := b.key(kind, e)
-	if b.p.banned[key] {
+	if b.p.banned[key] || b.stats && !b.p.allHave(t.children, FeatureStats) {
 		return nil
 	}
 	for _, f := range b.plan.Fragments {
@@ -182,7 +180,7 @@ func (b *builder) fragmentOf(e parser.Expr, t traits, kind string, textOf func()
 		return nil
 	}
 	id := strconv.Itoa(len(b.plan.Fragments))
-	f := &Fragment{ID: id, Query: text, key: key, quiet: true, grid: b.grid}
+	f := &Fragment{ID: id, Query: text, key: key, quiet: true, grid: b.grid, stats: b.stats}
 	if ends, other := ofRequest(e); !ends && !other && b.p.stepInvariant(text) {
 		f.grid.end = f.grid.start // it is the same at every step
 	}
@@ -260,6 +258,9 @@ func (p *Planner) stepInvariant(query string) bool {
 func (b *builder) key(kind string, e parser.Expr) string {
 	if b.grid != b.p.grid {
 		kind += fmt.Sprint(" at ", b.grid)
+	}
+	if b.stats {
+		kind += " without buckets"
 	}
 	return kind + " " + e.String()
 }

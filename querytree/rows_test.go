@@ -29,6 +29,9 @@ type row struct {
 	// deeper is wanted where there are tiers between root and leaves; if it is
 	// empty, the same as elsewhere.
 	deeper string
+	// keyed is wanted where series of one target always live together; if it is
+	// empty, the same as elsewhere.
+	keyed string
 	// again: the first plan may be given up for one without a fragment whose
 	// answers collide.
 	again bool
@@ -101,6 +104,9 @@ func (tree rowTree) fill(r row) (expr, want string) {
 		if r.bare != "" {
 			want = r.bare
 		}
+	}
+	if r.keyed != "" && tree.key == "instance, job" {
+		want = r.keyed
 	}
 	if tree.tiers > 2 && r.deeper != "" {
 		want = r.deeper

@@ -14,11 +14,11 @@ func (b *builder) subquery(n *parser.SubqueryExpr) parser.Expr {
 	if !ok {
 		return n
 	}
-	outer := b.grid
-	b.grid = g
+	grid, stats, buckets := b.grid, b.stats, b.buckets
+	b.grid, b.stats, b.buckets = g, false, true
 	c := *n
 	c.Expr = b.build(n.Expr, false)
-	b.grid = outer
+	b.grid, b.stats, b.buckets = grid, stats, buckets
 	return &c
 }
 

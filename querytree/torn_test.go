@@ -68,15 +68,39 @@ func TestGuardsOfSeveralOperators(t *testing.T) {
 	}
 }
 
-// The average of finite values whose sum overflows in one leaf, and of an
-// infinity in another.
+// The average of finite values whose sum overflows, and of an infinity, in one
+// leaf or in several, of a tree of two or three tiers; beside values that are no
+// numbers.
 func TestAverageOfOverflow(t *testing.T) {
-	m := rootOver(t,
-		holding(t, euOne, point(math.MaxFloat64, "__name__", "x", "i", "0"), point(math.MaxFloat64, "__name__", "x", "i", "1")),
-		holding(t, euTwo, point(math.Inf(-1), "__name__", "x")))
-	want := askInstant(t.Context(), m, "avg(x)", Options{NoPushdown: true})
-	if d := cmp.Diff(want, askInstant(t.Context(), m, "avg(x)", Options{})); d != "" {
-		t.Error(d)
+	inf, nan := math.Inf(-1), math.NaN()
+	for _, values := range [][2][]float64{
+		{{math.MaxFloat64, math.MaxFloat64}, {inf}},
+		{{math.MaxFloat64, math.MaxFloat64, inf}, {5}},
+		{{math.MaxFloat64, math.MaxFloat64, inf}, {5, nan}},
+		{{math.MaxFloat64, math.MaxFloat64, inf}, {-inf}},
+		{{math.MaxFloat64, math.MaxFloat64, inf}, {inf, -math.MaxFloat64}},
+		{{math.MaxFloat64, math.MaxFloat64, inf}, {-math.MaxFloat64, -math.MaxFloat64}},
+		{{nan, 1}, {2}},
+		{{inf, -inf}, {2}},
+	} {
+		var leaves []Child
+		us := holding(t, leafOf("zone", "us", "cluster", "three"), point(1, "__name__", "x", "i", "9"))
+		for n, who := range []Description{euOne, euTwo} {
+			var all []promql.Series
+			for i, v := range values[n] {
+				all = append(all, point(v, "__name__", "x", "i", string(rune('0'+i))))
+			}
+			leaves = append(leaves, holding(t, who, all...))
+		}
+		for _, expr := range []string{"avg(x)", "avg by (cluster) (x)", "avg by (i) (x)", `avg by (__name__) (x)`, "max_over_time(avg(x)[1m:10s])"} {
+			zone := mixerOver(t, zoneOf("zone", "eu").Identity, nil, leaves...)
+			for tiers, m := range map[int]*Mixer{2: rootOver(t, leaves...), 3: rootOver(t, zone, us)} {
+				want := askInstant(t.Context(), m, expr, Options{NoPushdown: true})
+				if d := cmp.Diff(want, askInstant(t.Context(), m, expr, Options{})); d != "" {
+					t.Errorf("%s of %v over %d tiers: %s", expr, values, tiers, d)
+				}
+			}
+		}
 	}
 }
 

@@ -1455,7 +1455,10 @@ type ExecRequest struct {
 	Ops []string `protobuf:"bytes,7,rep,name=ops,proto3" json:"ops,omitempty"`
 	// accept is the set of codecs that packed frames may be in, as the sum of
 	// 2^codec.
-	Accept        uint32 `protobuf:"varint,8,opt,name=accept,proto3" json:"accept,omitempty"`
+	Accept uint32 `protobuf:"varint,8,opt,name=accept,proto3" json:"accept,omitempty"`
+	// stats asks for native histograms without buckets, as histogram_count reads
+	// them.
+	Stats         bool `protobuf:"varint,9,opt,name=stats,proto3" json:"stats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1544,6 +1547,13 @@ func (x *ExecRequest) GetAccept() uint32 {
 		return x.Accept
 	}
 	return 0
+}
+
+func (x *ExecRequest) GetStats() bool {
+	if x != nil {
+		return x.Stats
+	}
+	return false
 }
 
 type SelectRequest struct {
@@ -3855,7 +3865,7 @@ const file_tree_proto_rawDesc = "" +
 	"\n" +
 	"NOT_REGEXP\x10\x03\"C\n" +
 	"\bSelector\x127\n" +
-	"\bmatchers\x18\x01 \x03(\v2\x1b.pando.querytree.v1.MatcherR\bmatchers\"\xdc\x01\n" +
+	"\bmatchers\x18\x01 \x03(\v2\x1b.pando.querytree.v1.MatcherR\bmatchers\"\xf2\x01\n" +
 	"\vExecRequest\x125\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1b.pando.querytree.v1.OptionsR\aoptions\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\fR\x05query\x12\x14\n" +
@@ -3864,7 +3874,8 @@ const file_tree_proto_rawDesc = "" +
 	"\x04step\x18\x05 \x01(\x12R\x04step\x12\x1a\n" +
 	"\blookback\x18\x06 \x01(\x12R\blookback\x12\x10\n" +
 	"\x03ops\x18\a \x03(\tR\x03ops\x12\x16\n" +
-	"\x06accept\x18\b \x01(\rR\x06accept\"\x99\x02\n" +
+	"\x06accept\x18\b \x01(\rR\x06accept\x12\x14\n" +
+	"\x05stats\x18\t \x01(\bR\x05stats\"\x99\x02\n" +
 	"\rSelectRequest\x125\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1b.pando.querytree.v1.OptionsR\aoptions\x12\x12\n" +
 	"\x04mint\x18\x02 \x01(\x12R\x04mint\x12\x12\n" +

@@ -132,7 +132,7 @@ func newQuery(c *Cache, req querytree.ExecRequest, r reads, tree querytree.Evalu
 	return &query{
 		c: c, req: req, r: r, tree: tree, last: req.Start + (req.End-req.Start)/req.Step*req.Step,
 		key: key{
-			query: req.Query, ops: strings.Join(req.Ops, " "), step: req.Step, offset: mod(req.Start, req.Step), lookback: req.Lookback,
+			query: req.Query, ops: strings.Join(req.Ops, " "), stats: req.Stats, step: req.Step, offset: mod(req.Start, req.Step), lookback: req.Lookback,
 		},
 	}
 }

@@ -16,6 +16,7 @@ type key struct {
 	// query is the text as it was given, since annotations tell positions in it.
 	query    string
 	ops      string
+	stats    bool
 	step     int64
 	offset   int64 // of the grid, from the multiples of step
 	lookback int64

@@ -12,14 +12,14 @@ import (
 func execToWire(r querytree.ExecRequest, accept uint32) *querytreepb.ExecRequest {
 	return &querytreepb.ExecRequest{
 		Options: optionsToWire(r.Options), Query: []byte(r.Query),
-		Start: r.Start, End: r.End, Step: r.Step, Lookback: r.Lookback, Ops: r.Ops, Accept: accept,
+		Start: r.Start, End: r.End, Step: r.Step, Lookback: r.Lookback, Ops: r.Ops, Accept: accept, Stats: r.Stats,
 	}
 }
 
 func execFromWire(w *querytreepb.ExecRequest) (querytree.ExecRequest, grid, error) {
 	r := querytree.ExecRequest{
 		Options: optionsFromWire(w.GetOptions()), Query: string(w.GetQuery()),
-		Start: w.GetStart(), End: w.GetEnd(), Step: w.GetStep(), Lookback: w.GetLookback(), Ops: w.GetOps(),
+		Start: w.GetStart(), End: w.GetEnd(), Step: w.GetStep(), Lookback: w.GetLookback(), Ops: w.GetOps(), Stats: w.GetStats(),
 	}
 	g, err := newGrid(r)
 	if err != nil {

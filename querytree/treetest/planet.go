@@ -209,7 +209,7 @@ func (p *Planet) newLeaf(tb testing.TB, l Leaf, store *teststorage.TestStorage, 
 	c, err := querytree.NewLocal(querytree.LocalConfig{
 		Engine: engine, EngineOpts: &opts, Samples: store, Chunks: store, Exemplars: store, Limits: p.cfg.Limits,
 		Describe: func() querytree.Description {
-			return querytree.Description{Identity: l.Identity, ShardKey: l.ShardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1, Gaps: gaps, Features: []string{querytree.FeatureOps, querytree.FeatureExplain}}
+			return querytree.Description{Identity: l.Identity, ShardKey: l.ShardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1, Gaps: gaps, Features: []string{querytree.FeatureOps, querytree.FeatureStats, querytree.FeatureExplain}}
 		},
 	})
 	if err != nil {
