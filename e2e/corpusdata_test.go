@@ -200,7 +200,7 @@ func newSet(tb testing.TB, external labels.Labels) *fieldhint.Set {
 func (h *hints) pruner(tb testing.TB, _ []querytree.Child) querytree.Pruner {
 	cfg := fieldhint.IndexConfig{MaxAge: math.MaxInt64} // no heartbeats here
 	if zone := len(h.parents); zone < len(h.zones) {
-		cfg.Forward = func(fps []uint64) { h.zones[zone].Add(fps...) }
+		cfg.Union = h.zones[zone]
 	}
 	x, err := fieldhint.NewIndex(cfg)
 	if err != nil {

@@ -90,7 +90,7 @@ func BenchmarkRulesOut1000Children(b *testing.B) {
 		ms := selector(b, text)
 		b.Run(text, func(b *testing.B) {
 			for b.Loop() {
-				x.RulesOutAll(names, ms)
+				x.RulesOutAll(names, ms, 0, 0)
 			}
 		})
 	}
@@ -98,7 +98,7 @@ func BenchmarkRulesOut1000Children(b *testing.B) {
 	b.Run("one by one", func(b *testing.B) {
 		for b.Loop() {
 			for _, name := range names {
-				x.RulesOut(name, ms)
+				x.RulesOut(name, ms, 0, 0)
 			}
 		}
 	})
@@ -123,9 +123,11 @@ func BenchmarkApply(b *testing.B) {
 	}
 	fps := make([]uint64, MaxFrameFingerprints)
 	for i := range fps {
-		fps[i] = mix(uint64(i))
+		fps[i] = mix(uint64(i)) & fingerprintMask
 	}
-	frame := frame{complete: true, epoch: 1, total: MaxFrameFingerprints, fps: fps}.append(nil)
+	frame := frame{complete: true, first: true, epoch: 1, records: []record{
+		{kind: recordOpen, span: always, total: MaxFrameFingerprints}, {kind: recordFingerprints, fps: fps},
+	}}.append(nil)
 	b.SetBytes(int64(len(frame)))
 	for b.Loop() {
 		f := x.Open("a")

@@ -1,11 +1,9 @@
 package fieldhint
 
 import (
-	"encoding/binary"
 	"strconv"
 	"strings"
 
-	"github.com/bits-and-blooms/bloom/v3"
 	"github.com/cespare/xxhash/v2"
 )
 
@@ -159,16 +157,11 @@ func (e *expr) holds(has func(*atom) bool) bool {
 // locate works out, once for all filters, where each atom is found in them.
 func (e *expr) locate() {
 	if e.op == opAtom && e.atom.locs == nil {
-		e.atom.locs = bloom.Locations(key(e.atom.fp), maxHashes)
+		e.atom.locs = locations(e.atom.fp)
 	}
 	for _, sub := range e.subs {
 		sub.locate()
 	}
-}
-
-// key is a fingerprint as a bloom filter wants it.
-func key(fp uint64) []byte {
-	return binary.LittleEndian.AppendUint64(make([]byte, 0, 8), fp)
 }
 
 // String gives the canonical text, for people and for tests.

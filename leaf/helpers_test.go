@@ -213,15 +213,19 @@ func (f *fakeIndexer) AddSeries(lset labels.Labels) {
 	f.added[lset.String()] = struct{}{}
 }
 
+func (f *fakeIndexer) AddSeriesAt(lset labels.Labels, _ ...fieldhint.Span) { f.AddSeries(lset) }
+
+func (f *fakeIndexer) Widen(int64) {}
+
 func (f *fakeIndexer) SetComplete() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.complete = true
 }
 
-func (f *fakeIndexer) Rebuild(scan func(add func(labels.Labels)) error) error {
+func (f *fakeIndexer) Rebuild(_ fieldhint.Layout, scan func(add func(labels.Labels, ...fieldhint.Span)) error) error {
 	next := map[string]struct{}{}
-	if err := scan(func(lset labels.Labels) { next[lset.String()] = struct{}{} }); err != nil {
+	if err := scan(func(lset labels.Labels, _ ...fieldhint.Span) { next[lset.String()] = struct{}{} }); err != nil {
 		return err
 	}
 	f.mu.Lock()

@@ -168,7 +168,7 @@ func (l *Leaf) apply(conf *config.Config) error {
 		name  string
 		apply func(*config.Config) error
 	}{
-		{"storage", l.store.ApplyConfig},
+		{"storage", l.applyStorage},
 		{"scraping", l.scraper.ApplyConfig},
 		{"scrape discovery", l.applyScrapeDiscovery},
 		{"notifications", l.notifier.ApplyConfig},
@@ -187,6 +187,16 @@ func unused(section string, set bool) string {
 		return section
 	}
 	return ""
+}
+
+func (l *Leaf) applyStorage(conf *config.Config) error {
+	l.indexing.accept(l.store, outOfOrder(conf))
+	return l.store.ApplyConfig(conf)
+}
+
+// outOfOrder returns the out-of-order window of a configuration.
+func outOfOrder(conf *config.Config) time.Duration {
+	return time.Duration(conf.StorageConfig.TSDBConfig.OutOfOrderTimeWindow) * time.Millisecond
 }
 
 func (l *Leaf) applyScrapeDiscovery(conf *config.Config) error {

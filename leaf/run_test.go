@@ -283,7 +283,7 @@ func TestDroppedBlocks(t *testing.T) {
 
 func TestHintsAreRebuilt(t *testing.T) {
 	dir := t.TempDir()
-	now := time.Now()
+	now := time.Now().Truncate(24 * time.Hour).Add(4 * time.Hour)
 	old := writeBlock(t, dir, now.Add(-48*time.Hour).UnixMilli(), labels.FromStrings("__name__", "gone"))
 	writeBlock(t, dir, now.Add(-24*time.Hour).UnixMilli(), labels.FromStrings("__name__", "kept"))
 	hints := &fakeIndexer{}
@@ -306,18 +306,23 @@ func TestHintsAreRebuilt(t *testing.T) {
 	}
 	eventually(t, "the old block is gone", func() bool { return len(l.store.Blocks()) == 1 })
 	update()
-	if hints.rebuilt != 0 {
+	if hints.rebuilt != 1 {
 		t.Error("rebuilt too soon")
 	}
 	clock = now.Add(4 * time.Hour)
 	update()
-	if hints.rebuilt != 1 || hints.has(gone) || !hints.has(kept, head) {
+	if hints.rebuilt != 2 || hints.has(gone) || !hints.has(kept, head) {
 		t.Errorf("rebuilt %d times, holds %v", hints.rebuilt, hints.added)
 	}
 	clock = now.Add(8 * time.Hour)
 	update()
-	if hints.rebuilt != 1 {
+	if hints.rebuilt != 2 {
 		t.Error("rebuilt without need")
+	}
+	clock = now.Add(28 * time.Hour)
+	update()
+	if hints.rebuilt != 3 {
+		t.Error("not rebuilt for a new window")
 	}
 }
 

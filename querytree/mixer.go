@@ -342,9 +342,10 @@ func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned m
 	for i := range prune.members {
 		p.all = p.all.with(i)
 	}
-	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
+	parser.Inspect(expr, func(n parser.Node, path []parser.Node) error {
 		if vs, ok := n.(*parser.VectorSelector); ok {
-			p.candidates[vs] = prune.candidates(vs.LabelMatchers)
+			mint, maxt := m.selectorRange(req, vs, path)
+			p.candidates[vs] = prune.candidatesAt(vs.LabelMatchers, mint, maxt)
 		}
 		return nil
 	})

@@ -38,6 +38,7 @@ type leafFlags struct {
 	noLockfile     bool
 	shardKey       []string
 	hints          bool
+	hintWindow     model.Duration
 	admin          bool
 	parallelism    int
 	cores          *querytree.Cores // of the process, if it has several leaves
@@ -55,6 +56,7 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 	c.Flag("storage.tsdb.wal-compression-type", "snappy, zstd or none.").Default("snappy").EnumVar(&f.walCompression, "snappy", "zstd", "none")
 	c.Flag("storage.tsdb.no-lockfile", "Do not create a lock file.").BoolVar(&f.noLockfile)
 	c.Flag("hints", "Offer field hints to parents.").Default("true").BoolVar(&f.hints)
+	c.Flag("hints.window", "Length of the windows of time by which field hints tell series apart that come and go; at least 2h.").Default("24h").SetValue(&f.hintWindow)
 	c.Flag("query.leaf-parallelism", "Idle cores that one query may use; 0 for all, 1 to never spread a query.").Default("0").IntVar(&f.parallelism)
 	c.Flag("web.enable-admin-api", "Allow to delete series and to take snapshots.").BoolVar(&f.admin)
 	f.parentFlags.register(c)
@@ -78,6 +80,9 @@ func (f *leafFlags) config() (leaf.Config, error) {
 	c.WALCompression, c.NoLockfile = f.walCompression, f.noLockfile
 	c.Limits, c.LookbackDelta = f.limits, time.Duration(f.lookback)
 	c.QueryParallelism = f.parallelism
+	if f.hintWindow > 0 {
+		c.HintWindow = time.Duration(f.hintWindow)
+	}
 	c.ExternalURL, err = f.url()
 	return c, err
 }
