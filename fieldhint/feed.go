@@ -138,6 +138,7 @@ func (f *Feed) apply(b []byte, now time.Duration) error {
 	switch {
 	case errors.Is(err, errForeign):
 		f.giveUp(err.Error())
+		err = nil
 	case err == nil && f.waits(fr, now):
 		f.giveUp("its turn to send is still to come")
 	case err == nil:

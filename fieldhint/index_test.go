@@ -183,7 +183,7 @@ func TestReconnectResumesOrStartsOver(t *testing.T) {
 func TestGenerationsChangeUnnoticed(t *testing.T) {
 	zone := newSet(t, SetConfig{})
 	p := newParent(t, IndexConfig{Union: zone})
-	s := leafSet(t, 4, "web-1", "old-1")
+	s := leafSet(t, 8, "web-1", "old-1")
 	s.SetComplete()
 	l := connect(t, s, p, "a")
 	l.flow()
@@ -359,7 +359,7 @@ func TestOldChild(t *testing.T) {
 	apply(oldFrame(true, 7, 3, n, facts[3:]...))
 	apply(oldFrame(true, 7, n, n))
 	p.expect(t, "complete", "a", `!pod="a-1"`, `pod="db-1"`)
-	apply(oldFrame(false, 8, 0, n, facts[:3]...))
+	apply(oldFrame(false, 8, 0, n, facts[0], facts[2], facts[3]))
 	p.expect(t, "a new epoch under way", "a", `!pod="a-1"`, `pod="db-1"`)
 	apply(oldFrame(true, 8, 3, 3))
 	p.expect(t, "a new epoch", "a", `pod="a-1"`, `pod="db-1"`)

@@ -85,13 +85,14 @@ func (g *generation) seal() {
 	}
 }
 
-// of returns the sections of a bit mask, and makes those that are missing.
-// Set.mu must be held for writing.
-func (g *generation) of(mask uint32) []*section {
+// of returns the sections of a series that has samples in some spans, and makes
+// those that are missing. Set.mu must be held for writing.
+func (g *generation) of(spans []Span) []*section {
 	if g.layout.Window == 0 {
 		return []*section{g.current}
 	}
 	var out []*section
+	mask := g.layout.sections(spans)
 	if mask&currentBit != 0 {
 		out = append(out, g.current)
 	}

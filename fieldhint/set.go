@@ -100,7 +100,7 @@ type Set struct {
 	epoch uint64
 	// gens holds the newest generation and, as long as a stream relies on it, the
 	// one before, which takes additions too: so parents can rely on the one until
-	// they have all of the other.
+	// they have all of the other. The older one is complete.
 	gens     []*generation
 	streams  map[*stream]struct{}
 	scan     *scan // a rebuild that runs, nil if none
@@ -155,7 +155,7 @@ func (s *Set) AddSeriesAt(lset labels.Labels, spans ...Span) {
 	changed := false
 	s.mu.Lock()
 	for _, g := range s.live() {
-		for _, c := range g.of(g.layout.sections(spans)) {
+		for _, c := range g.of(spans) {
 			changed = c.log.addSeries(lset) || changed
 		}
 	}
@@ -237,7 +237,9 @@ func (s *Set) SetIncomplete() { s.setComplete(false) }
 func (s *Set) setComplete(complete bool) {
 	s.mu.Lock()
 	changed := s.complete != complete
-	s.complete = complete
+	if s.complete = complete; !complete {
+		s.gens = s.gens[len(s.gens)-1:]
+	}
 	s.mu.Unlock()
 	if changed {
 		s.bell.ring()
@@ -346,8 +348,12 @@ func (s *Set) commit(c *scan) {
 	if s.widened < g.layout.Current {
 		g.current.widen(Layout{Start: g.layout.Start, Window: g.layout.Window, Current: s.widened}.round().Current)
 	}
-	s.gens, s.next = []*generation{s.newest(), g}, nil
-	s.retire()
+	if s.next = nil; s.complete {
+		s.gens = []*generation{s.newest(), g}
+		s.retire()
+	} else {
+		s.gens = []*generation{g} // what there was may lack series
+	}
 	s.mu.Unlock()
 	s.rebuilds.Inc()
 	s.bell.ring()

@@ -347,7 +347,7 @@ func TestParseCursor(t *testing.T) {
 }
 
 // Many writers, a rebuild, and several streams at their own pace: each stream
-// ends up with exactly what the set holds.
+// ends up with all that was added.
 func TestStreamsSeeAllOfConcurrentAdditions(t *testing.T) {
 	s := newSet(t, SetConfig{FrameSize: 16, CacheSize: 128, Linger: -1})
 	const writers, each = 4, 800
@@ -413,16 +413,12 @@ func TestStreamsSeeAllOfConcurrentAdditions(t *testing.T) {
 	writing.Wait()
 	s.SetComplete()
 	streaming.Wait()
-	want := contents(s)
-	for i := range got {
-		if diff := cmp.Diff(want, got[i]); diff != "" {
-			t.Errorf("stream %d (-want +got):\n%s", i, diff)
-		}
-	}
-	for i := range each * (writers + 1) / 2 {
-		for _, fp := range factsOf(series(i)) {
-			if !want[fp] {
-				t.Fatalf("series %d is missing", i)
+	for n := range got {
+		for i := range each * (writers + 1) / 2 {
+			for _, fp := range factsOf(series(i)) {
+				if !got[n][fp] {
+					t.Fatalf("stream %d lacks series %d", n, i)
+				}
 			}
 		}
 	}
