@@ -25,6 +25,8 @@ import (
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/pandometrics/pando/fieldhint"
 )
 
 var testIdentity = labels.FromStrings("cluster", "eu-1", "zone", "eu")
@@ -202,6 +204,8 @@ type fakeIndexer struct {
 	added    map[string]struct{}
 	complete bool
 	rebuilt  int
+	layout   fieldhint.Layout // of the last rebuild
+	widened  []int64
 }
 
 func (f *fakeIndexer) AddSeries(lset labels.Labels) {
@@ -215,7 +219,11 @@ func (f *fakeIndexer) AddSeries(lset labels.Labels) {
 
 func (f *fakeIndexer) AddSeriesAt(lset labels.Labels, _ ...fieldhint.Span) { f.AddSeries(lset) }
 
-func (f *fakeIndexer) Widen(int64) {}
+func (f *fakeIndexer) Widen(from int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.widened = append(f.widened, from)
+}
 
 func (f *fakeIndexer) SetComplete() {
 	f.mu.Lock()
@@ -223,14 +231,14 @@ func (f *fakeIndexer) SetComplete() {
 	f.complete = true
 }
 
-func (f *fakeIndexer) Rebuild(_ fieldhint.Layout, scan func(add func(labels.Labels, ...fieldhint.Span)) error) error {
+func (f *fakeIndexer) Rebuild(layout fieldhint.Layout, scan func(add func(labels.Labels, ...fieldhint.Span)) error) error {
 	next := map[string]struct{}{}
 	if err := scan(func(lset labels.Labels, _ ...fieldhint.Span) { next[lset.String()] = struct{}{} }); err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.added = next
+	f.added, f.layout = next, layout
 	f.rebuilt++
 	return nil
 }
