@@ -9,11 +9,11 @@ import (
 // child is the state of one child in the index. Readers look at view and last
 // only, and never wait.
 type child struct {
-	name  string
-	state sync.Mutex // held over a change of synced and its OnState call; locked before mu
-
 	view atomic.Pointer[view] // what readers see; nil unless synced
 	last atomic.Int64         // when the last frame for hint came, by Index.clock
+
+	name  string
+	state sync.Mutex // held over a change of synced and its OnState call; locked before mu
 
 	mu     sync.RWMutex
 	feed   *Feed // the open one, if any; no other changes what is below
@@ -25,7 +25,7 @@ type child struct {
 }
 
 // rulesOut reports whether the child's hint may be used, and excludes q.
-func (c *child) rulesOut(q Query, mint, maxt int64, now, maxAge time.Duration) bool {
+func (c *child) rulesOut(q *expr, mint, maxt int64, now, maxAge time.Duration) bool {
 	v := c.view.Load()
 	return v != nil && c.fresh(now, maxAge) && !v.may(q, mint, maxt)
 }

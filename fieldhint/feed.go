@@ -134,7 +134,10 @@ func (f *Feed) apply(b []byte, now time.Duration) error {
 		c.mu.Unlock()
 		return ErrClosed
 	}
-	synced, before := false, c.hint
+	synced, before, layers := false, c.hint, 0
+	if before != nil {
+		layers = before.layers()
+	}
 	switch {
 	case errors.Is(err, errForeign):
 		f.giveUp(err.Error())
@@ -146,7 +149,7 @@ func (f *Feed) apply(b []byte, now time.Duration) error {
 	}
 	if err == nil && !synced && f.staged != nil && c.synced {
 		synced = true // the hint in use stays so until the staged one is whole
-	} else if synced && (c.view.Load() == nil || c.hint != before || fr.reshapes()) {
+	} else if synced && (c.view.Load() == nil || c.hint != before || fr.reshapes() || c.hint.layers() != layers) {
 		c.view.Store(c.hint.view())
 	}
 	c.mu.Unlock()

@@ -42,7 +42,7 @@ type layer struct {
 	blocks   uint64
 	hashes   int
 	capacity int
-	n        atomic.Int64
+	n        *atomic.Int64
 }
 
 // NewFilter returns an empty filter with room for about capacity fingerprints in
@@ -64,7 +64,7 @@ func (f *Filter) grow(capacity int) *layer {
 	}
 	perKey, hashes := layerSize(f.rate * share)
 	blocks := uint64(math.Ceil(perKey * float64(capacity) / blockBits))
-	l := &layer{words: make([]uint64, blocks*blockWords), blocks: blocks, hashes: hashes, capacity: capacity}
+	l := &layer{words: make([]uint64, blocks*blockWords), blocks: blocks, hashes: hashes, capacity: capacity, n: new(atomic.Int64)}
 	layers := append(old[:len(old):len(old)], l)
 	f.layers.Store(&layers)
 	return l

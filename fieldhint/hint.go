@@ -1,9 +1,7 @@
 package fieldhint
 
 import (
-	"cmp"
 	"fmt"
-	"math"
 	"slices"
 )
 
@@ -38,56 +36,6 @@ type held struct {
 	filter *Filter
 	part   *part // in the zone's set
 	hints  int   // that have it
-}
-
-// view is what readers see of a hint: the sections, those first that most
-// questions are about. It is never changed, but its filters take additions.
-type view struct {
-	sections []visible
-}
-
-type visible struct {
-	span   Span
-	filter *Filter
-}
-
-// may reports whether the child may hold a match of the query with samples from
-// mint to maxt.
-func (v *view) may(q Query, mint, maxt int64) bool {
-	return q.expr().holds(func(a *atom) bool {
-		for i := range v.sections {
-			s := &v.sections[i]
-			if s.span.overlaps(mint, maxt) && s.filter.hasLocations(a.locs) {
-				return true
-			}
-		}
-		return false
-	})
-}
-
-// view returns what readers may see of the hint.
-func (h *hint) view() *view {
-	v := &view{sections: make([]visible, 0, len(h.sections))}
-	for _, s := range h.sections {
-		v.sections = append(v.sections, visible{s.span, s.filter})
-	}
-	rank := func(s visible) int {
-		switch {
-		case s.span == always:
-			return 0
-		case s.span.To == math.MaxInt64:
-			return 1
-		default:
-			return 2
-		}
-	}
-	slices.SortStableFunc(v.sections, func(a, b visible) int {
-		if c := cmp.Compare(rank(a), rank(b)); c != 0 {
-			return c
-		}
-		return cmp.Compare(b.filter.Len(), a.filter.Len())
-	})
-	return v
 }
 
 func (h *hint) find(id uint64) *held {

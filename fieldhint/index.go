@@ -112,7 +112,7 @@ func (x *Index) clock() time.Duration { return x.cfg.Now().Sub(x.start) }
 func (x *Index) RulesOut(child string, ms []*labels.Matcher, mint, maxt int64) bool {
 	out := false
 	if c := x.child(child); c != nil {
-		out = c.rulesOut(x.Compile(ms), mint, maxt, x.clock(), x.cfg.MaxAge)
+		out = c.rulesOut(x.Compile(ms).expr(), mint, maxt, x.clock(), x.cfg.MaxAge)
 	}
 	x.metrics.count(1, out)
 	return out
@@ -120,20 +120,49 @@ func (x *Index) RulesOut(child string, ms []*labels.Matcher, mint, maxt int64) b
 
 // RulesOutAll is RulesOut for many children, in their order.
 func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt int64) []bool {
-	q, now := x.Compile(ms), x.clock()
+	q, now := x.Compile(ms).expr(), x.clock()
 	out := make([]bool, len(children))
 	ruledOut := 0
-	for i, c := range x.resolve(children) {
-		if c == nil {
-			continue
-		}
-		if out[i] = c.rulesOut(q, mint, maxt, now, x.cfg.MaxAge); out[i] {
-			ruledOut++
+	first, all := q.firstAtom(), x.resolve(children)
+	for from := 0; from < len(all); from += touchAhead {
+		batch := all[from:min(from+touchAhead, len(all))]
+		touch(batch, first)
+		for i, c := range batch {
+			if c != nil && c.rulesOut(q, mint, maxt, now, x.cfg.MaxAge) {
+				out[from+i] = true
+				ruledOut++
+			}
 		}
 	}
 	x.metrics.checks.Add(float64(len(children)))
 	x.metrics.ruledOut.Add(float64(ruledOut))
 	return out
+}
+
+// touchAhead is the number of children whose filters are fetched at a time.
+const touchAhead = 16
+
+func touch(children []*child, a *atom) (sum uint64) {
+	if a == nil {
+		return 0
+	}
+	for _, c := range children {
+		if c == nil {
+			continue
+		}
+		if v := c.view.Load(); v != nil {
+			sum += v.touch(a)
+		}
+	}
+	return sum
+}
+
+// firstAtom returns the atom that is looked up first, nil if there is none.
+func (e *expr) firstAtom() *atom {
+	for e.op == opAnd || e.op == opOr {
+		e = e.subs[0]
+	}
+	return e.atom
 }
 
 func (x *Index) child(name string) *child {
