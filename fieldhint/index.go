@@ -123,7 +123,7 @@ func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt 
 	q, now := x.Compile(ms).expr(), x.clock()
 	out := make([]bool, len(children))
 	ruledOut := 0
-	first, all := q.firstAtom(), x.resolve(children)
+	first, all := q.firstAtoms(nil), x.resolve(children)
 	for from := 0; from < len(all); from += touchAhead {
 		batch := all[from:min(from+touchAhead, len(all))]
 		touch(batch, first)
@@ -142,8 +142,8 @@ func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt 
 // touchAhead is the number of children whose filters are fetched at a time.
 const touchAhead = 16
 
-func touch(children []*child, a *atom) (sum uint64) {
-	if a == nil {
+func touch(children []*child, atoms []*atom) (sum uint64) {
+	if len(atoms) == 0 {
 		return 0
 	}
 	for _, c := range children {
@@ -151,18 +151,31 @@ func touch(children []*child, a *atom) (sum uint64) {
 			continue
 		}
 		if v := c.view.Load(); v != nil {
-			sum += v.touch(a)
+			for _, a := range atoms {
+				sum += v.touch(a)
+			}
 		}
 	}
 	return sum
 }
 
-// firstAtom returns the atom that is looked up first, nil if there is none.
-func (e *expr) firstAtom() *atom {
-	for e.op == opAnd || e.op == opOr {
-		e = e.subs[0]
+// touchedAtoms is the number of atoms of a query that are fetched ahead.
+const touchedAtoms = 4
+
+// firstAtoms appends the atoms that are looked up first.
+func (e *expr) firstAtoms(dst []*atom) []*atom {
+	switch {
+	case len(dst) == touchedAtoms:
+	case e.op == opAtom:
+		return append(dst, e.atom)
+	case e.op == opOr:
+		return e.subs[0].firstAtoms(dst)
+	case e.op == opAnd:
+		for _, sub := range e.subs {
+			dst = sub.firstAtoms(dst)
+		}
 	}
-	return e.atom
+	return dst
 }
 
 func (x *Index) child(name string) *child {
