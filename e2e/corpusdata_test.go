@@ -202,7 +202,7 @@ func newSet(tb testing.TB, external labels.Labels) *fieldhint.Set {
 func (h *hints) pruner(tb testing.TB, _ []querytree.Child) querytree.Pruner {
 	cfg := fieldhint.IndexConfig{MaxAge: math.MaxInt64} // no heartbeats here
 	if zone := len(h.parents); zone < len(h.zones) {
-		cfg.Forward = func(fps []uint64) { h.zones[zone].Add(fps...) }
+		cfg.Union = h.zones[zone]
 	}
 	x, err := fieldhint.NewIndex(cfg)
 	if err != nil {
@@ -230,9 +230,9 @@ func (h *hints) sync(tb testing.TB) {
 // does.
 func (h *hints) scan(tb testing.TB, leaf int) {
 	tb.Helper()
-	err := h.leaves[leaf].Rebuild(func(add func(labels.Labels)) error {
+	err := h.leaves[leaf].Rebuild(fieldhint.Layout{Window: 86_400_000, Current: math.MinInt64}, func(add func(labels.Labels, ...fieldhint.Span)) error {
 		for _, lset := range h.series[leaf] {
-			add(lset)
+			add(lset, fieldhint.Span{From: math.MinInt64, To: math.MaxInt64})
 		}
 		return nil
 	})

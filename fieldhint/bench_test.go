@@ -2,6 +2,7 @@ package fieldhint
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -90,7 +91,7 @@ func BenchmarkRulesOut1000Children(b *testing.B) {
 		ms := selector(b, text)
 		b.Run(text, func(b *testing.B) {
 			for b.Loop() {
-				x.RulesOutAll(names, ms)
+				x.RulesOutAll(names, ms, 0, 0)
 			}
 		})
 	}
@@ -98,7 +99,7 @@ func BenchmarkRulesOut1000Children(b *testing.B) {
 	b.Run("one by one", func(b *testing.B) {
 		for b.Loop() {
 			for _, name := range names {
-				x.RulesOut(name, ms)
+				x.RulesOut(name, ms, 0, 0)
 			}
 		}
 	})
@@ -123,9 +124,11 @@ func BenchmarkApply(b *testing.B) {
 	}
 	fps := make([]uint64, MaxFrameFingerprints)
 	for i := range fps {
-		fps[i] = mix(uint64(i))
+		fps[i] = mix(uint64(i)) & fingerprintMask
 	}
-	frame := frame{complete: true, epoch: 1, total: MaxFrameFingerprints, fps: fps}.append(nil)
+	frame := frame{complete: true, first: true, epoch: 1, records: []record{
+		{kind: recordOpen, span: always, total: MaxFrameFingerprints}, {kind: recordFingerprints, fps: fps},
+	}}.append(nil)
 	b.SetBytes(int64(len(frame)))
 	for b.Loop() {
 		f := x.Open("a")
@@ -159,9 +162,9 @@ func productionSeries() []labels.Labels {
 func plannedSet(t testing.TB, cfg SetConfig, all []labels.Labels) *Set {
 	t.Helper()
 	s := newSet(t, cfg)
-	err := s.Rebuild(func(add func(labels.Labels)) error {
+	err := s.Rebuild(today, func(add func(labels.Labels, ...Span)) error {
 		for _, lset := range all {
-			add(lset)
+			add(lset, Span{0, math.MaxInt64})
 		}
 		return nil
 	})
@@ -179,14 +182,14 @@ func BenchmarkAddSeriesPaired(b *testing.B) {
 	planned := plannedSet(b, SetConfig{}, all).Scheme()
 	for name, scheme := range map[string]*Scheme{"pairs": planned, "none": nil} {
 		b.Run("known/"+name, func(b *testing.B) {
-			l := newLog(1, 1<<26, 1<<16).keep(scheme, labels.EmptyLabels())
+			l := newLog(1, newRoom(1<<26), 1<<16).keep(scheme, labels.EmptyLabels())
 			for b.Loop() {
 				l.addSeries(all[1])
 			}
 		})
 		b.Run("new/"+name, func(b *testing.B) {
 			b.ReportAllocs()
-			l := newLog(1, 1<<26, 1<<16).keep(scheme, labels.EmptyLabels())
+			l := newLog(1, newRoom(1<<26), 1<<16).keep(scheme, labels.EmptyLabels())
 			b.ResetTimer()
 			for i := range b.N {
 				l.addSeries(all[i%len(all)])
@@ -214,8 +217,7 @@ func BenchmarkBytesPerSeries(b *testing.B) {
 			for b.Loop() {
 				s := plannedSet(b, SetConfig{Budget: Budget{BytesPerSeries: budget}}, all)
 				f := NewFilter(s.Len(), 0.01)
-				l, _ := s.state()
-				for _, fp := range l.read(nil, 0, l.len()) {
+				for fp := range contents(s) {
 					f.Add(fp)
 				}
 				b.ReportMetric(float64(f.Bytes())/float64(len(all)), "B/series")

@@ -115,7 +115,7 @@ func (c *Census) Add(lset labels.Labels) {
 	}
 	for i := range o.pairs {
 		p := &o.pairs[i]
-		p.sketch.add(pairFact(p.base, ls[p.a], ls[p.b]))
+		p.sketch.add(mix(pairFact(p.base, ls[p.a], ls[p.b])))
 	}
 }
 

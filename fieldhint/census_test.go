@@ -185,10 +185,10 @@ func TestRebuildTakesACensus(t *testing.T) {
 	}
 	rebuild := func(all []labels.Labels) (scans int) {
 		t.Helper()
-		err := s.Rebuild(func(add func(labels.Labels)) error {
+		err := s.Rebuild(today, func(add func(labels.Labels, ...Span)) error {
 			scans++
 			for _, lset := range all {
-				add(lset)
+				add(lset, Span{0, math.MaxInt64})
 			}
 			return nil
 		})
@@ -235,10 +235,10 @@ func TestRebuildLosesNothingBetweenPasses(t *testing.T) {
 	pass := 0
 	var known []labels.Labels
 	put := func(lset labels.Labels) { known = append(known, lset); s.AddSeries(lset) }
-	err := s.Rebuild(func(add func(labels.Labels)) error {
+	err := s.Rebuild(today, func(add func(labels.Labels, ...Span)) error {
 		pass++
 		for _, lset := range known {
-			add(lset)
+			add(lset, Span{0, math.MaxInt64})
 		}
 		put(labels.FromStrings(labels.MetricName, "m", "pass", fmt.Sprint(pass)))
 		return nil
@@ -257,19 +257,19 @@ func TestRebuildLosesNothingBetweenPasses(t *testing.T) {
 	broken := errors.New("broken")
 	second := 0
 	before := s.Epoch()
-	err = s.Rebuild(func(add func(labels.Labels)) error {
+	err = s.Rebuild(today, func(add func(labels.Labels, ...Span)) error {
 		if second++; second == 2 {
 			return broken
 		}
 		for _, lset := range productionSeries() {
-			add(lset)
+			add(lset, Span{0, math.MaxInt64})
 		}
 		return nil
 	})
 	if !errors.Is(err, broken) || s.Epoch() != before {
 		t.Errorf("second pass went wrong: %v, epoch changed: %v", err, s.Epoch() != before)
 	}
-	if err := s.Rebuild(func(func(labels.Labels)) error { return nil }); err != nil {
+	if err := s.Rebuild(today, func(func(labels.Labels, ...Span)) error { return nil }); err != nil {
 		t.Errorf("rebuild after one that went wrong: %v", err)
 	}
 }

@@ -1,17 +1,32 @@
 package fieldhint
 
-import (
-	"fmt"
-	"time"
-)
+import "math"
 
 // Detail is what else is known of the field hint of one child, for people.
 type Detail struct {
 	// Unsynced says why the hint is not in use; empty if it is.
 	Unsynced string
-	// Fill is the share of the filter's room that is taken, over all its layers.
+	// Fill is the share of the room of all filters that is taken, over all their
+	// layers.
 	Fill float64
+	// Sections are those of the hint, in the order in which the child opened
+	// them.
+	Sections []SectionDetail
 }
+
+// SectionDetail describes one section of a child's hint.
+type SectionDetail struct {
+	// From and To are its times in Unix milliseconds, To excluded; the least and
+	// the greatest int64 if it has no such end.
+	From, To int64
+	// Fingerprints is how many have arrived, Bytes the memory that its filter
+	// takes.
+	Fingerprints uint64
+	Bytes        int
+}
+
+// Bounded reports whether the section begins and ends at some time.
+func (s SectionDetail) Bounded() (from, to bool) { return s.From != math.MinInt64, s.To != math.MaxInt64 }
 
 // Detail describes the field hint of one child, and reports whether the index
 // knows the child.
@@ -20,40 +35,36 @@ func (x *Index) Detail(name string) (Detail, bool) {
 	if c == nil {
 		return Detail{}, false
 	}
-	now := x.cfg.Now()
+	size := c.size(x.clock(), x.cfg.MaxAge)
+	d := Detail{Unsynced: size.Reason}
+	if !size.Connected {
+		d.Unsynced = "not connected"
+	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	d := Detail{Unsynced: c.unsynced(x, now)}
-	if c.hint != nil && c.hint.filter != nil {
-		d.Fill = c.hint.filter.Fill()
+	if c.hint == nil {
+		return d, true
+	}
+	n, room := 0.0, 0.0
+	for _, h := range c.hint.sections {
+		s := SectionDetail{From: h.span.From, To: h.span.To, Fingerprints: h.next}
+		if h.filter != nil {
+			s.Bytes = h.filter.Bytes()
+			n += float64(h.filter.Len())
+			room += float64(h.filter.room())
+		}
+		d.Sections = append(d.Sections, s)
+	}
+	if room > 0 {
+		d.Fill = n / room
 	}
 	return d, true
 }
 
-// unsynced must be called with mu held.
-func (c *child) unsynced(x *Index, now time.Time) string {
-	age := now.Sub(c.last).Abs()
-	switch {
-	case c.fresh(now, x.cfg.MaxAge):
-		return ""
-	case c.feed == nil:
-		return "not connected"
-	case c.hint == nil:
-		return "its hint has not arrived whole yet"
-	case c.hint.filter == nil:
-		return fmt.Sprintf("its hint has more than %d fingerprints", x.cfg.MaxFingerprints)
-	case !c.isSynced:
-		return "it says that it has more to tell: it is catching up, or something below it is not connected or not synced"
-	default:
-		return fmt.Sprintf("its last frame came %s ago, more than %s", age.Round(time.Millisecond), x.cfg.MaxAge)
+// room is the number of fingerprints for which the layers were made.
+func (f *Filter) room() (n int) {
+	for _, l := range *f.layers.Load() {
+		n += l.capacity
 	}
-}
-
-// Fill returns the share of the filter's room that is taken.
-func (f *Filter) Fill() float64 {
-	room := 0
-	for _, l := range f.layers {
-		room += l.capacity
-	}
-	return float64(f.n) / float64(room)
+	return n
 }

@@ -25,7 +25,7 @@ func TestDetailTellsWhyAHintIsNotInUse(t *testing.T) {
 	s := leafSet(t, 64, "a", "b")
 	s.SetComplete()
 	l := connect(t, s, p, "leaf")
-	check("connected", "not arrived whole")
+	check("connected", "nothing was sent yet")
 	l.flow()
 	check("synced", "")
 	if d, _ := p.Detail("leaf"); d.Fill <= 0 || d.Fill > 1 {
@@ -33,11 +33,11 @@ func TestDetailTellsWhyAHintIsNotInUse(t *testing.T) {
 	}
 	s.SetIncomplete()
 	l.flow()
-	check("incomplete", "more to tell")
+	check("incomplete", "has not sent all of it")
 	s.SetComplete()
 	l.flow()
 	p.clock = p.clock.Add(time.Minute)
-	check("silent", "its last frame came 1m0s ago, more than 2s")
+	check("silent", "the last frame is too old")
 	l.feed.Close()
 	check("gone", "not connected")
 	l = connect(t, s, p, "leaf")

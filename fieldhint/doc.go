@@ -42,24 +42,41 @@
 // matches the empty string matches series without the label and asks for
 // nothing.
 //
-// A child offers a Set: the log of its distinct fingerprints. Each parent gets it
-// as a Stream of frames: a snapshot, then whatever is added, with heartbeats in
-// between. The parent keeps a bloom Filter per child in an Index, fed by one
-// Feed per connection, and asks it with RulesOut. See the example.
+// A child offers a Set: logs of its distinct fingerprints, one for each section of
+// time. Each parent gets it as a Stream of frames: a snapshot, then whatever is
+// added, with heartbeats in between. The parent keeps a Filter for each section of
+// each child in an Index, fed by one Feed per connection, and asks it with
+// RulesOut: for a selector and the times that it looks at, the query is held
+// against the union of the sections that overlap these times. See the example.
+//
+// # Time
+//
+// A series stands, with all its facts, in every section of whose span it has
+// samples; or in the core, which spans all time and holds what is in all sections.
+// A leaf makes a new generation of sections of all that it has (Set.Rebuild) when a
+// window begins: a current section without end, which takes every new series, and
+// eras of the past, each twice as long as the one after it (Layout). So what is
+// gone is in one or two eras, and what stays is in the core, once.
 //
 // # What keeps the invariant while things move
 //
-//   - A log has a random epoch and only grows. Frames carry epoch and position,
-//     so that a frame lost, repeated or from elsewhere is an error, and an error
-//     un-syncs the child until it has connected anew.
+//   - A set has a random epoch, and its sections only grow and widen. Frames carry
+//     epoch, number and positions, so that a frame lost, repeated or from elsewhere
+//     is an error, and an error un-syncs the child until its stream begins anew.
 //   - A frame is marked complete only if it brings the parent up to all that the
 //     child had at that moment, and the child knew of all its series (SetComplete).
 //     Only a complete frame syncs a child, and one that is not un-syncs it.
-//   - A new epoch, or the same one from its start, is staged in a filter of its
-//     own and swapped in when complete. The older hint is in use until then, but
-//     its age counts from its own last frame.
+//   - While a new generation is on its way, the old one takes additions too, and
+//     parents rely on it; it is dropped when they have all of the new one. One that
+//     was not complete is not relied on.
+//   - No sample is older than the current section's beginning: the head refuses it.
+//     Before it accepts older ones than before, the section is widened (Set.Widen).
+//   - A stream that begins anew is staged in a hint of its own, swapped in when
+//     complete. The older hint is in use until then, but its age counts from its own
+//     last frame.
 //   - A set that is full says that it is incomplete; a hint beyond its bound is
-//     dropped. Either way the child is asked.
+//     dropped; a child whose format is unknown, or that has to wait until others
+//     have sent their snapshots, is un-synced. Each time, the child is asked.
 //   - A label that many series share is looked up once, in a cache that compares
 //     strings. A hash would do but for two values with equal hashes.
 //   - External labels belong in SetConfig.External: a hint of bare series would
@@ -72,27 +89,19 @@
 //
 // # A zone's set
 //
-// A zone adds what its children send to a Set of its own (IndexConfig.Forward),
-// and is complete as long as all its children are synced (IndexConfig.OnState,
-// Index.Expire). The union only grows: bloom filters cannot be listed, so the
-// zone cannot tell what a child's new epoch no longer holds. What is left over
-// costs precision, never correctness. To shed it, for instance when the set is
-// much larger than its children's logs together (ChildStats.Fingerprints), a zone
-//
-//  1. calls Set.StartRebuild, after which additions go to the old log and a new one;
-//  2. calls Index.RequestResync, after which Feed.NeedsResync is true of every
-//     child until it has sent its whole log again, by StreamOptions.Restart or
-//     over a new connection;
-//  3. calls Rebuild.Commit when Index.Resynced is true.
-//
-// The children's exact logs are thus kept in one place, the children; keeping
-// copies in the zone would cost six times the memory of its filters.
+// The index of a zone adds what its children send to a Set (IndexConfig.Union),
+// which is complete as long as all its children are synced (IndexConfig.OnState,
+// Index.Expire). Sections of children that have generation and span in common are
+// one section there. It is dropped when no child has it any more, since a child that
+// drops its section has sent before what takes its place: so a zone forgets as its
+// leaves do, and need not ask them for anything again. It forgets nothing but whole
+// sections, since filters cannot be listed: what a leaf that restarts has lost stays
+// until all have begun the next window.
 //
 // # What it does not do
 //
 // It does no I/O, starts no goroutine, and takes time from its configuration
 // only: streams run in their callers' goroutines. It knows combinations of two
 // labels only, as far as they are kept, and none of trigrams: several series
-// together may look like a match. It does not know time: a series that is gone
-// stays until a rebuild.
+// together may look like a match. Within a section, it does not know time.
 package fieldhint

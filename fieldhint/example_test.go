@@ -3,6 +3,7 @@ package fieldhint_test
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -47,7 +48,7 @@ func Example() {
 		labels.MustNewMatcher(labels.MatchEqual, "zone", "us"),
 	} {
 		ms := []*labels.Matcher{m}
-		fmt.Printf("{%s} ruled out: %-5v by %s\n", m, index.RulesOut("eu-1", ms), index.Compile(ms))
+		fmt.Printf("{%s} ruled out: %-5v by %s\n", m, index.RulesOut("eu-1", ms, math.MinInt64, math.MaxInt64), index.Compile(ms))
 	}
 	// Output:
 	// {job="db"} ruled out: true  by job="db" OR unvalued(job)

@@ -1,12 +1,10 @@
 package fieldhint
 
 import (
-	"encoding/binary"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/bits-and-blooms/bloom/v3"
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -113,7 +111,7 @@ func (a *atom) locate() {
 	if a == nil || a.locs != nil {
 		return
 	}
-	a.locs = bloom.Locations(key(a.fp), maxHashes)
+	a.locs = locations(a.fp)
 	a.echo.locate()
 	a.long.locate()
 	for _, g := range a.grams {
@@ -232,11 +230,6 @@ func (e *expr) locate() {
 	for _, sub := range e.subs {
 		sub.locate()
 	}
-}
-
-// key is a fingerprint as a bloom filter wants it.
-func key(fp uint64) []byte {
-	return binary.LittleEndian.AppendUint64(make([]byte, 0, 8), fp)
 }
 
 // String gives the canonical text, for people and for tests.

@@ -3,6 +3,7 @@ package fieldhint
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -10,7 +11,7 @@ import (
 var (
 	// ErrGap is the error of a frame that does not follow the one before it.
 	ErrGap = errors.New("field hint frames are missing")
-	// ErrEpoch is the error of a frame from the middle of a log that the feed
+	// ErrEpoch is the error of a frame from the middle of a stream that the feed
 	// has not begun with.
 	ErrEpoch = errors.New("field hint frame belongs to another epoch")
 	// ErrClosed is the error of a feed that was closed, failed before, or was
@@ -18,280 +19,113 @@ var (
 	ErrClosed = errors.New("field hint feed is closed")
 )
 
-const (
-	addBatch   = 256      // fingerprints added under one lock
-	maxSized   = 16 << 20 // fingerprints for which a filter is sized on a child's word
-	keptBuffer = 1024     // fingerprints of room that a feed keeps between frames
-	maxLayers  = 4        // beyond this, a filter is made anew at the right size
-	smallHint  = 1 << 15  // fingerprints up to which that is not worth it
-)
+// keptBuffer is the fingerprints of room that a feed keeps between frames.
+const keptBuffer = 1024
 
-// hint is what a parent holds of one epoch of a child's log. A log that
-// outgrows the bound leaves a hint without filter, of no use but to follow it.
-type hint struct {
-	epoch  uint64
-	next   uint64 // position in the log of what comes next
-	filter *Filter
-	round  uint64 // child.wanted when the log's first frame came
-}
-
-// wasteful reports whether a filter has outgrown the size that it was made for
-// so far that its layers take several times the memory that one would.
-func (h *hint) wasteful() bool {
-	return h.filter != nil && h.filter.Layers() > maxLayers && h.next > smallHint &&
-		uint64(h.filter.layers[0].capacity) < min(h.next, maxSized)/2
-}
-
-// child is the state of one child in the index.
+// Feed takes the frames of one connection of one child. Frames must be applied
+// in the order in which they were sent; Close may be called at any time.
 //
 // A feed follows the hint in use, or fills a staged one of its own, which takes
 // the other's place once it is complete. Frames of the staged one do not renew
 // the other's age: it says nothing of series that came after it.
-type child struct {
-	name  string
-	state sync.Mutex // held over a change of isSynced and its OnState call; locked before mu
-
-	mu       sync.RWMutex
-	feed     *Feed // the open one, if any; no other changes what is below
-	hint     *hint // in use, or kept for a feed that resumes
-	isSynced bool
-	last     time.Time // of the last frame for hint
-	wanted   uint64    // number of resyncs asked for
-	done     uint64    // the latest of them that hint satisfies
-}
-
-// rulesOut reports whether the child's hint may be used, and excludes q.
-func (c *child) rulesOut(q Query, now time.Time, maxAge time.Duration) bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if !c.fresh(now, maxAge) {
-		return false
-	}
-	f := c.hint.filter
-	return !q.expr().holds(func(a *atom) bool { return f.hasLocations(a.locs) })
-}
-
-func (c *child) usable(now time.Time, maxAge time.Duration) bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.fresh(now, maxAge)
-}
-
-// fresh must be called with mu held. A frame may come while a question is on its
-// way, and so a little after now; one from further ahead means that the clock was
-// set back, and says nothing of its age.
-func (c *child) fresh(now time.Time, maxAge time.Duration) bool {
-	return c.isSynced && c.hint.filter != nil && now.Sub(c.last).Abs() <= maxAge
-}
-
-func (c *child) wantsResync() bool {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.wanted != c.done && c.feed != nil
-}
-
-// setSynced must be called with state held. When sync ends, it ends before
-// OnState tells of it.
-func (c *child) setSynced(x *Index, synced bool) {
-	c.mu.Lock()
-	changed := c.isSynced != synced
-	c.isSynced = synced
-	c.mu.Unlock()
-	if changed {
-		x.cfg.OnState(c.name, synced)
-	}
-}
-
-// detach ends the child's sync; its feed, if it is f or f is nil, is no longer
-// the child's.
-func (c *child) detach(x *Index, f *Feed) {
-	c.state.Lock()
-	defer c.state.Unlock()
-	c.mu.Lock()
-	if f != nil && c.feed != f {
-		c.mu.Unlock()
-		return
-	}
-	c.feed = nil
-	c.mu.Unlock()
-	c.setSynced(x, false)
-}
-
-// Open starts a feed for a child that has connected. The child is un-synced
-// until the feed has caught up. An older feed of the same child is superseded.
-func (x *Index) Open(name string) *Feed {
-	x.mu.Lock()
-	c := x.children[name]
-	if c == nil {
-		x.makeRoom()
-		c = &child{name: name}
-		x.children[name] = c
-	}
-	x.mu.Unlock()
-	f := &Feed{index: x, child: c}
-	c.state.Lock()
-	defer c.state.Unlock()
-	c.mu.Lock()
-	c.feed = f
-	c.mu.Unlock()
-	c.setSynced(x, false)
-	return f
-}
-
-// makeRoom forgets a child without a feed if there are too many children.
-func (x *Index) makeRoom() {
-	if len(x.children) < x.cfg.MaxChildren {
-		return
-	}
-	for name, c := range x.children {
-		c.mu.RLock()
-		idle := c.feed == nil
-		c.mu.RUnlock()
-		if idle {
-			delete(x.children, name)
-			return
-		}
-	}
-}
-
-// Feed takes the frames of one connection of one child. Frames must be applied
-// in the order in which they were sent; Close may be called at any time.
 type Feed struct {
 	index *Index
 	child *child
 
 	mu     sync.Mutex
-	begun  bool  // the feed follows the child's hint
-	staged *hint // a snapshot on its way; the child's hint stays in use meanwhile
+	begun  bool   // the feed follows the child's hint
+	staged *hint  // a snapshot on its way; the child's hint stays in use meanwhile
+	seq    uint64 // of the next frame
 	closed bool
 	fps    []uint64
+	// waiting is set while others send their snapshots: frames are ignored.
+	waiting bool
 }
 
-// Cursor returns what the index already has of the child's log, for the child
-// to resume from (StreamOptions.From).
+// Cursor returns what the index already has of the child's set, for the child
+// to resume from (StreamOptions.From): without sections of which the filter
+// should be made anew.
 func (f *Feed) Cursor() Cursor {
 	c := f.child
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if c.hint == nil || c.hint.filter == nil || c.wanted != c.done {
+	if c.hint == nil || c.hint.tooLarge != "" {
 		return Cursor{}
 	}
-	return Cursor{Epoch: c.hint.epoch, Offset: c.hint.next}
+	out := Cursor{Epoch: c.hint.epoch}
+	anew := map[*held]bool{}
+	if c.wanted != c.done {
+		for _, s := range c.hint.wasteful() {
+			anew[s] = true
+		}
+	}
+	for _, s := range c.hint.sections {
+		if !anew[s] {
+			out.Sections = append(out.Sections, Position{s.id, s.next})
+		}
+	}
+	return out
 }
 
-// NeedsResync reports whether the feed's owner should make the child send its
-// log from the start: by StreamOptions.Restart, or by a new connection. It is
-// true after Index.RequestResync, and when the filter has grown so much that one
-// of the right size would save memory, until the whole log has arrived.
-func (f *Feed) NeedsResync() bool { return f.child.wantsResync() }
+// NeedsResync reports whether the feed's owner should make the child begin its
+// stream anew, from Cursor if it can: by StreamOptions.Restart, or by a new
+// connection. It is true when a filter has grown so much that one of the right
+// size would save memory, and when it is the child's turn to send its snapshot
+// after others have sent theirs.
+func (f *Feed) NeedsResync() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.waiting {
+		return f.index.turns.has(f)
+	}
+	return f.child.wantsResync()
+}
 
 // Close un-syncs the child at once, unless a later feed has taken over.
 func (f *Feed) Close() {
 	f.child.detach(f.index, f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.end()
+}
+
+// end gives up all that the feed has. f.mu must be held.
+func (f *Feed) end() {
+	c := f.child
+	c.mu.Lock()
+	f.staged.close()
+	c.mu.Unlock()
 	f.closed, f.staged, f.fps = true, nil, nil
+	f.index.turns.leave(f)
 }
 
 // Apply takes the next frame. An error (ErrFrame, ErrGap, ErrEpoch, ErrClosed)
-// ends the feed and un-syncs the child: the caller drops the connection, and the
-// child connects again. Apply does not keep b.
+// ends the feed and un-syncs the child: the caller drops the stream, and the
+// child begins it anew. A frame in a format of another release is no error, since
+// the next would be no better: it un-syncs the child, and ChildStats say why.
+// Apply does not keep b.
 func (f *Feed) Apply(b []byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	m := f.index.metrics
 	m.frames.Inc()
-	if err := f.apply(b, f.index.cfg.Now()); err != nil {
+	if err := f.apply(b, f.index.clock()); err != nil {
 		m.frameErrors.Inc()
-		f.closed, f.staged, f.fps = true, nil, nil
+		f.end()
 		f.child.detach(f.index, f)
 		return fmt.Errorf("apply field hint of child %q: %w", f.child.name, err)
 	}
 	return nil
 }
 
-func (f *Feed) apply(b []byte, now time.Time) error {
+func (f *Feed) apply(b []byte, now time.Duration) error {
 	if f.closed {
 		return ErrClosed
 	}
-	fr, err := decodeFrame(b, f.fps)
-	if err != nil {
-		return err
-	}
-	if f.fps = fr.fps; cap(f.fps) > keptBuffer {
+	fr, fps, err := decodeFrame(b, f.fps)
+	if f.fps = fps; cap(fps) > keptBuffer {
 		f.fps = nil // one full frame in a while is no reason to keep its room
 	}
-	h, err := f.target(fr)
-	if err != nil {
-		return err
-	}
-	if len(fr.fps) > 0 {
-		f.index.cfg.Forward(fr.fps)
-	}
-	if !f.add(h, fr) {
-		return ErrClosed
-	}
-	return f.settle(h, fr, now)
-}
-
-// target returns the hint that a frame belongs to.
-func (f *Feed) target(fr frame) (*hint, error) {
-	c := f.child
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	s, live := f.staged, c.hint
-	if s == nil && live != nil && live.follows(fr) && (fr.offset > 0 || f.begun && c.wanted == c.done) {
-		f.begun = true
-		return live, nil
-	}
-	if s != nil && s.follows(fr) && fr.offset > 0 {
-		return s, nil
-	}
-	if fr.offset == 0 {
-		size := int(min(fr.total, maxSized, uint64(f.index.cfg.MaxFingerprints)))
-		f.staged = &hint{epoch: fr.epoch, filter: NewFilter(size, f.index.cfg.FalsePositiveRate), round: c.wanted}
-		return f.staged, nil
-	}
-	if s != nil && s.epoch == fr.epoch || live != nil && live.epoch == fr.epoch {
-		return nil, fmt.Errorf("%w: next is offset %d", ErrGap, fr.offset)
-	}
-	return nil, fmt.Errorf("%w: offset %d of epoch %x", ErrEpoch, fr.offset, fr.epoch)
-}
-
-func (h *hint) follows(fr frame) bool { return h.epoch == fr.epoch && h.next == fr.offset }
-
-// add puts a frame's fingerprints into a hint, in small batches, since readers
-// may be waiting. It returns false if the feed is no longer the child's.
-func (f *Feed) add(h *hint, fr frame) bool {
-	c := f.child
-	fps := fr.fps
-	for {
-		n := min(addBatch, len(fps))
-		c.mu.Lock()
-		if c.feed != f {
-			c.mu.Unlock()
-			return false
-		}
-		if fr.end() > uint64(f.index.cfg.MaxFingerprints) {
-			h.filter = nil
-		}
-		if h.filter != nil {
-			for _, fp := range fps[:n] {
-				h.filter.Add(fp)
-			}
-		}
-		if fps = fps[n:]; len(fps) == 0 {
-			h.next = fr.end()
-		}
-		c.mu.Unlock()
-		if len(fps) == 0 {
-			return true
-		}
-	}
-}
-
-// settle draws the conclusions from a frame that was added.
-func (f *Feed) settle(h *hint, fr frame, now time.Time) error {
 	c := f.child
 	c.state.Lock()
 	defer c.state.Unlock()
@@ -300,20 +134,176 @@ func (f *Feed) settle(h *hint, fr frame, now time.Time) error {
 		c.mu.Unlock()
 		return ErrClosed
 	}
+	synced, before, layers := false, c.hint, 0
+	if before != nil {
+		layers = before.layers()
+	}
+	switch {
+	case errors.Is(err, errForeign):
+		f.giveUp(err.Error())
+		err = nil
+	case err == nil && f.waits(fr, now):
+		f.giveUp("its turn to send is still to come")
+	case err == nil:
+		synced, err = f.follow(fr, now)
+	}
+	if err == nil && !synced && f.staged != nil && c.synced {
+		synced = true // the hint in use stays so until the staged one is whole
+	} else if synced && (c.view.Load() == nil || c.hint != before || fr.reshapes() || c.hint.layers() != layers) {
+		c.view.Store(c.hint.view())
+	}
+	c.mu.Unlock()
+	if err == nil {
+		c.setSynced(f.index, synced)
+	}
+	return err
+}
+
+// reshapes reports whether a frame changes which sections there are, and when.
+func (fr frame) reshapes() bool {
+	return slices.ContainsFunc(fr.records, func(r record) bool { return r.kind != recordFingerprints })
+}
+
+// giveUp leaves the child without a hint in use, for a reason. c.mu must be held.
+func (f *Feed) giveUp(why string) {
+	f.staged.close()
+	f.staged, f.begun = nil, false
+	f.child.reason = why
+}
+
+// waits reports whether a frame is ignored because the child has to wait for its
+// turn to send its snapshot. c.mu must be held.
+func (f *Feed) waits(fr frame, now time.Duration) bool {
+	if f.index.turns.has(f) {
+		f.index.turns.take(f, now) // it goes on
+	}
+	switch {
+	case fr.first && f.continues(fr):
+		return false
+	case fr.first:
+		f.waiting = fr.lacks() > 0 && !f.index.turns.take(f, now)
+	case f.waiting:
+		f.index.turns.take(f, now) // if there is one, NeedsResync tells
+	}
+	return f.waiting
+}
+
+// lacks returns how many fingerprints are to follow the first frame.
+func (fr frame) lacks() (n uint64) {
+	for _, r := range fr.records {
+		if r.kind == recordOpen {
+			n += r.total - r.at
+		}
+		n -= uint64(len(r.fps))
+	}
+	return n
+}
+
+// continues reports whether a frame of version 1 that seems to begin a stream
+// just says again that there is nothing. c.mu must be held.
+func (f *Feed) continues(fr frame) bool {
+	h := f.target()
+	return fr.old && h != nil && h.epoch == fr.epoch && h.total() == 0 && f.child.wanted == f.child.done
+}
+
+// target returns the hint that the feed fills, nil if there is none. c.mu must be
+// held.
+func (f *Feed) target() *hint {
+	switch {
+	case f.staged != nil:
+		return f.staged
+	case f.begun:
+		return f.child.hint
+	default:
+		return nil
+	}
+}
+
+// follow adds a frame to the hint that it belongs to, and reports whether the
+// child is synced by it. c.mu must be held.
+func (f *Feed) follow(fr frame, now time.Duration) (synced bool, err error) {
+	c, x := f.child, f.index
+	h := f.target()
+	switch {
+	case fr.first && !f.continues(fr):
+		f.staged.close()
+		h = &hint{epoch: fr.epoch, round: c.wanted}
+		f.staged = h
+		var from *hint
+		if c.hint != nil && c.hint.epoch == fr.epoch {
+			from = c.hint
+		}
+		err = h.open(x, fr, from)
+		f.seq = fr.seq
+	case h == nil || h.epoch != fr.epoch:
+		return false, fmt.Errorf("%w: frame %d of epoch %x", ErrEpoch, fr.seq, fr.epoch)
+	case !fr.old && fr.seq != f.seq:
+		return false, fmt.Errorf("%w: next is %d, not %d", ErrGap, f.seq, fr.seq)
+	default:
+		if fr.first {
+			fr.records = fr.records[1:] // opened before
+		}
+		err = h.open(x, fr, nil)
+	}
+	if err != nil {
+		return false, err
+	}
+	f.seq++
+	if err := h.fill(x, fr); err != nil {
+		return false, err
+	}
+	return f.settle(h, fr, now), nil
+}
+
+// fill adds a frame's fingerprints, and drops the sections that it drops.
+func (h *hint) fill(x *Index, fr frame) error {
+	if fr.old && len(h.sections) == 1 && h.sections[0].next != fr.seq {
+		return fmt.Errorf("%w: next is offset %d, not %d", ErrGap, h.sections[0].next, fr.seq)
+	}
+	for _, r := range fr.records {
+		switch r.kind {
+		case recordFingerprints:
+			s := h.find(r.id)
+			if s == nil || s.next != r.at {
+				return fmt.Errorf("%w: offset %d of section %d", ErrGap, r.at, r.id)
+			}
+			s.part.add(r.fps)
+			if s.filter != nil {
+				for _, fp := range r.fps {
+					s.filter.Add(fp)
+				}
+			}
+			s.next += uint64(len(r.fps))
+			h.bound(x)
+		case recordDrop:
+			if err := h.drop(r.id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settle draws the conclusions from a frame that was added. c.mu must be held.
+func (f *Feed) settle(h *hint, fr frame, now time.Duration) (synced bool) {
+	c := f.child
 	if h == f.staged {
 		if !fr.complete {
-			c.mu.Unlock()
-			return nil
+			return false
 		}
+		old := c.hint
 		c.hint, c.done = h, h.round
+		old.close()
 		f.staged, f.begun = nil, true
+		f.index.turns.leave(f)
 	}
-	if c.wanted == c.done && h.wasteful() {
+	if c.wanted == c.done && len(h.wasteful()) > 0 {
 		c.wanted++
 	}
-	c.last = now
-	synced := fr.complete && h.filter != nil
-	c.mu.Unlock()
-	c.setSynced(f.index, synced)
-	return nil
+	c.last.Store(int64(now))
+	c.reason = h.tooLarge
+	if !fr.complete && c.reason == "" {
+		c.reason = "the child does not know yet what it holds, or has not sent all of it"
+	}
+	return fr.complete && h.tooLarge == ""
 }

@@ -2,18 +2,23 @@ package fieldhint
 
 import (
 	"math"
-
-	"github.com/bits-and-blooms/bloom/v3"
+	"math/bits"
+	"sync/atomic"
 )
 
 // Shares of the false-positive rate: the first layer of a filter, which holds
 // nearly all if the filter was given the right size, may use most of it; each
 // further layer half of what is left.
 const (
-	firstShare   = 0.8
+	firstShare   = 0.85
 	minLayer     = 1024
-	maxHashes    = 32
 	growthOfSize = 8 // a filter sized for n grows at first by n/8
+)
+
+const (
+	blockWords = 8 // words of a block: one line of the processor's cache
+	blockBits  = 64 * blockWords
+	maxHashes  = 20 // bits of a block that stand for a fingerprint, at most
 )
 
 // Filter is a set of fingerprints that may also seem to hold others, at a rate
@@ -21,17 +26,23 @@ const (
 // twice as large (after the first) and has a lower rate. It never loses an
 // entry. (The layering is that of scalable bloom filters, Almeida et al., 2007.)
 //
-// A Filter is not safe for concurrent use, except by readers alone.
+// A layer is a blocked bloom filter (Putze, Sanders and Singler, 2007): all bits
+// of a fingerprint are in one block, so that looking for it costs one access to
+// memory. At one percent, that takes 4% more bits than a plain one.
+//
+// Any number of readers may use a Filter while one goroutine adds to it.
 type Filter struct {
 	rate   float64
-	layers []layer
-	n      int
+	n      atomic.Int64
+	layers atomic.Pointer[[]*layer]
 }
 
 type layer struct {
-	bloom    *bloom.BloomFilter
+	words    []uint64 // read and written atomically
+	blocks   uint64
+	hashes   int
 	capacity int
-	n        int
+	n        *atomic.Int64
 }
 
 // NewFilter returns an empty filter with room for about capacity fingerprints in
@@ -39,23 +50,30 @@ type layer struct {
 // between 0 and 1.
 func NewFilter(capacity int, rate float64) *Filter {
 	f := &Filter{rate: rate}
+	f.layers.Store(&[]*layer{})
 	f.grow(max(capacity, minLayer))
 	return f
 }
 
-func (f *Filter) grow(capacity int) {
+// grow appends a layer.
+func (f *Filter) grow(capacity int) *layer {
+	old := *f.layers.Load()
 	share := firstShare
-	if i := len(f.layers); i > 0 {
+	if i := len(old); i > 0 {
 		share = (1 - firstShare) * math.Pow(0.5, float64(i))
 	}
-	m, k := bloom.EstimateParameters(uint(capacity), f.rate*share)
-	f.layers = append(f.layers, layer{bloom: bloom.New(m, min(k, maxHashes)), capacity: capacity})
+	perKey, hashes := layerSize(f.rate * share)
+	blocks := uint64(math.Ceil(perKey * float64(capacity) / blockBits))
+	l := &layer{words: make([]uint64, blocks*blockWords), blocks: blocks, hashes: hashes, capacity: capacity, n: new(atomic.Int64)}
+	layers := append(old[:len(old):len(old)], l)
+	f.layers.Store(&layers)
+	return l
 }
 
 // nextCapacity is that of the layer after the last.
-func (f *Filter) nextCapacity() int {
-	last := f.layers[len(f.layers)-1].capacity
-	if len(f.layers) == 1 && last > minLayer {
+func nextCapacity(layers []*layer) int {
+	last := layers[len(layers)-1].capacity
+	if len(layers) == 1 && last > minLayer {
 		return max(last/growthOfSize, minLayer)
 	}
 	return 2 * last
@@ -63,65 +81,142 @@ func (f *Filter) nextCapacity() int {
 
 // Add adds a fingerprint. It returns false if it was there, or seemed to be.
 func (f *Filter) Add(fp uint64) bool {
-	if f.Has(fp) {
+	var room [1 + maxHashes]uint64
+	locs := appendLocations(room[:0], fp)
+	if f.hasLocations(locs) {
 		return false
 	}
-	last := &f.layers[len(f.layers)-1]
-	if last.n >= last.capacity {
-		f.grow(f.nextCapacity())
-		last = &f.layers[len(f.layers)-1]
+	layers := *f.layers.Load()
+	last := layers[len(layers)-1]
+	if last.n.Load() >= int64(last.capacity) {
+		last = f.grow(nextCapacity(layers))
 	}
-	last.bloom.Add(key(fp))
-	last.n++
-	f.n++
+	last.add(locs)
+	f.n.Add(1)
 	return true
 }
 
 // Has reports whether a fingerprint was added. If not, it may still say so, at
 // FalsePositiveRate.
 func (f *Filter) Has(fp uint64) bool {
-	k := key(fp)
-	for _, l := range f.layers {
-		if l.bloom.Test(k) {
-			return true
-		}
-	}
-	return false
+	var room [1 + maxHashes]uint64
+	return f.hasLocations(appendLocations(room[:0], fp))
 }
 
 // hasLocations is Has for a fingerprint whose places are known already.
 func (f *Filter) hasLocations(locs []uint64) bool {
-	for _, l := range f.layers {
-		if l.bloom.TestLocations(locs[:l.bloom.K()]) {
+	for _, l := range *f.layers.Load() {
+		if l.has(locs) {
 			return true
 		}
 	}
 	return false
 }
 
+// locations says where in a filter of any size a fingerprint is found: a number
+// that chooses the block, then bits within the block.
+func locations(fp uint64) []uint64 {
+	return appendLocations(make([]uint64, 0, 1+maxHashes), fp)
+}
+
+func appendLocations(dst []uint64, fp uint64) []uint64 {
+	const perHash = 7 // numbers of nine bits
+	first := mix(fp & fingerprintMask)
+	dst = append(dst, first)
+	h := uint64(0)
+	for i := range uint64(maxHashes) {
+		if i%perHash == 0 {
+			h = mix(first + i + 1)
+		}
+		dst = append(dst, h%blockBits)
+		h /= blockBits
+	}
+	return dst
+}
+
+func (l *layer) block(hash uint64) []uint64 {
+	i, _ := bits.Mul64(hash, l.blocks)
+	return l.words[i*blockWords:][:blockWords:blockWords]
+}
+
+func (l *layer) add(locs []uint64) {
+	block := l.block(locs[0])
+	for _, at := range locs[1 : 1+l.hashes] {
+		atomic.OrUint64(&block[at/64%blockWords], 1<<(at%64))
+	}
+	l.n.Add(1)
+}
+
+func (l *layer) has(locs []uint64) bool {
+	block := l.block(locs[0])
+	for _, at := range locs[1 : 1+l.hashes] {
+		if atomic.LoadUint64(&block[at/64%blockWords])&(1<<(at%64)) == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Len returns the number of fingerprints for which Add returned true.
-func (f *Filter) Len() int { return f.n }
+func (f *Filter) Len() int { return int(f.n.Load()) }
 
 // Bytes returns the memory taken by the filter's bits.
 func (f *Filter) Bytes() int {
-	bits := 0
-	for _, l := range f.layers {
-		bits += (int(l.bloom.Cap()) + 63) / 64 * 64
+	n := 0
+	for _, l := range *f.layers.Load() {
+		n += 8 * len(l.words)
 	}
-	return bits / 8
+	return n
 }
 
 // Layers returns the number of layers.
-func (f *Filter) Layers() int { return len(f.layers) }
+func (f *Filter) Layers() int { return len(*f.layers.Load()) }
 
 // FalsePositiveRate estimates how often Has is true of a fingerprint that was
 // never added, from how full the layers are.
 func (f *Filter) FalsePositiveRate() float64 {
 	miss := 1.0
-	for _, l := range f.layers {
-		k := float64(l.bloom.K())
-		fill := 1 - math.Exp(-k*float64(l.n)/float64(l.bloom.Cap()))
-		miss *= 1 - math.Pow(fill, k)
+	for _, l := range *f.layers.Load() {
+		miss *= 1 - blockedRate(float64(l.n.Load())/float64(l.blocks), l.hashes)
 	}
 	return 1 - miss
 }
+
+// layerSizes lists, for false-positive rates of 1/2, 1/4, 1/8 and so on, the bits
+// that a fingerprint takes in a blocked filter, and the best number of hashes:
+// what blockedRate says, turned around.
+var layerSizes = [...]struct {
+	bits   float64
+	hashes int
+}{
+	{1.45, 1}, {2.89, 2}, {4.35, 3}, {5.83, 4}, {7.33, 5}, {8.87, 6}, {10.46, 7}, {12.10, 8}, {13.80, 9},
+	{15.56, 9}, {17.39, 10}, {19.31, 11}, {21.33, 12}, {23.44, 12}, {25.65, 13}, {27.99, 14}, {30.47, 14},
+	{33.06, 15}, {35.81, 16}, {38.72, 16}, {41.79, 17}, {45.06, 18}, {48.52, 18}, {52.19, 19}, {56.10, 19}, {60.23, 20},
+}
+
+// layerSize returns the bits per fingerprint, and the number of hashes, for a
+// false-positive rate. Rates below 1 in 2^26 are not to be had.
+func layerSize(rate float64) (perKey float64, hashes int) {
+	halvings := -math.Log2(rate)
+	above := min(max(int(math.Ceil(halvings)), 1), len(layerSizes))
+	size := layerSizes[above-1]
+	if part := float64(above) - halvings; above > 1 && part > 0 {
+		size.bits -= part * (size.bits - layerSizes[above-2].bits)
+	}
+	return size.bits, size.hashes
+}
+
+// blockedRate is the false-positive rate of a blocked bloom filter: that of one
+// block, by the number of fingerprints in it, which is Poisson distributed.
+func blockedRate(perBlock float64, hashes int) float64 {
+	k, rate := float64(hashes), 0.0
+	p := math.Exp(-perBlock)
+	for i := 0.0; i < perBlock+12*math.Sqrt(perBlock)+40; i++ {
+		rate += p * math.Pow(1-math.Pow(1-1.0/blockBits, i*k), k)
+		p *= perBlock / (i + 1)
+	}
+	return rate
+}
+
+// capacity is the number of fingerprints for which the first layer was made.
+func (f *Filter) capacity() int { return (*f.layers.Load())[0].capacity }

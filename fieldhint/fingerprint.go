@@ -45,10 +45,9 @@ func newGram(a, b, c uint32) gram {
 	return gram(a<<(2*symbolLen) | b<<symbolLen | c)
 }
 
-// fact fingerprints a fact about the label whose name hashes to name. For one
-// label and kind, distinct payloads give distinct fingerprints.
+// fact fingerprints a fact about the label whose name hashes to name.
 func fact(name uint64, kind factKind, payload uint64) uint64 {
-	return mix(about(name, kind) ^ payload)
+	return mix(about(name, kind)^payload) & fingerprintMask
 }
 
 // about is what facts of one kind about one label have in common.

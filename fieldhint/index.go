@@ -26,10 +26,12 @@ type IndexConfig struct {
 	// MaxChildren bounds the children remembered; zero means 16,384. Beyond it,
 	// one without an open feed is forgotten for each new one.
 	MaxChildren int
-	// Forward, if not nil, is called with all fingerprints that arrive from any
-	// child, before the index counts the child as synced by virtue of them. It
-	// must not keep the slice, and may be called concurrently.
-	Forward func(fps []uint64)
+	// MaxSnapshots bounds the children whose snapshots arrive at the same time;
+	// zero means 32. Others wait, and are asked.
+	MaxSnapshots int
+	// Union, if not nil, takes in all that children have, section by section,
+	// before the index counts a child as synced by virtue of it.
+	Union *Set
 	// OnState, if not nil, is called when a child becomes synced or ceases to
 	// be. Calls for one child come in order, from Feed.Apply, Feed.Close,
 	// Index.Open, Index.Forget and Index.Expire. It must not call these.
@@ -52,6 +54,8 @@ func (c IndexConfig) Validate() error {
 		return fmt.Errorf("field hint index: limit of %d fingerprints: use a positive number", c.MaxFingerprints)
 	case c.MaxChildren < 0:
 		return fmt.Errorf("field hint index: limit of %d children: use a positive number", c.MaxChildren)
+	case c.MaxSnapshots < 0:
+		return fmt.Errorf("field hint index: limit of %d snapshots: use a positive number", c.MaxSnapshots)
 	}
 	return nil
 }
@@ -61,9 +65,7 @@ func (c IndexConfig) withDefaults() IndexConfig {
 	orDefault(&c.FalsePositiveRate, 0.01)
 	orDefault(&c.MaxFingerprints, 1<<26)
 	orDefault(&c.MaxChildren, 1<<14)
-	if c.Forward == nil {
-		c.Forward = func([]uint64) {}
-	}
+	orDefault(&c.MaxSnapshots, 32)
 	if c.OnState == nil {
 		c.OnState = func(string, bool) {}
 	}
@@ -74,16 +76,18 @@ func (c IndexConfig) withDefaults() IndexConfig {
 }
 
 // Index is the parent's side: the field hints of all children, each kept up to
-// date by a Feed. It is safe for concurrent use; readers wait for a writer of
-// the same child only, and never longer than it takes to add a few hundred
-// fingerprints.
+// date by a Feed. It is safe for concurrent use; those who ask wait for nobody.
 type Index struct {
 	cfg     IndexConfig
+	start   time.Time // of the clock
 	metrics *indexMetrics
+	turns   turns
 	recent  [recentQueries]atomic.Pointer[compiled]
+	asked   [recentAsked]atomic.Pointer[resolved]
 
 	mu       sync.RWMutex
 	children map[string]*child
+	changes  uint64 // of children
 }
 
 // NewIndex returns an index without children: it rules nothing out.
@@ -92,32 +96,42 @@ func NewIndex(cfg IndexConfig) (*Index, error) {
 		return nil, err
 	}
 	x := &Index{cfg: cfg.withDefaults(), children: map[string]*child{}}
+	x.start = x.cfg.Now()
+	x.turns.limit, x.turns.feeds = x.cfg.MaxSnapshots, map[*Feed]time.Duration{}
 	x.metrics = newIndexMetrics(x, cfg.Registerer)
 	return x, nil
 }
 
-// RulesOut reports whether a child cannot hold a series that satisfies all
-// matchers. It is false of a child that the index does not know, that is not
-// synced, or that was not heard of within MaxAge.
-func (x *Index) RulesOut(child string, ms []*labels.Matcher) bool {
-	return x.RulesOutQuery(child, x.Compile(ms))
-}
+// clock is the time since the index was made.
+func (x *Index) clock() time.Duration { return x.cfg.Now().Sub(x.start) }
 
-// RulesOutQuery is RulesOut for a selector compiled beforehand.
-func (x *Index) RulesOutQuery(child string, q Query) bool {
-	out := x.rulesOut(child, q, x.cfg.Now())
+// RulesOut reports whether a child cannot hold a series that satisfies all
+// matchers and has a sample at one of the times from mint to maxt, both included,
+// in milliseconds. It is false of a child that the index does not know, that is
+// not synced, or that was not heard of within MaxAge.
+func (x *Index) RulesOut(child string, ms []*labels.Matcher, mint, maxt int64) bool {
+	out := false
+	if c := x.child(child); c != nil {
+		out = c.rulesOut(x.Compile(ms).expr(), mint, maxt, x.clock(), x.cfg.MaxAge)
+	}
 	x.metrics.count(1, out)
 	return out
 }
 
 // RulesOutAll is RulesOut for many children, in their order.
-func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher) []bool {
-	q, now := x.Compile(ms), x.cfg.Now()
+func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt int64) []bool {
+	q, now := x.Compile(ms).expr(), x.clock()
 	out := make([]bool, len(children))
 	ruledOut := 0
-	for i, name := range children {
-		if out[i] = x.rulesOut(name, q, now); out[i] {
-			ruledOut++
+	first, all := q.firstAtoms(nil), x.resolve(children)
+	for from := 0; from < len(all); from += touchAhead {
+		batch := all[from:min(from+touchAhead, len(all))]
+		touch(batch, first)
+		for i, c := range batch {
+			if c != nil && c.rulesOut(q, mint, maxt, now, x.cfg.MaxAge) {
+				out[from+i] = true
+				ruledOut++
+			}
 		}
 	}
 	x.metrics.checks.Add(float64(len(children)))
@@ -125,15 +139,124 @@ func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher) []bool {
 	return out
 }
 
-func (x *Index) rulesOut(name string, q Query, now time.Time) bool {
-	c := x.child(name)
-	return c != nil && c.rulesOut(q, now, x.cfg.MaxAge)
+// touchAhead is the number of children whose filters are fetched at a time.
+const touchAhead = 16
+
+func touch(children []*child, atoms []*atom) (sum uint64) {
+	if len(atoms) == 0 {
+		return 0
+	}
+	for _, c := range children {
+		if c == nil {
+			continue
+		}
+		if v := c.view.Load(); v != nil {
+			for _, a := range atoms {
+				sum += v.touch(a)
+			}
+		}
+	}
+	return sum
+}
+
+// touchedAtoms is the number of atoms of a query that are fetched ahead.
+const touchedAtoms = 4
+
+// firstAtoms appends the atoms that are looked up first.
+func (e *expr) firstAtoms(dst []*atom) []*atom {
+	switch {
+	case len(dst) == touchedAtoms:
+	case e.op == opAtom:
+		return append(dst, e.atom)
+	case e.op == opOr:
+		return e.subs[0].firstAtoms(dst)
+	case e.op == opAnd:
+		for _, sub := range e.subs {
+			dst = sub.firstAtoms(dst)
+		}
+	}
+	return dst
 }
 
 func (x *Index) child(name string) *child {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.children[name]
+}
+
+// recentAsked is the number of lists of children that an index remembers.
+const recentAsked = 8
+
+// resolved is a list of names together with the children that it names.
+type resolved struct {
+	changes  uint64
+	names    []string
+	children []*child
+}
+
+// resolve looks children up by name; those that are not known are nil. Queries
+// are about the same children most of the time: comparing names with those of
+// the last list is many times faster than looking each up.
+func (x *Index) resolve(names []string) []*child {
+	if len(names) == 0 {
+		return nil
+	}
+	slot := &x.asked[xxhash.Sum64String(names[len(names)-1])%recentAsked]
+	last := slot.Load()
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if last != nil && last.changes == x.changes && slices.Equal(last.names, names) {
+		return last.children
+	}
+	r := &resolved{changes: x.changes, names: slices.Clone(names), children: make([]*child, len(names))}
+	for i, name := range names {
+		r.children[i] = x.children[name]
+	}
+	slot.Store(r)
+	return r.children
+}
+
+// Open starts a feed for a child that has connected. The child is un-synced
+// until the feed has caught up. An older feed of the same child is superseded.
+func (x *Index) Open(name string) *Feed {
+	x.mu.Lock()
+	c := x.children[name]
+	var forgotten *child
+	if c == nil {
+		forgotten = x.makeRoom()
+		c = &child{name: name}
+		x.children[name] = c
+		x.changes++
+	}
+	x.mu.Unlock()
+	if forgotten != nil {
+		forgotten.forget(x)
+	}
+	f := &Feed{index: x, child: c}
+	c.state.Lock()
+	defer c.state.Unlock()
+	c.mu.Lock()
+	c.feed, c.reason = f, "nothing was sent yet"
+	c.mu.Unlock()
+	c.setSynced(x, false)
+	return f
+}
+
+// makeRoom takes out a child without a feed if there are too many children.
+func (x *Index) makeRoom() *child {
+	if len(x.children) < x.cfg.MaxChildren {
+		return nil
+	}
+	for name, c := range x.children {
+		c.mu.RLock()
+		idle := c.feed == nil
+		c.mu.RUnlock()
+		if idle {
+			delete(x.children, name)
+			return c
+		}
+	}
+	return nil
 }
 
 func (x *Index) all() []*child {
@@ -150,14 +273,14 @@ func (x *Index) all() []*child {
 // Synced reports whether a child's hint is in use now.
 func (x *Index) Synced(child string) bool {
 	c := x.child(child)
-	return c != nil && c.usable(x.cfg.Now(), x.cfg.MaxAge)
+	return c != nil && c.usable(x.clock(), x.cfg.MaxAge)
 }
 
 // Expire ends the sync of the children that were not heard of within MaxAge, so
 // that OnState tells of them. Nothing depends on it but OnState: a hint that is
 // too old is not used anyway. The owner calls it every now and then.
 func (x *Index) Expire() {
-	now := x.cfg.Now()
+	now := x.clock()
 	for _, c := range x.all() {
 		c.state.Lock()
 		if !c.usable(now, x.cfg.MaxAge) {
@@ -173,27 +296,11 @@ func (x *Index) Forget(name string) {
 	x.mu.Lock()
 	c := x.children[name]
 	delete(x.children, name)
+	x.changes++
 	x.mu.Unlock()
 	if c != nil {
-		c.detach(x, nil)
+		c.forget(x)
 	}
-}
-
-// RequestResync asks all children to send their logs again from the start:
-// Feed.NeedsResync is true of each until it has. Children that are not
-// connected are asked when they come back.
-func (x *Index) RequestResync() {
-	for _, c := range x.all() {
-		c.mu.Lock()
-		c.wanted++
-		c.mu.Unlock()
-	}
-}
-
-// Resynced reports whether all children that are connected have sent their logs
-// from the start since RequestResync.
-func (x *Index) Resynced() bool {
-	return !slices.ContainsFunc(x.all(), (*child).wantsResync)
 }
 
 // recentQueries is the number of compiled queries that an index remembers.

@@ -3,13 +3,14 @@ package fieldhint
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"math"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -17,21 +18,15 @@ import (
 // parent is an index with a clock of its own that notes what it tells others.
 type parent struct {
 	*Index
-	clock     time.Time
-	states    []string
-	forwarded map[uint64]bool
+	clock  time.Time
+	states []string
 }
 
 func newParent(t testing.TB, cfg IndexConfig) *parent {
 	t.Helper()
-	p := &parent{clock: time.Unix(1000, 0), forwarded: map[uint64]bool{}}
+	p := &parent{clock: time.Unix(1000, 0)}
 	cfg.Now = func() time.Time { return p.clock }
 	cfg.OnState = func(child string, synced bool) { p.states = append(p.states, fmt.Sprintf("%s:%v", child, synced)) }
-	cfg.Forward = func(fps []uint64) {
-		for _, fp := range fps {
-			p.forwarded[fp] = true
-		}
-	}
 	x, err := NewIndex(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -47,14 +42,17 @@ type link struct {
 	st   *stream
 }
 
+// connect makes a link over which the parent resumes.
 func connect(t testing.TB, s *Set, p *parent, child string) *link {
 	l := &link{t: t, feed: p.Open(child)}
-	l.st = &stream{set: s, due: true, send: l.feed.Apply}
-	if from := l.feed.Cursor(); from.Epoch == s.Epoch() && from.Offset <= uint64(s.Len()) {
-		l.st.log, _ = s.state()
-		l.st.cursor = int(from.Offset)
-	}
+	l.st = s.newStream(l.feed.Cursor(), func(b []byte) error { return l.feed.Apply(b) })
 	return l
+}
+
+// cut ends the connection, as the child sees it and as the parent does.
+func (l *link) cut() {
+	l.feed.Close()
+	l.st.close()
 }
 
 // flow delivers all that is due, and a heartbeat.
@@ -90,14 +88,15 @@ func (p *parent) expect(t *testing.T, when, child string, selectors ...string) {
 	for _, text := range selectors {
 		want := !strings.HasPrefix(text, "!")
 		text = strings.TrimPrefix(text, "!")
-		if got := p.RulesOut(child, selector(t, text)); got != want {
+		if got := p.RulesOut(child, selector(t, text), math.MinInt64, math.MaxInt64); got != want {
 			t.Errorf("%s: rules out {%s}: %v, want %v", when, text, got, want)
 		}
 	}
 }
 
 func TestIndexFollowsAChild(t *testing.T) {
-	p := newParent(t, IndexConfig{})
+	zone := newSet(t, SetConfig{})
+	p := newParent(t, IndexConfig{Union: zone})
 	s := leafSet(t, 8, "web-1", "web-2")
 	const absent, present, coming = `pod="db-1"`, `pod=~"web-.*"`, `pod=~"new-.*"`
 	p.expect(t, "unknown child", "a", "!"+absent)
@@ -138,7 +137,7 @@ func TestIndexFollowsAChild(t *testing.T) {
 	if diff := cmp.Diff(want, p.states); diff != "" {
 		t.Errorf("states (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(contents(s), p.forwarded); diff != "" {
+	if diff := cmp.Diff(contents(s), contents(zone)); diff != "" {
 		t.Errorf("forwarded (-want +got):\n%s", diff)
 	}
 }
@@ -151,8 +150,8 @@ func TestReconnectResumesOrStartsOver(t *testing.T) {
 	first.flow()
 	second := connect(t, s, p, "a")
 	p.expect(t, "reconnected", "a", `!pod="db-1"`)
-	if got, want := second.feed.Cursor(), (Cursor{s.Epoch(), uint64(s.Len())}); got != want {
-		t.Errorf("cursor is %v, want %v", got, want)
+	if diff := cmp.Diff(Cursor{s.Epoch(), []Position{{2, uint64(s.Len())}}}, second.feed.Cursor()); diff != "" {
+		t.Errorf("cursor (-want +got):\n%s", diff)
 	}
 	if _, err := first.st.step(); err != nil {
 		t.Errorf("nothing to send: %v", err)
@@ -164,6 +163,9 @@ func TestReconnectResumesOrStartsOver(t *testing.T) {
 	first.feed.Close()
 	second.flow()
 	p.expect(t, "resumed", "a", `pod="db-1"`, `!pod="web-3"`)
+	if st, _ := p.Child("a"); st.Fingerprints != uint64(s.Len()) {
+		t.Errorf("after resuming, there are %d fingerprints of %d", st.Fingerprints, s.Len())
+	}
 
 	s.Reset() // as after a restart of the child
 	second.feed.Close()
@@ -176,148 +178,262 @@ func TestReconnectResumesOrStartsOver(t *testing.T) {
 	p.expect(t, "restarted", "a", `!pod="db-1"`, `pod="web-3"`)
 }
 
-// A new epoch on a live feed is staged: the old hint is used until the new one
-// is whole, but for no longer than if the child had fallen silent.
-func TestNewEpochIsSwappedInWhole(t *testing.T) {
+// While a new generation of sections arrives, the old one serves, and new series
+// are known as ever. When it is whole, the old one goes, and with it what is gone.
+func TestGenerationsChangeUnnoticed(t *testing.T) {
+	zone := newSet(t, SetConfig{})
+	p := newParent(t, IndexConfig{Union: zone})
+	s := leafSet(t, 8, "web-1", "old-1")
+	s.SetComplete()
+	l := connect(t, s, p, "a")
+	l.flow()
+	rebuild(t, s, func(add func(labels.Labels)) {
+		for i := range 4 {
+			add(labels.FromStrings("pod", fmt.Sprintf("web-%d", i)))
+		}
+	})
+	for i := 0; l.step(); i++ {
+		p.expect(t, "in between", "a", `pod="db-1"`)
+		if i < 3 {
+			s.AddSeries(labels.FromStrings("b", fmt.Sprint(i)))
+			l.step()
+			p.expect(t, "in between", "a", fmt.Sprintf(`!b="%d"`, i))
+		}
+	}
+	p.expect(t, "at last", "a", `pod="old-1"`, `!pod="web-3"`, `!b="0"`, `pod="db-1"`)
+	if diff := cmp.Diff([]string{"a:true"}, p.states); diff != "" {
+		t.Errorf("states (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(contents(s), contents(zone)); diff != "" {
+		t.Errorf("the zone's set (-want +got):\n%s", diff)
+	}
+}
+
+// A stream that begins anew is staged: the old hint is used until the new one is
+// whole, but for no longer than if the child had fallen silent.
+func TestRestartedStreamIsSwappedInWhole(t *testing.T) {
 	p := newParent(t, IndexConfig{})
 	s := leafSet(t, 4, "web-1", "old-1")
 	s.SetComplete()
 	l := connect(t, s, p, "a")
 	l.flow()
-	rebuild := func() {
-		t.Helper()
-		err := s.Rebuild(func(add func(labels.Labels)) error {
-			for i := range 4 {
-				add(labels.FromStrings("pod", fmt.Sprintf("web-%d", i)))
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	rebuild()
-	for l.step() {
-		st, _ := p.Child("a")
-		if whole := st.Epoch == s.Epoch(); whole {
-			p.expect(t, "new hint", "a", `pod="old-1"`, `!pod="web-3"`, `pod="db-1"`)
-		} else {
-			p.expect(t, "old hint", "a", `!pod="old-1"`, `pod="web-3"`, `pod="db-1"`)
-		}
-	}
-	if st, _ := p.Child("a"); st.Epoch != s.Epoch() || !st.Synced {
-		t.Errorf("after the swap: %+v", st)
-	}
-	rebuild()
+	l.st.restart(Cursor{})
 	l.step()
+	p.expect(t, "under way", "a", `pod="db-1"`, `!pod="old-1"`)
 	p.clock = p.clock.Add(3 * time.Second)
 	l.step()
 	p.expect(t, "frames of a staged hint do not renew the old one", "a", `!pod="db-1"`)
 	l.flow()
-	p.expect(t, "whole", "a", `pod="db-1"`)
+	p.expect(t, "whole", "a", `pod="db-1"`, `!pod="old-1"`)
 	if diff := cmp.Diff([]string{"a:true"}, p.states); diff != "" {
 		t.Errorf("states (-want +got):\n%s", diff)
 	}
 }
 
-// The way a zone forgets: its set is rebuilt out of what its children send anew.
-func TestZoneRebuildsItsUnion(t *testing.T) {
+// A zone's set forgets what no child holds any more: when the last child drops
+// its section.
+func TestZoneForgets(t *testing.T) {
 	zone := newSet(t, SetConfig{})
-	x, err := NewIndex(IndexConfig{Forward: func(fps []uint64) { zone.Add(fps...) }})
-	if err != nil {
-		t.Fatal(err)
+	p := newParent(t, IndexConfig{Union: zone})
+	var sets []*Set
+	var links []*link
+	for _, name := range []string{"a", "b"} {
+		s := newSet(t, SetConfig{})
+		rebuild(t, s, func(add func(labels.Labels)) {
+			add(labels.FromStrings("pod", name+"-1"))
+			add(labels.FromStrings("pod", name+"-gone"))
+		})
+		s.SetComplete()
+		l := connect(t, s, p, name)
+		l.flow()
+		sets, links = append(sets, s), append(links, l)
 	}
-	p := &parent{Index: x}
-	a, b := leafSet(t, 8, "a-1", "gone-1"), leafSet(t, 8, "b-1")
-	a.SetComplete()
-	b.SetComplete()
-	la, lb := connect(t, a, p, "a"), connect(t, b, p, "b")
-	la.flow()
-	lb.flow()
-	if err := a.Rebuild(func(add func(labels.Labels)) error {
-		add(labels.FromStrings("pod", "a-1"))
-		return nil
-	}); err != nil {
-		t.Fatal(err)
+	gone := fingerprintsOf("pod", "a-gone")[1]
+	const own, unions = 2, 1
+	if !contents(zone)[gone] || zone.Sections() != own+unions {
+		t.Fatalf("%d sections", zone.Sections())
 	}
-	la.flow()
-	gone := fingerprintsOf("pod", "gone-1")[1]
-	if !contents(zone)[gone] {
-		t.Fatal("the zone's set must only grow")
+	next := func(i int, values ...string) {
+		t.Helper()
+		layout := Layout{Start: 24 * hour, Window: 24 * hour, Current: 23 * hour}
+		if err := sets[i].Rebuild(layout, func(add func(labels.Labels, ...Span)) error {
+			for _, v := range values {
+				add(labels.FromStrings("pod", v), Span{24 * hour, math.MaxInt64})
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		links[i].flow()
 	}
-
-	r, err := zone.StartRebuild()
-	if err != nil {
-		t.Fatal(err)
+	next(0, "a-1")
+	if !contents(zone)[gone] || zone.Sections() != own+2*unions {
+		t.Error("forgotten while a child has the section")
 	}
-	x.RequestResync()
-	if x.Resynced() || !la.feed.NeedsResync() || la.feed.Cursor() != (Cursor{}) {
-		t.Error("children are not asked to send anew")
+	next(1, "b-1")
+	if zone.Sections() != own+unions {
+		t.Errorf("%d sections", zone.Sections())
 	}
-	la.st.log = nil // what StreamOptions.Restart does
-	la.flow()
-	if x.Resynced() || la.feed.NeedsResync() || !lb.feed.NeedsResync() {
-		t.Error("one child has not sent anew yet")
-	}
-	lb.feed.Close() // or by a new connection
-	lb = connect(t, b, p, "b")
-	lb.flow()
-	if !x.Resynced() {
-		t.Fatal("both children have sent anew")
-	}
-	r.Commit()
-	want := contents(a)
-	for fp := range contents(b) {
+	want := contents(sets[0])
+	for fp := range contents(sets[1]) {
 		want[fp] = true
 	}
-	if diff := cmp.Diff(want, contents(zone)); diff != "" {
-		t.Errorf("rebuilt union (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, contents(zone)); diff != "" || want[gone] {
+		t.Errorf("the zone's set (-want +got):\n%s", diff)
 	}
-	if want[gone] {
-		t.Fatal("the test does not show anything")
+	p.Forget("a")
+	if contents(zone)[fingerprintsOf("pod", "a-1")[1]] && zone.Sections() != own+unions {
+		t.Errorf("%d sections", zone.Sections())
+	}
+	links[1].cut()
+	p.Forget("b")
+	if zone.Sections() != own || zone.Len() != 0 {
+		t.Errorf("without children, there are %d sections with %d fingerprints", zone.Sections(), zone.Len())
 	}
 }
 
-// A child without series has nothing to send again but the word that it is so.
-func TestResyncOfAnEmptyChild(t *testing.T) {
+// The sections of a zone's set are bounded, however many its children have.
+func TestUnionsAreBounded(t *testing.T) {
+	zone := newSet(t, SetConfig{})
+	p := newParent(t, IndexConfig{Union: zone})
+	root := newParent(t, IndexConfig{})
+	up := connect(t, zone, root, "zone")
+	for i := range 2 * maxUnions {
+		s := newSet(t, SetConfig{})
+		layout := Layout{Start: int64(i) * hour, Window: int64(i+2) * hour, Current: int64(i) * hour}
+		if err := s.Rebuild(layout, func(add func(labels.Labels, ...Span)) error {
+			add(labels.FromStrings("pod", fmt.Sprint(i)), Span{layout.Start, layout.Start + 1})
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		s.SetComplete()
+		connect(t, s, p, fmt.Sprint(i)).flow()
+	}
+	zone.SetComplete()
+	up.flow()
+	if n := zone.Sections(); n > maxUnions+3 {
+		t.Errorf("%d sections", n)
+	}
+	for i := range 2 * maxUnions {
+		at := int64(i) * hour
+		if root.RulesOut("zone", selector(t, fmt.Sprintf(`pod="%d"`, i)), at, at) {
+			t.Errorf("the root rules out the series of child %d", i)
+		}
+	}
+	root.expect(t, "bounded", "zone", `pod="absent"`)
+}
+
+// A child without series has nothing to say but that it is so.
+func TestEmptyChild(t *testing.T) {
 	p := newParent(t, IndexConfig{})
 	s := newSet(t, SetConfig{})
 	s.SetComplete()
 	l := connect(t, s, p, "a")
 	l.flow()
-	p.expect(t, "empty", "a", `job="api"`, `!job!="api"`)
-	p.RequestResync()
 	l.flow()
-	if !p.Resynced() {
-		t.Error("an empty child does not resync")
+	p.expect(t, "empty", "a", `job="api"`, `!job!="api"`)
+	s.AddSeries(labels.FromStrings("job", "api"))
+	l.flow()
+	p.expect(t, "no longer empty", "a", `!job="api"`, `job="db"`)
+}
+
+// Children of the release before are understood: what they hold is of all time.
+func TestOldChild(t *testing.T) {
+	zone := newSet(t, SetConfig{})
+	p := newParent(t, IndexConfig{Union: zone})
+	f := p.Open("a")
+	apply := func(b []byte) {
+		t.Helper()
+		if err := f.Apply(b); err != nil {
+			t.Fatal(err)
+		}
 	}
+	apply(oldFrame(true, 7, 0, 0))
+	apply(oldFrame(true, 7, 0, 0))
+	p.expect(t, "empty", "a", `pod="a-1"`)
+	facts := AppendFingerprints(nil, labels.FromStrings("pod", "a-1"))
+	n := uint64(len(facts))
+	apply(oldFrame(false, 7, 0, n, facts[:3]...))
+	p.expect(t, "incomplete", "a", `!pod="db-1"`)
+	apply(oldFrame(true, 7, 3, n, facts[3:]...))
+	apply(oldFrame(true, 7, n, n))
+	p.expect(t, "complete", "a", `!pod="a-1"`, `pod="db-1"`)
+	apply(oldFrame(false, 8, 0, n, facts[0], facts[2], facts[3]))
+	p.expect(t, "a new epoch under way", "a", `!pod="a-1"`, `pod="db-1"`)
+	apply(oldFrame(true, 8, 3, 3))
+	p.expect(t, "a new epoch", "a", `pod="a-1"`, `pod="db-1"`)
+	if zone.Sections() != 3 {
+		t.Errorf("%d sections", zone.Sections())
+	}
+	if err := f.Apply(oldFrame(true, 8, 4, 4)); !errors.Is(err, ErrGap) {
+		t.Errorf("a gap: %v", err)
+	}
+	p.expect(t, "after a gap", "a", `!pod="db-1"`)
+}
+
+// A child of a release to come is asked, and said to be why; nothing is torn
+// down, since it would be the same again.
+func TestForeignFormat(t *testing.T) {
+	p := newParent(t, IndexConfig{})
+	s := leafSet(t, 0, "a-1")
+	s.SetComplete()
+	l := connect(t, s, p, "a")
+	l.flow()
+	p.expect(t, "before", "a", `pod="db-1"`)
+	for range 3 {
+		if err := l.feed.Apply([]byte{3, 1, 2, 3}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.expect(t, "after", "a", `!pod="db-1"`)
+	if st, _ := p.Child("a"); st.Reason != "unknown hint format 3" {
+		t.Errorf("stats %+v", st)
+	}
+	l.st.due = true
+	if _, err := l.st.step(); !errors.Is(err, ErrEpoch) {
+		t.Errorf("a frame in the middle of a stream: %v, want ErrEpoch", err)
+	}
+	connect(t, s, p, "a").flow()
+	p.expect(t, "connected anew", "a", `pod="db-1"`)
 }
 
 func TestBadFramesEndTheFeed(t *testing.T) {
-	fps := []uint64{1, 2, 3}
-	good := frame{complete: true, epoch: 7, total: 3, fps: fps}
-	next := func(f frame) frame { f.offset, f.total, f.fps = 3, 4, []uint64{4}; return f }
+	open := func(id, at, total uint64, span Span) record {
+		return record{kind: recordOpen, id: id, span: span, at: at, total: total}
+	}
+	add := func(id, at uint64) record { return record{kind: recordFingerprints, id: id, at: at, fps: []uint64{4}} }
+	good := frame{complete: true, first: true, epoch: 7, records: []record{
+		open(1, 0, 3, always), {kind: recordFingerprints, id: 1, fps: []uint64{1, 2, 3}},
+	}}
+	next := func(records ...record) frame { return frame{complete: true, epoch: 7, seq: 1, records: records} }
 	flip := func(b []byte, i int) []byte { b[i] ^= 0x10; return b }
+	fine := next(add(1, 3))
+	late, other := fine, fine
+	late.seq, other.epoch = 2, 8
 	for _, c := range []struct {
 		name string
 		b    []byte
 		want error
 	}{
 		{"empty", nil, ErrFrame},
-		{"truncated", next(good).append(nil)[:20], ErrFrame},
-		{"one byte short", next(good).append(nil)[:45], ErrFrame},
-		{"one byte too many", append(next(good).append(nil), 0), ErrFrame},
+		{"truncated", fine.append(nil)[:20], ErrFrame},
+		{"one byte short", fine.append(nil)[:len(fine.append(nil))-1], ErrFrame},
+		{"one byte too many", append(fine.append(nil), 0), ErrFrame},
 		{"too large", make([]byte, MaxFrameSize+1), ErrFrame},
-		{"version", flip(next(good).append(nil), 0), ErrFrame},
-		{"flags", flip(next(good).append(nil), 1), ErrFrame},
-		{"bit of a fingerprint", flip(next(good).append(nil), 33), ErrFrame},
-		{"bit of the checksum", flip(next(good).append(nil), 45), ErrFrame},
-		{"gap", frame{epoch: 7, offset: 4, total: 9, fps: fps}.append(nil), ErrGap},
-		{"repetition", frame{epoch: 7, offset: 2, total: 9, fps: fps}.append(nil), ErrGap},
-		{"another epoch from its middle", frame{epoch: 8, offset: 3, total: 9, fps: fps}.append(nil), ErrEpoch},
-		{"complete before its end", frame{complete: true, epoch: 7, offset: 3, total: 9, fps: fps}.append(nil), ErrFrame},
-		{"beyond its end", frame{epoch: 7, offset: 3, total: 4, fps: fps}.append(nil), ErrFrame},
-		{"overflow", frame{epoch: 7, offset: 1<<64 - 2, total: 1<<64 - 1, fps: fps}.append(nil), ErrFrame},
+		{"flags", flip(fine.append(nil), 1), ErrFrame},
+		{"bit of a record", flip(fine.append(nil), 20), ErrFrame},
+		{"gap between frames", late.append(nil), ErrGap},
+		{"another epoch", other.append(nil), ErrEpoch},
+		{"gap in a section", next(add(1, 4)).append(nil), ErrGap},
+		{"repetition", next(add(1, 2)).append(nil), ErrGap},
+		{"a section that is not open", next(add(2, 0)).append(nil), ErrGap},
+		{"drop of one that is not open", next(record{kind: recordDrop, id: 2}).append(nil), ErrGap},
+		{"a section that is open already", next(open(1, 0, 3, always)).append(nil), ErrGap},
+		{"one that changes its end", next(open(1, 3, 3, Span{0, 5})).append(nil), ErrGap},
+		{"one that resumes what is not there", next(open(2, 3, 3, always)).append(nil), ErrGap},
+		{"one beyond its end", next(open(2, 4, 3, always)).append(nil), ErrFrame},
+		{"one of no time", next(open(2, 0, 3, Span{5, 5})).append(nil), ErrFrame},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newParent(t, IndexConfig{})
@@ -330,7 +446,7 @@ func TestBadFramesEndTheFeed(t *testing.T) {
 				t.Errorf("error %v, want %v", err, c.want)
 			}
 			p.expect(t, "after", "a", `!pod="db-1"`)
-			if err := f.Apply(next(good).append(nil)); !errors.Is(err, ErrClosed) {
+			if err := f.Apply(fine.append(nil)); !errors.Is(err, ErrClosed) {
 				t.Errorf("next frame: %v, want ErrClosed", err)
 			}
 		})
@@ -355,9 +471,10 @@ func TestTooLargeAChildIsAlwaysAsked(t *testing.T) {
 	p.expect(t, "too large", "a", `!pod="db-1"`)
 	connect(t, s, p, "a").flow()
 	p.expect(t, "too large from the start", "a", `!pod="db-1"`)
-	if err := s.Rebuild(func(func(labels.Labels)) error { return nil }); err != nil {
-		t.Fatal(err)
+	if st, _ := p.Child("a"); st.Reason != "more than 20 fingerprints" {
+		t.Errorf("stats %+v", st)
 	}
+	rebuild(t, s, func(func(labels.Labels)) {})
 	connect(t, s, p, "a").flow()
 	p.expect(t, "small again", "a", `pod="db-1"`)
 }
@@ -381,7 +498,10 @@ func TestGrownFilterIsMadeAnew(t *testing.T) {
 	if !l.feed.NeedsResync() {
 		t.Fatalf("no resync wanted: %+v", grown)
 	}
-	l.st.log = nil
+	if diff := cmp.Diff(Cursor{Epoch: s.Epoch(), Sections: []Position{}}, l.feed.Cursor(), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("cursor (-want +got):\n%s", diff)
+	}
+	l.st.restart(l.feed.Cursor())
 	l.flow()
 	anew, _ := p.Child("a")
 	if l.feed.NeedsResync() || anew.Layers > 1 || anew.Bytes > n*13/10 || !anew.Synced {
@@ -405,7 +525,7 @@ func TestIndexBoundsItsChildren(t *testing.T) {
 	if _, ok := p.Child("b"); ok {
 		t.Error("b is not forgotten")
 	}
-	if err := b.Apply(frame{epoch: 1}.append(nil)); !errors.Is(err, ErrClosed) {
+	if err := b.Apply(frame{first: true, epoch: 1}.append(nil)); !errors.Is(err, ErrClosed) {
 		t.Errorf("feed of a forgotten child: %v", err)
 	}
 }
@@ -419,10 +539,10 @@ func TestRulesOutAllAndMetrics(t *testing.T) {
 		connect(t, s, p, name).flow()
 	}
 	ms := selector(t, `pod=~"a-.+"`)
-	if diff := cmp.Diff([]bool{true, false, false}, p.RulesOutAll([]string{"b", "a", "unknown"}, ms)); diff != "" {
+	if diff := cmp.Diff([]bool{true, false, false}, p.RulesOutAll([]string{"b", "a", "unknown"}, ms, 0, 0)); diff != "" {
 		t.Errorf("ruled out (-want +got):\n%s", diff)
 	}
-	if !p.RulesOutQuery("b", p.Compile(ms)) || p.Compile(ms).String() != Compile(ms).String() {
+	if !p.RulesOut("b", ms, 0, 0) || p.Compile(ms).String() != Compile(ms).String() {
 		t.Error("a remembered query differs from a fresh one")
 	}
 	families, err := reg.Gather()
@@ -446,139 +566,11 @@ func TestRulesOutAllAndMetrics(t *testing.T) {
 }
 
 func TestIndexConfigIsValidated(t *testing.T) {
-	for _, cfg := range []IndexConfig{{MaxAge: -1}, {FalsePositiveRate: 1}, {FalsePositiveRate: -0.1}, {MaxFingerprints: -1}, {MaxChildren: -1}} {
+	for _, cfg := range []IndexConfig{{MaxAge: -1}, {FalsePositiveRate: 1}, {FalsePositiveRate: -0.1}, {MaxSnapshots: -1}, {MaxFingerprints: -1}, {MaxChildren: -1}} {
 		if _, err := NewIndex(cfg); err == nil {
 			t.Errorf("configuration %+v was accepted", cfg)
 		}
 	}
-}
-
-// TestModel interleaves everything that may happen to two leaves and their
-// zone at random. The model is the plain list of the leaves' series: whenever
-// all has been delivered, no series of a leaf is ruled out, and in between none
-// that was there at the last delivery.
-func TestModel(t *testing.T) {
-	pruned := map[string]int{}
-	absent := selector(t, `job="never"`)
-	defer func() {
-		// A hint that is never used cannot be wrong, but is of no use.
-		for _, name := range []string{"a", "b", "zone"} {
-			if pruned[name] < 200 {
-				t.Errorf("%s was ruled out %d times, want at least 200", name, pruned[name])
-			}
-		}
-	}()
-	for seed := range uint64(40) {
-		r := rand.New(rand.NewPCG(9, seed))
-		zone := newSet(t, SetConfig{FrameSize: 16})
-		root := newParent(t, IndexConfig{})
-		mid := newParent(t, IndexConfig{})
-		mid.cfg.Forward = func(fps []uint64) { zone.Add(fps...) }
-		up := connect(t, zone, root, "zone")
-		leaves := []*modelLeaf{newModelLeaf(t, r, mid, "a"), newModelLeaf(t, r, mid, "b")}
-		for range 150 {
-			leaf := pick(r, leaves)
-			leaf.act()
-			if r.IntN(3) == 0 {
-				for range r.IntN(4) {
-					leaf.link.step()
-				}
-			} else if r.IntN(3) == 0 {
-				leaf.link.flow()
-				leaf.delivered = len(leaf.series)
-			}
-			leaf.check()
-			if mid.Synced("a") && mid.Synced("b") {
-				zone.SetComplete()
-			} else {
-				zone.SetIncomplete()
-			}
-			if r.IntN(20) == 0 {
-				up.feed.Close()
-				up = connect(t, zone, root, "zone")
-			}
-			up.flow()
-			if root.RulesOut("zone", absent) {
-				pruned["zone"]++
-			}
-			for _, l := range leaves {
-				if mid.RulesOut(l.name, absent) {
-					pruned[l.name]++
-				}
-				for _, lset := range l.series[:l.delivered] {
-					if root.RulesOut("zone", equalities(l.t, lset)) {
-						t.Fatalf("seed %d: the root rules out %s, which is in leaf %s", seed, lset, l.name)
-					}
-				}
-			}
-		}
-	}
-}
-
-type modelLeaf struct {
-	t         *testing.T
-	r         *rand.Rand
-	name      string
-	parent    *parent
-	set       *Set
-	link      *link
-	series    []labels.Labels
-	delivered int // series that the parent must know of
-}
-
-func newModelLeaf(t *testing.T, r *rand.Rand, p *parent, name string) *modelLeaf {
-	s := newSet(t, SetConfig{FrameSize: 16})
-	return &modelLeaf{t: t, r: r, name: name, parent: p, set: s, link: connect(t, s, p, name)}
-}
-
-// act does one thing that happens to a leaf.
-func (l *modelLeaf) act() {
-	switch l.r.IntN(12) {
-	case 0: // the leaf restarts and begins to scan
-		l.link.feed.Close()
-		l.set.Reset()
-		l.link = connect(l.t, l.set, l.parent, l.name)
-	case 1, 2: // the scan ends
-		for _, lset := range l.series {
-			l.set.AddSeries(lset)
-		}
-		l.set.SetComplete()
-	case 3: // the connection breaks
-		l.link.feed.Close()
-		l.link = connect(l.t, l.set, l.parent, l.name)
-	case 4: // the head is truncated
-		if err := l.set.Rebuild(func(add func(labels.Labels)) error {
-			for _, lset := range l.series {
-				add(lset)
-			}
-			return nil
-		}); err != nil {
-			l.t.Fatal(err)
-		}
-	case 5: // the parent wants it all again
-		l.link.st.log = nil
-	case 6:
-		l.parent.clock = l.parent.clock.Add(time.Duration(l.r.IntN(1500)) * time.Millisecond)
-	default:
-		lset := randomSeries(l.r)
-		l.series = append(l.series, lset)
-		l.set.AddSeries(lset)
-	}
-}
-
-func (l *modelLeaf) check() {
-	l.t.Helper()
-	for _, lset := range l.series[:l.delivered] {
-		if l.parent.RulesOut(l.name, equalities(l.t, lset)) {
-			l.t.Fatalf("leaf %s holds %s, and is ruled out", l.name, lset)
-		}
-	}
-}
-
-func equalities(t *testing.T, lset labels.Labels) []*labels.Matcher {
-	var ms []*labels.Matcher
-	lset.Range(func(l labels.Label) { ms = append(ms, matcher(t, labels.MatchEqual, l.Name, l.Value)) })
-	return ms
 }
 
 // Frames, closes, expiry and questions at the same time: for the race detector.
@@ -595,20 +587,23 @@ func TestIndexIsSafeForConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for i := range 30 {
 				f := x.Open("a")
-				st := &stream{set: s, send: f.Apply, due: true}
+				st := s.newStream(f.Cursor(), f.Apply)
 				s.AddSeries(labels.FromStrings("pod", fmt.Sprintf("web-%d", i*3+w)))
 				for range 10 {
 					if sent, err := st.step(); err != nil || !sent {
 						break
 					}
 				}
-				x.RulesOut("a", ms)
-				x.RulesOutAll([]string{"a", "b"}, ms)
+				x.RulesOut("a", ms, 0, 0)
+				x.RulesOutAll([]string{"a", "b"}, ms, 0, 0)
 				x.Expire()
-				x.RequestResync()
+				f.NeedsResync()
 				x.Stats()
-				x.Resynced()
 				f.Close()
+				st.close()
+				if i == 20 {
+					x.Forget("a")
+				}
 			}
 		})
 	}

@@ -20,12 +20,32 @@ const (
 // chunk is a piece of the log. What is below the log's length never changes.
 type chunk [chunkLen]uint64
 
-// fpLog is the append-only list of distinct fingerprints of one epoch, with a
+// room bounds the fingerprints of several logs together.
+type room struct{ left atomic.Int64 }
+
+func newRoom(size int) *room {
+	r := &room{}
+	r.left.Store(int64(size))
+	return r
+}
+
+func (r *room) take() bool {
+	if r.left.Add(-1) >= 0 {
+		return true
+	}
+	r.left.Add(1)
+	return false
+}
+
+// fpLog is the append-only list of distinct fingerprints of one section, with a
 // table to find them. A fingerprint takes 8 bytes in the list and 6.3 to 7.8 in
 // the table. It is safe for concurrent use.
 type fpLog struct {
-	epoch  uint64
-	limit  int
+	epoch  uint64 // a random number
+	room   *room
+	base   *fpLog // what it has is left out here; nil if none
+	marks  *marks // if not nil, additions go there, as mark
+	mark   uint32
 	full   atomic.Bool // an addition was dropped for want of room
 	n      atomic.Int64
 	mu     sync.Mutex // serializes appends
@@ -49,8 +69,8 @@ type shard struct {
 	n     int
 }
 
-func newLog(epoch uint64, limit, cacheSize int) *fpLog {
-	l := &fpLog{epoch: epoch, limit: limit}
+func newLog(epoch uint64, room *room, cacheSize int) *fpLog {
+	l := &fpLog{epoch: epoch, room: room}
 	l.cache.size = cacheSize
 	l.chunks.Store(&[]*chunk{})
 	return l
@@ -85,30 +105,51 @@ func (l *fpLog) scatter(fp uint64) (s *shard, h uint64) {
 
 // insert adds a fingerprint and reports whether it is new.
 func (l *fpLog) insert(fp uint64) bool {
+	fp &= fingerprintMask
+	if l.marks != nil {
+		return l.marks.add(fp, l.mark)
+	}
+	if l.base != nil && l.base.has(fp) {
+		return false
+	}
+	_, added, _ := l.position(fp)
+	return added
+}
+
+func (l *fpLog) has(fp uint64) bool {
 	s, h := l.scatter(fp)
 	s.mu.RLock()
-	found := s.find(l, h, fp)
+	defer s.mu.RUnlock()
+	_, found := s.find(l, h, fp)
+	return found
+}
+
+// position returns where a fingerprint is in the log, to which it is added if it
+// is new; ok is false if there was no room for it.
+func (l *fpLog) position(fp uint64) (at uint32, added, ok bool) {
+	s, h := l.scatter(fp)
+	s.mu.RLock()
+	at, ok = s.find(l, h, fp)
 	s.mu.RUnlock()
-	if found {
-		return false
+	if ok {
+		return at, false, true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.find(l, h, fp) {
-		return false
+	if at, ok = s.find(l, h, fp); ok {
+		return at, false, true
 	}
-	i, ok := l.append(fp)
-	if ok {
-		s.insert(l, h, i)
+	if at, ok = l.append(fp); ok {
+		s.insert(l, h, at)
 	}
-	return ok
+	return at, ok, ok
 }
 
 func (l *fpLog) append(fp uint64) (uint32, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.len()
-	if n >= l.limit {
+	if !l.room.take() {
 		l.full.Store(true)
 		return 0, false
 	}
@@ -125,18 +166,19 @@ func (l *fpLog) append(fp uint64) (uint32, bool) {
 	return uint32(n), true
 }
 
-// find reports whether the table has fp, whose scattered hash is h.
-func (s *shard) find(l *fpLog, h, fp uint64) bool {
+// find looks in the table for fp, whose scattered hash is h, and returns its
+// position in the log.
+func (s *shard) find(l *fpLog, h, fp uint64) (uint32, bool) {
 	if len(s.tags) == 0 {
-		return false
+		return 0, false
 	}
 	t := tag(h)
 	for i := s.home(h); s.tags[i] != 0; i = s.next(i) {
 		if s.tags[i] == t && l.at(s.slots[i]) == fp {
-			return true
+			return s.slots[i], true
 		}
 	}
-	return false
+	return 0, false
 }
 
 func (s *shard) insert(l *fpLog, h uint64, position uint32) {

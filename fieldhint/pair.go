@@ -39,7 +39,7 @@ func pairFact(base uint64, a, b hashed) uint64 {
 	if b.before(a) {
 		a, b = b, a
 	}
-	return mix(mix(base^a.value) ^ b.value)
+	return mix(mix(base^a.value)^b.value) & fingerprintMask
 }
 
 // appendUnpaired appends the fact that the pair of values of two labels is not

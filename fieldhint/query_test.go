@@ -274,10 +274,10 @@ func TestHugeRegexpsAreBounded(t *testing.T) {
 // frameVersion stays.
 func TestFingerprintsAreStable(t *testing.T) {
 	got := AppendFingerprints(nil, labels.FromStrings("job", "aé"))
-	want := []uint64{
+	want := cutAll([]uint64{
 		10063263969910409946, 5923419369696322565, 4899536485089312838, 12031327774206962920,
 		708960302820677010, 9179174286424451952, 17878250349547847945, 16289666231871135857,
-	}
+	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("fingerprints (-want +got):\n%s", diff)
 	}

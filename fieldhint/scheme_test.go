@@ -61,7 +61,7 @@ func newWorld(r *rand.Rand) world {
 		if r.IntN(2) == 0 {
 			external = labels.FromStrings("cluster", worldValue(r), "zone", "z")
 		}
-		l := newLog(r.Uint64(), 1<<20, 64*r.IntN(2)).keep(randomScheme(r, worldLabels[:5]), external)
+		l := newLog(r.Uint64(), newRoom(1<<20), 64*r.IntN(2)).keep(randomScheme(r, worldLabels[:5]), external)
 		l.addSeries(external)
 		for range 1 + r.IntN(3) {
 			own := worldSeries(r)
@@ -149,7 +149,7 @@ func TestLogAddsWhatTheSchemeSays(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	for range 300 {
 		scheme := randomScheme(r, worldLabels[:5])
-		l := newLog(r.Uint64(), 1<<20, pick(r, []int{0, 2, 1 << 10})).keep(scheme, labels.EmptyLabels())
+		l := newLog(r.Uint64(), newRoom(1<<20), pick(r, []int{0, 2, 1 << 10})).keep(scheme, labels.EmptyLabels())
 		want, got := map[uint64]bool{}, map[uint64]bool{}
 		for range 40 {
 			lset := worldSeries(r)
@@ -178,7 +178,7 @@ func TestBoundsOnPairs(t *testing.T) {
 	all := AppendUnpairedOfAll(nil)[1]
 	holds := func(l *fpLog) bool { return l.insert(all) == false }
 
-	l := newLog(1, 1<<20, 64).keep(scheme, labels.EmptyLabels())
+	l := newLog(1, newRoom(1<<20), 64).keep(scheme, labels.EmptyLabels())
 	l.addSeries(wide.Labels())
 	if !holds(l) {
 		t.Errorf("a series of %d labels is not unpaired of everything", maxPaired+1)
@@ -191,7 +191,7 @@ func TestBoundsOnPairs(t *testing.T) {
 		t.Errorf("the fingerprints of a series of %d labels are not unpaired of everything", maxPaired+1)
 	}
 
-	l = newLog(1, 1<<20, 64).keep(scheme, labels.EmptyLabels())
+	l = newLog(1, newRoom(1<<20), 64).keep(scheme, labels.EmptyLabels())
 	n := 0
 	for i := 0; n <= maxUnpaired; i++ {
 		b := labels.NewScratchBuilder(60)
@@ -268,7 +268,7 @@ func TestPairsRuleOutForeignCombinations(t *testing.T) {
 					holding++
 				}
 				for _, p := range []*parent{alone, paired} {
-					if !p.RulesOut(fmt.Sprintf("leaf-%d-%d", zone, leaf), ms) {
+					if !p.RulesOut(fmt.Sprintf("leaf-%d-%d", zone, leaf), ms, 0, 0) {
 						asked[p]++
 					} else if holds {
 						t.Fatalf("a leaf that holds %v was ruled out", combination)
@@ -279,7 +279,7 @@ func TestPairsRuleOutForeignCombinations(t *testing.T) {
 				holding++
 			}
 			for _, p := range []*parent{alone, paired} {
-				if !p.RulesOut(fmt.Sprintf("zone-%d", zone), ms) {
+				if !p.RulesOut(fmt.Sprintf("zone-%d", zone), ms, 0, 0) {
 					asked[p]++
 				} else if inZone {
 					t.Fatalf("a zone that holds %v was ruled out", combination)
@@ -297,7 +297,7 @@ func TestPairsRuleOutForeignCombinations(t *testing.T) {
 // may be more than it has places for.
 func TestLogTellsManyNamesApart(t *testing.T) {
 	scheme := planOf(few(1000), Budget{})
-	l := newLog(1, 1<<20, 64).keep(scheme, labels.EmptyLabels())
+	l := newLog(1, newRoom(1<<20), 64).keep(scheme, labels.EmptyLabels())
 	want, got := map[uint64]bool{}, map[uint64]bool{}
 	for i := range 6000 { // together at most maxUnpaired kinds of pairs
 		lset := labels.FromStrings(labels.MetricName, "m", fmt.Sprintf("a%d", i%3000), "v", "job", "v")

@@ -1,9 +1,9 @@
 package fieldhint
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,76 +82,96 @@ func orDefault[T comparable](v *T, def T) {
 	}
 }
 
-// ErrRebuilding is the error of starting a rebuild while another one runs.
-var ErrRebuilding = errors.New("field hint set is being rebuilt already")
-
-// Set is the exact set of fingerprints that a tier offers upward: a leaf's of
-// its series, a zone's the union of its children's. It only grows, until it is
-// rebuilt under a new epoch. It is safe for concurrent use; adding what is
-// known already is cheap.
+// Set is the exact set of fingerprints that a tier offers upward, by sections of
+// time: a leaf's of its series, a zone's the union of its children's. Sections
+// only grow, until all of a leaf's are made anew, or a zone's children drop
+// theirs. It is safe for concurrent use; adding what is known already is cheap.
 type Set struct {
 	cfg      SetConfig
 	bell     bell
 	rebuilds prometheus.Counter
+	ids      atomic.Uint64 // the last given to a section
 
 	// mu is held for reading while something is added, so that after taking it
 	// for writing, no addition is on its way to an old selection of logs.
-	mu       sync.RWMutex
-	log      *fpLog
-	next     *fpLog // the log being rebuilt, nil if none
+	mu    sync.RWMutex
+	epoch uint64
+	// gens holds the newest generation and, as long as a stream relies on it, the
+	// one before, which takes additions too: so parents can rely on the one until
+	// they have all of the other. The older one is complete.
+	gens     []*generation
+	streams  map[*stream]struct{}
+	scan     *scan // a rebuild that runs, nil if none
+	widened  int64 // what Widen said since the scan began
+	next     *generation
 	complete bool
-	scheme   *Scheme // of logs to come
+	scheme   *Scheme // of generations to come
+	unions   map[unionKey]*joint
 }
 
-// NewSet returns an empty, incomplete set.
+// NewSet returns an empty, incomplete set of one section for all time.
 func NewSet(cfg SetConfig) (*Set, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Set{cfg: cfg.withDefaults(), scheme: undecided(cfg.Budget.Drop)}
-	s.log = s.newLog(s.scheme)
-	reg := promauto.With(cfg.Registerer)
+	s := &Set{
+		cfg: cfg.withDefaults(), streams: map[*stream]struct{}{}, unions: map[unionKey]*joint{},
+		scheme: undecided(cfg.Budget.Drop),
+	}
+	s.epoch = s.cfg.Epoch()
+	s.gens = []*generation{s.newGeneration(Layout{}, s.scheme)}
+	s.register(cfg.Registerer)
+	schemeMetrics(cfg.Registerer, s.Scheme)
+	return s, nil
+}
+
+func (s *Set) register(registerer prometheus.Registerer) {
+	reg := promauto.With(registerer)
 	s.rebuilds = reg.NewCounter(prometheus.CounterOpts{
 		Name: "pando_fieldhint_set_rebuilds_total",
-		Help: "Number of times the set of fingerprints offered upward began a new epoch.",
+		Help: "Number of times the set of fingerprints offered upward was made anew.",
 	})
-	reg.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "pando_fieldhint_set_fingerprints",
-		Help: "Number of fingerprints offered upward.",
-	}, func() float64 { return float64(s.Len()) })
-	reg.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "pando_fieldhint_set_bytes",
-		Help: "Memory taken by the fingerprints offered upward.",
-	}, func() float64 { return float64(s.Bytes()) })
-	schemeMetrics(cfg.Registerer, s.Scheme)
-	reg.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "pando_fieldhint_set_complete",
-		Help: "Whether parents may rely on the fingerprints offered upward (1) or always ask (0).",
-	}, func() float64 {
+	gauge := func(name, help string, value func() float64) {
+		reg.NewGaugeFunc(prometheus.GaugeOpts{Name: "pando_fieldhint_set_" + name, Help: help}, value)
+	}
+	gauge("fingerprints", "Number of fingerprints offered upward.", func() float64 { return float64(s.Len()) })
+	gauge("bytes", "Memory taken by the fingerprints offered upward.", func() float64 { return float64(s.Bytes()) })
+	gauge("sections", "Number of sections of time of the fingerprints offered upward.", func() float64 { return float64(s.Sections()) })
+	gauge("complete", "Whether parents may rely on the fingerprints offered upward (1) or always ask (0).", func() float64 {
 		if s.IsComplete() {
 			return 1
 		}
 		return 0
 	})
-	return s, nil
 }
 
-// newLog returns a log that holds the external labels only. Fingerprints of the
-// series alone would rule out a matcher on an external label.
-func (s *Set) newLog(scheme *Scheme) *fpLog {
-	l := newLog(s.cfg.Epoch(), s.cfg.MaxFingerprints, s.cfg.CacheSize).keep(scheme, s.cfg.External)
-	l.addSeries(s.cfg.External)
-	return l
-}
-
-// AddSeries adds the fingerprints of a series. To be in time for a rebuild, it
-// must be called after the series can be found by the rebuild's scan. The set
-// keeps nothing of lset.
+// AddSeries adds a series that is there now, to the current section. To be in
+// time for a rebuild, it must be called after the series can be found by the
+// rebuild's scan. The set keeps nothing of lset.
 func (s *Set) AddSeries(lset labels.Labels) {
 	s.each(func(l *fpLog) bool { return l.addSeries(lset) })
 }
 
-// Add adds fingerprints, as a zone does with those of its children.
+// AddSeriesAt adds a series that has samples in some spans, which may be of the
+// past.
+func (s *Set) AddSeriesAt(lset labels.Labels, spans ...Span) {
+	changed := false
+	s.mu.Lock()
+	for _, g := range s.live() {
+		for _, c := range g.of(spans) {
+			changed = c.log.addSeries(lset) || changed
+		}
+	}
+	if s.scan != nil && s.next == nil {
+		s.scan.add(lset, spans...)
+	}
+	s.mu.Unlock()
+	if changed {
+		s.bell.ring()
+	}
+}
+
+// Add adds fingerprints to the current section.
 func (s *Set) Add(fps ...uint64) {
 	s.each(func(l *fpLog) bool {
 		added := false
@@ -162,15 +182,48 @@ func (s *Set) Add(fps ...uint64) {
 	})
 }
 
-// each lets add work on the log, and on the one being rebuilt.
+// each lets add work on the current sections, and on those being made.
 func (s *Set) each(add func(*fpLog) bool) {
 	s.mu.RLock()
-	wasFull := s.log.full.Load()
-	changed := add(s.log) || s.log.full.Load() != wasFull
+	changed := false
+	for _, g := range s.gens {
+		l := g.current.log
+		wasFull := l.full.Load()
+		changed = add(l) || l.full.Load() != wasFull || changed
+	}
 	if s.next != nil {
-		add(s.next)
+		add(s.next.current.log)
+	} else if s.scan != nil {
+		add(s.scan.now)
 	}
 	s.mu.RUnlock()
+	if changed {
+		s.bell.ring()
+	}
+}
+
+// live returns the generations that take additions, including one that is about
+// to take its place. mu must be held.
+func (s *Set) live() []*generation {
+	if s.next == nil {
+		return s.gens
+	}
+	return append(slices.Clone(s.gens), s.next)
+}
+
+// Widen says that from now on, samples as old as from may come: current sections
+// begin there if they began later. It must be called before such a sample comes.
+func (s *Set) Widen(from int64) {
+	s.mu.Lock()
+	s.widened = min(s.widened, from)
+	changed := false
+	for _, g := range s.live() {
+		if g.layout.Window > 0 {
+			to := Layout{Start: g.layout.Start, Window: g.layout.Window, Current: min(from, g.layout.Start)}
+			changed = g.current.widen(to.round().Current) || changed
+		}
+	}
+	s.mu.Unlock()
 	if changed {
 		s.bell.ring()
 	}
@@ -187,7 +240,9 @@ func (s *Set) SetIncomplete() { s.setComplete(false) }
 func (s *Set) setComplete(complete bool) {
 	s.mu.Lock()
 	changed := s.complete != complete
-	s.complete = complete
+	if s.complete = complete; !complete {
+		s.gens = s.gens[len(s.gens)-1:]
+	}
 	s.mu.Unlock()
 	if changed {
 		s.bell.ring()
@@ -196,186 +251,72 @@ func (s *Set) setComplete(complete bool) {
 
 // IsComplete reports whether parents may rely on the set.
 func (s *Set) IsComplete() bool {
-	l, complete := s.state()
-	return complete && !l.full.Load()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.complete && !s.newest().full()
 }
 
-// Len returns the number of distinct fingerprints.
-func (s *Set) Len() int {
-	l, _ := s.state()
-	return l.len()
+// Len returns the number of fingerprints, each counted once a section.
+func (s *Set) Len() (n int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, g := range s.gens {
+		n += g.len()
+	}
+	return n
 }
 
 // Bytes returns the memory taken by the fingerprints.
-func (s *Set) Bytes() int {
-	l, _ := s.state()
-	return l.bytes()
-}
-
-// Epoch returns the name of the current log.
-func (s *Set) Epoch() uint64 {
-	l, _ := s.state()
-	return l.epoch
-}
-
-func (s *Set) state() (*fpLog, bool) {
+func (s *Set) Bytes() (n int) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.log, s.complete
+	for _, g := range s.gens {
+		n += g.bytes()
+	}
+	return n
 }
 
 // Scheme returns what the set keeps of the series that are added to it.
 func (s *Set) Scheme() *Scheme {
-	l, _ := s.state()
-	return l.scheme
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.newest().scheme
 }
 
-// nextScheme is the scheme of logs to come.
+// nextScheme is the scheme of generations to come.
 func (s *Set) nextScheme() *Scheme {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.scheme
 }
 
+// Sections returns the number of sections.
+func (s *Set) Sections() (n int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, g := range s.gens {
+		n += len(g.sections)
+	}
+	return n
+}
+
+// Epoch returns the random name of the set, which changes with Reset.
+func (s *Set) Epoch() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.epoch
+}
+
+// newest returns the newest generation. mu must be held.
+func (s *Set) newest() *generation { return s.gens[len(s.gens)-1] }
+
 // Reset empties the set under a new epoch and makes it incomplete. A rebuild
 // that runs goes on.
 func (s *Set) Reset() {
-	l := s.newLog(s.nextScheme())
+	g := s.newGeneration(Layout{}, s.nextScheme())
 	s.mu.Lock()
-	s.log, s.complete = l, false
+	s.epoch, s.gens, s.complete = s.cfg.Epoch(), []*generation{g}, false
 	s.mu.Unlock()
 	s.rebuilds.Inc()
 	s.bell.ring()
-}
-
-// Rebuild makes a new log of what scan adds and of what is added to the set in
-// the meantime, and swaps it in under a new epoch, so that series that are gone
-// are forgotten. If scan returns an error, the old log stays.
-//
-// The scan is also the census by which the set spends its Budget. The log is made
-// by the decisions of the census before. If those of the new one are much
-// different, as they are the first time, scan is called again: it adds all
-// series each time that it is called.
-func (s *Set) Rebuild(scan func(add func(labels.Labels)) error) error {
-	r, err := s.StartRebuild()
-	if err != nil {
-		return err
-	}
-	defer r.Abort()
-	census := NewCensus(s.cfg.External)
-	first := func(lset labels.Labels) {
-		census.Add(lset)
-		if r.log.scheme.decided { // else the log will not be used
-			r.AddSeries(lset)
-		}
-	}
-	if err := scan(first); err != nil {
-		return fmt.Errorf("rebuild field hint set: %w", err)
-	}
-	if r.reconsider(census.Plan(s.cfg.Budget)) {
-		if err := scan(r.AddSeries); err != nil {
-			return fmt.Errorf("rebuild field hint set: %w", err)
-		}
-	}
-	r.Commit()
-	return nil
-}
-
-// reconsider makes scheme that of logs to come, and reports whether it is so
-// different from that of the rebuild that the rebuild starts over with it.
-func (r *Rebuild) reconsider(scheme *Scheme) bool {
-	again := r.log.scheme.differs(scheme)
-	var l *fpLog
-	if again {
-		l = r.set.newLog(scheme)
-	}
-	s := r.set
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.scheme = scheme
-	if again && s.next == r.log {
-		s.next, r.log = l, l
-	}
-	return again
-}
-
-// StartRebuild begins a rebuild whose content arrives by and by: from now on
-// all additions go to the new log too. A zone starts one, asks its children to
-// send their logs again (Index.RequestResync), and commits it once they have.
-func (s *Set) StartRebuild() (*Rebuild, error) {
-	l := s.newLog(s.nextScheme())
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.next != nil {
-		return nil, ErrRebuilding
-	}
-	s.next = l
-	return &Rebuild{set: s, log: l}, nil
-}
-
-// Rebuild is a new log of a Set in the making. It is safe for concurrent use.
-type Rebuild struct {
-	set *Set
-	log *fpLog
-}
-
-// AddSeries adds a series to the new log only.
-func (r *Rebuild) AddSeries(lset labels.Labels) { r.log.addSeries(lset) }
-
-// Commit puts the new log in the old one's place, under its new epoch. It does
-// nothing after Commit or Abort.
-func (r *Rebuild) Commit() { r.end(true) }
-
-// Abort drops the new log. It does nothing after Commit or Abort.
-func (r *Rebuild) Abort() { r.end(false) }
-
-func (r *Rebuild) end(commit bool) {
-	s := r.set
-	s.mu.Lock()
-	if s.next != r.log {
-		s.mu.Unlock()
-		return
-	}
-	s.next = nil
-	if commit {
-		s.log = r.log
-	}
-	s.mu.Unlock()
-	if commit {
-		s.rebuilds.Inc()
-		s.bell.ring()
-	}
-}
-
-// bell wakes everyone who listens. Ringing it while no one does costs one
-// atomic load.
-type bell struct {
-	armed atomic.Bool
-	mu    sync.Mutex
-	ch    chan struct{}
-}
-
-// listen returns a channel that is closed by the next ring. Whoever listens
-// first and looks at the state afterwards misses nothing.
-func (b *bell) listen() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.ch == nil {
-		b.ch = make(chan struct{})
-	}
-	b.armed.Store(true)
-	return b.ch
-}
-
-func (b *bell) ring() {
-	if !b.armed.Load() {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.armed.Store(false)
-	if b.ch != nil {
-		close(b.ch)
-		b.ch = nil
-	}
 }

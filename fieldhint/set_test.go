@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,13 +26,42 @@ func newSet(t testing.TB, cfg SetConfig) *Set {
 	return s
 }
 
+// contents returns what is in the sections of the newest generation.
 func contents(s *Set) map[uint64]bool {
-	l, _ := s.state()
 	out := map[uint64]bool{}
-	for _, fp := range l.read(nil, 0, l.len()) {
-		out[fp] = true
+	for _, c := range s.newest().sections {
+		for _, fp := range c.log.read(nil, 0, c.log.len()) {
+			out[fp] = true
+		}
 	}
 	return out
+}
+
+// cutAll cuts fingerprints to what is kept of them.
+func cutAll(fps []uint64) []uint64 {
+	for i := range fps {
+		fps[i] &= fingerprintMask
+	}
+	return fps
+}
+
+func factsOf(lset labels.Labels) []uint64 { return cutAll(AppendFingerprints(nil, lset)) }
+
+// today is a layout of which the window began at time 0.
+var today = Layout{Window: 24 * hour, Current: -hour}
+
+const hour = 3600_000
+
+// rebuild makes a generation of series that are there now.
+func rebuild(t testing.TB, s *Set, scan func(add func(labels.Labels))) {
+	t.Helper()
+	err := s.Rebuild(today, func(add func(labels.Labels, ...Span)) error {
+		scan(func(lset labels.Labels) { add(lset, Span{0, math.MaxInt64}) })
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // series numbers label sets of which neighbours share most labels.
@@ -44,7 +75,7 @@ func TestSetHoldsExactlyTheFingerprintsAdded(t *testing.T) {
 	for i := range 5000 {
 		s.AddSeries(series(i))
 		s.AddSeries(series(i))
-		for _, fp := range AppendFingerprints(nil, series(i)) {
+		for _, fp := range s.Scheme().AppendFingerprints(nil, series(i)) {
 			want[fp] = true
 		}
 	}
@@ -83,7 +114,7 @@ func TestSetIncludesExternalLabels(t *testing.T) {
 }
 
 func fingerprintsOf(name, value string) []uint64 {
-	return AppendFingerprints(nil, labels.FromStrings(name, value))
+	return factsOf(labels.FromStrings(name, value))
 }
 
 func TestFullSetIsIncomplete(t *testing.T) {
@@ -98,15 +129,25 @@ func TestFullSetIsIncomplete(t *testing.T) {
 	}
 	s.Add(1000)
 	var r recorder
-	st := &stream{set: s, send: r.send, due: true}
+	st := s.newStream(Cursor{}, r.send)
 	if _, err := st.step(); err != nil || r.frames[0].complete {
 		t.Errorf("the stream of a full set says complete, or err %v", err)
 	}
 	if s.IsComplete() || s.Len() != 100 {
 		t.Errorf("complete %v with %d fingerprints; want an incomplete set of 100", s.IsComplete(), s.Len())
 	}
-	if err := s.Rebuild(func(add func(labels.Labels)) error { return nil }); err != nil || !s.IsComplete() {
-		t.Errorf("after a rebuild, complete is %v, err %v", s.IsComplete(), err)
+	rebuild(t, s, func(func(labels.Labels)) {})
+	if !s.IsComplete() {
+		t.Error("incomplete after a rebuild")
+	}
+	err := s.Rebuild(today, func(add func(labels.Labels, ...Span)) error {
+		for i := range 100 {
+			add(series(i), always)
+		}
+		return nil
+	})
+	if err != nil || s.IsComplete() {
+		t.Errorf("after a rebuild that found more than there is room for, complete is %v, err %v", s.IsComplete(), err)
 	}
 }
 
@@ -114,16 +155,16 @@ func TestRebuildForgetsAndKeepsWhatComesMeanwhile(t *testing.T) {
 	s := newSet(t, SetConfig{})
 	s.AddSeries(labels.FromStrings("l", "old"))
 	s.AddSeries(labels.FromStrings("l", "kept"))
-	old := s.Epoch()
-	err := s.Rebuild(func(add func(labels.Labels)) error {
-		add(labels.FromStrings("l", "kept"))
+	err := s.Rebuild(today, func(add func(labels.Labels, ...Span)) error {
+		add(labels.FromStrings("l", "kept"), Span{0, 1})
 		s.AddSeries(labels.FromStrings("l", "meanwhile"))
+		s.AddSeriesAt(labels.FromStrings("l", "elsewhere"), Span{-30 * hour, -29 * hour})
 		s.Add(42)
 		got := contents(s)
 		if !got[42] || !got[fingerprintsOf("l", "meanwhile")[1]] {
 			t.Error("additions during a rebuild are missing from the old log")
 		}
-		if err := s.Rebuild(nil); !errors.Is(err, ErrRebuilding) {
+		if err := s.Rebuild(today, nil); !errors.Is(err, ErrRebuilding) {
 			t.Errorf("second rebuild: %v, want ErrRebuilding", err)
 		}
 		return nil
@@ -132,7 +173,7 @@ func TestRebuildForgetsAndKeepsWhatComesMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[uint64]bool{42: true}
-	for _, v := range []string{"kept", "meanwhile"} {
+	for _, v := range []string{"kept", "meanwhile", "elsewhere"} {
 		for _, fp := range fingerprintsOf("l", v) {
 			want[fp] = true
 		}
@@ -140,17 +181,13 @@ func TestRebuildForgetsAndKeepsWhatComesMeanwhile(t *testing.T) {
 	if diff := cmp.Diff(want, contents(s)); diff != "" {
 		t.Errorf("rebuilt set (-want +got):\n%s", diff)
 	}
-	if s.Epoch() == old {
-		t.Error("the rebuilt set has the old epoch")
-	}
 
-	old = s.Epoch()
 	broken := errors.New("broken")
-	if err := s.Rebuild(func(func(labels.Labels)) error { return broken }); !errors.Is(err, broken) {
+	if err := s.Rebuild(today, func(func(labels.Labels, ...Span)) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("rebuild: %v, want the scan's error", err)
 	}
-	if s.Epoch() != old {
-		t.Error("a rebuild that went wrong changed the epoch")
+	if diff := cmp.Diff(want, contents(s)); diff != "" {
+		t.Errorf("after a rebuild that went wrong (-want +got):\n%s", diff)
 	}
 }
 
@@ -161,7 +198,7 @@ type recorder struct {
 }
 
 func (r *recorder) send(b []byte) error {
-	f, err := decodeFrame(b, nil)
+	f, _, err := decodeFrame(b, nil)
 	if err != nil {
 		return err
 	}
@@ -171,14 +208,29 @@ func (r *recorder) send(b []byte) error {
 	return nil
 }
 
-// take returns the frames since the last call, as text: epoch:offset+count,
-// with ! for complete.
+// take returns the frames since the last call, as text: what they open, as
+// id[from position of length], bring, as id+count, and drop, as -id, with ^ for
+// first and ! for complete.
 func (r *recorder) take() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []string
 	for _, f := range r.frames {
-		text := fmt.Sprintf("%d:%d+%d", f.epoch, f.offset, len(f.fps))
+		var parts []string
+		for _, rec := range f.records {
+			switch rec.kind {
+			case recordOpen:
+				parts = append(parts, fmt.Sprintf("%d[%d of %d]", rec.id, rec.at, rec.total))
+			case recordFingerprints:
+				parts = append(parts, fmt.Sprintf("%d+%d", rec.id, len(rec.fps)))
+			case recordDrop:
+				parts = append(parts, fmt.Sprintf("-%d", rec.id))
+			}
+		}
+		text := strings.Join(parts, " ")
+		if f.first {
+			text = "^" + text
+		}
 		if f.complete {
 			text += "!"
 		}
@@ -199,7 +251,7 @@ func TestStream(t *testing.T) {
 		s := newSet(t, SetConfig{FrameSize: 4, Epoch: counting()})
 		s.Add(1, 2, 3, 4, 5, 6)
 		var r recorder
-		restart := make(chan struct{})
+		restart := make(chan Cursor)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() {
@@ -216,21 +268,27 @@ func TestStream(t *testing.T) {
 		}
 		const soon = 5 * time.Millisecond
 		nothing := func() {}
-		step("snapshot of an incomplete set", soon, nothing, "1:0+4", "1:4+2")
-		step("it becomes complete", soon, s.SetComplete, "1:6+0!")
-		step("a delta", soon, func() { s.Add(7); s.Add(8); s.Add(8, 1) }, "1:6+2!")
+		step("snapshot of an incomplete set", soon, nothing, "^2[0 of 6] 2+4", "2+2")
+		step("it becomes complete", soon, s.SetComplete, "!")
+		step("a delta", soon, func() { s.Add(7); s.Add(8); s.Add(8, 1) }, "2+2!")
 		step("nothing new", soon, func() { s.Add(1, 2, 3) })
-		step("heartbeat", 500*time.Millisecond-3*soon, nothing, "1:8+0!")
-		step("more than a frame is not complete before its end", soon, func() { s.Add(11, 12, 13, 14, 15) }, "1:8+4", "1:12+1!")
-		step("incomplete again", soon, s.SetIncomplete, "1:13+0")
-		step("complete again, with something new", soon, func() { s.Add(16); s.SetComplete() }, "1:13+1!")
-		step("a rebuild starts over", soon, func() {
-			if err := s.Rebuild(func(func(labels.Labels)) error { s.Add(1, 2); return nil }); err != nil {
+		step("heartbeat", 500*time.Millisecond-3*soon, nothing, "!")
+		step("more than a frame is not complete before its end", soon, func() { s.Add(11, 12, 13, 14, 15) }, "2+4", "2+1!")
+		step("incomplete again", soon, s.SetIncomplete, "")
+		step("complete again, with something new", soon, func() { s.Add(16); s.SetComplete() }, "2+1!")
+		step("a rebuild: the old sections serve until the new ones are there", soon, func() {
+			err := s.Rebuild(today, func(func(labels.Labels, ...Span)) error {
+				s.Add(1, 2, 3, 4, 5, 6)
+				return nil
+			})
+			if err != nil {
 				t.Error(err)
 			}
-		}, "3:0+2!") // 2 was the log before the first census
-		step("the parent asks to start over", soon, func() { restart <- struct{}{} }, "3:0+2!")
-		step("reset", soon, s.Reset, "4:0+0")
+		}, "4[0 of 6] 4+4!", "4+2 -2!")
+		step("a wider section", soon, func() { s.Widen(-5 * hour) }, "4[6 of 6]!")
+		step("the parent asks to start over", soon, func() { restart <- Cursor{} }, "^4[0 of 6] 4+4", "4+2!")
+		step("the parent asks to resume", soon, func() { restart <- Cursor{s.Epoch(), []Position{{4, 5}, {2, 14}}} }, "^4[5 of 6] 4+1!")
+		step("reset", soon, s.Reset, "^")
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Errorf("stream ended with %v", err)
@@ -244,18 +302,23 @@ func TestStreamResumes(t *testing.T) {
 		from Cursor
 		want string
 	}{
-		{"where the parent is", Cursor{Epoch: 1, Offset: 2}, "1:2+1!"},
-		{"at the end", Cursor{Epoch: 1, Offset: 3}, "1:3+0!"},
-		{"not beyond the end", Cursor{Epoch: 1, Offset: 4}, "1:0+3!"},
-		{"not in another epoch", Cursor{Epoch: 2, Offset: 2}, "1:0+3!"},
+		{"where the parent is", Cursor{1000, []Position{{2, 2}}}, "^2[2 of 3] 2+1!"},
+		{"at the end", Cursor{1000, []Position{{2, 3}}}, "^2[3 of 3]!"},
+		{"not beyond the end", Cursor{1000, []Position{{2, 4}}}, "^2[0 of 3] 2+3!"},
+		{"not in another epoch", Cursor{1001, []Position{{2, 2}}}, "^2[0 of 3] 2+3!"},
+		{"not in another section", Cursor{1000, []Position{{1, 2}, {3, 1}}}, "^2[0 of 3] 2+3!"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSet(t, SetConfig{Epoch: counting()})
+			s := newSet(t, SetConfig{Epoch: func() uint64 { return 1000 }})
 			s.Add(1, 2, 3)
 			s.SetComplete()
 			var r recorder
 			enough := errors.New("enough")
-			err := s.StreamWith(t.Context(), StreamOptions{From: c.from}, func(b []byte) error {
+			parsed, err := ParseCursor(c.from.Append(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = s.StreamWith(t.Context(), StreamOptions{From: parsed}, func(b []byte) error {
 				if err := r.send(b); err != nil {
 					return err
 				}
@@ -271,8 +334,20 @@ func TestStreamResumes(t *testing.T) {
 	}
 }
 
+func TestParseCursor(t *testing.T) {
+	whole := Cursor{1, []Position{{1, 300}, {2, 0}}}.Append(nil)
+	for n := 1; n < len(whole); n++ {
+		if c, err := ParseCursor(whole[:n]); err == nil && n != 8 && n != 8+3 {
+			t.Errorf("%d bytes of a cursor are read as %v", n, c)
+		}
+	}
+	if c, err := ParseCursor(nil); err != nil || c.Epoch != 0 || c.Sections != nil {
+		t.Errorf("no cursor is read as %v, %v", c, err)
+	}
+}
+
 // Many writers, a rebuild, and several streams at their own pace: each stream
-// ends up with exactly what the set holds.
+// ends up with all that was added.
 func TestStreamsSeeAllOfConcurrentAdditions(t *testing.T) {
 	s := newSet(t, SetConfig{FrameSize: 16, CacheSize: 128, Linger: -1})
 	const writers, each = 4, 800
@@ -285,9 +360,9 @@ func TestStreamsSeeAllOfConcurrentAdditions(t *testing.T) {
 		})
 	}
 	writing.Go(func() {
-		err := s.Rebuild(func(add func(labels.Labels)) error {
+		err := s.Rebuild(today, func(add func(labels.Labels, ...Span)) error {
 			for i := range writers * each {
-				add(series(i))
+				add(series(i), Span{int64(-i) * hour, hour})
 			}
 			return nil
 		})
@@ -300,16 +375,30 @@ func TestStreamsSeeAllOfConcurrentAdditions(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		streaming.Go(func() {
 			defer cancel()
+			var sections map[uint64][]uint64
+			defer func() {
+				got[i] = map[uint64]bool{}
+				for _, fps := range sections {
+					for _, fp := range fps {
+						got[i][fp] = true
+					}
+				}
+			}()
 			err := s.Stream(ctx, func(b []byte) error {
-				f, err := decodeFrame(b, nil)
+				f, _, err := decodeFrame(b, nil)
 				if err != nil {
 					return err
 				}
-				if f.offset == 0 {
-					got[i] = map[uint64]bool{}
+				if f.first {
+					sections = map[uint64][]uint64{}
 				}
-				for _, fp := range f.fps {
-					got[i][fp] = true
+				for _, r := range f.records {
+					switch r.kind {
+					case recordFingerprints:
+						sections[r.id] = append(sections[r.id], r.fps...)
+					case recordDrop:
+						delete(sections, r.id)
+					}
 				}
 				if f.complete {
 					cancel()
@@ -324,16 +413,12 @@ func TestStreamsSeeAllOfConcurrentAdditions(t *testing.T) {
 	writing.Wait()
 	s.SetComplete()
 	streaming.Wait()
-	want := contents(s)
-	for i := range got {
-		if diff := cmp.Diff(want, got[i]); diff != "" {
-			t.Errorf("stream %d (-want +got):\n%s", i, diff)
-		}
-	}
-	for i := range each * (writers + 1) / 2 {
-		for _, fp := range s.Scheme().AppendFingerprints(nil, series(i)) {
-			if !want[fp] {
-				t.Fatalf("series %d is missing", i)
+	for n := range got {
+		for i := range each * (writers + 1) / 2 {
+			for _, fp := range s.Scheme().AppendFingerprints(nil, series(i)) {
+				if !got[n][fp] {
+					t.Fatalf("stream %d lacks series %d", n, i)
+				}
 			}
 		}
 	}
@@ -359,7 +444,10 @@ func TestSetMetrics(t *testing.T) {
 	for _, f := range families {
 		names = append(names, f.GetName())
 	}
-	want := []string{"pando_fieldhint_set_bytes", "pando_fieldhint_set_complete", "pando_fieldhint_set_fingerprints", "pando_fieldhint_set_kind_bytes", "pando_fieldhint_set_kinds", "pando_fieldhint_set_rebuilds_total"}
+	want := []string{
+		"pando_fieldhint_set_bytes", "pando_fieldhint_set_complete", "pando_fieldhint_set_fingerprints", "pando_fieldhint_set_kind_bytes",
+		"pando_fieldhint_set_kinds", "pando_fieldhint_set_rebuilds_total", "pando_fieldhint_set_sections",
+	}
 	if !slices.Equal(want, names) {
 		t.Errorf("metrics %v, want %v", names, want)
 	}

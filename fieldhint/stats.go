@@ -14,12 +14,18 @@ type ChildStats struct {
 	Connected bool
 	// Synced is set if the hint is in use: complete, and not too old.
 	Synced bool
-	// Epoch names the child's log; Fingerprints is how much of it has arrived.
+	// Reason says why the hint is not in use, if a feed is open.
+	Reason string
+	// Epoch names the child's set; Sections is the number of its sections, and
+	// Fingerprints how much of them has arrived.
 	Epoch        uint64
+	Sections     int
 	Fingerprints uint64
-	// Bytes is the memory taken by the filter, Layers the number of its layers.
+	// Bytes is the memory taken by the filters, Layers the number of layers of
+	// the one that has most.
 	Bytes, Layers int
-	// FalsePositiveRate is the estimated rate for one fingerprint.
+	// FalsePositiveRate is the estimated rate for one fingerprint, of all
+	// sections together.
 	FalsePositiveRate float64
 	// Age is the time since the last frame of the hint; zero if there was none.
 	Age time.Duration
@@ -27,7 +33,7 @@ type ChildStats struct {
 
 // Stats describes the field hints of all children, sorted by name.
 func (x *Index) Stats() []ChildStats {
-	now := x.cfg.Now()
+	now := x.clock()
 	children := x.all()
 	out := make([]ChildStats, 0, len(children))
 	for _, c := range children {
@@ -43,19 +49,46 @@ func (x *Index) Child(name string) (ChildStats, bool) {
 	if c == nil {
 		return ChildStats{}, false
 	}
-	return c.stats(x.cfg.Now(), x.cfg.MaxAge), true
+	return c.stats(x.clock(), x.cfg.MaxAge), true
 }
 
-func (c *child) stats(now time.Time, maxAge time.Duration) ChildStats {
+func (c *child) stats(now, maxAge time.Duration) ChildStats {
+	s := c.size(now, maxAge)
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	s := ChildStats{Name: c.name, Connected: c.feed != nil, Synced: c.fresh(now, maxAge)}
 	if c.hint == nil {
 		return s
 	}
-	s.Epoch, s.Fingerprints, s.Age = c.hint.epoch, c.hint.next, now.Sub(c.last)
-	if f := c.hint.filter; f != nil {
-		s.Bytes, s.Layers, s.FalsePositiveRate = f.Bytes(), f.Layers(), f.FalsePositiveRate()
+	miss := 1.0
+	for _, h := range c.hint.sections {
+		if f := h.filter; f != nil {
+			s.Layers = max(s.Layers, f.Layers())
+			miss *= 1 - f.FalsePositiveRate()
+		}
+	}
+	s.FalsePositiveRate = 1 - miss
+	return s
+}
+
+// size is stats without what takes long to work out.
+func (c *child) size(now, maxAge time.Duration) ChildStats {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	s := ChildStats{Name: c.name, Connected: c.feed != nil, Synced: c.usable(now, maxAge)}
+	if s.Connected && !s.Synced {
+		if s.Reason = c.reason; s.Reason == "" {
+			s.Reason = "the last frame is too old"
+		}
+	}
+	if c.hint == nil {
+		return s
+	}
+	s.Epoch, s.Sections, s.Fingerprints = c.hint.epoch, len(c.hint.sections), c.hint.total()
+	s.Age = now - time.Duration(c.last.Load())
+	for _, h := range c.hint.sections {
+		if h.filter != nil {
+			s.Bytes += h.filter.Bytes()
+		}
 	}
 	return s
 }
@@ -72,9 +105,9 @@ func newIndexMetrics(x *Index, registerer prometheus.Registerer) *indexMetrics {
 	}
 	sum := func(name, help string, of func(ChildStats) float64) {
 		reg.NewGaugeFunc(prometheus.GaugeOpts{Name: "pando_fieldhint_" + name, Help: help}, func() float64 {
-			total := 0.0
-			for _, s := range x.Stats() {
-				total += of(s)
+			total, now := 0.0, x.clock()
+			for _, c := range x.all() {
+				total += of(c.size(now, x.cfg.MaxAge))
 			}
 			return total
 		})

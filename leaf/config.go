@@ -56,6 +56,10 @@ type Config struct {
 	// Sharding makes series selectable by hash shard, at 8 bytes a head series.
 	Sharding bool
 
+	// HintWindow is the length of the windows of time by which field hints tell
+	// series apart that come and go: they are made anew at each one's start.
+	HintWindow time.Duration
+
 	// Limits bound queries.
 	Limits querytree.Limits
 	// QueryParallelism is how many cores one query of a parent may use while
@@ -76,6 +80,10 @@ type Config struct {
 	NotificationQueue int
 }
 
+// minHintWindow is the least HintWindow: hints are made anew once a window, which
+// reads the indexes of all blocks.
+const minHintWindow = 2 * time.Hour
+
 // maxWriteBytes is the bound that Prometheus' own handlers have built in.
 const maxWriteBytes = 32 << 20
 
@@ -88,6 +96,7 @@ func DefaultConfig() Config {
 		BlockDuration:       2 * time.Hour,
 		BlockReloadInterval: time.Minute,
 		WALCompression:      "snappy",
+		HintWindow:          24 * time.Hour,
 		Limits:              querytree.DefaultLimits(),
 		LookbackDelta:       5 * time.Minute,
 		MaxBodyBytes:        maxWriteBytes,
@@ -141,6 +150,9 @@ func (c Config) Validate() error {
 		if v.value <= 0 {
 			return fmt.Errorf("leaf: the %s must be greater than zero", v.what)
 		}
+	}
+	if c.HintWindow < minHintWindow {
+		return fmt.Errorf("leaf: windows of field hints of %v are too short; set --hints.window to at least %v", c.HintWindow, minHintWindow)
 	}
 	if c.QueryParallelism < 0 {
 		return errors.New("leaf: the parallelism of queries cannot be negative; set --query.leaf-parallelism to 1 to keep each query on one core")

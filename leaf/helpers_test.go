@@ -25,6 +25,8 @@ import (
 	writev2 "github.com/prometheus/prometheus/prompb/io/prometheus/write/v2"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/pandometrics/pando/fieldhint"
 )
 
 var testIdentity = labels.FromStrings("cluster", "eu-1", "zone", "eu")
@@ -203,6 +205,8 @@ type fakeIndexer struct {
 	next     map[string]struct{} // while a rebuild runs
 	complete bool
 	rebuilt  int
+	layout   fieldhint.Layout // of the last rebuild
+	widened  []int64
 }
 
 func (f *fakeIndexer) AddSeries(lset labels.Labels) {
@@ -217,18 +221,26 @@ func (f *fakeIndexer) AddSeries(lset labels.Labels) {
 	}
 }
 
+func (f *fakeIndexer) AddSeriesAt(lset labels.Labels, _ ...fieldhint.Span) { f.AddSeries(lset) }
+
+func (f *fakeIndexer) Widen(from int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.widened = append(f.widened, from)
+}
+
 func (f *fakeIndexer) SetComplete() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.complete = true
 }
 
-func (f *fakeIndexer) Rebuild(scan func(add func(labels.Labels)) error) error {
+func (f *fakeIndexer) Rebuild(layout fieldhint.Layout, scan func(add func(labels.Labels, ...fieldhint.Span)) error) error {
 	f.mu.Lock()
 	f.next = map[string]struct{}{}
 	f.mu.Unlock()
-	count := func(labels.Labels) {}
-	add := func(lset labels.Labels) {
+	count := func(labels.Labels, ...fieldhint.Span) {}
+	add := func(lset labels.Labels, _ ...fieldhint.Span) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.next[lset.String()] = struct{}{}
@@ -237,7 +249,7 @@ func (f *fakeIndexer) Rebuild(scan func(add func(labels.Labels)) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err == nil {
-		f.added = f.next
+		f.added, f.layout = f.next, layout
 		f.rebuilt++
 	}
 	f.next = nil

@@ -5,15 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/tsdb/index"
+
+	"github.com/pandometrics/pando/fieldhint"
 )
 
 const (
@@ -22,23 +28,38 @@ const (
 	// rebuildInterval is how often, at most, hints are built anew without what
 	// retention deleted; plus up to half of it, so that leaves take turns.
 	rebuildInterval = 2 * time.Hour
+	// retryInterval is the time before a rebuild that failed is tried again.
+	retryInterval = time.Minute
+	// slowAppend is how long an appender may take: what it accepts depends on how
+	// old a sample could be when it began.
+	slowAppend = 15 * time.Minute
+	// jitterShare is the part of a window over which leaves spread the rebuilds
+	// that are due at its start.
+	jitterShare = 8
 )
 
 // Indexer takes in the label sets that a leaf serves and makes the field hint of
 // them, by which parents skip the leaf: *fieldhint.Set does. It is called
 // concurrently; AddSeries is called for every new series by whoever appends to
-// it, so it must be cheap.
+// it, so it must be cheap. Label sets have the identity labels.
 type Indexer interface {
-	// AddSeries adds the label set of a series, identity labels included. It
-	// may be called again for a known one.
+	// AddSeries adds a series of the head. It may be called again for a known
+	// one.
 	AddSeries(lset labels.Labels)
+	// AddSeriesAt adds a series that has samples in some spans.
+	AddSeriesAt(lset labels.Labels, spans ...fieldhint.Span)
+	// Widen says that series of the head may have samples as old as from, in
+	// milliseconds, from now on.
+	Widen(from int64)
 	// SetComplete says that every series the leaf holds was added, and that
 	// new ones will be as they come.
 	SetComplete()
-	// Rebuild replaces what was added by what scan adds, and by what AddSeries
-	// adds in the meantime. It may call scan twice, once to count; each time,
-	// scan adds all series. If scan fails, nothing changes.
-	Rebuild(scan func(add func(labels.Labels)) error) error
+	// Rebuild replaces what was added by what scan adds, with the spans in which
+	// there are samples, and by what is added in the meantime. It may call scan
+	// twice, once to count; each time, scan adds all series. Series of the head
+	// have no sample before layout.Current later on. If scan fails, nothing
+	// changes.
+	Rebuild(layout fieldhint.Layout, scan func(add func(lset labels.Labels, spans ...fieldhint.Span)) error) error
 }
 
 // indexing feeds an Indexer. Series of the head come from the TSDB's callback,
@@ -49,21 +70,37 @@ type indexing struct {
 	id     *identity
 	logger *slog.Logger
 	now    func() time.Time
+	window time.Duration // of the hints' first era
+	chunks time.Duration // the head's chunk range
+
+	// outOfOrder is the widest window that the head has accepted since the start,
+	// in milliseconds.
+	outOfOrder atomic.Int64
 
 	seen     map[ulid.ULID]int64 // mint by block
-	rebuild  time.Time           // not before
+	rebuild  time.Time           // not before, if blocks are gone
+	rollover time.Time           // when the next window's sections are made
 	complete bool
 }
 
-func newIndexing(to Indexer, id *identity, logger *slog.Logger, now func() time.Time) *indexing {
+func newIndexing(to Indexer, id *identity, logger *slog.Logger, cfg Config, now func() time.Time) *indexing {
 	if to == nil {
 		return nil
 	}
-	return &indexing{to: to, id: id, logger: logger, now: now, seen: map[ulid.ULID]int64{}, rebuild: nextRebuild(now())}
+	return &indexing{
+		to: to, id: id, logger: logger, now: now, window: cfg.HintWindow, chunks: cfg.BlockDuration,
+		seen: map[ulid.ULID]int64{}, rebuild: nextRebuild(now()),
+	}
 }
 
 func nextRebuild(now time.Time) time.Time {
 	return now.Add(rebuildInterval + rand.N(rebuildInterval/2))
+}
+
+// windowStart returns the start of the window that a time is in, in UTC.
+func (x *indexing) windowStart(t time.Time) time.Time {
+	since := t.UnixMilli() % x.window.Milliseconds()
+	return time.UnixMilli(t.UnixMilli() - since)
 }
 
 // created returns the function to call for each new series of the head.
@@ -72,6 +109,47 @@ func (x *indexing) created() func(labels.Labels) {
 		return nil
 	}
 	return func(lset labels.Labels) { x.to.AddSeries(x.id.served(lset)) }
+}
+
+// begin takes note of the configuration that the TSDB is opened with.
+func (x *indexing) begin(conf *config.Config) {
+	if x != nil {
+		x.outOfOrder.Store(outOfOrder(conf).Milliseconds())
+	}
+}
+
+// accept must be called before the head accepts samples of an out-of-order
+// window: hints must not say that there is nothing so old.
+func (x *indexing) accept(store *Store, window time.Duration) {
+	if x == nil {
+		return
+	}
+	for old := x.outOfOrder.Load(); window.Milliseconds() > old; old = x.outOfOrder.Load() {
+		if x.outOfOrder.CompareAndSwap(old, window.Milliseconds()) {
+			x.to.Widen(x.oldest(store))
+		}
+	}
+}
+
+// oldest returns the time before which the head accepts no sample, now and later.
+func (x *indexing) oldest(store *Store) int64 {
+	head := store.Head()
+	oldest, ok := head.AppendableMinValidTime()
+	if !ok {
+		return math.MinInt64 // the first sample may be of any time
+	}
+	if window := x.outOfOrder.Load(); window > 0 {
+		oldest = min(oldest, head.MaxTime()-window)
+	}
+	return oldest - slowAppend.Milliseconds()
+}
+
+// layout divides time into sections: the current one begins before the window, by
+// as much as samples may be late, so that it holds all that comes.
+func (x *indexing) layout(store *Store) fieldhint.Layout {
+	start := x.windowStart(x.now()).UnixMilli()
+	late := max((x.chunks/2).Milliseconds(), x.outOfOrder.Load()) + slowAppend.Milliseconds()
+	return fieldhint.Layout{Start: start, Window: x.window.Milliseconds(), Current: min(start-late, x.oldest(store))}
 }
 
 // run keeps the hint complete until ctx ends.
@@ -94,46 +172,46 @@ func (x *indexing) run(ctx context.Context, store *Store) {
 }
 
 // update adds the blocks that were not added yet, and rebuilds the hint when it
-// is time to.
+// is time to: at first, when a window has begun, and when blocks are gone.
 func (x *indexing) update(ctx context.Context, store *Store) error {
-	if x.complete && x.expired(store.Blocks()) && x.now().After(x.rebuild) {
-		x.rebuild = nextRebuild(x.now())
-		return x.scanAnew(ctx, store)
+	now := x.now()
+	if x.complete && !now.After(x.rollover) && !(x.expired(store.Blocks()) && now.After(x.rebuild)) {
+		return x.scanBlocks(ctx, store, x.seen, x.to.AddSeriesAt)
 	}
-	if x.complete {
-		return x.scanBlocks(ctx, store, x.seen, x.to.AddSeries)
-	}
-	// The callback has told of the series of the head. They are scanned as well,
-	// since what is worth keeping of series is decided by all of them.
-	if err := x.scanAnew(ctx, store); err != nil {
-		return err
-	}
-	x.to.SetComplete()
-	x.complete = true
-	return nil
-}
-
-// scanAnew makes the hint of what there is now.
-func (x *indexing) scanAnew(ctx context.Context, store *Store) error {
+	next := x.windowStart(now).Add(x.window + rand.N(x.window/jitterShare))
 	var seen map[ulid.ULID]int64
-	err := x.to.Rebuild(func(add func(labels.Labels)) error {
+	err := x.to.Rebuild(x.layout(store), func(add func(labels.Labels, ...fieldhint.Span)) error {
+		x.to.Widen(x.oldest(store)) // the window may have become wider just now
 		seen = map[ulid.ULID]int64{}
 		return x.scanAll(ctx, store, seen, add)
 	})
-	if err == nil {
-		x.seen = seen
+	if err != nil {
+		x.rollover, x.rebuild = now.Add(retryInterval), now.Add(retryInterval)
+		return err
 	}
-	return err
+	x.seen, x.rollover, x.rebuild = seen, next, nextRebuild(now)
+	if !x.complete {
+		x.to.SetComplete()
+		x.complete = true
+	}
+	return nil
 }
 
 // scanAll adds all series: of the head first, since what leaves it is in a block
 // before.
-func (x *indexing) scanAll(ctx context.Context, store *Store, seen map[ulid.ULID]int64, add func(labels.Labels)) error {
-	ir, err := store.Head().Index()
-	if err != nil {
-		return fmt.Errorf("open index of head: %w", err)
+func (x *indexing) scanAll(ctx context.Context, store *Store, seen map[ulid.ULID]int64, add func(labels.Labels, ...fieldhint.Span)) error {
+	const ever, forever = math.MinInt64, math.MaxInt64
+	ir := tsdb.NewHeadAndOOOIndexReader(store.Head(), ever, ever, forever, 0)
+	head := func(lset labels.Labels, spans ...fieldhint.Span) {
+		// The next sample of a series of the head rings no bell, and may make its
+		// chunk span what lies between.
+		all := fieldhint.Span{From: forever - 1, To: forever}
+		for _, s := range spans {
+			all.From = min(all.From, s.From)
+		}
+		add(lset, all)
 	}
-	if err := x.scan(ctx, ir, add); err != nil {
+	if err := x.scan(ctx, ir, head); err != nil {
 		return fmt.Errorf("scan head: %w", err)
 	}
 	return x.scanBlocks(ctx, store, seen, add)
@@ -144,7 +222,7 @@ func (x *indexing) scanAll(ctx context.Context, store *Store, seen map[ulid.ULID
 const maxScanRounds = 10
 
 // scanBlocks adds the blocks that were not seen yet, until there are none.
-func (x *indexing) scanBlocks(ctx context.Context, store *Store, seen map[ulid.ULID]int64, add func(labels.Labels)) error {
+func (x *indexing) scanBlocks(ctx context.Context, store *Store, seen map[ulid.ULID]int64, add func(labels.Labels, ...fieldhint.Span)) error {
 	for range maxScanRounds {
 		// The list is the TSDB's own: not to be changed.
 		unseen := slices.DeleteFunc(slices.Clone(store.Blocks()), func(b *tsdb.Block) bool {
@@ -191,27 +269,39 @@ func (x *indexing) expired(blocks []*tsdb.Block) bool {
 	return false
 }
 
-// scan adds every series of an index, and closes it.
-func (x *indexing) scan(ctx context.Context, ir tsdb.IndexReader, add func(labels.Labels)) (err error) {
+// scan adds every series of an index, with the spans of its chunks, and closes it.
+func (x *indexing) scan(ctx context.Context, ir tsdb.IndexReader, add func(labels.Labels, ...fieldhint.Span)) (err error) {
 	defer func() { err = errors.Join(err, ir.Close()) }()
 	name, value := index.AllPostingsKey()
 	p, err := ir.Postings(ctx, name, value)
 	if err != nil {
 		return err
 	}
-	var builder labels.ScratchBuilder
+	var (
+		builder labels.ScratchBuilder
+		metas   []chunks.Meta
+		spans   []fieldhint.Span
+	)
 	for n := 0; p.Next(); n++ {
 		if n%1000 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		err := ir.Series(p.At(), &builder, nil)
+		err := ir.Series(p.At(), &builder, &metas)
 		if errors.Is(err, storage.ErrNotFound) {
 			continue // deleted from the head meanwhile
 		}
 		if err != nil {
 			return err
 		}
-		add(x.id.served(builder.Labels()))
+		spans = spans[:0]
+		for _, c := range metas {
+			end := c.MaxTime
+			if end < math.MaxInt64 {
+				end++
+			}
+			spans = append(spans, fieldhint.Span{From: c.MinTime, To: end})
+		}
+		add(x.id.served(builder.Labels()), spans...)
 	}
 	return p.Err()
 }

@@ -138,7 +138,8 @@ func (l *Leaf) nameInstance() error {
 func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	// The callback is in place before the replay of the WAL creates the first
 	// series.
-	l.indexing = newIndexing(hints, l.id, l.logger, l.now)
+	l.indexing = newIndexing(hints, l.id, l.logger, l.cfg, l.now)
+	l.indexing.begin(conf)
 	opts := tsdbOptions(l.cfg, conf, l.indexing.created())
 	store, err := openStore(l.cfg, opts, l.id, l.logger, l.reg)
 	if err != nil {

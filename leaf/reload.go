@@ -162,7 +162,7 @@ func (l *Leaf) apply(conf *config.Config) error {
 		name  string
 		apply func(*config.Config) error
 	}{
-		{"storage", l.store.ApplyConfig},
+		{"storage", l.applyStorage},
 		{"scraping", l.scraper.ApplyConfig},
 		{"scrape discovery", l.applyScrapeDiscovery},
 		{"notifications", l.notifier.ApplyConfig},
@@ -174,6 +174,16 @@ func (l *Leaf) apply(conf *config.Config) error {
 		}
 	}
 	return nil
+}
+
+func (l *Leaf) applyStorage(conf *config.Config) error {
+	l.indexing.accept(l.store, outOfOrder(conf))
+	return l.store.ApplyConfig(conf)
+}
+
+// outOfOrder returns the out-of-order window of a configuration.
+func outOfOrder(conf *config.Config) time.Duration {
+	return time.Duration(conf.StorageConfig.TSDBConfig.OutOfOrderTimeWindow) * time.Millisecond
 }
 
 func (l *Leaf) applyScrapeDiscovery(conf *config.Config) error {

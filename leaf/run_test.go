@@ -283,7 +283,7 @@ func TestDroppedBlocks(t *testing.T) {
 
 func TestHintsAreRebuilt(t *testing.T) {
 	dir := t.TempDir()
-	now := time.Now()
+	now := time.Now().Truncate(24 * time.Hour).Add(4 * time.Hour)
 	old := writeBlock(t, dir, now.Add(-48*time.Hour).UnixMilli(), labels.FromStrings("__name__", "gone"))
 	writeBlock(t, dir, now.Add(-24*time.Hour).UnixMilli(), labels.FromStrings("__name__", "kept"))
 	hints := &fakeIndexer{}
@@ -318,6 +318,11 @@ func TestHintsAreRebuilt(t *testing.T) {
 	update()
 	if hints.rebuilt != 2 {
 		t.Error("rebuilt without need")
+	}
+	clock = now.Add(28 * time.Hour)
+	update()
+	if hints.rebuilt != 3 {
+		t.Error("not rebuilt for a new window")
 	}
 }
 

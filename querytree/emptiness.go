@@ -320,8 +320,8 @@ func (p *pruning) spare(pl *Plan) {
 // reads reports whether a member is a candidate for one of the selectors.
 func (p *pruning) reads(raw []*parser.VectorSelector, member int) bool {
 	return slices.ContainsFunc(raw, func(vs *parser.VectorSelector) bool {
-		sel, ok := p.selected(vs.LabelMatchers)
-		return !ok || byRank[sel.ranks[member]] == Asked
+		same := p.selected(vs.LabelMatchers)
+		return len(same) == 0 || slices.ContainsFunc(same, func(s selection) bool { return byRank[s.ranks[member]] == Asked })
 	})
 }
 

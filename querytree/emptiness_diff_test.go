@@ -18,7 +18,7 @@ import (
 // no match.
 type exactHints map[string]querytree.Child
 
-func (h exactHints) RulesOutAll(children []string, ms []*labels.Matcher) []bool {
+func (h exactHints) RulesOutAll(children []string, ms []*labels.Matcher, _, _ int64) []bool {
 	out := make([]bool, len(children))
 	if len(ms) == 0 {
 		return out

@@ -178,7 +178,7 @@ func TestPlansOfJoins(t *testing.T) {
 // and b, z in c.
 type holding3 struct{}
 
-func (holding3) RulesOutAll(children []string, ms []*labels.Matcher) []bool {
+func (holding3) RulesOutAll(children []string, ms []*labels.Matcher, _, _ int64) []bool {
 	where := map[string]string{"x": "ab", "y": "bc", "w": "ab", "z": "c"}
 	out := make([]bool, len(children))
 	for i, c := range children {

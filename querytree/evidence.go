@@ -8,23 +8,24 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// selection is what was decided about all members for one selector: the rank of
-// each one's verdict.
+// selection is what was decided about all members for one selector and the times
+// that it looks at: the rank of each one's verdict.
 type selection struct {
-	ms    []*labels.Matcher
-	ranks []int8
+	ms         []*labels.Matcher
+	mint, maxt int64
+	ranks      []int8
 }
 
-// selected returns what was decided for a selector with these matchers, if it
-// was among those of the request.
-func (p *pruning) selected(ms []*labels.Matcher) (selection, bool) {
+// selected returns what was decided for the selectors with these matchers that
+// were among those of the request, at whatever times.
+func (p *pruning) selected(ms []*labels.Matcher) (out []selection) {
 	text := matchersText(ms)
 	for _, s := range p.selections {
 		if matchersText(s.ms) == text {
-			return s, true
+			out = append(out, s)
 		}
 	}
-	return selection{}, false
+	return out
 }
 
 // evidence says of each member by what it was pruned; that of others is empty.
@@ -65,7 +66,7 @@ func (p *pruning) prove(s selection, who []int) map[int]string {
 		}
 	}
 	if len(hinted) > 0 {
-		p.proveHints(s.ms, hinted, out)
+		p.proveHints(s, hinted, out)
 	}
 	return out
 }
@@ -86,23 +87,36 @@ func timeEvidence(mint int64) string {
 	return "oldest sample at " + time.UnixMilli(mint).UTC().Format(time.RFC3339Nano)
 }
 
+// heldThen says of evidence that it is about the times that were asked for.
+const heldThen = " (held no such series then)"
+
 // proveHints looks for a single matcher that rules a member out; if none does,
-// all together do, since hints know of pairs too.
-func (p *pruning) proveHints(ms []*labels.Matcher, who []int, out map[int]string) {
+// all together do, since hints know of pairs too. Where there is such a series at
+// another time, the evidence says so.
+func (p *pruning) proveHints(s selection, who []int, out map[int]string) {
 	names := make([]string, len(who))
 	for j, i := range who {
 		names[j] = p.members[i].Description.Name()
 	}
-	for _, m := range ms {
-		for j, ruledOut := range p.pruner.RulesOutAll(names, []*labels.Matcher{m}) {
+	prove := func(ms []*labels.Matcher, mint, maxt int64, evidence string) {
+		for j, ruledOut := range p.pruner.RulesOutAll(names, ms, mint, maxt) {
 			if i := who[j]; ruledOut && out[i] == "" {
-				out[i] = m.String()
+				out[i] = evidence
 			}
 		}
 	}
+	const ever, forever = math.MinInt64, math.MaxInt64
+	for _, m := range s.ms {
+		prove([]*labels.Matcher{m}, ever, forever, m.String())
+	}
+	prove(s.ms, ever, forever, matchersText(s.ms))
+	for _, m := range s.ms {
+		prove([]*labels.Matcher{m}, s.mint, s.maxt, m.String()+heldThen)
+	}
+	prove(s.ms, s.mint, s.maxt, matchersText(s.ms)+heldThen)
 	for _, i := range who {
-		if out[i] == "" {
-			out[i] = matchersText(ms)
+		if out[i] == "" { // the hint has changed meanwhile
+			out[i] = matchersText(s.ms)
 		}
 	}
 }

@@ -82,16 +82,16 @@ func (e *execution) fragmentRow(f *Fragment, kind, why string) FragmentExplanati
 	return row
 }
 
-// selectionsOf returns what was decided for the selectors of a fragment.
-func (e *execution) selectionsOf(query string) []selection {
+// selectionsOf returns what was decided for each selector of a fragment.
+func (e *execution) selectionsOf(query string) [][]selection {
 	expr, err := e.m.tickets.Parser.ParseExpr(query)
 	if err != nil {
 		return nil
 	}
-	var out []selection
+	var out [][]selection
 	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
 		if vs, ok := n.(*parser.VectorSelector); ok {
-			if s, ok := e.prune.selected(vs.LabelMatchers); ok {
+			if s := e.prune.selected(vs.LabelMatchers); len(s) > 0 {
 				out = append(out, s)
 			}
 		}
@@ -101,7 +101,7 @@ func (e *execution) selectionsOf(query string) []selection {
 }
 
 // edges adds a row for each member, those asked first.
-func (e *execution) edges(row *FragmentExplanation, asked bitset, selections []selection) {
+func (e *execution) edges(row *FragmentExplanation, asked bitset, selections [][]selection) {
 	row.Children = []EdgeExplanation{}
 	asked.each(func(i int) {
 		d := e.members[i].Description
@@ -120,32 +120,39 @@ func (e *execution) edges(row *FragmentExplanation, asked bitset, selections []s
 }
 
 // edges returns rows for the members that are not asked: what the strongest of
-// the verdicts of the selections is, and by what.
-func (p *pruning) edges(selections []selection, asked bitset) []EdgeExplanation {
-	best := make([]int, len(p.members)) // of each member: its selection, from 1
-	for n, s := range selections {
-		for i, r := range s.ranks {
-			if best[i] == 0 || r > selections[best[i]-1].ranks[i] {
-				best[i] = n + 1
+// the verdicts of the selectors is, and by what. Of a selector that occurs at
+// several times, it is the weakest that kept the member from being asked.
+func (p *pruning) edges(selections [][]selection, asked bitset) []EdgeExplanation {
+	best := make([]*selection, len(p.members))
+	for _, same := range selections {
+		for i := range best {
+			weakest := &same[0]
+			for n := range same {
+				if same[n].ranks[i] < weakest.ranks[i] {
+					weakest = &same[n]
+				}
+			}
+			if best[i] == nil || weakest.ranks[i] > best[i].ranks[i] {
+				best[i] = weakest
 			}
 		}
 	}
-	who := make([][]int, len(selections))
-	for i, n := range best {
-		if n > 0 && !inSet(asked, i) && byRank[selections[n-1].ranks[i]] != Asked {
-			who[n-1] = append(who[n-1], i)
+	who := map[*selection][]int{}
+	for i, s := range best {
+		if s != nil && !inSet(asked, i) && byRank[s.ranks[i]] != Asked {
+			who[s] = append(who[s], i)
 		}
 	}
 	evidence := map[int]string{}
-	for n, s := range selections {
-		for i, text := range p.prove(s, who[n]) {
+	for s, members := range who {
+		for i, text := range p.prove(*s, members) {
 			evidence[i] = text
 		}
 	}
 	var out []EdgeExplanation
 	for i, m := range p.members {
 		if text, ok := evidence[i]; ok {
-			v := byRank[selections[best[i]-1].ranks[i]]
+			v := byRank[best[i].ranks[i]]
 			out = append(out, EdgeExplanation{Child: m.Description.Name(), Tier: m.Description.Tier, Verdict: v, Evidence: text})
 		}
 	}
@@ -175,12 +182,14 @@ func (e *execution) rawRow(i int, req SelectRequest) FragmentExplanation {
 	text := selectorText(req.Matchers)
 	row := FragmentExplanation{ID: rawID(i), Kind: "raw", Query: text, Start: req.Mint, End: req.Maxt, Why: e.plan.whyRaw(text)}
 	var asked bitset
-	var selections []selection
-	if s, ok := e.prune.selected(req.Matchers); ok {
-		selections = append(selections, s)
-		for j, r := range s.ranks {
-			if byRank[r] == Asked {
-				asked = asked.with(j)
+	var selections [][]selection
+	if same := e.prune.selected(req.Matchers); len(same) > 0 {
+		selections = append(selections, same)
+		for _, s := range same {
+			for j, r := range s.ranks {
+				if byRank[r] == Asked && s.mint <= req.Maxt && s.maxt >= req.Mint {
+					asked = asked.with(j)
+				}
 			}
 		}
 	}

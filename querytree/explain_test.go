@@ -48,7 +48,7 @@ func (s brokenSet) Err() error { return s.err }
 // pair of a metric and a job.
 type byMetric map[string][]string
 
-func (h byMetric) RulesOutAll(children []string, ms []*labels.Matcher) []bool {
+func (h byMetric) RulesOutAll(children []string, ms []*labels.Matcher, _, _ int64) []bool {
 	out := make([]bool, len(children))
 	for i, c := range children {
 		for _, what := range h[c] {

@@ -237,10 +237,11 @@ func (p *pruning) countedOf(f *Fragment) counted {
 
 // countedRaw says how to count a request for raw series.
 func (p *pruning) countedRaw(ms []*labels.Matcher) counted {
-	s, ok := p.selected(ms)
-	if !ok || len(ms) == 0 {
-		return counted{}
+	same := p.selected(ms)
+	if len(same) != 1 || len(ms) == 0 {
+		return counted{} // at several times, it is not known which one is read
 	}
+	s := same[0]
 	c := counted{selections: []selection{s}, kinds: []SelectorKind{kindOf(ms, p.identity())}, tells: true}
 	for i, r := range s.ranks {
 		if byRank[r] == Asked {

@@ -343,10 +343,11 @@ func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned m
 		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, stats: req.Stats, maxFragments: m.cfg.Limits.MaxFragments,
 		parse: m.tickets.Parser.ParseExpr, grid: grid{req.Start, req.End, req.Step}, maxLength: m.cfg.Limits.MaxQueryLength,
 	}
-	parser.Inspect(expr, func(n parser.Node, _ []parser.Node) error {
+	parser.Inspect(expr, func(n parser.Node, path []parser.Node) error {
 		switch n := n.(type) {
 		case *parser.VectorSelector:
-			p.candidates[n] = prune.candidates(n.LabelMatchers)
+			mint, maxt := m.selectorRange(req, n, path)
+			p.candidates[n] = prune.candidatesAt(n.LabelMatchers, mint, maxt)
 		case *parser.Call:
 			if n.Func.Name == "info" && len(n.Args) == 1 {
 				p.targetInfo = prune.candidates([]*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, targetInfo)})

@@ -12,8 +12,9 @@ import (
 // concurrent use and does no I/O.
 type Pruner interface {
 	// RulesOutAll reports for each child, by Identity.Name, whether it cannot
-	// hold a series that all the matchers match.
-	RulesOutAll(children []string, ms []*labels.Matcher) []bool
+	// hold a series that all the matchers match and that has samples at one of
+	// the times from mint to maxt, both included, in milliseconds.
+	RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt int64) []bool
 }
 
 // pruning is what was decided about the members for the selectors of one
@@ -39,14 +40,21 @@ func newPruning(members []Member, pruner Pruner, mint, maxt int64) *pruning {
 }
 
 // candidates returns the members that may hold a series which all the matchers
-// match, and notes why the others do not.
+// match, at whatever time, and notes why the others do not. Lists of names are
+// about all series of the blocks that they look at, not of a time.
 func (p *pruning) candidates(ms []*labels.Matcher) bitset {
+	return p.candidatesAt(ms, math.MinInt64, math.MaxInt64)
+}
+
+// candidatesAt returns the members that may hold samples of such a series from
+// mint to maxt.
+func (p *pruning) candidatesAt(ms []*labels.Matcher, mint, maxt int64) bitset {
 	var (
 		left  []int
 		names []string
 		out   bitset
 	)
-	p.selections = append(p.selections, selection{ms: ms, ranks: make([]int8, len(p.members))})
+	p.selections = append(p.selections, selection{ms: ms, mint: mint, maxt: maxt, ranks: make([]int8, len(p.members))})
 	for i, m := range p.members {
 		if v := p.byDescription(m, ms); v != Asked {
 			p.note(i, v, ms)
@@ -63,7 +71,7 @@ func (p *pruning) candidates(ms []*labels.Matcher) bitset {
 	if len(left) == 0 {
 		return out
 	}
-	for j, ruledOut := range p.pruner.RulesOutAll(names, ms) {
+	for j, ruledOut := range p.pruner.RulesOutAll(names, ms, mint, maxt) {
 		if ruledOut {
 			p.note(left[j], PrunedHint, ms)
 			continue

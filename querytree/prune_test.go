@@ -13,7 +13,7 @@ import (
 // hintFunc is a Pruner made of a function.
 type hintFunc func(child string, ms []*labels.Matcher) bool
 
-func (f hintFunc) RulesOutAll(children []string, ms []*labels.Matcher) []bool {
+func (f hintFunc) RulesOutAll(children []string, ms []*labels.Matcher, _, _ int64) []bool {
 	out := make([]bool, len(children))
 	for i, c := range children {
 		out[i] = f(c, ms)

@@ -69,7 +69,7 @@ func (s *mixedSet) Close() {
 func (m *Mixer) pull(ctx context.Context, req SelectRequest, members []Member, prune *pruning, ask *asking) storage.ChunkSeriesSet {
 	var sets []storage.ChunkSeriesSet
 	row := ask.trace.pull(req)
-	prune.candidates(req.Matchers).each(func(i int) {
+	prune.candidatesAt(req.Matchers, req.Mint, req.Maxt).each(func(i int) {
 		p := &puller{m: members[i], ask: ask, req: req, row: row, tier: m.name(), items: make(chan pulled, pullBuffer), ended: make(chan struct{})}
 		p.req.Options = ask.below()
 		go p.run(ctx)

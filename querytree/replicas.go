@@ -169,7 +169,7 @@ func overReplicas(p Pruner, members []Member) Pruner {
 }
 
 // RulesOutAll implements Pruner.
-func (p setPruner) RulesOutAll(children []string, ms []*labels.Matcher) []bool {
+func (p setPruner) RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt int64) []bool {
 	var names []string
 	var owner []int
 	for i, child := range children {
@@ -183,10 +183,10 @@ func (p setPruner) RulesOutAll(children []string, ms []*labels.Matcher) []bool {
 		}
 	}
 	out := make([]bool, len(children))
-	for i := range out {
-		out[i] = slices.Contains(owner, i)
+	for _, i := range owner {
+		out[i] = true
 	}
-	for k, ruledOut := range p.Pruner.RulesOutAll(names, ms) {
+	for k, ruledOut := range p.Pruner.RulesOutAll(names, ms, mint, maxt) {
 		out[owner[k]] = out[owner[k]] && ruledOut
 	}
 	return out

@@ -15,7 +15,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -30,9 +29,6 @@ import (
 type Config struct {
 	// Tier is the common part. Its callbacks must be nil.
 	Tier tier.Config
-	// RebuildInterval is how often the union of hints is made anew, so that
-	// series that are gone are forgotten; zero means 2 h.
-	RebuildInterval time.Duration
 }
 
 // Validate reports what cannot be used.
@@ -43,8 +39,6 @@ func (c Config) Validate() error {
 		return fmt.Errorf("zone: identity is of a %s", id.Tier)
 	case id.Labels.IsEmpty():
 		return errors.New("a zone needs a --zone, or an --external-label that all its children carry")
-	case c.RebuildInterval < 0:
-		return errors.New("zone: negative rebuild interval")
 	}
 	return id.Validate()
 }
@@ -55,7 +49,6 @@ type Zone struct {
 	// Union is the set of fingerprints offered upward; nil if hints are off.
 	Union *fieldhint.Set
 
-	rebuild time.Duration
 	// mu guards gen, which counts the reasons to doubt that the union is
 	// complete.
 	mu   sync.Mutex
@@ -68,10 +61,7 @@ func New(cfg Config) (*Zone, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	z := &Zone{rebuild: cfg.RebuildInterval, wake: make(chan struct{}, 1)}
-	if z.rebuild == 0 {
-		z.rebuild = 2 * time.Hour
-	}
+	z := &Zone{wake: make(chan struct{}, 1)}
 	if cfg.Tier.Hints {
 		if err := z.newUnion(&cfg); err != nil {
 			return nil, err
@@ -91,7 +81,7 @@ func (z *Zone) newUnion(cfg *Config) error {
 	if err != nil {
 		return fmt.Errorf("zone %q: %w", cfg.Tier.Identity.Name(), err)
 	}
-	cfg.Tier.Forward = func(fps []uint64) { z.Union.Add(fps...) }
+	cfg.Tier.Union = z.Union
 	cfg.Tier.OnState = func(_ string, synced bool) { z.doubt(!synced) }
 	cfg.Tier.OnChange = func() { z.doubt(true) }
 	return nil
@@ -118,7 +108,6 @@ func (z *Zone) Run(ctx context.Context) error {
 	g.Go(func() error { return z.Tier.Run(ctx) })
 	if z.Union != nil {
 		g.Go(func() error { return z.settle(ctx) })
-		g.Go(func() error { return z.renew(ctx) })
 	}
 	return g.Wait()
 }
@@ -150,42 +139,4 @@ func (z *Zone) settle(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-// resyncTimeout is how long children may take to send their hints again.
-const resyncTimeout = 10 * time.Minute
-
-// renew makes the union anew every now and then, out of step with other zones.
-func (z *Zone) renew(ctx context.Context) error {
-	for {
-		wait := z.rebuild + rand.N(z.rebuild/4+1)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-			z.renewOnce(ctx)
-		}
-	}
-}
-
-func (z *Zone) renewOnce(ctx context.Context) {
-	r, err := z.Union.StartRebuild()
-	if err != nil {
-		return
-	}
-	defer r.Abort()
-	z.Index.RequestResync()
-	deadline := time.After(resyncTimeout)
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for !z.Index.Resynced() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-deadline:
-			return
-		case <-tick.C:
-		}
-	}
-	r.Commit()
 }

@@ -3,6 +3,7 @@ package zone
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -129,7 +130,7 @@ func watch(t *testing.T, z *Zone) *parent {
 
 // prunes reports whether the root would not ask the zone for a metric.
 func (p *parent) prunes(metric string) bool {
-	return p.index.RulesOut("zone=eu", []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "__name__", metric)})
+	return p.index.RulesOut("zone=eu", []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, "__name__", metric)}, math.MinInt64, math.MaxInt64)
 }
 
 // settle lets everything happen that is due within a while.
@@ -283,39 +284,57 @@ func TestNeverCompleteInBetween(t *testing.T) {
 	})
 }
 
-// A rebuild drops what is gone, keeps what is there, and prunes nothing wrongly
-// meanwhile, also if a child goes and comes back during it.
-func TestRebuild(t *testing.T) {
+// When the leaves have made their hints anew, the zone has forgotten what is gone
+// without asking them for anything, and pruned nothing wrongly meanwhile.
+func TestZoneForgetsWithItsLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		z := newZone(t, "")
 		run(t, z)
 		p := watch(t, z)
 		a, b := newLeaf(t, z, "a"), newLeaf(t, z, "b")
 		a.add("gone")
-		a.add("stays")
-		b.add("of_b")
 		a.connect()
 		b.connect()
 		p.want(t, "at first", true)
 		if p.prunes("gone") {
 			t.Error("the root prunes the zone for a series that is there")
 		}
+		for i, l := range []*leaf{a, b} {
+			l.scan("up", "stays", fmt.Sprintf("of_%d", i))
+			p.want(t, "after a leaf began a window", true)
+			if p.prunes("stays") || p.prunes("up") {
+				t.Error("the root prunes the zone for a series that is there")
+			}
+		}
+		if !p.prunes("gone") || p.prunes("of_0") || p.prunes("of_1") {
+			t.Errorf("pruned: gone %t, of_0 %t, of_1 %t", p.prunes("gone"), p.prunes("of_0"), p.prunes("of_1"))
+		}
+		a.cut()
 		a.set.Reset()
-		a.add("up")
-		a.add("stays")
-		a.set.SetComplete()
-		p.want(t, "after the leaf dropped a series", true)
-		b.cut()
-		done := make(chan struct{})
-		go func() { defer close(done); z.renewOnce(t.Context()) }()
-		settle()
-		b.connect()
-		<-done
-		p.want(t, "renewed", true)
-		if !p.prunes("gone") || p.prunes("stays") || p.prunes("of_b") {
-			t.Errorf("pruned: gone %t, stays %t, of_b %t", p.prunes("gone"), p.prunes("stays"), p.prunes("of_b"))
+		a.scan("up", "stays")
+		a.connect()
+		p.want(t, "after a leaf restarted", true)
+		if p.prunes("stays") || p.prunes("of_1") {
+			t.Error("the root prunes the zone for a series that is there")
 		}
 	})
+}
+
+// scan makes the leaf's hint anew, complete, of metrics that are there now.
+func (l *leaf) scan(metrics ...string) {
+	l.t.Helper()
+	const day = 24 * 3600 * 1000
+	layout := fieldhint.Layout{Start: day, Window: day, Current: day / 2}
+	err := l.set.Rebuild(layout, func(add func(labels.Labels, ...fieldhint.Span)) error {
+		for _, m := range metrics {
+			add(labels.FromStrings("__name__", m), fieldhint.Span{From: day, To: math.MaxInt64})
+		}
+		return nil
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.set.SetComplete()
 }
 
 func TestConfigValidate(t *testing.T) {

@@ -39,6 +39,7 @@ type leafFlags struct {
 	shardKey       []string
 	hints          bool
 	hintBudget     fieldhint.Budget
+	hintWindow     model.Duration
 	admin          bool
 	parallelism    int
 	cores          *querytree.Cores // of the process, if it has several leaves
@@ -59,6 +60,7 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 	c.Flag("hints.bytes-per-series", "Memory that field hints may take at a parent for each series; less tells less of which labels go together; 0 means 2.").Default("2").Float64Var(&f.hintBudget.BytesPerSeries)
 	c.Flag("hints.keep", "Label whose values and pairs are told in field hints whatever they take. Repeatable.").StringsVar(&f.hintBudget.Keep)
 	c.Flag("hints.drop", "Label whose values are not told in field hints. Repeatable.").StringsVar(&f.hintBudget.Drop)
+	c.Flag("hints.window", "Length of the windows of time by which field hints tell series apart that come and go; at least 2h.").Default("24h").SetValue(&f.hintWindow)
 	c.Flag("query.leaf-parallelism", "Idle cores that one query may use; 0 for all, 1 to never spread a query.").Default("0").IntVar(&f.parallelism)
 	c.Flag("web.enable-admin-api", "Allow to delete series and to take snapshots.").BoolVar(&f.admin)
 	f.parentFlags.register(c)
@@ -82,6 +84,9 @@ func (f *leafFlags) config() (leaf.Config, error) {
 	c.WALCompression, c.NoLockfile = f.walCompression, f.noLockfile
 	c.Limits, c.LookbackDelta = f.limits, time.Duration(f.lookback)
 	c.QueryParallelism = f.parallelism
+	if f.hintWindow > 0 {
+		c.HintWindow = time.Duration(f.hintWindow)
+	}
 	c.ExternalURL, err = f.url()
 	return c, err
 }

@@ -117,7 +117,7 @@ func (p *planet) restarts(tb testing.TB, r report) {
 	elapsed, cpu, size := p.reconnect(tb, x)
 	r.row(fmt.Sprintf("%d leaves reconnect, zone as before", len(p.kept)), fmt.Sprintf("%v, %v of CPU, %s received", elapsed, cpu, megabytes(size)))
 	zone := newSet(tb, labels.EmptyLabels(), 1)
-	elapsed, cpu, size = p.reconnect(tb, newIndex(tb, func(fps []uint64) { zone.Add(fps...) }))
+	elapsed, cpu, size = p.reconnect(tb, newIndex(tb, zone))
 	r.row(fmt.Sprintf("%d leaves reconnect, zone restarted", len(p.kept)), fmt.Sprintf("%v, %v of CPU, %s received", elapsed, cpu, megabytes(size)))
 }
 
@@ -155,7 +155,7 @@ func (p *planet) deltas(tb testing.TB, r report) {
 			fps[i] = rnd.Uint64()
 		}
 		zone, leaf := newSet(tb, labels.EmptyLabels(), 1), newSet(tb, labels.EmptyLabels(), 1)
-		x := newIndex(tb, func(fps []uint64) { zone.Add(fps...) })
+		x := newIndex(tb, zone)
 		leaf.SetComplete()
 		leaf.Add(fps[:before]...)
 		if what == "known to the zone" {

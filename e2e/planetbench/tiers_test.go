@@ -27,7 +27,6 @@ type zone struct {
 type planet struct {
 	gen     *generator
 	queries []query
-	asked   []fieldhint.Query // the queries, compiled
 	zones   []*zone
 	root    *fieldhint.Index
 	flat    *fieldhint.Index // at least flatChildren under one parent; nil unless asked for
@@ -56,10 +55,10 @@ type planetOptions struct {
 	kept int
 }
 
-func newIndex(tb testing.TB, forward func([]uint64)) *fieldhint.Index {
+func newIndex(tb testing.TB, union *fieldhint.Set) *fieldhint.Index {
 	tb.Helper()
 	// Leaves fall silent once they were sent: their hints must not grow old.
-	x, err := fieldhint.NewIndex(fieldhint.IndexConfig{MaxAge: math.MaxInt64, Forward: forward})
+	x, err := fieldhint.NewIndex(fieldhint.IndexConfig{MaxAge: math.MaxInt64, Union: union})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -78,18 +77,22 @@ func newSet(tb testing.TB, external labels.Labels, cache int) *fieldhint.Set {
 // scan fills a leaf's set as a leaf does when it starts: with a look at all
 // series, to decide what to tell of them.
 func scan(set *fieldhint.Set, c *content) {
-	if err := set.Rebuild(c.scan); err != nil {
+	now := fieldhint.Span{From: math.MinInt64, To: math.MaxInt64}
+	err := set.Rebuild(fieldhint.Layout{Window: 86_400_000, Current: math.MinInt64}, func(add func(labels.Labels, ...fieldhint.Span)) error {
+		return c.scan(func(lset labels.Labels) { add(lset, now) })
+	})
+	if err != nil {
 		panic(err) // not in the test's goroutine
 	}
 	set.SetComplete()
 }
 
-func rulesOut(x *fieldhint.Index, child string, q fieldhint.Query) bool {
-	return x.RulesOutQuery(child, q)
+func rulesOut(x *fieldhint.Index, child string, ms []*labels.Matcher) bool {
+	return x.RulesOut(child, ms, math.MinInt64, math.MaxInt64)
 }
 
 func rulesOutAll(x *fieldhint.Index, children []string, ms ...*labels.Matcher) []bool {
-	return x.RulesOutAll(children, ms)
+	return x.RulesOutAll(children, ms, math.MinInt64, math.MaxInt64)
 }
 
 // build makes all series of a planet and sends their hints up, while each leaf's
@@ -97,13 +100,10 @@ func rulesOutAll(x *fieldhint.Index, children []string, ms ...*labels.Matcher) [
 func build(tb testing.TB, g *generator, queries []query, opts planetOptions) *planet {
 	tb.Helper()
 	p := &planet{gen: g, queries: queries, verdict: newVerdict(queries), root: newIndex(tb, nil)}
-	for _, q := range queries {
-		p.asked = append(p.asked, fieldhint.Compile(q.matchers))
-	}
 	for z, n := range zoneSizes(g.cfg.leaves) {
 		name := zoneName(z)
 		set := newSet(tb, labels.FromStrings("region", name), 1)
-		p.zones = append(p.zones, &zone{name: name, leaves: n, set: set, index: newIndex(tb, func(fps []uint64) { set.Add(fps...) })})
+		p.zones = append(p.zones, &zone{name: name, leaves: n, set: set, index: newIndex(tb, set)})
 	}
 	if opts.flat {
 		p.flat = newIndex(tb, nil)
@@ -168,7 +168,7 @@ func (p *planet) leaf(tb testing.TB, leaf int, j *judge) {
 	p.cost.streaming += sent.Sub(added)
 	p.cost.mu.Unlock()
 	for i, q := range p.queries {
-		p.verdict.leaf(i, at.zone, q, c, j, !rulesOut(z.index, at.own, p.asked[i]))
+		p.verdict.leaf(i, at.zone, q, c, j, !rulesOut(z.index, at.own, p.queries[i].matchers))
 	}
 }
 
@@ -176,7 +176,7 @@ func (p *planet) leaf(tb testing.TB, leaf int, j *judge) {
 func (p *planet) judgeZones() {
 	for i, q := range p.queries {
 		for z, zone := range p.zones {
-			p.verdict.zone(i, z, q, !rulesOut(p.root, zone.name, p.asked[i]))
+			p.verdict.zone(i, z, q, !rulesOut(p.root, zone.name, p.queries[i].matchers))
 		}
 	}
 }

@@ -46,9 +46,9 @@ type Config struct {
 	ForgetAfter time.Duration
 	// Hints switches pruning by field hints on.
 	Hints bool
-	// Forward, OnState and OnChange, as in fieldhint.IndexConfig and
+	// Union, OnState and OnChange, as in fieldhint.IndexConfig and
 	// roster.Config; each may be nil.
-	Forward  func(fingerprints []uint64)
+	Union    *fieldhint.Set
 	OnState  func(child string, synced bool)
 	OnChange func()
 	// Cache configures the result cache; nil does without. Its Registerer is
@@ -86,7 +86,7 @@ func New(cfg Config) (*Tier, error) {
 	t := &Tier{cfg: cfg, instance: rand.Text(), started: time.Now()}
 	if cfg.Hints {
 		index, err := fieldhint.NewIndex(fieldhint.IndexConfig{
-			Forward: cfg.Forward, OnState: cfg.OnState, Registerer: cfg.Registerer,
+			Union: cfg.Union, OnState: cfg.OnState, Registerer: cfg.Registerer,
 		})
 		if err != nil {
 			return nil, err
