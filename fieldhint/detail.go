@@ -26,7 +26,9 @@ type SectionDetail struct {
 }
 
 // Bounded reports whether the section begins and ends at some time.
-func (s SectionDetail) Bounded() (from, to bool) { return s.From != math.MinInt64, s.To != math.MaxInt64 }
+func (s SectionDetail) Bounded() (from, to bool) {
+	return s.From != math.MinInt64, s.To != math.MaxInt64
+}
 
 // Detail describes the field hint of one child, and reports whether the index
 // knows the child.

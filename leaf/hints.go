@@ -30,6 +30,12 @@ const (
 	rebuildInterval = 2 * time.Hour
 	// retryInterval is the time before a rebuild that failed is tried again.
 	retryInterval = time.Minute
+	// recountInterval is how often, at most, it is decided anew what is worth
+	// telling, if there are more than growth times as many series as last time, or
+	// as fewSeries.
+	recountInterval = time.Minute
+	growth          = 4
+	fewSeries       = 64
 	// slowAppend is how long an appender may take: what it accepts depends on how
 	// old a sample could be when it began.
 	slowAppend = 15 * time.Minute
@@ -78,6 +84,8 @@ type indexing struct {
 	outOfOrder atomic.Int64
 
 	seen     map[ulid.ULID]int64 // mint by block
+	series   uint64              // of the head, when the hint was made
+	recount  time.Time           // not before, if there are many more
 	rebuild  time.Time           // not before, if blocks are gone
 	rollover time.Time           // when the next window's sections are made
 	complete bool
@@ -171,13 +179,29 @@ func (x *indexing) run(ctx context.Context, store *Store) {
 	}
 }
 
+// due reports whether it is time to make the hint anew: at first, when a window
+// has begun, when blocks are gone, and when there are several times as many
+// series as when it was decided what is worth telling of them, as there are soon
+// after a leaf has been started for the first time.
+func (x *indexing) due(store *Store, now time.Time) bool {
+	switch {
+	case !x.complete || now.After(x.rollover):
+		return true
+	case now.After(x.recount) && store.Head().NumSeries() > growth*max(x.series, fewSeries):
+		return true
+	default:
+		return now.After(x.rebuild) && x.expired(store.Blocks())
+	}
+}
+
 // update adds the blocks that were not added yet, and rebuilds the hint when it
-// is time to: at first, when a window has begun, and when blocks are gone.
+// is time to.
 func (x *indexing) update(ctx context.Context, store *Store) error {
 	now := x.now()
-	if x.complete && !now.After(x.rollover) && !(x.expired(store.Blocks()) && now.After(x.rebuild)) {
+	if !x.due(store, now) {
 		return x.scanBlocks(ctx, store, x.seen, x.to.AddSeriesAt)
 	}
+	series := store.Head().NumSeries()
 	next := x.windowStart(now).Add(x.window + rand.N(x.window/jitterShare))
 	var seen map[ulid.ULID]int64
 	err := x.to.Rebuild(x.layout(store), func(add func(labels.Labels, ...fieldhint.Span)) error {
@@ -186,10 +210,11 @@ func (x *indexing) update(ctx context.Context, store *Store) error {
 		return x.scanAll(ctx, store, seen, add)
 	})
 	if err != nil {
-		x.rollover, x.rebuild = now.Add(retryInterval), now.Add(retryInterval)
+		x.rollover, x.rebuild, x.recount = now.Add(retryInterval), now.Add(retryInterval), now.Add(retryInterval)
 		return err
 	}
 	x.seen, x.rollover, x.rebuild = seen, next, nextRebuild(now)
+	x.series, x.recount = series, now.Add(recountInterval)
 	if !x.complete {
 		x.to.SetComplete()
 		x.complete = true

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"slices"
 	"strings"
 	"sync"
@@ -323,6 +324,19 @@ func TestHintsAreRebuilt(t *testing.T) {
 	update()
 	if hints.rebuilt != 3 {
 		t.Error("not rebuilt for a new window")
+	}
+	for i := range growth*fewSeries + 1 {
+		appendStored(t, l.written, now.UnixMilli(), labels.FromStrings("__name__", "new", "i", strconv.Itoa(i)))
+	}
+	update()
+	if hints.rebuilt != 3 {
+		t.Error("rebuilt for new series too soon")
+	}
+	clock = clock.Add(2 * recountInterval)
+	update()
+	update()
+	if hints.rebuilt != 4 {
+		t.Errorf("rebuilt %d times, want once more for several times as many series", hints.rebuilt)
 	}
 }
 

@@ -23,6 +23,7 @@ func (h liveHints) Hints(context.Context) treehttp.Hints {
 	if h.own != nil {
 		out.Own = &treehttp.OwnHint{
 			Complete: h.own.IsComplete(), Fingerprints: uint64(h.own.Len()), Bytes: uint64(h.own.Bytes()), Epoch: h.own.Epoch(),
+			Scheme: kindsOf(h.own.Scheme()),
 		}
 	}
 	if h.tier == nil {
@@ -59,8 +60,40 @@ func (h liveHints) child(m querytree.Member) treehttp.ChildHint {
 	if stats.Epoch != 0 {
 		c.Hint = &treehttp.HintState{
 			Fingerprints: stats.Fingerprints, Bytes: uint64(stats.Bytes), Layers: stats.Layers, Fill: detail.Fill, Epoch: stats.Epoch,
-			Age: treehttp.Seconds(stats.Age), FalsePositiveRate: stats.FalsePositiveRate,
+			Age: treehttp.Seconds(stats.Age), FalsePositiveRate: stats.FalsePositiveRate, Sections: sectionsOf(detail.Sections),
 		}
 	}
 	return c
+}
+
+// kindsOf lists the decisions of a scheme.
+func kindsOf(scheme *fieldhint.Scheme) []treehttp.HintKind {
+	var out []treehttp.HintKind
+	for _, d := range scheme.Decisions() {
+		out = append(out, treehttp.HintKind{
+			Class: string(d.Class), Labels: d.Labels, Kept: d.Kept, Facts: d.Facts, Bytes: d.Bytes, Reason: d.Reason,
+		})
+	}
+	return out
+}
+
+func sectionsOf(sections []fieldhint.SectionDetail) []treehttp.HintSection {
+	out := []treehttp.HintSection{}
+	for _, s := range sections {
+		section := treehttp.HintSection{Fingerprints: s.Fingerprints, Bytes: uint64(s.Bytes)}
+		from, to := s.Bounded()
+		if from {
+			section.From = seconds(s.From)
+		}
+		if to {
+			section.To = seconds(s.To)
+		}
+		out = append(out, section)
+	}
+	return out
+}
+
+func seconds(ms int64) *float64 {
+	s := float64(ms) / 1000
+	return &s
 }

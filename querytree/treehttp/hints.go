@@ -26,8 +26,23 @@ type OwnHint struct {
 	Complete     bool   `json:"complete"`
 	Fingerprints uint64 `json:"fingerprints"`
 	Bytes        uint64 `json:"bytes"`
-	// Epoch names the log; it changes when the set is made anew.
+	// Epoch names the set; it changes when the tier starts.
 	Epoch uint64 `json:"epoch,string"`
+	// Scheme is what a leaf decided to tell of its series, kind by kind.
+	Scheme []HintKind `json:"scheme,omitempty"`
+}
+
+// HintKind is a kind of facts about series: the values or the trigrams of a
+// label, or the pairs of values of two.
+type HintKind struct {
+	Class  string   `json:"class"`
+	Labels []string `json:"labels"`
+	Kept   bool     `json:"kept"`
+	// Facts is the estimated number of facts of the kind, Bytes the memory that
+	// they take, or would, at a parent.
+	Facts  int    `json:"facts"`
+	Bytes  int    `json:"bytes"`
+	Reason string `json:"reason"`
 }
 
 // ChildHint is the field hint of one child, as this tier holds it.
@@ -59,6 +74,17 @@ type HintState struct {
 	// present. What hints pass in vain is measured in Uses, and is mostly due to
 	// what fingerprints do not tell.
 	FalsePositiveRate float64 `json:"falsePositiveRate"`
+	// Sections are the spans of time by which the hint is kept.
+	Sections []HintSection `json:"sections"`
+}
+
+// HintSection is what is held of the series that have samples in a span of time.
+type HintSection struct {
+	// From and To are the span's ends in Unix seconds; nil if it has no such end.
+	From         *float64 `json:"from,omitempty"`
+	To           *float64 `json:"to,omitempty"`
+	Fingerprints uint64   `json:"fingerprints"`
+	Bytes        uint64   `json:"bytes"`
 }
 
 // Uses are counts, and what they come to.
