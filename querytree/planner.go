@@ -212,6 +212,9 @@ const (
 	// MergeParts: they are parts of one aggregation, told apart by childLabel,
 	// which the residual aggregates.
 	MergeParts
+	// MergeOperand: they are the operand of an aggregation, with disjoint label
+	// sets.
+	MergeOperand
 )
 
 // Kind names how a fragment is merged, for people.
@@ -226,6 +229,8 @@ func (f *Fragment) Kind() string {
 		return "quantile"
 	case MergeParts:
 		return "partial"
+	case MergeOperand:
+		return "operand"
 	default:
 		return "concat"
 	}

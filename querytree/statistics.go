@@ -18,24 +18,56 @@ import (
 // would look for resets between the steps of a stand-in, too.
 func (b *builder) statistics(n *parser.Call) parser.Expr {
 	arg, ok := unparen(n.Args[0]).(*parser.AggregateExpr)
-	if !ok || arg.Op != parser.SUM {
-		return n
-	}
-	t := b.a.of(arg.Expr)
-	if !t.operand() || (b.namesSeen && t.dropsName) {
+	if !ok || arg.Param != nil {
 		return n
 	}
 	stats := b.stats
 	b.stats = true
-	f := b.fragment(arg, arg, t, "fold")
+	f := b.aggregated(arg)
 	b.stats = stats
 	if f == nil {
 		return n
 	}
-	b.foldedAs(f, arg)
 	c := *n
 	c.Args = parser.Expressions{b.standIn(f, arg)}
 	return &c
+}
+
+// aggregated adds a fragment that stands for an aggregation, of which nothing is
+// left for the residual: a sum is put together from the children's, unless these
+// are not enough, and others from the operand.
+func (b *builder) aggregated(n *parser.AggregateExpr) *Fragment {
+	t := b.a.of(n.Expr)
+	if !t.operand() || (b.namesSeen && t.dropsName) {
+		return nil
+	}
+	if n.Op == parser.SUM {
+		if f := b.fragment(n, n, t, "fold"); f != nil {
+			b.foldedAs(f, n)
+			return f
+		}
+	}
+	f := b.fragment(n.Expr, n.Expr, t, "operand of "+n.String()+" is")
+	if f == nil {
+		return nil
+	}
+	above := *n
+	above.Expr = b.standInAt(f, unparen(n.Expr), unparen(n.Expr))
+	f.Merge, f.above, f.quiet = MergeOperand, &above, false
+	return b.standsFor(f, n)
+}
+
+// aggregateOperand evaluates the aggregation of a fragment over its operand.
+func (r *fragmentRun) aggregateOperand(ctx context.Context, operand promql.Matrix, err error) (promql.Matrix, error) {
+	if err != nil {
+		return nil, err
+	}
+	m, warn, err := r.combine(ctx, r.f, operand)
+	if err != nil {
+		return nil, err
+	}
+	r.warn.Merge(warn)
+	return m, nil
 }
 
 // skipBuckets makes the engine read raw series without the buckets of native
