@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -13,24 +15,45 @@ import (
 // statistics rebuilds histogram_count, histogram_sum or histogram_avg over what
 // reads native histograms as they are. For these the engine leaves out the
 // buckets, and tells counter resets from one sample to the next as it reads
-// them; so the sums are asked for with histograms read in that way. What is
-// evaluated here must be no more than the function itself: under it the engine
-// would look for resets between the steps of a stand-in, too.
+// them; so histograms are asked for that were read in that way. Under the
+// function the engine looks for resets between the steps of a stand-in, too:
+// nothing may be evaluated there that asks for resets.
 func (b *builder) statistics(n *parser.Call) parser.Expr {
-	arg, ok := unparen(n.Args[0]).(*parser.AggregateExpr)
-	if !ok || arg.Param != nil {
-		return n
-	}
-	stats := b.stats
-	b.stats = true
-	f := b.aggregated(arg)
-	b.stats = stats
-	if f == nil {
-		return n
-	}
+	fragments, cuts, pushed, stats, under := len(b.plan.Fragments), slices.Clone(b.plan.Cuts), maps.Clone(b.pushed), b.stats, b.under
+	b.stats, b.under = true, true
 	c := *n
-	c.Args = parser.Expressions{b.standIn(f, arg)}
-	return &c
+	c.Args = parser.Expressions{b.build(n.Args[0], false)}
+	b.stats, b.under = stats, under
+	if !asksForResets(c.Args[0]) {
+		return &c
+	}
+	b.plan.Fragments, b.plan.Cuts, b.pushed = b.plan.Fragments[:fragments], cuts, pushed
+	return n
+}
+
+// readBuckets makes the engine's exception, for what is rebuilt until the
+// function returned is called: whatever is above, below a subquery and what
+// depends on buckets these are read.
+func (b *builder) readBuckets() (restore func()) {
+	stats, buckets, under := b.stats, b.buckets, b.under
+	b.stats, b.buckets, b.under = false, true, false
+	return func() { b.stats, b.buckets, b.under = stats, buckets, under }
+}
+
+// asksForResets reports whether anything in e adds native histograms up, which
+// warns if only some were reset.
+func asksForResets(e parser.Expr) bool {
+	found := false
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		switch n := n.(type) {
+		case *parser.AggregateExpr:
+			found = true
+		case *parser.BinaryExpr:
+			found = found || n.VectorMatching != nil && (n.Op == parser.ADD || n.Op == parser.SUB)
+		}
+		return nil
+	})
+	return found
 }
 
 // aggregated adds a fragment that stands for an aggregation, of which nothing is
@@ -38,7 +61,7 @@ func (b *builder) statistics(n *parser.Call) parser.Expr {
 // are not enough, and others from the operand.
 func (b *builder) aggregated(n *parser.AggregateExpr) *Fragment {
 	t := b.a.of(n.Expr)
-	if !t.operand() || (b.namesSeen && t.dropsName) {
+	if !t.operand() || (b.namesSeen && t.dropsName) || n.Param != nil && !b.a.of(n.Param).constant {
 		return nil
 	}
 	if n.Op == parser.SUM {
