@@ -118,25 +118,28 @@ func skipBuckets(e parser.Expr, of func(*parser.VectorSelector) bool) {
 	})
 }
 
-// errNoStats: the engine's options are not known, so that it takes text alone.
+// errNoStats: nothing is known of the engine's parser, so that it takes text alone.
 var errNoStats = errors.New("native histograms cannot be read without their buckets here")
 
 // execStats has the stock engine read native histograms without their buckets.
 func (l *Local) execStats(ctx context.Context, req ExecRequest) (promql.Matrix, annotations.Annotations, error) {
-	if l.engine == nil {
+	if l.tickets == nil {
 		return nil, nil, fmt.Errorf("exec on %q: %w", l.name(), errNoStats)
 	}
 	e, err := l.tickets.Parser.ParseExpr(req.Query)
 	if err != nil {
 		return nil, nil, fmt.Errorf("exec on %q: %w", l.name(), err)
 	}
-	ctx, leave, err := l.begin(ctx, req)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer leave()
 	skipBuckets(e, func(*parser.VectorSelector) bool { return true })
-	sorted := orderMatters(req.Query)
+	engine, sorted := l.cfg.Engine, orderMatters(req.Query)
+	if l.engine != nil {
+		var leave func()
+		if ctx, leave, err = l.begin(ctx, req); err != nil {
+			return nil, nil, err
+		}
+		defer leave()
+		engine = l.engine
+	}
 	req.Query = l.tickets.deposit(e)
-	return l.execStock(ctx, l.engine, req, sorted)
+	return l.execStock(ctx, engine, req, sorted)
 }
