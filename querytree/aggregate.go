@@ -8,6 +8,11 @@ import (
 )
 
 func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
+	if b.under {
+		if f := b.aggregated(n); f != nil {
+			return b.standIn(f, n)
+		}
+	}
 	if e := b.reaggregate(n); e != nil {
 		return e
 	}

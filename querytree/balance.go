@@ -2,8 +2,11 @@ package querytree
 
 import (
 	"math"
+	"slices"
 
+	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/util/annotations"
 )
 
 // cancellation is how much smaller than its parts a sum may be before the
@@ -29,14 +32,21 @@ func (r *fragmentRun) lossy(parts []promql.Matrix) string {
 			}
 			for _, hp := range s.Histograms {
 				b := balanceAt(groups[h], hp.T)
+				b.hint(hp.H.CounterResetHint)
 				b.add(hp.H.Sum)
 				b.inf = b.inf || math.IsInf(hp.H.Count, 0)
 				b.negative = b.negative || hp.H.Count < 0 || math.Signbit(hp.H.ZeroCount)
 			}
 		}
 	}
+	conflict := !r.f.stats || slices.ContainsFunc(r.warn.AsErrors(), func(err error) bool {
+		return isOf(err, annotations.HistogramCounterResetCollisionWarning)
+	})
 	for _, g := range groups {
 		for _, b := range g {
+			if !conflict && b.vague && b.histograms > 1 {
+				return "a part does not tell which of its counters were reset"
+			}
 			if why := b.lossy(); why != "" {
 				return why
 			}
@@ -50,6 +60,15 @@ type balance struct {
 	sum, size float64
 	inf       bool
 	negative  bool
+	// histograms is how many of the parts are; vague is set if any may hide both
+	// counters that were reset and others that were not.
+	histograms int
+	vague      bool
+}
+
+func (b *balance) hint(h histogram.CounterResetHint) {
+	b.histograms++
+	b.vague = b.vague || h == histogram.UnknownCounterReset || h == histogram.GaugeType
 }
 
 func balanceAt(g map[int64]*balance, t int64) *balance {

@@ -91,6 +91,8 @@ func (f *Fragment) why() string {
 		return "no other child can hold a series of it"
 	case f.Merge == MergeQuantile:
 		return "all values are gathered here"
+	case f.Merge == MergeOperand:
+		return "its operand is put together here, and aggregated"
 	case f.Merge == MergeFold || f.Merge == MergeParts:
 		return "aggregates again: the children's parts are put together here"
 	case isAgg && (agg.Op == parser.TOPK || agg.Op == parser.BOTTOMK || agg.Op == parser.LIMITK):

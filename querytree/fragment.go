@@ -144,6 +144,9 @@ func (r *fragmentRun) merge(ctx context.Context, parts []promql.Matrix) (promql.
 		return r.fold(ctx, parts)
 	case MergeParts:
 		return r.mergeParts(parts)
+	case MergeOperand:
+		m, err := r.concat(parts)
+		return r.aggregateOperand(ctx, m, err)
 	default:
 		return r.ofTargets(r.concat(parts))
 	}
@@ -238,7 +241,7 @@ func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 // unfit tells why an answer cannot be merged with those of other children.
 func (r *fragmentRun) unfit(a answer) string {
 	switch {
-	case r.f.Merge != MergeConcat && r.f.Merge != MergeQuantile && !benign(a.warn):
+	case r.f.Merge != MergeConcat && r.f.Merge != MergeOperand && r.f.Merge != MergeQuantile && !benign(a.warn):
 		return "a child warned that its part of the aggregation is not representative"
 	case r.f.floatsOnly && slices.ContainsFunc(a.m, func(s promql.Series) bool { return len(s.Histograms) > 0 }):
 		return "a scalar of native histograms"

@@ -59,7 +59,9 @@ func (c LocalConfig) Validate() error {
 type Local struct {
 	cfg LocalConfig
 	// engine evaluates what is not the text of a query; nil without EngineOpts.
-	engine  *promql.Engine
+	engine *promql.Engine
+	// tickets is the parser of engine, or if that is nil, of cfg.Engine if it is
+	// known.
 	tickets *ticketParser
 	// partSteps is that of the constant, and onPart nil, but in tests.
 	partSteps int

@@ -225,6 +225,9 @@ const (
 	// MergeParts: they are parts of one aggregation, told apart by childLabel,
 	// which the residual aggregates.
 	MergeParts
+	// MergeOperand: they are the operand of an aggregation, with disjoint label
+	// sets.
+	MergeOperand
 )
 
 // Kind names how a fragment is merged, for people.
@@ -239,6 +242,8 @@ func (f *Fragment) Kind() string {
 		return "quantile"
 	case MergeParts:
 		return "partial"
+	case MergeOperand:
+		return "operand"
 	default:
 		return "concat"
 	}

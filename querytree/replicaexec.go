@@ -306,6 +306,7 @@ func (s *replicaSet) repair(ctx context.Context, v *view, req ExecRequest) (piec
 	if err != nil {
 		return piece{}, err
 	}
+	local.tickets = s.m.tickets // the engine's own
 	p, err := collectPart(ctx, local, req)
 	var f *replicaError
 	if errors.As(err, &f) {

@@ -54,8 +54,10 @@ type builder struct {
 	namesSeen bool
 	// stats: what children are asked for is read without the buckets of native
 	// histograms; buckets: it is not, whatever function is above, since it is
-	// within a subquery.
+	// within a subquery or something that needs them.
 	stats, buckets bool
+	// under: it is to stand under a function that leaves out the buckets.
+	under bool
 	// pushed are the parts of the query that fragments stand for.
 	pushed map[parser.Expr]bool
 }
@@ -89,6 +91,9 @@ func (b *builder) rewrite(e parser.Expr, top bool) parser.Expr {
 	case *parser.AggregateExpr:
 		return b.aggregate(n)
 	case *parser.BinaryExpr:
+		if n.Op == parser.TRIM_UPPER || n.Op == parser.TRIM_LOWER {
+			defer b.readBuckets()()
+		}
 		c := *n
 		c.LHS, c.RHS = b.build(n.LHS, false), b.build(n.RHS, false)
 		return &c
@@ -126,6 +131,8 @@ func (b *builder) pushable(e parser.Expr, t traits, top bool) bool {
 // call rebuilds a call that stays above over rebuilt operands.
 func (b *builder) call(n *parser.Call) parser.Expr {
 	switch n.Func.Name {
+	case "histogram_quantile", "histogram_quantiles", "histogram_fraction", "histogram_stddev", "histogram_stdvar":
+		defer b.readBuckets()()
 	case "timestamp", "start_timestamp":
 		return b.times(n)
 	case "info":

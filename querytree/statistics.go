@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -13,29 +15,82 @@ import (
 // statistics rebuilds histogram_count, histogram_sum or histogram_avg over what
 // reads native histograms as they are. For these the engine leaves out the
 // buckets, and tells counter resets from one sample to the next as it reads
-// them; so the sums are asked for with histograms read in that way. What is
-// evaluated here must be no more than the function itself: under it the engine
-// would look for resets between the steps of a stand-in, too.
+// them; so histograms are asked for that were read in that way. Under the
+// function the engine looks for resets between the steps of a stand-in, too:
+// nothing may be evaluated there that asks for resets.
 func (b *builder) statistics(n *parser.Call) parser.Expr {
-	arg, ok := unparen(n.Args[0]).(*parser.AggregateExpr)
-	if !ok || arg.Op != parser.SUM {
-		return n
-	}
-	t := b.a.of(arg.Expr)
-	if !t.operand() || (b.namesSeen && t.dropsName) {
-		return n
-	}
-	stats := b.stats
-	b.stats = true
-	f := b.fragment(arg, arg, t, "fold")
-	b.stats = stats
-	if f == nil {
-		return n
-	}
-	b.foldedAs(f, arg)
+	fragments, cuts, pushed, stats, under := len(b.plan.Fragments), slices.Clone(b.plan.Cuts), maps.Clone(b.pushed), b.stats, b.under
+	b.stats, b.under = true, true
 	c := *n
-	c.Args = parser.Expressions{b.standIn(f, arg)}
-	return &c
+	c.Args = parser.Expressions{b.build(n.Args[0], false)}
+	b.stats, b.under = stats, under
+	if !asksForResets(c.Args[0]) {
+		return &c
+	}
+	b.plan.Fragments, b.plan.Cuts, b.pushed = b.plan.Fragments[:fragments], cuts, pushed
+	return n
+}
+
+// readBuckets makes the engine's exception, for what is rebuilt until the
+// function returned is called: whatever is above, below a subquery and what
+// depends on buckets these are read.
+func (b *builder) readBuckets() (restore func()) {
+	stats, buckets, under := b.stats, b.buckets, b.under
+	b.stats, b.buckets, b.under = false, true, false
+	return func() { b.stats, b.buckets, b.under = stats, buckets, under }
+}
+
+// asksForResets reports whether anything in e adds native histograms up, which
+// warns if only some were reset.
+func asksForResets(e parser.Expr) bool {
+	found := false
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		switch n := n.(type) {
+		case *parser.AggregateExpr:
+			found = true
+		case *parser.BinaryExpr:
+			found = found || n.VectorMatching != nil && (n.Op == parser.ADD || n.Op == parser.SUB)
+		}
+		return nil
+	})
+	return found
+}
+
+// aggregated adds a fragment that stands for an aggregation, of which nothing is
+// left for the residual: a sum is put together from the children's, unless these
+// are not enough, and others from the operand.
+func (b *builder) aggregated(n *parser.AggregateExpr) *Fragment {
+	t := b.a.of(n.Expr)
+	if !t.operand() || (b.namesSeen && t.dropsName) || n.Param != nil && !b.a.of(n.Param).constant {
+		return nil
+	}
+	if n.Op == parser.SUM {
+		if f := b.fragment(n, n, t, "fold"); f != nil {
+			b.foldedAs(f, n)
+			return f
+		}
+	}
+	f := b.fragment(n.Expr, n.Expr, t, "operand of "+n.String()+" is")
+	if f == nil {
+		return nil
+	}
+	above := *n
+	above.Expr = b.standInAt(f, unparen(n.Expr), unparen(n.Expr))
+	f.Merge, f.above, f.quiet = MergeOperand, &above, false
+	return b.standsFor(f, n)
+}
+
+// aggregateOperand evaluates the aggregation of a fragment over its operand.
+func (r *fragmentRun) aggregateOperand(ctx context.Context, operand promql.Matrix, err error) (promql.Matrix, error) {
+	if err != nil {
+		return nil, err
+	}
+	m, warn, err := r.combine(ctx, r.f, operand)
+	if err != nil {
+		return nil, err
+	}
+	r.warn.Merge(warn)
+	return m, nil
 }
 
 // skipBuckets makes the engine read raw series without the buckets of native
@@ -63,25 +118,28 @@ func skipBuckets(e parser.Expr, of func(*parser.VectorSelector) bool) {
 	})
 }
 
-// errNoStats: the engine's options are not known, so that it takes text alone.
+// errNoStats: nothing is known of the engine's parser, so that it takes text alone.
 var errNoStats = errors.New("native histograms cannot be read without their buckets here")
 
 // execStats has the stock engine read native histograms without their buckets.
 func (l *Local) execStats(ctx context.Context, req ExecRequest) (promql.Matrix, annotations.Annotations, error) {
-	if l.engine == nil {
+	if l.tickets == nil {
 		return nil, nil, fmt.Errorf("exec on %q: %w", l.name(), errNoStats)
 	}
 	e, err := l.tickets.Parser.ParseExpr(req.Query)
 	if err != nil {
 		return nil, nil, fmt.Errorf("exec on %q: %w", l.name(), err)
 	}
-	ctx, leave, err := l.begin(ctx, req)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer leave()
 	skipBuckets(e, func(*parser.VectorSelector) bool { return true })
-	sorted := orderMatters(req.Query)
+	engine, sorted := l.cfg.Engine, orderMatters(req.Query)
+	if l.engine != nil {
+		var leave func()
+		if ctx, leave, err = l.begin(ctx, req); err != nil {
+			return nil, nil, err
+		}
+		defer leave()
+		engine = l.engine
+	}
 	req.Query = l.tickets.deposit(e)
-	return l.execStock(ctx, l.engine, req, sorted)
+	return l.execStock(ctx, engine, req, sorted)
 }

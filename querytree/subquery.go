@@ -14,11 +14,12 @@ func (b *builder) subquery(n *parser.SubqueryExpr) parser.Expr {
 	if !ok {
 		return n
 	}
-	grid, stats, buckets := b.grid, b.stats, b.buckets
-	b.grid, b.stats, b.buckets = g, false, true
+	outer := b.grid
+	b.grid = g
+	defer func() { b.grid = outer }()
+	defer b.readBuckets()()
 	c := *n
 	c.Expr = b.build(n.Expr, false)
-	b.grid, b.stats, b.buckets = grid, stats, buckets
 	return &c
 }
 
