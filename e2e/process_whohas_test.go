@@ -38,7 +38,7 @@ func TestProcessHintsTellWhoHas(t *testing.T) {
 			}
 		}
 		if err := json.Unmarshal([]byte(r.out), &got); err != nil || r.code != 0 {
-			return fmt.Errorf("exit code %d, %v: %s%s", r.code, err, r.out, r.errOut)
+			return fmt.Errorf("exit code %d, %w: %s%s", r.code, err, r.out, r.errOut)
 		}
 		// eu-2 has all that is asked for, and each two of it together, but not all three.
 		if fmt.Sprint(got.Leaves) != `[{zone=eu,cluster=eu-1 [zone=eu] 1} {zone=eu,cluster=eu-2 [zone=eu] 0}]` {

@@ -91,19 +91,19 @@ type record struct {
 	fps    []uint64 // of fingerprints
 }
 
-func (f frame) append(dst []byte) []byte {
+func (fr frame) append(dst []byte) []byte {
 	start := len(dst)
 	var flags byte
-	if f.complete {
+	if fr.complete {
 		flags |= flagComplete
 	}
-	if f.first {
+	if fr.first {
 		flags |= flagFirst
 	}
 	dst = append(dst, frameVersion, flags)
-	dst = binary.LittleEndian.AppendUint64(dst, f.epoch)
-	dst = binary.LittleEndian.AppendUint64(dst, f.seq)
-	for _, r := range f.records {
+	dst = binary.LittleEndian.AppendUint64(dst, fr.epoch)
+	dst = binary.LittleEndian.AppendUint64(dst, fr.seq)
+	for _, r := range fr.records {
 		dst = r.append(dst)
 	}
 	return binary.LittleEndian.AppendUint64(dst, xxhash.Sum64(dst[start:]))

@@ -150,8 +150,10 @@ func TestPlansOfJoins(t *testing.T) {
 		{`count(x and y)`, `0 fold count [1] <- count(x and y)`, "a: y; c: x"},
 		{`w and z`, `0 concat [] <- w and z`, "a: z; b: z; c: w"},
 		{`rate(x[5m]) / rate(y[5m])`, `0 concat [0 1 2] <- rate(x[5m]) / rate(y[5m])`, ""},
-		{`x * on (zone, cluster) group_left () y`,
-			`0 concat [1] <- x * on (zone, cluster) group_left () y unless count by (zone, cluster) (y) > 1`, "a: y"},
+		{
+			`x * on (zone, cluster) group_left () y`,
+			`0 concat [1] <- x * on (zone, cluster) group_left () y unless count by (zone, cluster) (y) > 1`, "a: y",
+		},
 		{`absent(x and y)`, `0 fold group [1] <- group(x and y)`, "a: y; c: x"},
 	} {
 		e, err := m.newExecution(ExecRequest{Query: tt.query, Start: 600_000, End: 600_000, Options: Options{Detail: true}}, nil, nil)

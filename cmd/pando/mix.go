@@ -68,7 +68,7 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 
 // tellHangup tells what SIGHUP does to a tier that has no configuration file.
 func (n *node) tellHangup(kind, queryLog string) func() error {
-	var other []any
+	other := []any{"tier", kind}
 	if queryLog != "" {
 		other = append(other, "reopened", "--query.log-file")
 	}
@@ -76,7 +76,7 @@ func (n *node) tellHangup(kind, queryLog string) func() error {
 		other = append(other, "read_with_each_request", "--web.config.file")
 	}
 	return func() error {
-		n.logger.Info("nothing to reload: a "+kind+" has no configuration file, and flags take effect when it starts", other...)
+		n.logger.Info("nothing to reload: there is no configuration file, and flags take effect at the start", other...)
 		return nil
 	}
 }

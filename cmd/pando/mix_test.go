@@ -15,7 +15,7 @@ func TestHangupWithoutConfiguration(t *testing.T) {
 	if err := n.tellHangup("root", "queries.log")(); err != nil {
 		t.Error(err)
 	}
-	for _, want := range []string{"level=INFO", "a root has no configuration file", "reopened=--query.log-file", "read_with_each_request=--web.config.file"} {
+	for _, want := range []string{"level=INFO", "there is no configuration file", "reopened=--query.log-file", "read_with_each_request=--web.config.file"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("no %q in %s", want, log.String())
 		}

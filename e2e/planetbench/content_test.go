@@ -214,8 +214,10 @@ type maker struct {
 
 // add makes a series of a pod; more are further labels, names and values.
 func (m *maker) add(p pod, metric string, more ...string) {
-	m.put(append([]string{labels.MetricName, metric, "container", p.job, "instance", p.instance, "job", p.job,
-		"namespace", p.namespace, "pod", p.name}, more...))
+	m.put(append([]string{
+		labels.MetricName, metric, "container", p.job, "instance", p.instance, "job", p.job,
+		"namespace", p.namespace, "pod", p.name,
+	}, more...))
 }
 
 func (m *maker) put(pairs []string) {

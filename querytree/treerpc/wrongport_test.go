@@ -3,8 +3,7 @@ package treerpc
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -27,7 +26,7 @@ func TestWrongPort(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			srv := httptest.NewUnstartedServer(page)
-			srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+			srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 			start := srv.Start
 			if c.server {
 				start = srv.StartTLS

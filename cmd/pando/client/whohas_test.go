@@ -71,7 +71,9 @@ func TestWhoHas(t *testing.T) {
 	})
 	var got strings.Builder
 	for _, o := range []WhoHasOptions{
-		{}, {Verify: true}, {Verify: true, QueryOptions: QueryOptions{Format: JSON}},
+		{},
+		{Verify: true},
+		{Verify: true, QueryOptions: QueryOptions{Format: JSON}},
 		{Verify: true, QueryOptions: QueryOptions{Time: "2026-01-01T00:00:00Z", Range: time.Hour}},
 	} {
 		o.Server, o.Expr = api.URL, `(x{job="api"})`
