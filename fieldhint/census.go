@@ -18,7 +18,7 @@ const (
 	seriesRegisters = 4096 // 1.6%
 	exactValues     = 256
 	recentValues    = 1 << 14
-	maxOutlined     = 1 << 18 // pairs in outlines
+	maxOutlined     = 1 << 18 // weight of outlines
 )
 
 // Census counts what a Scheme is decided by: series, values, trigrams and pairs
@@ -33,7 +33,7 @@ type Census struct {
 	labels   map[string]*labelCount
 	pairs    map[[2]string]*sketch
 	outlines map[uint64]*outline
-	outlined int      // pairs in outlines
+	outlined int      // weight of outlines
 	recent   []uint64 // labels counted lately, by their hash
 }
 
@@ -100,9 +100,9 @@ func (c *Census) Add(lset labels.Labels) {
 	o := c.outlines[key]
 	if o == nil || !o.of(ls) {
 		o = c.outline(ls, lset)
-		if c.outlined += len(o.pairs); c.outlined > maxOutlined {
+		if c.outlined += o.weight(); c.outlined > maxOutlined {
 			clear(c.outlines)
-			c.outlined = len(o.pairs)
+			c.outlined = o.weight()
 		}
 		c.outlines[key] = o
 	}
@@ -135,6 +135,9 @@ func (c *Census) count(to *labelCount, h hashed, value string) {
 		to.trigrams.add(mix(uint64(g)))
 	}
 }
+
+// weight is the memory taken by the outline, in pairs.
+func (o *outline) weight() int { return len(o.pairs) + len(o.names) + 4 }
 
 func (o *outline) of(ls []hashed) bool {
 	if len(o.names) != len(ls) {

@@ -287,3 +287,14 @@ func TestBudgetIsValidated(t *testing.T) {
 		}
 	}
 }
+
+// A label name that is never the same twice does not fill the memory.
+func TestCensusIsBoundedInNames(t *testing.T) {
+	c := NewCensus(labels.EmptyLabels())
+	for i := range 100_000 {
+		c.Add(labels.FromStrings(fmt.Sprintf("l%d", i), "v"))
+	}
+	if n := len(c.outlines); n > maxOutlined/5 {
+		t.Errorf("%d outlines", n)
+	}
+}

@@ -60,7 +60,7 @@ func (f *Feed) Cursor() Cursor {
 		}
 	}
 	for _, s := range c.hint.sections {
-		if !anew[s] {
+		if !anew[s] && s.filter != nil { // else a staged hint that shared it grew too large
 			out.Sections = append(out.Sections, Position{s.id, s.next})
 		}
 	}

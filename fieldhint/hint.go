@@ -115,9 +115,10 @@ func (h *hint) add(x *Index, r record, from *hint, total uint64) error {
 		if from != nil {
 			s = from.find(r.id)
 		}
-		if s == nil || s.next != r.at || s.filter == nil {
+		if s == nil || s.next < r.at || s.filter == nil {
 			return fmt.Errorf("%w: section %d cannot resume at %d", ErrGap, r.id, r.at)
 		}
+		s.next = r.at // frames came after the child was told where to resume: they come again
 		if r.span.From < s.span.From {
 			s.span.From = r.span.From
 			s.part.widen(r.span.From)

@@ -479,6 +479,59 @@ func TestTooLargeAChildIsAlwaysAsked(t *testing.T) {
 	p.expect(t, "small again", "a", `pod="db-1"`)
 }
 
+// A stream that resumes on the same connection shares sections with the hint in
+// use. If it grows beyond the bound and then breaks off, the next one cannot
+// resume there, and starts over.
+func TestResumeAfterGivingUp(t *testing.T) {
+	p := newParent(t, IndexConfig{MaxFingerprints: 20})
+	s := newSet(t, SetConfig{FrameSize: 8})
+	for i := range uint64(15) {
+		s.Add(i)
+	}
+	s.SetComplete()
+	l := connect(t, s, p, "a")
+	l.flow()
+	for i := range uint64(40) {
+		s.Add(i)
+	}
+	l.st.restart(l.feed.Cursor())
+	l.step()
+	l.cut()
+	connect(t, s, p, "a").flow()
+	if st, _ := p.Child("a"); st.Reason != "more than 20 fingerprints" {
+		t.Errorf("stats %+v", st)
+	}
+	rebuild(t, s, func(func(labels.Labels)) {})
+	connect(t, s, p, "a").flow()
+	p.expect(t, "small again", "a", `pod="db-1"`)
+}
+
+// While a parent's wish to begin anew is on its way to the child, frames of the
+// old stream still come.
+func TestFramesBeforeAResume(t *testing.T) {
+	zone := newSet(t, SetConfig{})
+	p := newParent(t, IndexConfig{Union: zone})
+	s := leafSet(t, 4, "web-1")
+	s.SetComplete()
+	l := connect(t, s, p, "a")
+	l.flow()
+	at := l.feed.Cursor()
+	s.AddSeries(labels.FromStrings(labels.MetricName, "up", "pod", "web-2"))
+	l.flow()
+	l.st.restart(at)
+	l.step()
+	p.expect(t, "under way", "a", `!pod="web-2"`)
+	s.AddSeries(labels.FromStrings(labels.MetricName, "up", "pod", "web-3"))
+	l.flow()
+	p.expect(t, "resumed", "a", `pod="db-1"`, `!pod="web-1"`, `!pod="web-2"`, `!pod="web-3"`)
+	if diff := cmp.Diff(contents(s), contents(zone)); diff != "" {
+		t.Errorf("the zone's set (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a:true"}, p.states); diff != "" {
+		t.Errorf("states (-want +got):\n%s", diff)
+	}
+}
+
 // A filter that grew layer by layer while its child was filling is replaced by
 // one of the right size.
 func TestGrownFilterIsMadeAnew(t *testing.T) {
