@@ -26,17 +26,23 @@ type child struct {
 
 // rulesOut reports whether the child's hint may be used, and excludes q.
 func (c *child) rulesOut(q *expr, mint, maxt int64, now, maxAge time.Duration) bool {
+	if !c.fresh(now, maxAge) {
+		return false
+	}
 	v := c.view.Load()
-	return v != nil && c.fresh(now, maxAge) && !v.may(q, mint, maxt)
+	return v != nil && !v.may(q, mint, maxt)
 }
 
 func (c *child) usable(now, maxAge time.Duration) bool {
-	return c.view.Load() != nil && c.fresh(now, maxAge)
+	return c.fresh(now, maxAge) && c.view.Load() != nil
 }
 
 // fresh reports whether the last frame is not too old. One may come while a
 // question is on its way, and so a little after now; one from further ahead means
 // that the clock was set back, and says nothing of its age.
+//
+// It is asked before the view is looked at: the view is stored first, so that one
+// from before a silence is not taken for as young as the frame that ended it.
 func (c *child) fresh(now, maxAge time.Duration) bool {
 	return (now - time.Duration(c.last.Load())).Abs() <= maxAge
 }

@@ -134,7 +134,7 @@ func (f *Feed) apply(b []byte, now time.Duration) error {
 		c.mu.Unlock()
 		return ErrClosed
 	}
-	synced, before, layers := false, c.hint, 0
+	synced, followed, before, layers := false, false, c.hint, 0
 	if before != nil {
 		layers = before.layers()
 	}
@@ -146,11 +146,18 @@ func (f *Feed) apply(b []byte, now time.Duration) error {
 		f.giveUp("its turn to send is still to come")
 	case err == nil:
 		synced, err = f.follow(fr, now)
+		followed = err == nil && f.staged == nil
 	}
 	if err == nil && !synced && f.staged != nil && c.synced {
 		synced = true // the hint in use stays so until the staged one is whole
 	} else if synced && (c.view.Load() == nil || c.hint != before || fr.reshapes() || c.hint.layers() != layers) {
 		c.view.Store(c.hint.view())
+	}
+	if followed {
+		if !synced {
+			c.view.Store(nil)
+		}
+		c.last.Store(int64(now)) // after the view: see child.fresh
 	}
 	c.mu.Unlock()
 	if err == nil {
@@ -300,7 +307,6 @@ func (f *Feed) settle(h *hint, fr frame, now time.Duration) (synced bool) {
 	if c.wanted == c.done && len(h.wasteful()) > 0 {
 		c.wanted++
 	}
-	c.last.Store(int64(now))
 	c.reason = h.tooLarge
 	if !fr.complete && c.reason == "" {
 		c.reason = "the child does not know yet what it holds, or has not sent all of it"
