@@ -69,3 +69,29 @@ func TestEpochs(t *testing.T) {
 	}
 	tells("a deletion elsewhere", math.MaxInt64)
 }
+
+// Who has been told of a change has been told how old the samples are that the
+// leaf holds since: a child whose samples are all younger than a query is not
+// asked, and what it lacks would be kept.
+func TestEpochWithBounds(t *testing.T) {
+	now := time.UnixMilli(100_000_000)
+	cfg := testConfig(t.TempDir())
+	cfg.OutOfOrderWindow = time.Hour
+	late := func() {}
+	l := openLeaf(t, cfg, Deps{Now: func() time.Time { late(); return now }})
+	up := labels.FromStrings("__name__", "up")
+	appendStored(t, l.written, now.UnixMilli(), up)
+	told := querytree.LastEpoch(l.Describe().Epochs)
+	at := now.Add(-20 * time.Minute).UnixMilli()
+	late = func() { // while the leaf describes itself
+		late = func() {}
+		appendStored(t, l.written, at, up)
+	}
+	d := l.Describe()
+	if querytree.LastEpoch(d.Epochs) > told && d.Mint > at {
+		t.Errorf("told of a change at %d by a leaf that says that its oldest sample is at %d", at, d.Mint)
+	}
+	if d = l.Describe(); querytree.LastEpoch(d.Epochs) == told || d.Mint > at {
+		t.Errorf("told of epochs %v, oldest sample %d; want a change at %d", d.Epochs, d.Mint, at)
+	}
+}
