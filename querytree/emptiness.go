@@ -7,6 +7,7 @@ import (
 
 	"github.com/grafana/regexp"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -185,6 +186,9 @@ func (v *vacancies) call(n *parser.Call) vacancy {
 	if operand < 0 {
 		return vacancy{}
 	}
+	if !takes(n.Func.Name, n.Args[operand]) {
+		return vacancy{}
+	}
 	of := v.of(n.Args[operand])
 	switch n.Func.Name {
 	case "last_over_time", "first_over_time":
@@ -205,6 +209,22 @@ func (v *vacancies) call(n *parser.Call) vacancy {
 		}
 	}
 	return of.loud()
+}
+
+// takes reports whether the engine lets a function have a range, which may be
+// anchored or smoothed: otherwise it is an error without any data, too.
+func takes(name string, e parser.Expr) bool {
+	ms, ok := unparen(e).(*parser.MatrixSelector)
+	if !ok {
+		return true
+	}
+	vs, ok := ms.VectorSelector.(*parser.VectorSelector)
+	if !ok {
+		return false
+	}
+	_, anchored := promql.AnchoredSafeFunctions[name]
+	_, smoothed := promql.SmoothedSafeFunctions[name]
+	return (anchored || !vs.Anchored) && (smoothed || !vs.Smoothed)
 }
 
 // relabels reports whether label_replace or label_join accepts its parameters.
