@@ -80,3 +80,34 @@ func TestNobodyLeftOfAJoin(t *testing.T) {
 		}
 	}
 }
+
+// Series of one metric that differ in its type only become equal without the
+// name, which is an error wherever the other operand of a join is.
+func TestTypesBesideNothing(t *testing.T) {
+	cfg := treetest.Config{}
+	cfg.Leaves, cfg.Zones = treetest.Clusters("eu", 2, "us", 2)
+	withExactHints(&cfg)
+	p := treetest.New(t, cfg)
+	app := p.AppenderV2(t.Context())
+	for _, leaf := range cfg.Leaves {
+		for _, kind := range []string{"counter", "gauge"} {
+			l := labels.NewBuilder(leaf.Labels).Set("__name__", "here").Set("__type__", kind).Labels()
+			if _, err := app.Append(0, l, 0, 1_500_000, 1, nil, nil, storage.AOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for _, expr := range []string{`-here and nowhere`, `nowhere * timestamp(here)`, `count_over_time(here[5m]) and nowhere`} {
+		q := treetest.Query{Expr: expr, Start: 1_500_000}
+		want := p.Oracle(q)
+		if want.Err == nil {
+			t.Errorf("%s: no error", expr)
+		}
+		if diff := p.DiffAnswers(q, want, p.Ask(t.Context(), q)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
