@@ -28,6 +28,8 @@ func (l *Leaf) Ready() bool { return l.ready.Load() }
 // Describe returns what the leaf tells of itself now. It never blocks for long:
 // at most while the list of blocks is exchanged.
 func (l *Leaf) Describe() querytree.Description {
+	// Before all else: who is told of a change must not be told of older bounds.
+	epochs := l.changes.history.Epochs()
 	mint, maxt := l.store.bounds()
 	return querytree.Description{
 		Identity: l.cfg.Identity,
@@ -41,7 +43,7 @@ func (l *Leaf) Describe() querytree.Description {
 		Leaves:   1,
 		Features: []string{querytree.FeatureOps, querytree.FeatureStats, querytree.FeatureExplain, querytree.FeatureEpochs},
 		Settled:  l.changes.settle(),
-		Epochs:   l.changes.history.Epochs(),
+		Epochs:   epochs,
 		Gaps:     l.coverage.gaps(mint),
 	}
 }

@@ -2,6 +2,7 @@ package leaf
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/prometheus/prometheus/model/exemplar"
@@ -160,7 +161,8 @@ func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64,
 	}
 	l = a.labels(ref, l)
 	ref, err := a.AppenderV2.Append(ref, l, st, t, v, h, fh, opts)
-	if err == nil {
+	// What was refused in part is an exemplar; the sample is there.
+	if _, partial := errors.AsType[*storage.AppendPartialError](err); partial || err == nil {
 		a.done(ref, l, t)
 	}
 	return ref, err

@@ -1,11 +1,15 @@
 package leaf
 
 import (
+	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
 
 	"github.com/pandometrics/pando/querytree"
 )
@@ -68,4 +72,61 @@ func TestEpochs(t *testing.T) {
 		t.Fatal(err)
 	}
 	tells("a deletion elsewhere", math.MaxInt64)
+}
+
+// Who has been told of a change has been told how old the samples are that the
+// leaf holds since: a child whose samples are all younger than a query is not
+// asked, and what it lacks would be kept.
+func TestEpochWithBounds(t *testing.T) {
+	now := time.UnixMilli(100_000_000)
+	cfg := testConfig(t.TempDir())
+	cfg.OutOfOrderWindow = time.Hour
+	late := func() {}
+	l := openLeaf(t, cfg, Deps{Now: func() time.Time { late(); return now }})
+	up := labels.FromStrings("__name__", "up")
+	appendStored(t, l.written, now.UnixMilli(), up)
+	told := querytree.LastEpoch(l.Describe().Epochs)
+	at := now.Add(-20 * time.Minute).UnixMilli()
+	late = func() { // while the leaf describes itself
+		late = func() {}
+		appendStored(t, l.written, at, up)
+	}
+	d := l.Describe()
+	if querytree.LastEpoch(d.Epochs) > told && d.Mint > at {
+		t.Errorf("told of a change at %d by a leaf that says that its oldest sample is at %d", at, d.Mint)
+	}
+	if d = l.Describe(); querytree.LastEpoch(d.Epochs) == told || d.Mint > at {
+		t.Errorf("told of epochs %v, oldest sample %d; want a change at %d", d.Epochs, d.Mint, at)
+	}
+}
+
+// A late sample is told of although its exemplar was refused: the sample is
+// stored all the same.
+func TestEpochsDespiteExemplars(t *testing.T) {
+	now := time.UnixMilli(100_000_000)
+	cfg := testConfig(t.TempDir())
+	cfg.OutOfOrderWindow = time.Hour
+	l := openLeaf(t, cfg, Deps{Now: func() time.Time { return now }})
+	before := l.Describe()
+	up := labels.FromStrings("__name__", "up")
+	late := now.Add(-20 * time.Minute).UnixMilli()
+	for _, at := range []int64{now.UnixMilli(), late} {
+		app := l.written.AppenderV2(t.Context())
+		long := strings.Repeat("x", exemplar.ExemplarMaxLabelSetLength)
+		e := exemplar.Exemplar{Labels: labels.FromStrings("trace", long), Ts: at, HasTs: true}
+		_, err := app.Append(0, up, 0, at, 1, nil, nil, storage.AOptions{Exemplars: []exemplar.Exemplar{e}})
+		if _, partial := errors.AsType[*storage.AppendPartialError](err); !partial {
+			t.Fatalf("sample at %d: %v", at, err)
+		}
+		if err := app.Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d := l.Describe()
+	if n := d.Samples - before.Samples; n != 2 {
+		t.Errorf("%d samples are counted, want 2", n)
+	}
+	if len(d.Epochs) != 1 || d.Epochs[0].Mint != late {
+		t.Errorf("told of %v, want a change at %d", d.Epochs, late)
+	}
 }

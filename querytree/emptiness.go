@@ -7,6 +7,7 @@ import (
 
 	"github.com/grafana/regexp"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -64,7 +65,7 @@ func (v *vacancies) compute(e parser.Expr) vacancy {
 	case *parser.StepInvariantExpr:
 		return v.of(n.Expr)
 	case *parser.UnaryExpr:
-		return v.of(n.Expr).renamed(n.Expr)
+		return v.of(n.Expr).loud()
 	case *parser.AggregateExpr:
 		return v.aggregate(n)
 	case *parser.BinaryExpr:
@@ -77,29 +78,9 @@ func (v *vacancies) compute(e parser.Expr) vacancy {
 }
 
 // loud is the vacancy of what may tell of its data: it is quiet where there is
-// none.
+// none. What drops the metric name does, even of one metric: the labels of type
+// and unit go with it, and two series that become equal are an error.
 func (n vacancy) loud() vacancy { return vacancy{n.empty, n.quiet.and(n.empty)} }
-
-// renamed is the vacancy of what drops the metric names of e, which is an error
-// if two series become equal.
-func (n vacancy) renamed(e parser.Expr) vacancy {
-	if oneMetric(e) {
-		return n
-	}
-	return n.loud()
-}
-
-// oneMetric reports whether all series of e were selected by one metric name,
-// and differ without it.
-func oneMetric(e parser.Expr) bool {
-	switch n := unparen(e).(type) {
-	case *parser.VectorSelector:
-		return selectsOneName(n.LabelMatchers)
-	case *parser.MatrixSelector:
-		return oneMetric(n.VectorSelector)
-	}
-	return false
-}
 
 func (v *vacancies) aggregate(n *parser.AggregateExpr) vacancy {
 	of := v.of(n.Expr)
@@ -185,12 +166,13 @@ func (v *vacancies) call(n *parser.Call) vacancy {
 	if operand < 0 {
 		return vacancy{}
 	}
+	if !takes(n.Func.Name, n.Args[operand]) {
+		return vacancy{}
+	}
 	of := v.of(n.Args[operand])
 	switch n.Func.Name {
 	case "last_over_time", "first_over_time":
 		return of
-	case "present_over_time", "count_over_time", "timestamp":
-		return of.renamed(n.Args[operand])
 	case "absent", "absent_over_time":
 		return vacancy{quiet: of.quiet}
 	case "vector", "scalar", "time", "pi", "info", "histogram_quantiles", "start_timestamp":
@@ -205,6 +187,22 @@ func (v *vacancies) call(n *parser.Call) vacancy {
 		}
 	}
 	return of.loud()
+}
+
+// takes reports whether the engine lets a function have a range, which may be
+// anchored or smoothed: otherwise it is an error without any data, too.
+func takes(name string, e parser.Expr) bool {
+	ms, ok := unparen(e).(*parser.MatrixSelector)
+	if !ok {
+		return true
+	}
+	vs, ok := ms.VectorSelector.(*parser.VectorSelector)
+	if !ok {
+		return false
+	}
+	_, anchored := promql.AnchoredSafeFunctions[name]
+	_, smoothed := promql.SmoothedSafeFunctions[name]
+	return (anchored || !vs.Anchored) && (smoothed || !vs.Smoothed)
 }
 
 // relabels reports whether label_replace or label_join accepts its parameters.
