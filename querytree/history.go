@@ -28,6 +28,9 @@ type Epoch struct {
 	Scope labels.Labels
 	// Cause says in a word what changed. It is told within a tier only.
 	Cause string
+	// At is when the tier noted the change, or the last of several. It is told
+	// within a tier only.
+	At time.Time
 }
 
 // Causes of an Epoch.
@@ -72,7 +75,7 @@ func (h *History) Change(mint int64, scope labels.Labels, cause string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
-	e := Epoch{Number: 1, Mint: mint, Scope: scope, Cause: cause}
+	e := Epoch{Number: 1, Mint: mint, Scope: scope, Cause: cause, At: now}
 	n := len(h.epochs)
 	if n > 0 {
 		e.Number = h.epochs[n-1].Number + 1
@@ -119,6 +122,17 @@ func LastEpoch(epochs []Epoch) uint64 {
 		return 0
 	}
 	return epochs[len(epochs)-1].Number
+}
+
+// LastEpochAt returns the number of the last epoch that was noted at a time or
+// before, zero if there is none.
+func LastEpochAt(epochs []Epoch, at time.Time) uint64 {
+	for _, e := range slices.Backward(epochs) {
+		if !e.At.After(at) {
+			return e.Number
+		}
+	}
+	return 0
 }
 
 // Return notes that a child has connected, as Succeed does. While it was away

@@ -145,6 +145,13 @@ func (q *query) flightKey() flightKey {
 	}
 }
 
+// hintDelay is how long after an epoch answers are not kept for the steps that it
+// concerns. A late sample may have made a series, and news of it may be here
+// before the field hints that tell of the series: until these are here too, or too
+// old to be trusted, a child may be passed by that has it. Each tier trusts hints for
+// two seconds, and what a zone passes by is wrong here as well.
+const hintDelay = 5 * time.Second
+
 // answer puts together what is kept and what the tree says about the rest.
 func (q *query) answer(ctx context.Context) (querytree.Answer, error) {
 	d, now := q.tree.Describe(), q.c.cfg.Now()
@@ -163,7 +170,7 @@ func (q *query) answer(ctx context.Context) (querytree.Answer, error) {
 		q.c.store.obey(d.Epochs)
 		have = confirmed(q.c.store.lookup(q.key, q.req.Start, q.last, now), d.Missing)
 	}
-	run := &run{query: q, keeps: keeps, since: querytree.LastEpoch(d.Epochs), settled: q.r.newest(min(now.Add(-q.c.cfg.Window).UnixMilli(), sub(d.Settled, 1)))}
+	run := &run{query: q, keeps: keeps, since: querytree.LastEpochAt(d.Epochs, now.Add(-hintDelay)), settled: q.r.newest(min(now.Add(-q.c.cfg.Window).UnixMilli(), sub(d.Settled, 1)))}
 	lacks := lacking(have, q.req.Start, q.last, q.req.Step)
 	pieces := split(lacks, interval(q.c.cfg.Split, q.r, q.req.Step), q.req.Step)
 	for _, e := range have {

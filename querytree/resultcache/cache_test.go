@@ -136,6 +136,18 @@ func TestSettled(t *testing.T) {
 	f.check(c, minutes(990, 1010), "partial", "1001-1010") // the future is not settled, whatever they say
 }
 
+// What an epoch concerns is not kept until hints must have heard of the change.
+func TestEpochBeforeItsHints(t *testing.T) {
+	now := time.UnixMilli(1000 * 60_000)
+	c, f := testCache(t, func(cfg *Config) { cfg.Now = func() time.Time { return now } }), newTree(t)
+	f.desc.Epochs = []querytree.Epoch{{Number: 1, Mint: 950 * 60_000, At: now}}
+	f.check(c, minutes(900, 960), "miss", "900-960")
+	f.check(c, minutes(900, 960), "partial", "950-960")
+	now = now.Add(hintDelay)
+	f.check(c, minutes(900, 960), "partial", "950-960")
+	f.check(c, minutes(900, 960), "hit", "")
+}
+
 func TestHitsAndMisses(t *testing.T) {
 	c, f := testCache(t, nil), newTree(t)
 	f.check(c, minutes(900, 1000), "miss", "900-1000")

@@ -16,8 +16,8 @@ import (
 type run struct {
 	*query
 	keeps bool
-	// since is the last epoch that was known before the evaluation, settled the
-	// last time of steps that may be kept.
+	// since is the last epoch that was known long enough before the evaluation,
+	// settled the last time of steps that may be kept.
 	since   uint64
 	settled int64
 	until   time.Time // when the request's budget is over; zero means never
