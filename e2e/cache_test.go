@@ -193,7 +193,9 @@ func TestCacheIsExact(t *testing.T) {
 		}
 	}
 	t.Logf("%d queries: %v", total, count)
-	if count["hit"]+count["partial"] < total/10 || count["incomplete"] == 0 {
+	// How much is used depends on how fast the machine is: epochs that come within
+	// half a second become one, and time passes faster here.
+	if count["hit"]+count["partial"] < total/20 || count["incomplete"] == 0 {
 		t.Errorf("the cache was hardly used: %v", count)
 	}
 }

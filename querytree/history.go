@@ -28,9 +28,9 @@ type Epoch struct {
 	Scope labels.Labels
 	// Cause says in a word what changed. It is told within a tier only.
 	Cause string
-	// At is when the tier noted the change, or the last of several. It is told
-	// within a tier only.
-	At time.Time
+	// Age is how long ago the tier noted the change, or the last of several. It
+	// is told within a tier only.
+	Age time.Duration
 }
 
 // Causes of an Epoch.
@@ -57,7 +57,8 @@ type History struct {
 
 	mu     sync.Mutex
 	epochs []Epoch
-	opened time.Time // when the last epoch was begun
+	noted  []time.Time // when the last change of each was
+	opened time.Time   // when the last epoch was begun
 }
 
 // NewHistory returns an empty history; now may be nil for time.Now.
@@ -75,7 +76,7 @@ func (h *History) Change(mint int64, scope labels.Labels, cause string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
-	e := Epoch{Number: 1, Mint: mint, Scope: scope, Cause: cause, At: now}
+	e := Epoch{Number: 1, Mint: mint, Scope: scope, Cause: cause}
 	n := len(h.epochs)
 	if n > 0 {
 		e.Number = h.epochs[n-1].Number + 1
@@ -84,13 +85,13 @@ func (h *History) Change(mint int64, scope labels.Labels, cause string) {
 	// need be, never less.
 	switch {
 	case n > 0 && now.Sub(h.opened) < epochSpan:
-		h.epochs[n-1] = h.epochs[n-1].and(e)
+		h.epochs[n-1], h.noted[n-1] = h.epochs[n-1].and(e), now
 		return
 	case n == maxEpochs:
 		h.epochs[1] = h.epochs[0].and(h.epochs[1])
-		h.epochs = slices.Delete(h.epochs, 0, 1)
+		h.epochs, h.noted = slices.Delete(h.epochs, 0, 1), slices.Delete(h.noted, 0, 1)
 	}
-	h.epochs, h.opened = append(h.epochs, e), now
+	h.epochs, h.noted, h.opened = append(h.epochs, e), append(h.noted, now), now
 }
 
 // and returns one epoch in place of two successive ones.
@@ -113,7 +114,11 @@ func (e Epoch) and(next Epoch) Epoch {
 func (h *History) Epochs() []Epoch {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.Clone(h.epochs)
+	out, now := slices.Clone(h.epochs), h.now()
+	for i := range out {
+		out[i].Age = now.Sub(h.noted[i])
+	}
+	return out
 }
 
 // LastEpoch returns the number of the last epoch, zero if there is none.
@@ -124,11 +129,11 @@ func LastEpoch(epochs []Epoch) uint64 {
 	return epochs[len(epochs)-1].Number
 }
 
-// LastEpochAt returns the number of the last epoch that was noted at a time or
-// before, zero if there is none.
-func LastEpochAt(epochs []Epoch, at time.Time) uint64 {
+// LastEpochBefore returns the number of the last epoch of some age, zero if there
+// is none.
+func LastEpochBefore(epochs []Epoch, age time.Duration) uint64 {
 	for _, e := range slices.Backward(epochs) {
-		if !e.At.After(at) {
+		if e.Age >= age {
 			return e.Number
 		}
 	}

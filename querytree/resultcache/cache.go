@@ -20,6 +20,13 @@ type Config struct {
 	// that it is settled. It is no condition of exactness: what changes is told
 	// of by the leaves, and costs the steps after it.
 	Window time.Duration
+	// HintDelay is how long after an epoch answers are not kept for the steps
+	// that it concerns; zero means 5 s. A late sample may have made a series, and
+	// news of it may be here before the field hints that tell of the series: until
+	// these are here too, or too old to be trusted, a child may be passed by that
+	// has it. Each tier trusts hints for two seconds, and what a zone passes by is
+	// wrong here as well.
+	HintDelay time.Duration
 	// Split is the length of the pieces, about, in which long ranges are
 	// evaluated; zero evaluates them whole. Parallelism is how many pieces of
 	// one query are evaluated at a time.
@@ -41,6 +48,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.Bytes < 0:
 		return errors.New("--query.cache-bytes must not be negative; 0 switches the result cache off")
+	case c.HintDelay < 0:
+		return errors.New("the result cache's hint delay must not be negative; 0 means 5s")
 	case c.Window < 0:
 		return errors.New("--query.cache-window must not be negative; 0 keeps all that leaves say is settled")
 	case c.Split < 0 || c.Split > 0 && c.Split < time.Minute:
@@ -68,6 +77,9 @@ func New(cfg Config) (*Cache, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.HintDelay == 0 {
+		cfg.HintDelay = 5 * time.Second
 	}
 	c := &Cache{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
 	if cfg.Bytes > 0 {
@@ -145,13 +157,6 @@ func (q *query) flightKey() flightKey {
 	}
 }
 
-// hintDelay is how long after an epoch answers are not kept for the steps that it
-// concerns. A late sample may have made a series, and news of it may be here
-// before the field hints that tell of the series: until these are here too, or too
-// old to be trusted, a child may be passed by that has it. Each tier trusts hints for
-// two seconds, and what a zone passes by is wrong here as well.
-const hintDelay = 5 * time.Second
-
 // answer puts together what is kept and what the tree says about the rest.
 func (q *query) answer(ctx context.Context) (querytree.Answer, error) {
 	d, now := q.tree.Describe(), q.c.cfg.Now()
@@ -170,7 +175,7 @@ func (q *query) answer(ctx context.Context) (querytree.Answer, error) {
 		q.c.store.obey(d.Epochs)
 		have = confirmed(q.c.store.lookup(q.key, q.req.Start, q.last, now), d.Missing)
 	}
-	run := &run{query: q, keeps: keeps, since: querytree.LastEpochAt(d.Epochs, now.Add(-hintDelay)), settled: q.r.newest(min(now.Add(-q.c.cfg.Window).UnixMilli(), sub(d.Settled, 1)))}
+	run := &run{query: q, keeps: keeps, since: querytree.LastEpochBefore(d.Epochs, q.c.cfg.HintDelay), settled: q.r.newest(min(now.Add(-q.c.cfg.Window).UnixMilli(), sub(d.Settled, 1)))}
 	lacks := lacking(have, q.req.Start, q.last, q.req.Step)
 	pieces := split(lacks, interval(q.c.cfg.Split, q.r, q.req.Step), q.req.Step)
 	for _, e := range have {

@@ -138,12 +138,11 @@ func TestSettled(t *testing.T) {
 
 // What an epoch concerns is not kept until hints must have heard of the change.
 func TestEpochBeforeItsHints(t *testing.T) {
-	now := time.UnixMilli(1000 * 60_000)
-	c, f := testCache(t, func(cfg *Config) { cfg.Now = func() time.Time { return now } }), newTree(t)
-	f.desc.Epochs = []querytree.Epoch{{Number: 1, Mint: 950 * 60_000, At: now}}
+	c, f := testCache(t, nil), newTree(t)
+	f.desc.Epochs = []querytree.Epoch{{Number: 1, Mint: 950 * 60_000}}
 	f.check(c, minutes(900, 960), "miss", "900-960")
 	f.check(c, minutes(900, 960), "partial", "950-960")
-	now = now.Add(hintDelay)
+	f.desc.Epochs[0].Age = c.cfg.HintDelay
 	f.check(c, minutes(900, 960), "partial", "950-960")
 	f.check(c, minutes(900, 960), "hit", "")
 }
