@@ -112,9 +112,10 @@ func (e Epoch) and(next Epoch) Epoch {
 
 // Epochs returns the epochs, oldest first. The first stands for all before it.
 func (h *History) Epochs() []Epoch {
+	now := h.now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out, now := slices.Clone(h.epochs), h.now()
+	out := slices.Clone(h.epochs)
 	for i := range out {
 		out[i].Age = now.Sub(h.noted[i])
 	}
