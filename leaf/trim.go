@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
+
+	"github.com/pandometrics/pando/querytree"
 )
 
 // openQuerier tells when it is closed.
@@ -92,48 +94,12 @@ type trimmedSeries struct {
 
 // Iterator implements storage.Series.
 func (s trimmedSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
-	old, ok := it.(*trimmedIterator)
+	old, ok := it.(*querytree.TrimIterator)
 	if !ok {
-		return &trimmedIterator{Iterator: s.Series.Iterator(it), mint: s.mint, maxt: s.maxt}
+		return &querytree.TrimIterator{Iterator: s.Series.Iterator(it), Mint: s.mint, Maxt: s.maxt}
 	}
-	*old = trimmedIterator{Iterator: s.Series.Iterator(old.Iterator), mint: s.mint, maxt: s.maxt}
+	*old = querytree.TrimIterator{Iterator: s.Series.Iterator(old.Iterator), Mint: s.mint, Maxt: s.maxt}
 	return old
-}
-
-// trimmedIterator has the samples from mint to maxt.
-type trimmedIterator struct {
-	chunkenc.Iterator
-	mint, maxt int64
-	begun      bool
-	over       bool
-}
-
-// Next implements chunkenc.Iterator.
-func (i *trimmedIterator) Next() chunkenc.ValueType {
-	if !i.begun {
-		return i.Seek(i.mint)
-	}
-	if i.over {
-		return chunkenc.ValNone
-	}
-	return i.within(i.Iterator.Next())
-}
-
-// Seek implements chunkenc.Iterator.
-func (i *trimmedIterator) Seek(t int64) chunkenc.ValueType {
-	i.begun = true
-	if i.over {
-		return chunkenc.ValNone
-	}
-	return i.within(i.Iterator.Seek(max(t, i.mint)))
-}
-
-func (i *trimmedIterator) within(v chunkenc.ValueType) chunkenc.ValueType {
-	if v == chunkenc.ValNone || i.Iterator.AtT() > i.maxt {
-		i.over = true
-		return chunkenc.ValNone
-	}
-	return v
 }
 
 type trimmedChunkSet struct {
@@ -188,7 +154,7 @@ func (i *trimmedChunks) Next() bool {
 // trim encodes what of a chunk is within the bounds.
 func (i *trimmedChunks) trim(m chunks.Meta) {
 	part := &storage.SeriesEntry{SampleIteratorFn: func(chunkenc.Iterator) chunkenc.Iterator {
-		return &trimmedIterator{Iterator: m.Chunk.Iterator(nil), mint: i.mint, maxt: i.maxt}
+		return &querytree.TrimIterator{Iterator: m.Chunk.Iterator(nil), Mint: i.mint, Maxt: i.maxt}
 	}}
 	encoded := storage.NewSeriesToChunkEncoder(part).Iterator(nil)
 	for encoded.Next() {

@@ -67,12 +67,12 @@ func newChunkedSeries(lset labels.Labels, metas []chunks.Meta, mint, maxt int64)
 func (s *chunkedSeries) Labels() labels.Labels { return s.lset }
 
 func (s *chunkedSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
-	t, ok := it.(*trimIterator)
+	t, ok := it.(*TrimIterator)
 	if !ok {
-		t = &trimIterator{}
+		t = &TrimIterator{}
 	}
 	if s.overlap {
-		*t = trimIterator{Iterator: s.merged(), mint: s.mint, maxt: s.maxt}
+		*t = TrimIterator{Iterator: s.merged(), Mint: s.mint, Maxt: s.maxt}
 		return t
 	}
 	c, ok := t.Iterator.(*concatIterator)
@@ -80,7 +80,7 @@ func (s *chunkedSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 		c = &concatIterator{}
 	}
 	c.reset(s.metas)
-	*t = trimIterator{Iterator: c, mint: s.mint, maxt: s.maxt}
+	*t = TrimIterator{Iterator: c, Mint: s.mint, Maxt: s.maxt}
 	return t
 }
 
@@ -172,39 +172,4 @@ func (c *concatIterator) Err() error {
 		return c.err
 	}
 	return c.cur.Err()
-}
-
-// trimIterator leaves out samples before mint and after maxt, which whole chunks
-// may hold.
-type trimIterator struct {
-	chunkenc.Iterator
-	mint, maxt int64
-	begun      bool
-	done       bool
-}
-
-func (t *trimIterator) Next() chunkenc.ValueType {
-	if !t.begun {
-		return t.Seek(t.mint)
-	}
-	if t.done {
-		return chunkenc.ValNone
-	}
-	return t.check(t.Iterator.Next())
-}
-
-func (t *trimIterator) Seek(at int64) chunkenc.ValueType {
-	t.begun = true
-	if t.done {
-		return chunkenc.ValNone
-	}
-	return t.check(t.Iterator.Seek(max(at, t.mint)))
-}
-
-func (t *trimIterator) check(v chunkenc.ValueType) chunkenc.ValueType {
-	if v == chunkenc.ValNone || t.AtT() > t.maxt {
-		t.done = true
-		return chunkenc.ValNone
-	}
-	return v
 }
