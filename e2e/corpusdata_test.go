@@ -1,16 +1,11 @@
 package e2e_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"math"
 	"math/rand"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -26,59 +21,13 @@ import (
 // midnight, so that subqueries of any step have a point among the samples.
 const corpusTime = 1_700_006_400_000 + 10*60_000
 
-// corpusFiles returns the files of the corpus, and those of PANDO_CORPUS_DIR.
-func corpusFiles(tb testing.TB) []string {
-	tb.Helper()
-	files, err := filepath.Glob("testdata/corpus/*.jsonl")
-	if err != nil || len(files) == 0 {
-		tb.Fatalf("no corpus: %v", err)
-	}
-	if dir := os.Getenv("PANDO_CORPUS_DIR"); dir != "" {
-		more, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
-		if err != nil || len(more) == 0 {
-			tb.Fatalf("no *.jsonl in PANDO_CORPUS_DIR=%s: %v", dir, err)
-		}
-		files = append(files, more...)
-	}
-	return files
-}
-
-// corpus returns the distinct expressions of the files.
-func corpus(tb testing.TB) []string {
-	tb.Helper()
-	var out []string
-	seen := map[string]bool{}
-	for _, name := range corpusFiles(tb) {
-		f, err := os.Open(name)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		lines := bufio.NewScanner(f)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			var line struct{ Expr string }
-			if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-				tb.Fatalf("%s: %v", name, err)
-			}
-			if !seen[line.Expr] {
-				seen[line.Expr] = true
-				out = append(out, line.Expr)
-			}
-		}
-		if err := errors.Join(lines.Err(), f.Close()); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	return out
-}
-
 // corpusCases makes series for each expression with an answer, by a
 // Synthesizer's Answered or Any.
 func corpusCases(tb testing.TB, make func(s *treetest.Synthesizer, expr string) (*treetest.Case, error)) []*treetest.Case {
 	tb.Helper()
 	s := treetest.NewSynthesizer(rand.New(rand.NewSource(seed(tb))), corpusTime)
 	var cases []*treetest.Case
-	for _, expr := range corpus(tb) {
+	for _, expr := range treetest.Corpus(tb, "testdata/corpus") {
 		c, err := make(s, expr)
 		if err != nil {
 			tb.Fatalf("%s: %v", expr, err)
@@ -89,21 +38,7 @@ func corpusCases(tb testing.TB, make func(s *treetest.Synthesizer, expr string) 
 }
 
 // seed returns PANDO_SEED, or 1.
-func seed(tb testing.TB) int64 { return int64(fromEnv(tb, "PANDO_SEED", 1)) }
-
-// fromEnv returns the number in an environment variable.
-func fromEnv(tb testing.TB, name string, unset int) int {
-	tb.Helper()
-	s := os.Getenv(name)
-	if s == "" {
-		return unset
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		tb.Fatalf("%s=%q: %v", name, s, err)
-	}
-	return n
-}
+func seed(tb testing.TB) int64 { return int64(treetest.FromEnv(tb, "PANDO_SEED", 1)) }
 
 // spies count what a parent asked of its children.
 type spies struct {

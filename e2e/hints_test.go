@@ -72,7 +72,7 @@ func TestHintsGeneratedQueries(t *testing.T) {
 	g := treetest.NewGenerator(rnd, data, data.Fill(t, p, rnd))
 	h.sync(t)
 	total := &tally{}
-	for range fromEnv(t, "PANDO_QUERIES", 500) {
+	for range treetest.FromEnv(t, "PANDO_QUERIES", 500) {
 		compareWays(t, p, g.Next(), total)
 	}
 	total.checkPruning(t, 1)

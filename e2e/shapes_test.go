@@ -53,7 +53,7 @@ func TestShapes(t *testing.T) {
 			g := treetest.NewGenerator(rnd, data, series)
 			generating.Unlock()
 			total := &tally{}
-			for i := range fromEnv(t, "PANDO_QUERIES", 500) {
+			for i := range treetest.FromEnv(t, "PANDO_QUERIES", 500) {
 				generating.Lock()
 				q := g.Next()
 				generating.Unlock()

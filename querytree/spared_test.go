@@ -12,15 +12,21 @@ import (
 	"github.com/pandometrics/pando/querytree/treetest"
 )
 
-// What the engine has to tell whatever data there is, it tells also where every
-// child lacks one operand of a join.
-func TestNobodyLeftOfAJoin(t *testing.T) {
+// hinted is a planet of four leaves whose hints tell all, and no more.
+func hinted(t *testing.T) (*treetest.Planet, []treetest.Leaf) {
+	t.Helper()
 	cfg := treetest.Config{}
 	cfg.Leaves, cfg.Zones = treetest.Clusters("eu", 2, "us", 2)
 	withExactHints(&cfg)
-	p := treetest.New(t, cfg)
+	return treetest.New(t, cfg), cfg.Leaves
+}
+
+// What the engine has to tell whatever data there is, it tells also where every
+// child lacks one operand of a join.
+func TestNobodyLeftOfAJoin(t *testing.T) {
+	p, leaves := hinted(t)
 	app := p.AppenderV2(t.Context())
-	for n, leaf := range cfg.Leaves {
+	for n, leaf := range leaves {
 		for i := range 30 {
 			name := []string{"here", "there"}[n%2]
 			l := labels.NewBuilder(leaf.Labels).Set("__name__", name).Labels()
@@ -84,12 +90,9 @@ func TestNobodyLeftOfAJoin(t *testing.T) {
 // Series of one metric that differ in its type only become equal without the
 // name, which is an error wherever the other operand of a join is.
 func TestTypesBesideNothing(t *testing.T) {
-	cfg := treetest.Config{}
-	cfg.Leaves, cfg.Zones = treetest.Clusters("eu", 2, "us", 2)
-	withExactHints(&cfg)
-	p := treetest.New(t, cfg)
+	p, leaves := hinted(t)
 	app := p.AppenderV2(t.Context())
-	for _, leaf := range cfg.Leaves {
+	for _, leaf := range leaves {
 		for _, kind := range []string{"counter", "gauge"} {
 			l := labels.NewBuilder(leaf.Labels).Set("__name__", "here").Set("__type__", kind).Labels()
 			if _, err := app.Append(0, l, 0, 1_500_000, 1, nil, nil, storage.AOptions{}); err != nil {

@@ -6,9 +6,9 @@ package planetbench_test
 import (
 	"fmt"
 	"math"
-	"os"
-	"strconv"
 	"testing"
+
+	"github.com/pandometrics/pando/querytree/treetest"
 )
 
 const zoneCount = 40
@@ -24,25 +24,11 @@ type config struct {
 func configFromEnv(tb testing.TB) config {
 	tb.Helper()
 	return config{
-		leaves:  fromEnv(tb, "PANDO_PLANET_LEAVES", 10_000),
-		series:  fromEnv(tb, "PANDO_PLANET_SERIES", 1_000),
-		queries: fromEnv(tb, "PANDO_PLANET_QUERIES", 480),
-		seed:    uint64(fromEnv(tb, "PANDO_SEED", 1)),
+		leaves:  treetest.FromEnv(tb, "PANDO_PLANET_LEAVES", 10_000),
+		series:  treetest.FromEnv(tb, "PANDO_PLANET_SERIES", 1_000),
+		queries: treetest.FromEnv(tb, "PANDO_PLANET_QUERIES", 480),
+		seed:    uint64(treetest.FromEnv(tb, "PANDO_SEED", 1)),
 	}
-}
-
-// fromEnv returns the positive number in an environment variable.
-func fromEnv(tb testing.TB, name string, unset int) int {
-	tb.Helper()
-	s := os.Getenv(name)
-	if s == "" {
-		return unset
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n <= 0 {
-		tb.Fatalf("%s=%q: want a positive number", name, s)
-	}
-	return n
 }
 
 // zoneSizes deals leaves out to zones by a power law: of 10,000 leaves, the

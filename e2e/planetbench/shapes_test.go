@@ -1,66 +1,25 @@
 package planetbench_test
 
 import (
-	"bufio"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/pandometrics/pando/querytree/treetest"
 )
 
 // corpusSelectors returns the selectors of the expressions in e2e/testdata, and
 // of those in PANDO_CORPUS_DIR, as often as they occur.
 func corpusSelectors(tb testing.TB) [][]*labels.Matcher {
 	tb.Helper()
-	dirs := []string{"../testdata/corpus"}
-	if dir := os.Getenv("PANDO_CORPUS_DIR"); dir != "" {
-		dirs = append(dirs, dir)
-	}
 	var out [][]*labels.Matcher
-	seen := map[string]bool{}
-	for _, dir := range dirs {
-		files, err := filepath.Glob(filepath.Join(dir, "*.jsonl"))
-		if err != nil || len(files) == 0 {
-			tb.Fatalf("no *.jsonl in %s: %v", dir, err)
-		}
-		for _, name := range files {
-			for _, expr := range expressions(tb, name) {
-				if !seen[expr] {
-					seen[expr] = true
-					out = append(out, selectors(tb, expr)...)
-				}
-			}
-		}
-	}
-	return out
-}
-
-func expressions(tb testing.TB, name string) []string {
-	tb.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var out []string
-	lines := bufio.NewScanner(f)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var line struct{ Expr string }
-		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
-			tb.Fatalf("%s: %v", name, err)
-		}
-		out = append(out, line.Expr)
-	}
-	if err := errors.Join(lines.Err(), f.Close()); err != nil {
-		tb.Fatal(err)
+	for _, expr := range treetest.Corpus(tb, "../testdata/corpus") {
+		out = append(out, selectors(tb, expr)...)
 	}
 	return out
 }
