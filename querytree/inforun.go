@@ -90,25 +90,14 @@ func (r *fragmentRun) ofTargets(m promql.Matrix, err error) (promql.Matrix, erro
 	if r.f.info.name != "" {
 		return m, nil
 	}
-	type seen struct {
-		target string
-		t      int64
-	}
-	at, dup, typed := map[seen]bool{}, false, false
-	var buf []byte
+	typed := false
 	for _, s := range m {
 		if len(s.Histograms) > 0 {
 			return m, nil // the engine refuses these, whichever they are
 		}
 		typed = typed || hasMetadata(s.Metric)
-		buf = s.Metric.BytesWithLabels(buf, labels.MetricName, "instance", "job")
-		target := string(buf)
-		for _, p := range s.Floats {
-			dup = dup || at[seen{target, p.T}]
-			at[seen{target, p.T}] = true
-		}
 	}
-	if !dup {
+	if !twiceAtOnce(m) {
 		return m, nil
 	}
 	nm := &notMergeable{fragment: r.f, why: "a target has several info series at one time"}
@@ -116,6 +105,33 @@ func (r *fragmentRun) ofTargets(m promql.Matrix, err error) (promql.Matrix, erro
 		nm.fragment.keys = []string{infoTimesKind + strings.TrimPrefix(r.f.key, infoKind)}
 	}
 	return nil, nm
+}
+
+// twiceAtOnce reports whether two series of one target and metric have values at
+// one time.
+func twiceAtOnce(m promql.Matrix) bool {
+	of := map[string][]promql.Series{}
+	var buf []byte
+	for _, s := range m {
+		buf = s.Metric.BytesWithLabels(buf, labels.MetricName, "instance", "job")
+		of[string(buf)] = append(of[string(buf)], s)
+	}
+	at := map[int64]struct{}{} // of one target: what is held is small, and not accounted for
+	for _, series := range of {
+		if len(series) < 2 {
+			continue
+		}
+		clear(at)
+		for _, s := range series {
+			for _, p := range s.Floats {
+				if _, ok := at[p.T]; ok {
+					return true
+				}
+				at[p.T] = struct{}{}
+			}
+		}
+	}
+	return false
 }
 
 // newTimedSeries makes a series of the times of samples: it has a sample at each
