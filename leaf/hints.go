@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -84,10 +85,11 @@ type indexing struct {
 	outOfOrder atomic.Int64
 
 	seen     map[ulid.ULID]int64 // mint by block
-	series   uint64              // of the head, when the hint was made
-	recount  time.Time           // not before, if there are many more
-	rebuild  time.Time           // not before, if blocks are gone
-	rollover time.Time           // when the next window's sections are made
+	lately   lately
+	series   uint64    // of the head, when the hint was made
+	recount  time.Time // not before, if there are many more
+	rebuild  time.Time // not before, if blocks are gone
+	rollover time.Time // when the next window's sections are made
 	complete bool
 }
 
@@ -139,8 +141,15 @@ func (x *indexing) accept(store *Store, window time.Duration) {
 	}
 }
 
-// oldest returns the time before which the head accepts no sample, now and later.
+// oldest returns the time before which no sample comes, now and later: what the
+// head accepts, and what it accepted of late, since an appender goes by what held
+// when it began, and a leaf that was away for days may have caught up since.
 func (x *indexing) oldest(store *Store) int64 {
+	return x.lately.least(x.now(), x.acceptable(store))
+}
+
+// acceptable returns the time of the oldest sample that the head accepts.
+func (x *indexing) acceptable(store *Store) int64 {
 	head := store.Head()
 	oldest, ok := head.AppendableMinValidTime()
 	if !ok {
@@ -150,6 +159,30 @@ func (x *indexing) oldest(store *Store) int64 {
 		oldest = min(oldest, head.MaxTime()-window)
 	}
 	return oldest - slowAppend.Milliseconds()
+}
+
+// lately remembers the least of the values of the last slowAppend at least, which
+// must never decrease for long: so one that was noted holds until the next one is. It
+// is safe for concurrent use.
+type lately struct {
+	mu          sync.Mutex
+	since       time.Time // of now
+	before, now int64
+	begun       bool
+}
+
+// least notes a value, and returns the least.
+func (l *lately) least(at time.Time, v int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !l.begun:
+		l.before, l.now, l.since, l.begun = math.MaxInt64, v, at, true
+	case at.Sub(l.since) > slowAppend:
+		l.before, l.now, l.since = l.now, v, at
+	}
+	l.now = min(l.now, v)
+	return min(l.before, l.now)
 }
 
 // layout divides time into sections: the current one begins before the window, by
@@ -198,6 +231,7 @@ func (x *indexing) due(store *Store, now time.Time) bool {
 // is time to.
 func (x *indexing) update(ctx context.Context, store *Store) error {
 	now := x.now()
+	x.oldest(store) // is remembered
 	if !x.due(store, now) {
 		return x.scanBlocks(ctx, store, x.seen, x.to.AddSeriesAt)
 	}

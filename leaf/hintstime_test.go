@@ -122,3 +122,41 @@ func TestHintsReachBackAsFarAsSamplesMay(t *testing.T) {
 		t.Errorf("layout: %+v reaches back %d ms", hints.layout, late)
 	}
 }
+
+// An appender goes by what the head accepted when it began. If the head has moved
+// on by days since, the current section still begins before what it may append.
+func TestHintsReachBackToOpenAppenders(t *testing.T) {
+	now := time.Now().Truncate(24 * time.Hour).Add(4 * time.Hour)
+	hints := &fakeIndexer{}
+	clock := now
+	l := openLeaf(t, testConfig(t.TempDir()), Deps{Hints: hints, Now: func() time.Time { return clock }})
+	old := now.Add(-72 * time.Hour).UnixMilli()
+	appendStored(t, l.written, old, labels.FromStrings("__name__", "up"))
+	rebuild := func(at time.Time) int64 {
+		t.Helper()
+		clock, l.indexing.rollover = at, time.Time{}
+		if err := l.indexing.update(t.Context(), l.store); err != nil {
+			t.Fatal(err)
+		}
+		return hints.layout.Current
+	}
+	rebuild(now)
+	app := l.written.Appender(t.Context())
+	appendStored(t, l.written, now.UnixMilli(), labels.FromStrings("__name__", "up"))
+	current := rebuild(now.Add(time.Minute))
+	if _, err := app.Append(0, labels.FromStrings("__name__", "late"), old, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := app.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if current > old {
+		t.Errorf("the current section begins at %d, and a new series at %d", current, old)
+	}
+	for i := range 3 {
+		current = rebuild(now.Add(time.Duration(i+1) * 2 * slowAppend))
+	}
+	if current <= old {
+		t.Errorf("the current section still begins at %d", current)
+	}
+}
