@@ -52,6 +52,8 @@ type Planner struct {
 	stats bool
 	// maxFragments is the limit of that name; zero means the default.
 	maxFragments int
+	// rollups are those of the tier; nil if there are none.
+	rollups *rollups
 }
 
 // keyLabelsOf returns the labels that tell children apart: their identity labels
@@ -154,6 +156,9 @@ type Plan struct {
 	Local string
 	// Cuts are the parts that are evaluated here, and why.
 	Cuts []Cut
+	// Unrolled are aggregations for which there are rollups of the same metric
+	// that do not answer them, and why.
+	Unrolled []Cut
 	// grid is that of the request.
 	grid grid
 }
@@ -208,6 +213,9 @@ type Fragment struct {
 	stats bool
 	// info, if not nil, makes it a fragment of the info series of an info().
 	info *infoRead
+	// rollup, if not nil, has some of the steps: children are asked for the
+	// others.
+	rollup *Rollup
 }
 
 // Merge says how the answers of several children become one.
@@ -273,6 +281,9 @@ func (pl *Plan) notes(f *Fragment) string {
 	note := ""
 	if f.stats {
 		note = " without buckets"
+	}
+	if f.rollup != nil {
+		note += fmt.Sprintf(" but for rollup %s of %v", f.rollup.Rule, f.rollup.Covered)
 	}
 	if f.grid == pl.grid {
 		return note
