@@ -17,9 +17,10 @@
 // Then the query's value at t is P(t-Match.Offset), filtered by Match.Matchers,
 // grouped by Match.Labels, aggregated by Match.Ops, up to the rounding of
 // another order of summation, wherever Match.Holds; and its annotations are
-// Match.Info if there is a value at any step, else none. A point with other
-// annotations must not be used: a group in which floats and histograms are
-// mixed has no sum, but its parts may have one.
+// those that the engine gives when it aggregates these points, and Match.Info if
+// one of them is a float. A point with other annotations must not be used: a
+// group in which floats and histograms are mixed has no sum, but its parts may
+// have one.
 //
 // What it does not do: no I/O, no clock. It neither evaluates nor stores, and
 // whether a query's steps meet those of a rule is for the caller to see. What

@@ -31,8 +31,9 @@ type Match struct {
 	// Grouping and Without are those of the query, sorted.
 	Grouping []string
 	Without  bool
-	// Info is the annotation that the engine gives if there is a value at any
-	// step, with the query's positions; nil if there is none.
+	// Info is the annotation that the engine gives if any of the sums, minima
+	// or maxima that are used is a float, with the query's positions; nil if it
+	// gives none.
 	Info error
 }
 
@@ -234,12 +235,18 @@ func (m *Match) Holds(sum float64, h *histogram.FloatHistogram) bool {
 // Labels returns the labels that a stored series has in the query's result.
 func (m *Match) Labels(stored, constants labels.Labels) labels.Labels {
 	b := labels.NewBuilder(stored).Del(labels.MetricName)
-	constants.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
 	if m.Without {
+		constants.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
 		return b.Del(m.Grouping...).Labels()
 	}
-	if slices.Contains(m.Grouping, labels.MetricName) {
-		b.Set(labels.MetricName, m.Rule.inner.metric)
+	b.Keep(m.Grouping...) // of what is stored
+	for _, name := range m.Grouping {
+		switch {
+		case name == labels.MetricName:
+			b.Set(name, m.Rule.inner.metric)
+		case constants.Has(name):
+			b.Set(name, constants.Get(name))
+		}
 	}
-	return b.Keep(m.Grouping...).Labels()
+	return b.Labels()
 }
