@@ -23,8 +23,8 @@ const module = "github.com/pandometrics/pando/"
 // cmd/pando plugs the other in.
 var edges = map[string][]string{
 	".":                     {},
-	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "root", "zone"},
-	"cmd/pando/client":      {"querytree", "querytree/treehttp"},
+	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "root", "zone"},
+	"cmd/pando/client":      {"querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
 	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
 	"e2e/planetbench":       {"fieldhint"},
@@ -38,6 +38,7 @@ var edges = map[string][]string{
 	"querytree/treehttp":    {"querytree"},
 	"querytree/treerpc":     {"querytree", "querytree/querytreepb"},
 	"querytree/treetest":    {"querytree"},
+	"rollup":                {},
 	"root":                  {"fieldhint", "querytree", "querytree/tier"},
 	"zone":                  {"fieldhint", "querytree", "querytree/tier"},
 }
