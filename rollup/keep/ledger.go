@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"math"
 	"slices"
 	"sort"
 
@@ -108,7 +109,7 @@ func (l *ledger) void(mint, maxt int64) (out []span) {
 func (l *ledger) nextAfter(t int64) int64 {
 	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].from > t })
 	if i == len(l.spans) {
-		return 1<<62 - 1<<62%l.step
+		return down(math.MaxInt64, l.step)
 	}
 	return l.spans[i].from
 }

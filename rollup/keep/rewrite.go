@@ -83,7 +83,7 @@ func (w *rewriter) read(m *rollup.Match, at querytree.RewriteAt) (*reading, stri
 		return nil, "its points were made with another lookback delta"
 	}
 	var best *reading
-	why := fmt.Sprintf("it is not kept at this tier")
+	why := "it is not kept at this tier"
 	for _, k := range m.Rule.Keep[w.s.cfg.Tier] {
 		key := keptKey{m.Rule.ID, k}
 		l, every := w.s.kept[key], k.Every.Milliseconds()
@@ -173,6 +173,9 @@ func (r *reading) bound() {
 
 func (r *reading) rollup(at querytree.RewriteAt) *querytree.Rollup {
 	out := &querytree.Rollup{Rule: r.match.Rule.Name, Until: r.until + r.match.Offset, Ops: r.match.Ops, Read: r.series}
+	if r.match.Op == parser.GROUP {
+		out.Ops = []string{groupOp} // a group of counts is a group
+	}
 	for _, c := range r.covered {
 		out.Covered = append(out.Covered, querytree.Interval{Mint: c.Mint + r.match.Offset, Maxt: c.Maxt + r.match.Offset})
 	}
@@ -188,6 +191,8 @@ func (r *reading) rollup(at querytree.RewriteAt) *querytree.Rollup {
 	return out
 }
 
+const groupOp = "group"
+
 // missingSeparator stands between the names of who is missing.
 const missingSeparator = "\n"
 
@@ -202,7 +207,7 @@ func (r *reading) series(ctx context.Context, op string, add func(promql.Series)
 	defer q.Close()
 	set := q.Select(ctx, false, &storage.SelectHints{Start: mint, End: maxt}, r.matchers(op)...)
 	var it chunkenc.Iterator
-	found := false
+	floats := false
 	for set.Next() {
 		s := promql.Series{Metric: r.match.Labels(visible(set.At().Labels()), r.w.constants)}
 		it = set.At().Iterator(it)
@@ -212,12 +217,12 @@ func (r *reading) series(ctx context.Context, op string, add func(promql.Series)
 		if len(s.Floats)+len(s.Histograms) == 0 {
 			continue
 		}
-		found = true
+		floats = floats || len(s.Floats) > 0
 		if err := add(s); err != nil {
 			return nil, err
 		}
 	}
-	if found && r.match.Info != nil {
+	if floats && r.match.Info != nil {
 		warn.Add(r.match.Info)
 	}
 	warn.Merge(set.Warnings())
@@ -225,6 +230,9 @@ func (r *reading) series(ctx context.Context, op string, add func(promql.Series)
 }
 
 func (r *reading) matchers(op string) []*labels.Matcher {
+	if op == groupOp {
+		op = r.match.Ops[0]
+	}
 	if len(r.match.Rule.Ops) < 2 {
 		op = ""
 	}
