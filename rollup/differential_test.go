@@ -19,7 +19,7 @@ import (
 var inners = []string{
 	"SO", "SO", "SO", "rate(S[5m]O)", "rate(S[5m]O)", "rate(S[5m]O)", "increase(S[2m]O)", "irate(S[5m]O)", "delta(S[5m]O)", "idelta(S[5m]O)", "deriv(S[4m]O)",
 	"max_over_time(S[3m]O)", "last_over_time(S[5m]O)", "first_over_time(S[5m]O)", "quantile_over_time(0.5, S[5m]O)", "changes(S[5m]O)", "resets(S[5m]O)",
-	"count_over_time(S[5m]O)", "SO > 2", "2 < SO", "SO * 2", "1 - SO", "-SO", "+SO", "abs(SO)", "SO ^ 2", "SO == bool 1", "SO / 3 + 1", "round(SO, 5)", "hour(SO)",
+	"count_over_time(S[5m]O)", "SO > 2", "2 < SO", "5 > SO", "3 >= SO", "3 <= SO", "3 != SO", "2 * SO", "2 + SO", "2 ^ SO", "SO * 2", "1 - SO", "-SO", "+SO", "abs(SO)", "SO ^ 2", "SO == bool 1", "SO / 3 + 1", "round(SO, 5)", "hour(SO)",
 	"clamp(SO, 0, 5)", "timestamp(SO)", "timestamp(SO * 1)", "predict_linear(S[5m]O, 60)", "histogram_count(SO)", "histogram_sum(rate(S[5m]O))", "histogram_avg(SO)",
 	"rate(S[5m]O) > 0.5", "rate(S[5m]O) * 60", "clamp_max(rate(S[5m]O), 1)", "max_over_time(rate(S[2m])[6m:1m]O)", "count_over_time((S > 1)[5m:30s]O)",
 	"max_over_time((S offset 1m)[5m:1m]O)", "max_over_time(timestamp(S * 1)[5m:1m]O)", "predict_linear(S[5m:1m]O, 60)", "double_exponential_smoothing(S[5m]O, 0.5, 0.5)",
@@ -36,7 +36,7 @@ func pick[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
 func (g generator) matcher() string {
 	return pick(g.Rand, []string{
 		`job="api"`, `job=~"api"`, `job=~"api|web"`, `job!="web"`, `job=""`, `job=~".*"`, `job!=""`, `job=~".+"`, `job!~"a.*"`, `code="200"`, `code=~"2..|5.."`,
-		`code!~"5.."`, `code=~"(?i)200|"`, `code!=""`, `pod="p1"`, `pod=~"p[12]"`, `pod!="p0"`, `zone="eu"`, `zone=~"eu|us"`, `zone!="us"`, `zone="us"`, `none=""`,
+		`code!~"5.."`, `code=~"(?i)200|"`, `code!=""`, `job!~"api"`, `code!~".+"`, `pod!~".*"`, `pod="p1"`, `pod=~"p[12]"`, `pod!="p0"`, `zone="eu"`, `zone=~"eu|us"`, `zone!="us"`, `zone="us"`, `none=""`,
 	})
 }
 

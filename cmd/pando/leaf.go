@@ -218,8 +218,7 @@ func leafHTTP(f leafFlags, n *node, l *leaf.Leaf, tree liveTree, reg *prometheus
 
 // checkConfigCommand checks a configuration file as a leaf would.
 func checkConfigCommand(app *kingpin.Application, out streams) (string, command) {
-	check := app.Command("check", "Check files before they are used.")
-	c := check.Command("config", "Check a Prometheus configuration file, and the rule files it names, as a leaf would.")
+	c := checkCommand(app).Command("config", "Check a Prometheus configuration file, and the rule files it names, as a leaf would.")
 	file := c.Arg("file", "Configuration file.").Required().String()
 	return c.FullCommand(), func(context.Context) error {
 		summary, err := leaf.CheckConfig(*file)
