@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,7 +77,10 @@ func (c CollectorConfig) Validate() error {
 type Collector struct {
 	cfg     CollectorConfig
 	metrics *collectorMetrics
-	jobs    map[keptKey]*job
+	jobs    map[keptKey]*job // of the goroutine that makes points
+
+	mu      sync.Mutex
+	failing map[keptKey]string
 }
 
 // job is how far the points of one rule at one distance are. It is used by one
@@ -91,7 +95,6 @@ type job struct {
 	// attempt.
 	failed int
 	until  time.Time
-	reason string
 }
 
 // NewCollector returns a Collector.
@@ -105,7 +108,7 @@ func NewCollector(cfg CollectorConfig) (*Collector, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Collector{cfg: cfg, metrics: newCollectorMetrics(cfg.Registerer), jobs: map[keptKey]*job{}}, nil
+	return &Collector{cfg: cfg, metrics: newCollectorMetrics(cfg.Registerer), jobs: map[keptKey]*job{}, failing: map[keptKey]string{}}, nil
 }
 
 // look is how often there may be new points.
@@ -266,7 +269,8 @@ func (c *Collector) try(ctx context.Context, j *job, run querytree.Interval) err
 	var broken *storeError
 	switch {
 	case err == nil:
-		j.failed, j.reason = 0, ""
+		j.failed = 0
+		c.note(j, "")
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -274,10 +278,22 @@ func (c *Collector) try(ctx context.Context, j *job, run querytree.Interval) err
 		return err
 	}
 	c.metrics.failures.Inc()
-	j.failed, j.reason, j.cursor = j.failed+1, err.Error(), run.Maxt+j.step()
+	c.note(j, err.Error())
+	j.failed, j.cursor = j.failed+1, run.Maxt+j.step()
 	j.until = c.cfg.Now().Add(min(maxBackoff, minBackoff<<min(j.failed-1, 5)))
 	c.cfg.Logger.Debug("rollup cannot be made yet", "rule", j.rule.Name, "from", run.Mint, "to", run.Maxt, "error", err)
 	return nil
+}
+
+// note keeps why the last attempt of a rule failed.
+func (c *Collector) note(j *job, why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if key := (keptKey{j.rule.ID, j.keep}); why == "" {
+		delete(c.failing, key)
+	} else {
+		c.failing[key] = why
+	}
 }
 
 // storeError says that points could not be stored.
