@@ -22,6 +22,9 @@
 // group in which floats and histograms are mixed has no sum, but its parts may
 // have one.
 //
+// Native histograms of which one's zero bucket reaches into another's populated
+// buckets are added up differently in another order, by the engine too.
+//
 // What it does not do: no I/O, no clock. It neither evaluates nor stores, and
 // whether a query's steps meet those of a rule is for the caller to see. What
 // Rule.Instant says holds for queries with the same lookback delta only.

@@ -1,7 +1,6 @@
 package rollup
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -46,7 +45,7 @@ type Miss struct {
 
 // Match returns how an aggregation, which is not changed, can be answered by
 // rules, likely the smallest first; and for each other rule over the same
-// metric the first condition that failed. constants are labels that all series
+// metric, a hundred of them at most, the first condition that failed. constants are labels that all series
 // of the tier have: matchers on them are decided, grouping by them is free.
 func (rs *Rules) Match(n *parser.AggregateExpr, constants labels.Labels) (matches []Match, misses []Miss) {
 	if len(rs.all) == 0 {
@@ -55,18 +54,25 @@ func (rs *Rules) Match(n *parser.AggregateExpr, constants labels.Labels) (matche
 	q, err := askedFor(n)
 	if err != nil {
 		for _, r := range rs.reading(n) {
-			misses = append(misses, Miss{r, err.Error()})
+			misses = missed(misses, r, err)
 		}
 		return nil, misses
 	}
 	for _, r := range rs.byMetric[q.inner.metric] {
 		if m, err := r.match(q, constants); err != nil {
-			misses = append(misses, Miss{r, err.Error()})
+			misses = missed(misses, r, err)
 		} else {
 			matches = append(matches, m)
 		}
 	}
 	return matches, misses
+}
+
+func missed(misses []Miss, r *Rule, why error) []Miss {
+	if len(misses) >= maxMisses {
+		return misses
+	}
+	return append(misses, Miss{r, why.Error()})
 }
 
 // reading returns the rules over the metrics that an expression names.
@@ -85,6 +91,20 @@ func (rs *Rules) reading(e parser.Expr) (out []*Rule) {
 	})
 	return out
 }
+
+// maxMisses bounds what is told of a metric with very many rules.
+const maxMisses = 100
+
+// unmet is a condition that failed. Most are never read, so they are put in
+// words only then.
+type unmet struct {
+	format string
+	args   []any
+}
+
+func because(format string, args ...any) error { return unmet{format, args} }
+
+func (u unmet) Error() string { return fmt.Sprintf(u.format, u.args...) }
 
 // query is an aggregation that is asked for.
 type query struct {
@@ -117,11 +137,11 @@ func (r *Rule) match(q query, constants labels.Labels) (Match, error) {
 
 func (r *Rule) matchInner(m *Match, q query, _ labels.Labels) error {
 	if r.inner.key != q.inner.key {
-		return fmt.Errorf("it is of %s, the query of %s", r.inner.expr, q.inner.expr)
+		return because("it is of %s, the query of %s", r.inner.expr, q.inner.expr)
 	}
 	m.Offset = (q.inner.offset - r.inner.offset).Milliseconds()
 	if m.Offset != 0 && q.inner.clocked {
-		return fmt.Errorf("its value depends on the time of evaluation, which the query's offset of %v does not shift", q.inner.offset)
+		return because("its value depends on the time of evaluation, which the query's offset of %v does not shift", q.inner.offset)
 	}
 	return nil
 }
@@ -139,7 +159,7 @@ func (r *Rule) matchOperator(m *Match, q query, _ labels.Labels) error {
 	case q.op == parser.GROUP && slices.Contains(r.Ops, "count"):
 		m.Ops = []string{"count"}
 	default:
-		return fmt.Errorf("it keeps %s, of which %s cannot be made", strings.Join(r.Ops, " and "), op)
+		return because("it keeps %s, of which %s cannot be made", strings.Join(r.Ops, " and "), op)
 	}
 	return nil
 }
@@ -150,22 +170,22 @@ func (r *Rule) matchSelector(m *Match, q query, constants labels.Labels) error {
 	for _, rm := range r.matchers {
 		switch {
 		case constants.Has(rm.Name) && !rm.Matches(constants.Get(rm.Name)):
-			return fmt.Errorf("it selects %s, of which there is nothing here: all series have %s=%q", rm, rm.Name, constants.Get(rm.Name))
+			return because("it selects %s, of which there is nothing here: all series have %s=%q", rm, rm.Name, constants.Get(rm.Name))
 		case !constants.Has(rm.Name) && !implied(rm, asked):
-			return fmt.Errorf("it has only series with %s, the query asks for others too", rm)
+			return because("it has only series with %s, the query asks for others too", rm)
 		}
 	}
 	for _, qm := range asked {
 		switch {
 		case constants.Has(qm.Name):
 			if !qm.Matches(constants.Get(qm.Name)) {
-				return fmt.Errorf("the query selects %s, of which there is nothing here: all series have %s=%q", qm, qm.Name, constants.Get(qm.Name))
+				return because("the query selects %s, of which there is nothing here: all series have %s=%q", qm, qm.Name, constants.Get(qm.Name))
 			}
 		case implied(qm, r.matchers):
 		case r.keeps(qm.Name):
 			m.Matchers = append(m.Matchers, qm)
 		default:
-			return fmt.Errorf("the query selects by %s, and the rule does not keep %s", qm, qm.Name)
+			return because("the query selects by %s, and the rule does not keep %s", qm, qm.Name)
 		}
 	}
 	return nil
@@ -183,11 +203,11 @@ const reserved = "__"
 func (r *Rule) matchGrouping(_ *Match, q query, constants labels.Labels) error {
 	if q.without {
 		if !r.Expr.Without {
-			return errors.New("the query groups without some labels, hence by all others, and the rule keeps some only")
+			return because("the query groups without some labels, hence by all others, and the rule keeps some only")
 		}
 		for _, name := range r.Expr.Grouping {
 			if !slices.Contains(q.grouping, name) && !constants.Has(name) {
-				return fmt.Errorf("the query keeps %s, and the rule does not", name)
+				return because("the query keeps %s, and the rule does not", name)
 			}
 		}
 		return nil
@@ -196,9 +216,9 @@ func (r *Rule) matchGrouping(_ *Match, q query, constants labels.Labels) error {
 		switch {
 		case name == labels.MetricName && q.inner.keepsName:
 		case name == labels.MetricName:
-			return errors.New("the query groups by the metric name, and whether there is one after a function depends on the server")
+			return because("the query groups by the metric name, and whether there is one after a function depends on the server")
 		case !r.keeps(name) && !constants.Has(name):
-			return fmt.Errorf("the query groups by %s, which the rule does not keep", name)
+			return because("the query groups by %s, which the rule does not keep", name)
 		}
 	}
 	return nil
@@ -211,7 +231,7 @@ func (r *Rule) matchInfo(m *Match, q query, _ labels.Labels) error {
 		return nil
 	}
 	if q.op == parser.COUNT || q.op == parser.GROUP {
-		return fmt.Errorf("%s is not a counter by its name, and whether the engine says so cannot be told of a count", q.inner.metric)
+		return because("%s is not a counter by its name, and whether the engine says so cannot be told of a count", q.inner.metric)
 	}
 	m.Info = annotations.NewPossibleNonCounterInfo(q.inner.metric, q.inner.rated)
 	return nil

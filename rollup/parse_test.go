@@ -3,6 +3,7 @@ package rollup_test
 import (
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,19 @@ func TestParse(t *testing.T) {
 	}
 	if rs.ByName("nobody") != nil {
 		t.Error("a rule that is not there has a name")
+	}
+}
+
+// The example of the documentation is a file.
+func TestDocumentedExample(t *testing.T) {
+	doc, err := os.ReadFile("../docs/rollups.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(doc), "```yaml\n")
+	example, _, _ := strings.Cut(after, "```")
+	if n := len(mustParse(t, example).All()); n != 2 {
+		t.Errorf("%d rules, want 2", n)
 	}
 }
 

@@ -115,7 +115,7 @@ func newWorld(r *rand.Rand, engine *promql.Engine) *world {
 func randomSamples(r *rand.Rand, histograms bool) (out []chunks.Sample) {
 	every := []int64{15_000, 30_000, 60_000}[r.IntN(3)]
 	counter, odd, v, n := r.IntN(2) == 0, r.IntN(10) == 0, r.Float64()*10, int64(0)
-	custom := r.IntN(20) == 0
+	custom, coarse := r.IntN(20) == 0, r.IntN(3) == 0
 	for t := firstSample + r.Int64N(every); t < lastSample; t += every {
 		if r.IntN(30) == 0 {
 			out = append(out, sample{t: t, f: math.Float64frombits(value.StaleNaN)})
@@ -138,6 +138,10 @@ func randomSamples(r *rand.Rand, histograms bool) (out []chunks.Sample) {
 		out = append(out, sample{t: t, f: f})
 		if histograms {
 			h := tsdbutil.GenerateTestFloatHistogram(n)
+			if coarse {
+				h = h.CopyToSchema(0)
+				h.ZeroThreshold = pick(r, []float64{0.001, 0.01})
+			}
 			if custom {
 				h = tsdbutil.GenerateTestCustomBucketsFloatHistogram(n)
 			}
