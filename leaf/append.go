@@ -22,6 +22,8 @@ type appendable struct {
 	samples *atomic.Uint64
 	// late is told of committed samples: the time of the oldest. May be nil.
 	late func(mint int64)
+	// final is told of samples before they are committed. May be nil.
+	final *finality
 
 	// ownLabels is set where the input read its labels from the leaf itself:
 	// labels equal to the identity are then dropped, not renamed.
@@ -44,9 +46,9 @@ func (a *appendable) AppenderV2(ctx context.Context) storage.AppenderV2 {
 type ingest struct {
 	to    *appendable
 	count uint64
-	// The time of the oldest sample, if any is set.
-	mint int64
-	any  bool
+	// The times of the oldest and the newest sample, if any is set.
+	mint, maxt int64
+	any        bool
 	// The labels of the last series: its further samples come with its
 	// reference, and need not be looked at again.
 	ref  storage.SeriesRef
@@ -74,9 +76,10 @@ func (i *ingest) done(ref storage.SeriesRef, lset labels.Labels, t int64) {
 
 // saw notes the time of a sample.
 func (i *ingest) saw(t int64) {
-	if !i.any || t < i.mint {
-		i.mint, i.any = t, true
+	if !i.any {
+		i.mint, i.maxt, i.any = t, t, true
 	}
+	i.mint, i.maxt = min(i.mint, t), max(i.maxt, t)
 }
 
 func (i *ingest) describe(family string, m metadata.Metadata) {
@@ -85,6 +88,19 @@ func (i *ingest) describe(family string, m metadata.Metadata) {
 	}
 	i.family, i.meta = family, m
 	i.to.metadata(family, m)
+}
+
+// commit commits a transaction, between what has to be noted before and after.
+func (i *ingest) commit(t storage.AppenderTransaction) error {
+	if !i.any {
+		return i.committed(t.Commit())
+	}
+	done, err := i.to.final.commit(i.mint, i.maxt)
+	defer done()
+	if err != nil {
+		return errors.Join(err, t.Rollback())
+	}
+	return i.committed(t.Commit())
 }
 
 func (i *ingest) committed(err error) error {
@@ -144,7 +160,7 @@ func (a *appender) UpdateMetadata(ref storage.SeriesRef, l labels.Labels, m meta
 	return ref, nil
 }
 
-func (a *appender) Commit() error { return a.committed(a.Appender.Commit()) }
+func (a *appender) Commit() error { return a.commit(a.Appender) }
 
 type appenderV2 struct {
 	storage.AppenderV2
@@ -168,4 +184,4 @@ func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64,
 	return ref, err
 }
 
-func (a *appenderV2) Commit() error { return a.committed(a.AppenderV2.Commit()) }
+func (a *appenderV2) Commit() error { return a.commit(a.AppenderV2) }

@@ -57,6 +57,8 @@ type Leaf struct {
 	child   *querytree.Local
 	guard   *writeGuard
 
+	final           *finality
+	restater        Restater
 	scraper         *scrape.Manager
 	scrapeDiscovery *discovery.Manager
 	notifier        *notifier.Manager
@@ -105,6 +107,7 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		stop:        stop,
 		version:     deps.Version,
 		cores:       deps.Cores,
+		restater:    deps.Restater,
 		shardKey:    cfg.ShardKey,
 	}
 	if l.externalURL == nil {
@@ -147,6 +150,8 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	}
 	l.changes = newChanges(l.now)
 	store.deleted = l.changes.deleted
+	l.final = newFinality(l.now, l.finalDelay, l.restater)
+	store.final = l.final
 	l.store = store
 	l.served = &served{db: store.DB, id: l.id, deletions: store.deletions}
 	if l.metadata, err = openMetadata(l.cfg.DataDir, l.cfg.MaxMetadataFamilies); err != nil {
@@ -155,8 +160,8 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	if l.coverage, err = openCoverage(l.cfg.DataDir, l.now); err != nil {
 		l.logger.Warn("stored coverage not used", "err", err)
 	}
-	l.written = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, metadata: l.metadata.add}
-	l.recorded = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, ownLabels: true}
+	l.written = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, final: l.final, metadata: l.metadata.add}
+	l.recorded = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, final: l.final, ownLabels: true}
 	return nil
 }
 

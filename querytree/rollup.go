@@ -39,6 +39,8 @@ type Rollup struct {
 	Covered []Interval
 	// Until is the newest time for which the rule has a point.
 	Until int64
+	// Missing names who had no part in some of the points.
+	Missing []string
 	// Ops are the operators whose parts Read gives: that of the aggregation, or
 	// sum and count for a mean.
 	Ops []string
@@ -263,6 +265,7 @@ func (r *fragmentRun) readRollup(ctx context.Context) (out promql.Matrix, warn a
 			out = append(out, s)
 		}
 	}
+	r.ask.gone(r.f.rollup)
 	return out, warn, r.holdRolled(out)
 }
 
@@ -274,6 +277,17 @@ func (r *fragmentRun) holdRolled(m promql.Matrix) error {
 		}
 	}
 	return r.hold(pointsOf(m))
+}
+
+// gone notes who had no part in the points of a rollup.
+func (a *asking) gone(r *Rollup) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, name := range r.Missing {
+		err := fmt.Errorf("it was away when points of rollup %q were made", r.Rule)
+		a.warn.Add(fmt.Errorf("partial answer: %q did not answer: %w", name, err))
+		a.report.Add(name, ChildReport{Verdict: Asked, Failed: err.Error()})
+	}
 }
 
 // unrolled says that a rollup could not be read, so that the children are asked.

@@ -36,6 +36,8 @@ type Config struct {
 	Tree TreeSource
 	// Hints is optional: without it there is nothing to tell of field hints.
 	Hints HintSource
+	// Rollups is optional: without it the tier keeps none.
+	Rollups Rollups
 	// Parts are what only some tiers have.
 	Parts Parts
 
