@@ -3,6 +3,7 @@ package querytree
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/prometheus/prometheus/promql"
@@ -39,8 +40,9 @@ type Rollup struct {
 	Covered []Interval
 	// Until is the newest time for which the rule has a point.
 	Until int64
-	// Missing names who had no part in some of the points.
-	Missing []string
+	// Missing are those who had no part in some of the points, by name, with
+	// their tier.
+	Missing map[string]string
 	// Ops are the operators whose parts Read gives: that of the aggregation, or
 	// sum and count for a mean.
 	Ops []string
@@ -283,10 +285,10 @@ func (r *fragmentRun) holdRolled(m promql.Matrix) error {
 func (a *asking) gone(r *Rollup) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, name := range r.Missing {
+	for _, name := range slices.Sorted(maps.Keys(r.Missing)) {
 		err := fmt.Errorf("it was away when points of rollup %q were made", r.Rule)
-		a.warn.Add(fmt.Errorf("partial answer: %q did not answer: %w", name, err))
-		a.report.Add(name, ChildReport{Verdict: Asked, Failed: err.Error()})
+		a.warn.Add(fmt.Errorf("partial answer: %s %q did not answer: %w", r.Missing[name], name, err))
+		a.report.Add(name, ChildReport{Tier: r.Missing[name], Verdict: Asked, Failed: err.Error()})
 	}
 }
 

@@ -361,7 +361,7 @@ func (c *Collector) ask(ctx context.Context, j *job, run querytree.Interval, str
 		if strict {
 			return b, false, fmt.Errorf("%q did not answer", missing)
 		}
-		b.state, b.missing = partial, strings.Join(missing[:min(len(missing), maxNamed)], missingSeparator)
+		b.state, b.missing = partial, missingText(set.Report(), missing[:min(len(missing), maxNamed)])
 	}
 	for _, w := range set.Warnings() {
 		if !j.rule.Foretold(w) && !strings.HasPrefix(w.Error(), "partial answer") {

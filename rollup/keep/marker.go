@@ -2,9 +2,12 @@ package keep
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/pandometrics/pando/querytree"
 )
 
 // Labels of what is stored. They never leave the store.
@@ -89,4 +92,26 @@ func runsOf(it chunkenc.Iterator, step int64, add func(from, to int64)) error {
 		add(from, to)
 	}
 	return it.Err()
+}
+
+// away is somebody who had no part in partial points.
+type away struct{ tier, name string }
+
+// missingText is the value of missingLabel for some of the children of a report.
+func missingText(r querytree.Report, names []string) string {
+	var out []string
+	for _, name := range names {
+		out = append(out, r.Children[name].Tier+" "+name)
+	}
+	return strings.Join(out, "\n")
+}
+
+// awayOf is the reverse of missingText.
+func awayOf(missing string) (out []away) {
+	for line := range strings.SplitSeq(missing, "\n") {
+		if tier, name, ok := strings.Cut(line, " "); ok {
+			out = append(out, away{tier, name})
+		}
+	}
+	return out
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/pandometrics/pando/querytree"
@@ -60,12 +59,12 @@ func (c *Collector) complete(ctx context.Context) error {
 	if c.cfg.Missing == nil {
 		return nil
 	}
-	var away []string
+	var gone []string
 	for _, p := range c.cfg.Store.partials() {
-		if away == nil {
-			away = append(c.cfg.Missing(), "")
+		if gone == nil {
+			gone = append(c.cfg.Missing(), "")
 		}
-		back := !slices.ContainsFunc(strings.Split(p.missing, missingSeparator), func(name string) bool { return slices.Contains(away, name) })
+		back := !slices.ContainsFunc(awayOf(p.missing), func(a away) bool { return slices.Contains(gone, a.name) })
 		if !back {
 			continue
 		}

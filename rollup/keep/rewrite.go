@@ -179,22 +179,21 @@ func (r *reading) rollup(at querytree.RewriteAt) *querytree.Rollup {
 	for _, c := range r.covered {
 		out.Covered = append(out.Covered, querytree.Interval{Mint: c.Mint + r.match.Offset, Maxt: c.Maxt + r.match.Offset})
 	}
-	missing := map[string]bool{}
 	for _, sp := range r.spans {
-		for _, name := range strings.Split(sp.missing, missingSeparator) {
-			if name != "" && sp.state == partial && !missing[name] {
-				missing[name] = true
-				out.Missing = append(out.Missing, name)
+		if sp.state != partial {
+			continue
+		}
+		for _, a := range awayOf(sp.missing) {
+			if out.Missing == nil {
+				out.Missing = map[string]string{}
 			}
+			out.Missing[a.name] = a.tier
 		}
 	}
 	return out
 }
 
 const groupOp = "group"
-
-// missingSeparator stands between the names of who is missing.
-const missingSeparator = "\n"
 
 // series reads the points of one operator.
 func (r *reading) series(ctx context.Context, op string, add func(promql.Series) error) (annotations.Annotations, error) {

@@ -114,8 +114,8 @@ func holeOf(from, to int64, sp span) Hole {
 	if sp.state == absent {
 		h.State = "absent"
 	}
-	if sp.missing != "" {
-		h.Missing = strings.Split(sp.missing, missingSeparator)
+	for _, a := range awayOf(sp.missing) {
+		h.Missing = append(h.Missing, a.name)
 	}
 	return h
 }
