@@ -35,12 +35,12 @@ func TestFilterSizesAreFew(t *testing.T) {
 	sizes := map[uint64]bool{}
 	for n := uint64(1); n <= 1<<16; n++ {
 		got := roundBlocks(n)
-		if got < n || got > n+n/16 {
+		if got < n || got > n+n/8 {
 			t.Fatalf("%d blocks are rounded to %d", n, got)
 		}
 		sizes[got] = true
 	}
-	if most := 16 * (bits.Len64(1<<16) + 1); len(sizes) > most {
+	if most := 8 * (bits.Len64(1<<16) + 1); len(sizes) > most {
 		t.Errorf("%d sizes, want at most %d", len(sizes), most)
 	}
 }

@@ -75,11 +75,11 @@ func (f *Filter) grow(capacity int) *layer {
 	return l
 }
 
-// roundBlocks returns one of 16 sizes for each power of two: so many filters are
-// of the same size, as layers are that share a slab. It takes 2% more memory, of
+// roundBlocks returns one of eight sizes for each power of two: so many filters are
+// of the same size, as layers are that share a slab. It takes 4% more memory, of
 // which the room for more fingerprints comes.
 func roundBlocks(blocks uint64) uint64 {
-	step := uint64(1) << max(bits.Len64(blocks)-5, 0)
+	step := uint64(1) << max(bits.Len64(blocks)-4, 0)
 	return (blocks + step - 1) &^ (step - 1)
 }
 

@@ -46,7 +46,7 @@ func (s *sweep) may(e *expr, among placeSet) placeSet {
 }
 
 func (s *sweep) holds(e *expr, among placeSet) placeSet {
-	if s.few(among) {
+	if s.table.few(among.len()) {
 		return s.filter(among, func(v *view) bool { return v.may(e, s.mint, s.maxt) })
 	}
 	switch e.op {
@@ -103,11 +103,6 @@ func (s *sweep) found(a *atom, among placeSet) placeSet {
 	return sure
 }
 
-// few reports whether it takes longer to sweep all than to ask each.
-func (s *sweep) few(among placeSet) bool {
-	return among.len()*fewEach <= len(s.table.slabs)+len(s.table.loose)/4
-}
-
 func (s *sweep) filter(among placeSet, may func(*view) bool) placeSet {
 	left := make(placeSet, len(among))
 	among.each(func(n int32) {
@@ -136,7 +131,7 @@ func (s *sweep) has(a *atom, among placeSet) placeSet {
 
 // look is has of what is not known.
 func (s *sweep) look(a *atom, among placeSet) placeSet {
-	if s.few(among) {
+	if s.table.few(among.len()) {
 		return s.filter(among, func(v *view) bool { return v.has(a.locs, s.mint, s.maxt) })
 	}
 	found := make(placeSet, len(among))

@@ -139,11 +139,9 @@ func (t *table) place(k *known) int32 {
 	return at
 }
 
-// A table is worth its making if a question is about many children, and about
-// enough of those that it has.
+// A table is made anew when so many children have another view than it has, and
+// a share of all.
 const (
-	leastSwept   = 64
-	sweptShare   = 8 // an eighth
 	newViewsBase = 32
 	newViewShare = 64 // a 64th of the children
 )
@@ -152,7 +150,7 @@ const (
 // returns which of all it does not tell of.
 func (x *Index) sweep(out []bool, asked *resolved, q *expr, mint, maxt int64, now time.Duration) (rest []int32) {
 	t, all := x.table.Load(), asked.children
-	if t == nil || len(all) < leastSwept || len(all) < len(t.rows)/sweptShare {
+	if t == nil || t.few(len(all)) {
 		for i := range all {
 			if all[i].child != nil {
 				rest = append(rest, int32(i))
@@ -181,6 +179,12 @@ func (x *Index) sweep(out []bool, asked *resolved, q *expr, mint, maxt int64, no
 		out[i] = out[i] && !may.has(at)
 	}
 	return rest
+}
+
+// few reports whether so many children are sooner asked one by one than by a look
+// at all slabs and layers.
+func (t *table) few(n int) bool {
+	return n*fewEach <= len(t.slabs)+len(t.loose)/4
 }
 
 // tidy does what makes questions quicker. No lock of a child may be held.
