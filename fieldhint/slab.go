@@ -65,7 +65,13 @@ func (p *plate) begin(locs []uint64) uint64 {
 
 func (p *plate) has(locs []uint64) bool {
 	if p.slab != nil {
-		return p.row(locs)>>p.column&1 != 0
+		block := (*[blockBits]uint64)(p.words[p.begin(locs):])
+		for _, at := range locs[1 : 1+p.hashes] {
+			if atomic.LoadUint64(&block[at%blockBits])>>p.column&1 == 0 {
+				return false
+			}
+		}
+		return true
 	}
 	block := (*[blockWords]uint64)(p.words[p.begin(locs):])
 	for _, at := range locs[1 : 1+p.hashes] {
