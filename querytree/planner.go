@@ -15,6 +15,8 @@ import (
 type Member struct {
 	// Child answers; it is never nil, but fails at once while disconnected.
 	Child Child
+	// Name is that of the description, if it need not be made anew; else empty.
+	Name string
 	// Description is the child's latest, or its last one if it is gone.
 	Description Description
 	// Connected tells whether there is a connection. A child that is known but
@@ -26,6 +28,14 @@ type Member struct {
 	Stale bool
 	// RTT is the latest round trip to the child; zero if unknown.
 	RTT time.Duration
+}
+
+// name returns the name of the child.
+func (m Member) name() string {
+	if m.Name != "" {
+		return m.Name
+	}
+	return m.Description.Name()
 }
 
 // Planner decides what of a query is evaluated by which children. It is pure:
