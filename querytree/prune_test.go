@@ -2,7 +2,6 @@ package querytree
 
 import (
 	"fmt"
-	"fmt"
 	"math"
 	"testing"
 
