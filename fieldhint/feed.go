@@ -104,6 +104,15 @@ func (f *Feed) NeedsResync() bool {
 	return f.child.wantsResync()
 }
 
+// Unused is why the child's hint is not in use; empty if it is.
+func (f *Feed) Unused() Reason {
+	c := f.child
+	usable := c.usable(f.index.clock(), f.index.cfg.MaxAge)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.why(usable).reason
+}
+
 // Close un-syncs the child at once, unless a later feed has taken over. What was
 // sent is kept for a feed that resumes.
 func (f *Feed) Close() {
