@@ -323,6 +323,9 @@ func (r *Roster) Nodes() []querytree.Node {
 		n := querytree.Node{Description: c.desc, Connected: c.conn != nil, Since: c.since, Error: c.err, RTT: c.rtt, SampleRate: c.rate.perSecond}
 		if r.cfg.Hints != nil {
 			n.Hint = r.cfg.Hints.Status(name)
+			if n.Hint.Synced && c.conn != nil && r.cfg.Now().Sub(c.answered) > maxSilence {
+				n.Hint.Synced, n.Hint.Reason = false, "late" // it is asked, see Member.Stale
+			}
 		}
 		out = append(out, n)
 	}
