@@ -68,12 +68,12 @@ func (l *modelLeaf) connect() {
 
 // fault has the parent receive something else than the child has sent.
 func (l *modelLeaf) fault() {
-	bad := frame{epoch: l.set.Epoch(), seq: l.r.Uint64N(100)}.append(nil)
+	bad := frame{epoch: l.set.Epoch() + 1, seq: 1}.append(nil)
 	if l.r.IntN(2) == 0 {
 		bad = bad[:l.r.IntN(len(bad))]
 	}
 	if err := l.link.feed.Apply(bad); err == nil {
-		return // by chance it is the next, and a heartbeat
+		return // it is not its turn, and all is ignored
 	}
 	l.link.feed = l.parent.Open(l.name)
 	if l.r.IntN(2) == 0 {
@@ -92,6 +92,9 @@ func (l *modelLeaf) act() {
 			l.set.Reset()
 		} else {
 			l.start()
+		}
+		if l.r.IntN(2) == 0 {
+			l.rebuild()
 		}
 		l.connect()
 	case 1, 24: // the connection breaks, for a while
