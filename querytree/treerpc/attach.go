@@ -211,6 +211,9 @@ func (a *attachment) follow(hints *hintReceiver, child *remoteChild, self queryt
 			}
 			child.describe.Store(&d)
 			hints.session.Update(d)
+			if err := hints.beat(); err != nil {
+				return err
+			}
 		case *querytreepb.Up_Hint:
 			if err := hints.take(m.Hint); err != nil {
 				return err

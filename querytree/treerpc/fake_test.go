@@ -176,11 +176,11 @@ type fakeSession struct {
 	hints       chan []byte
 	closed      chan error
 	once        sync.Once
-	// cursor is what the session has of the hints; after the frame "wait", it
-	// ignores frames until turn receives.
-	cursor atomic.Pointer[string]
-	turn   chan struct{}
-	waits  atomic.Bool
+	// cursor is what the session has of the hints. While waits is set, it ignores
+	// frames; once unhold is set too, the next ends that.
+	cursor        atomic.Pointer[string]
+	turn          chan struct{}
+	waits, unhold atomic.Bool
 }
 
 func (s *fakeSession) HintCursor() []byte {
@@ -207,11 +207,11 @@ func (s *fakeSession) Update(d querytree.Description) {
 
 func (s *fakeSession) Hint(f []byte) error {
 	s.hints <- f
-	switch string(f) {
-	case "bad":
+	if s.unhold.Load() {
+		s.waits.Store(false)
+	}
+	if string(f) == "bad" {
 		return errors.New("hint out of order")
-	case "wait":
-		s.waits.Store(true)
 	}
 	return nil
 }

@@ -20,9 +20,9 @@ const featureResume = "resume"
 func linkFeatures() []string { return []string{featureResume} }
 
 const (
-	// Frames are acknowledged when so many bytes or frames are, which is less than
-	// a child may have unacknowledged, or when so much time has passed since the
-	// last time.
+	// Frames are acknowledged when there are so many bytes or frames of them, which
+	// is less than a child may have unacknowledged, or when so much time has passed
+	// since the last time.
 	ackBytes  = maxUnacknowledged / 8
 	ackFrames = maxUnacknowledgedFrames / 8
 	ackAfter  = 100 * time.Millisecond
@@ -83,6 +83,16 @@ func (r *hintReceiver) take(h *querytreepb.Hint) error {
 	r.frames++
 	r.newFrames++
 	r.newBytes += size
+	return r.acknowledge()
+}
+
+// beat acknowledges, now and then, what no later frame has made due.
+func (r *hintReceiver) beat() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.newFrames == 0 {
+		return nil
+	}
 	return r.acknowledge()
 }
 
