@@ -250,8 +250,12 @@ func TestReasons(t *testing.T) {
 		frame []byte
 		want  Reason
 	}{
-		{good, ReasonOutOfOrder}, {damaged, ReasonChecksum}, {odd, ReasonMalformed},
-		{good[:len(good)-9], ReasonTruncated}, {good[:10], ReasonTruncated}, {oldFrame(true, 1, 0, 1, 1)[:40], ReasonTruncated},
+		{good, ReasonOutOfOrder},
+		{damaged, ReasonChecksum},
+		{odd, ReasonMalformed},
+		{good[:len(good)-9], ReasonTruncated},
+		{good[:10], ReasonTruncated},
+		{oldFrame(true, 1, 0, 1, 1)[:40], ReasonTruncated},
 	} {
 		if err := l.feed.Apply(c.frame); err == nil {
 			t.Fatalf("%s: no error", c.want)

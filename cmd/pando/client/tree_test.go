@@ -15,10 +15,12 @@ func someTree() treehttp.Tree {
 	since := testNow.Add(-26 * time.Hour)
 	return treehttp.Tree{
 		Self: treehttp.Node{Name: "root", Tier: "root", State: treehttp.StateSelf, Series: 1_234_567, Leaves: 3},
-		Parents: []treehttp.Parent{{Address: "planet.example:9443", State: treehttp.StateMissing, Since: since, Error: "connection refused"},
+		Parents: []treehttp.Parent{
+			{Address: "planet.example:9443", State: treehttp.StateMissing, Since: since, Error: "connection refused"},
 			{Address: "planet.example:9444", State: treehttp.StateConnected, Since: since, Hints: &treehttp.SentHints{
 				UnacknowledgedBytes: 4096, UnacknowledgedAge: treehttp.Seconds(3 * time.Second), Unused: "too-large",
-			}}},
+			}},
+		},
 		Children: []treehttp.Node{
 			{
 				Name: "zone=eu", Tier: "zone", State: treehttp.StateConnected, Since: since, Series: 1_000_000, SampleRate: 66_666,
