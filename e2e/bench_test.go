@@ -2,7 +2,6 @@ package e2e_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
@@ -18,8 +17,6 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
-
-	"github.com/pandometrics/pando/querytree/treehttp"
 )
 
 const (
@@ -336,12 +333,8 @@ func BenchmarkOneLeafOf64(b *testing.B) {
 func becomesSynced(tb testing.TB, patience time.Duration, tier string, want int) {
 	tb.Helper()
 	eventually(tb, patience, func() error {
-		a, err := call(tier, "/pando/api/v1/tree", nil)
+		t, err := treeOf(tier)
 		if err != nil {
-			return err
-		}
-		var t treehttp.Tree
-		if err := json.Unmarshal(a.Data, &t); err != nil {
 			return err
 		}
 		n, unused := 0, map[string]string{}
