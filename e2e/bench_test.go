@@ -296,6 +296,7 @@ func BenchmarkOneLeafOf64(b *testing.B) {
 	}
 	write(b, &process{name: "leaf", http: leaf}, points...)
 	becomes(b, time.Minute, root, "count(only_here)", 200)
+	becomesSynced(b, 2*time.Minute, root, 8+64)
 	a, err := ask(root, "only_here", "stats", "all")
 	if err != nil {
 		b.Fatal(err)
@@ -325,6 +326,31 @@ func BenchmarkOneLeafOf64(b *testing.B) {
 		atRoot, atLeaf := median(200, func() cost { return timed(root) }), median(200, func() cost { return timed(leaf) })
 		b.Logf("\n%s: at the root %v, at the leaf %v: %.2fx (median of 200)", shape.name, atRoot.wall, atLeaf.wall, float64(atRoot.wall)/float64(atLeaf.wall))
 	}
+}
+
+// becomesSynced waits until a tier tells of so many others below it that their
+// hints are in use.
+func becomesSynced(tb testing.TB, patience time.Duration, tier string, want int) {
+	tb.Helper()
+	eventually(tb, patience, func() error {
+		t, err := treeOf(tier)
+		if err != nil {
+			return err
+		}
+		n, unused := 0, map[string]string{}
+		for nodes := t.Children; len(nodes) > 0; nodes = nodes[1:] {
+			nodes = append(nodes, nodes[0].Children...)
+			if h := nodes[0].Hint; h != nil && h.Synced {
+				n++
+			} else if h != nil {
+				unused[nodes[0].Name] = h.Reason
+			}
+		}
+		if n != want {
+			return fmt.Errorf("%d hints of %d are in use, not %v", n, want, unused)
+		}
+		return nil
+	})
 }
 
 // devAddress waits until pando dev has shown a tier, and returns its URL.

@@ -84,6 +84,18 @@ func (deaf) Update(querytree.Description) {}
 // Hint implements treerpc.Session.
 func (deaf) Hint([]byte) error { return nil }
 
+// HintCursor implements treerpc.Session.
+func (deaf) HintCursor() []byte { return nil }
+
+// HintWaits implements treerpc.Session.
+func (deaf) HintWaits() bool { return false }
+
+// HintTurn implements treerpc.Session.
+func (deaf) HintTurn() <-chan struct{} { return nil }
+
+// HintReason implements treerpc.Session.
+func (deaf) HintReason() string { return "" }
+
 // Close implements treerpc.Session.
 func (deaf) Close(error) {}
 

@@ -20,7 +20,10 @@ type child struct {
 	feed   *Feed // the open one, if any; no other changes what is below
 	hint   *hint // in use, or kept for a feed that resumes
 	synced bool
-	reason string // why not, if a feed is open
+	unused unused // why not, if a feed is open
+	fault  unused // what ended the stream before; zero once the child is synced
+	// gone is when the last feed ended; without it, there is none.
+	gone   time.Duration
 	wanted uint64 // number of times that a filter was to be made anew
 	done   uint64 // the latest of them that hint satisfies
 }
@@ -66,7 +69,9 @@ func (c *child) setSynced(x *Index, synced bool) {
 	c.mu.Lock()
 	changed := c.synced != synced
 	c.synced = synced
-	if !synced {
+	if synced {
+		c.fault = unused{}
+	} else {
 		c.view.Store(nil)
 	}
 	c.mu.Unlock()
@@ -76,22 +81,34 @@ func (c *child) setSynced(x *Index, synced bool) {
 }
 
 // detach ends the child's sync; its feed, if it is f or f is nil, is no longer
-// the child's.
-func (c *child) detach(x *Index, f *Feed) {
-	c.state.Lock()
-	defer c.state.Unlock()
+// the child's. It reports whether that was so. It must be called with state held.
+func (c *child) detach(x *Index, f *Feed) bool {
 	c.mu.Lock()
 	if f != nil && c.feed != f {
 		c.mu.Unlock()
-		return
+		return false
 	}
-	c.feed = nil
+	c.feed, c.gone = nil, x.clock()
 	c.mu.Unlock()
 	c.setSynced(x, false)
+	return true
+}
+
+// outdated drops what was kept for the child to resume from, if it has been gone for
+// longer than keep.
+func (c *child) outdated(now, keep time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.feed == nil && now-c.gone > keep {
+		c.hint.close()
+		c.hint = nil
+	}
 }
 
 // forget gives up what is known of the child, after it was taken out of the index.
 func (c *child) forget(x *Index) {
+	c.state.Lock()
+	defer c.state.Unlock()
 	c.detach(x, nil)
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,14 +7,25 @@ import (
 	"slices"
 )
 
-// Cursor is a place in a child's set: what a parent holds of it.
+// Cursor is a place in a child's set: what a parent holds of it. The zero Cursor is
+// nothing.
 type Cursor struct {
 	Epoch    uint64
 	Sections []Position
 }
 
-// Position is how many fingerprints a parent holds of a section.
-type Position struct{ Section, Next uint64 }
+// Position is how many fingerprints a parent holds of a section, which are its
+// first, and their sum. The child goes on from there only if its own have the same
+// sum: so a position never fits other contents, whatever their names are.
+type Position struct{ Section, Next, Sum uint64 }
+
+// sumOf is a sum over fingerprints, which does not depend on their order.
+func sumOf(fps []uint64) (sum uint64) {
+	for _, fp := range fps {
+		sum += mix(fp)
+	}
+	return sum
+}
 
 // maxCursor bounds the sections of a cursor.
 const maxCursor = 4096
@@ -25,6 +36,7 @@ func (c Cursor) Append(dst []byte) []byte {
 	for _, p := range c.Sections {
 		dst = binary.AppendUvarint(dst, p.Section)
 		dst = binary.AppendUvarint(dst, p.Next)
+		dst = binary.LittleEndian.AppendUint64(dst, p.Sum)
 	}
 	return dst
 }
@@ -39,7 +51,7 @@ func ParseCursor(b []byte) (Cursor, error) {
 	}
 	c := Cursor{Epoch: binary.LittleEndian.Uint64(b)}
 	for p := (numbers{b: b[8:]}); len(p.b) > 0; {
-		at := Position{p.uvarint(), p.uvarint()}
+		at := Position{p.uvarint(), p.uvarint(), p.fixed()}
 		if p.bad || len(c.Sections) == maxCursor {
 			return Cursor{}, fmt.Errorf("field hint cursor is not valid after %d sections", len(c.Sections))
 		}
@@ -48,11 +60,19 @@ func ParseCursor(b []byte) (Cursor, error) {
 	return c, nil
 }
 
-// next returns the position in a section, 0 if the parent does not have it.
-func (c Cursor) next(section uint64) uint64 {
-	i := slices.IndexFunc(c.Sections, func(p Position) bool { return p.Section == section })
+// next returns the position in a section from which a stream goes on: 0 if the
+// parent does not have it, or has something else under its name.
+func (c Cursor) next(epoch uint64, s *section) int {
+	if c.Epoch != epoch {
+		return 0
+	}
+	i := slices.IndexFunc(c.Sections, func(p Position) bool { return p.Section == s.id })
 	if i < 0 {
 		return 0
 	}
-	return c.Sections[i].Next
+	p := c.Sections[i]
+	if p.Next > uint64(s.log.len()) || s.log.sum(int(p.Next)) != p.Sum {
+		return 0
+	}
+	return int(p.Next)
 }

@@ -77,6 +77,9 @@
 //   - A stream that begins anew is staged in a hint of its own, swapped in when
 //     complete. The older hint is in use until then, but its age counts from its own
 //     last frame.
+//   - A stream that resumes goes on where the parent says that it is (Cursor) only
+//     if what the child has before that place has the same sum. Until it has caught
+//     up, the child is asked. After a fault, nothing is resumed.
 //   - A set that is full says that it is incomplete; a hint beyond its bound is
 //     dropped; a child whose format is unknown, or that has to wait until others
 //     have sent their snapshots, is un-synced. Each time, the child is asked.

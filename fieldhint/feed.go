@@ -40,16 +40,36 @@ type Feed struct {
 	fps    []uint64
 	// waiting is set while others send their snapshots: frames are ignored.
 	waiting bool
+	// onTurn is called when the wait is over; guarded by index.turns.mu.
+	onTurn func()
+}
+
+// OnTurn has f called when it is the child's turn to send its snapshot after it had
+// to wait (Waiting): NeedsResync is true then. f must neither block nor call the
+// index.
+func (f *Feed) OnTurn(call func()) {
+	f.index.turns.mu.Lock()
+	defer f.index.turns.mu.Unlock()
+	f.onTurn = call
+}
+
+// Waiting reports whether others send their snapshots first: until the feed needs a
+// resync, what the child sends is ignored, and might as well not be sent.
+func (f *Feed) Waiting() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.waiting && !f.closed
 }
 
 // Cursor returns what the index already has of the child's set, for the child
 // to resume from (StreamOptions.From): without sections of which the filter
-// should be made anew.
+// should be made anew. It is the zero Cursor after a fault: whatever went wrong, a
+// snapshot mends it.
 func (f *Feed) Cursor() Cursor {
 	c := f.child
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if c.hint == nil || c.hint.tooLarge != "" {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hint == nil || c.hint.tooLarge != "" || c.fault.reason != "" {
 		return Cursor{}
 	}
 	out := Cursor{Epoch: c.hint.epoch}
@@ -60,8 +80,11 @@ func (f *Feed) Cursor() Cursor {
 		}
 	}
 	for _, s := range c.hint.sections {
-		if !anew[s] && s.filter != nil { // else a staged hint that shared it grew too large
-			out.Sections = append(out.Sections, Position{s.id, s.next})
+		if anew[s] || len(out.Sections) == maxCursor {
+			continue
+		}
+		if at, ok := s.position(); ok {
+			out.Sections = append(out.Sections, at)
 		}
 	}
 	return out
@@ -81,12 +104,40 @@ func (f *Feed) NeedsResync() bool {
 	return f.child.wantsResync()
 }
 
-// Close un-syncs the child at once, unless a later feed has taken over.
+// Unused is why the child's hint is not in use; empty if it is.
+func (f *Feed) Unused() Reason {
+	c := f.child
+	usable := c.usable(f.index.clock(), f.index.cfg.MaxAge)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.why(usable).reason
+}
+
+// Close un-syncs the child at once, unless a later feed has taken over. What was
+// sent is kept for a feed that resumes.
 func (f *Feed) Close() {
-	f.child.detach(f.index, f)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	c := f.child
+	c.state.Lock()
+	if c.detach(f.index, f) {
+		f.keep()
+	}
+	c.state.Unlock()
 	f.end()
+}
+
+// keep keeps a snapshot that was on its way, for a feed that resumes, if what the
+// child's hint has is of another epoch, and of no use any more. The child must have
+// been un-synced before, since the zone's set loses what its hint had.
+func (f *Feed) keep() {
+	c := f.child
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := f.staged; h != nil && h.tooLarge == "" && (c.hint == nil || c.hint.epoch != h.epoch) {
+		c.hint.close()
+		c.hint, f.staged = h, nil
+	}
 }
 
 // end gives up all that the feed has. f.mu must be held.
@@ -96,7 +147,17 @@ func (f *Feed) end() {
 	f.staged.close()
 	c.mu.Unlock()
 	f.closed, f.staged, f.fps = true, nil, nil
-	f.index.turns.leave(f)
+	f.index.turns.leave(f, f.index.clock())
+}
+
+// blame notes the fault that ends the stream, unless the feed had ended before.
+func (f *Feed) blame(err error) {
+	c := f.child
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if why := faultOf(err); c.feed == f && why.reason != "" {
+		c.fault = why
+	}
 }
 
 // Apply takes the next frame. An error (ErrFrame, ErrGap, ErrEpoch, ErrClosed)
@@ -111,8 +172,11 @@ func (f *Feed) Apply(b []byte) error {
 	m.frames.Inc()
 	if err := f.apply(b, f.index.clock()); err != nil {
 		m.frameErrors.Inc()
+		f.blame(err)
 		f.end()
+		f.child.state.Lock()
 		f.child.detach(f.index, f)
+		f.child.state.Unlock()
 		return fmt.Errorf("apply field hint of child %q: %w", f.child.name, err)
 	}
 	f.index.tidy()
@@ -141,10 +205,10 @@ func (f *Feed) apply(b []byte, now time.Duration) error {
 	}
 	switch {
 	case errors.Is(err, errForeign):
-		f.giveUp(err.Error())
+		f.giveUp(unused{ReasonForeignVersion, err.Error()})
 		err = nil
 	case err == nil && f.waits(fr, now):
-		f.giveUp("its turn to send is still to come")
+		f.giveUp(unused{ReasonWaiting, "its turn to send is still to come"})
 	case err == nil:
 		synced, err = f.follow(fr, now)
 		followed = err == nil && f.staged == nil
@@ -174,16 +238,16 @@ func (fr frame) reshapes() bool {
 }
 
 // giveUp leaves the child without a hint in use, for a reason. c.mu must be held.
-func (f *Feed) giveUp(why string) {
+func (f *Feed) giveUp(why unused) {
 	f.staged.close()
 	f.staged, f.begun = nil, false
-	f.child.reason = why
+	f.child.unused = why
 }
 
 // waits reports whether a frame is ignored because the child has to wait for its
 // turn to send its snapshot. c.mu must be held.
 func (f *Feed) waits(fr frame, now time.Duration) bool {
-	if f.index.turns.has(f) {
+	if f.index.turns.has(f) && fr.brings() {
 		f.index.turns.take(f, now) // it goes on
 	}
 	switch {
@@ -195,6 +259,11 @@ func (f *Feed) waits(fr frame, now time.Duration) bool {
 		f.index.turns.take(f, now) // if there is one, NeedsResync tells
 	}
 	return f.waiting
+}
+
+// brings reports whether a frame has fingerprints.
+func (fr frame) brings() bool {
+	return slices.ContainsFunc(fr.records, func(r record) bool { return r.kind == recordFingerprints })
 }
 
 // lacks returns how many fingerprints are to follow the first frame.
@@ -239,9 +308,10 @@ func (f *Feed) follow(fr frame, now time.Duration) (synced bool, err error) {
 		h = &hint{epoch: fr.epoch, round: c.wanted}
 		f.staged = h
 		var from *hint
-		if c.hint != nil && c.hint.epoch == fr.epoch {
+		if c.hint != nil && c.hint.epoch == fr.epoch && c.fault.reason == "" {
 			from = c.hint
 		}
+		x.metrics.begins(fr)
 		err = h.open(x, fr, from)
 		f.seq = fr.seq
 	case h == nil || h.epoch != fr.epoch:
@@ -283,6 +353,7 @@ func (h *hint) fill(x *Index, fr frame) error {
 				}
 			}
 			s.next += uint64(len(r.fps))
+			s.sum += sumOf(r.fps)
 			h.bound(x)
 		case recordDrop:
 			if err := h.drop(r.id); err != nil {
@@ -304,14 +375,18 @@ func (f *Feed) settle(h *hint, fr frame, now time.Duration) (synced bool) {
 		c.hint, c.done = h, h.round
 		old.close()
 		f.staged, f.begun = nil, true
-		f.index.turns.leave(f)
+		f.index.turns.leave(f, now)
 	}
 	if c.wanted == c.done && len(h.wasteful()) > 0 {
 		c.wanted++
 	}
-	c.reason = h.tooLarge
-	if !fr.complete && c.reason == "" {
-		c.reason = "the child does not know yet what it holds, or has not sent all of it"
+	switch {
+	case h.tooLarge != "":
+		c.unused = unused{ReasonTooLarge, h.tooLarge}
+	case !fr.complete:
+		c.unused = unused{ReasonIncomplete, "the child does not know yet what it holds, or has not sent all of it"}
+	default:
+		c.unused = unused{}
 	}
 	return fr.complete && h.tooLarge == ""
 }

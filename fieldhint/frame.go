@@ -66,6 +66,10 @@ var (
 	// ErrFrame is the error of a frame that cannot be read: it was damaged or cut
 	// short.
 	ErrFrame = errors.New("bad field hint frame")
+	// errTruncated and errChecksum are the errors of frames that were cut short,
+	// and that were damaged otherwise.
+	errTruncated = fmt.Errorf("%w: cut short", ErrFrame)
+	errChecksum  = fmt.Errorf("%w: checksum does not match", ErrFrame)
 	// errForeign is the error of a frame in another version's format.
 	errForeign = errors.New("unknown hint format")
 )
@@ -142,7 +146,10 @@ func (r record) append(dst []byte) []byte {
 // appended to fps[:0], which is returned.
 func decodeFrame(b []byte, fps []uint64) (frame, []uint64, error) {
 	fps = fps[:0]
-	if len(b) == 0 || len(b) > MaxFrameSize {
+	if len(b) == 0 {
+		return frame{}, fps, errTruncated
+	}
+	if len(b) > MaxFrameSize {
 		return frame{}, fps, fmt.Errorf("%w: length %d", ErrFrame, len(b))
 	}
 	switch b[0] {
@@ -153,11 +160,11 @@ func decodeFrame(b []byte, fps []uint64) (frame, []uint64, error) {
 		return frame{}, fps, fmt.Errorf("%w %d", errForeign, b[0])
 	}
 	if len(b) < frameHeaderSize+frameSumSize {
-		return frame{}, fps, fmt.Errorf("%w: length %d", ErrFrame, len(b))
+		return frame{}, fps, fmt.Errorf("%w to %d bytes", errTruncated, len(b))
 	}
 	body := b[:len(b)-frameSumSize]
 	if xxhash.Sum64(body) != binary.LittleEndian.Uint64(b[len(body):]) {
-		return frame{}, fps, fmt.Errorf("%w: checksum does not match", ErrFrame)
+		return frame{}, fps, damage(body[frameHeaderSize:])
 	}
 	if b[1]&^(flagComplete|flagFirst) != 0 {
 		return frame{}, fps, fmt.Errorf("%w: flags %#x", ErrFrame, b[1])
@@ -175,7 +182,7 @@ func decodeFrame(b []byte, fps []uint64) (frame, []uint64, error) {
 		kind := rest[0]
 		size, n := binary.Uvarint(rest[1:])
 		if n <= 0 || size > uint64(len(rest)-1-n) {
-			return frame{}, fps, fmt.Errorf("%w: record %d is cut short", ErrFrame, kind)
+			return frame{}, fps, fmt.Errorf("%w in record %d", errTruncated, kind)
 		}
 		r, more, err := decodeRecord(kind, rest[1+n:][:size], fps)
 		if err != nil {
@@ -190,6 +197,22 @@ func decodeFrame(b []byte, fps []uint64) (frame, []uint64, error) {
 		return frame{}, fps, fmt.Errorf("%w: %d fingerprints", ErrFrame, len(fps))
 	}
 	return f, fps, nil
+}
+
+// damage tells what became of a frame whose checksum does not match: it was cut
+// short if its last record says that there should be more.
+func damage(records []byte) error {
+	for rest := records; len(rest) > 0; {
+		size, n := binary.Uvarint(rest[1:])
+		if n < 0 {
+			return errChecksum
+		}
+		if n == 0 || size > uint64(len(rest)-1-n) {
+			return errTruncated
+		}
+		rest = rest[1+n:][size:]
+	}
+	return errChecksum
 }
 
 // decodeRecord reads the body of a record; its fingerprints are appended to fps.
@@ -245,6 +268,16 @@ func (p *numbers) uvarint() uint64 {
 func (p *numbers) varint() int64 {
 	v, n := binary.Varint(p.b)
 	return take(p, v, n)
+}
+
+// fixed reads a number of eight bytes.
+func (p *numbers) fixed() (v uint64) {
+	if len(p.b) < 8 {
+		p.bad, p.b = true, nil
+		return 0
+	}
+	v, p.b = binary.LittleEndian.Uint64(p.b), p.b[8:]
+	return v
 }
 
 func take[T any](p *numbers, v T, n int) T {

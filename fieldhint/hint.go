@@ -33,10 +33,35 @@ type held struct {
 	number int64
 	span   Span
 	next   uint64 // position in the section of what comes next
+	sum    uint64 // of what came; see Position
+	told   Position
 	filter *Filter
 	slabs  *slabs // where the filter's layers are, or wait
 	part   *part  // in the zone's set
 	hints  int    // that have it
+	// blind is set if sum is not that of what was before next any more.
+	blind bool
+}
+
+// position returns what the child is told of the section, and remembers it: it may
+// come back to it after it has sent more. ok is false if it should send all.
+func (s *held) position() (at Position, ok bool) {
+	if s.filter == nil || s.blind { // a staged hint that shared it grew too large
+		return Position{}, false
+	}
+	s.told = Position{s.id, s.next, s.sum}
+	return s.told, true
+}
+
+// rewind goes back to an earlier position. What came after it comes again.
+func (s *held) rewind(to uint64) {
+	switch to {
+	case s.next:
+	case s.told.Next:
+		s.next, s.sum = to, s.told.Sum
+	default:
+		s.next, s.blind = to, true
+	}
 }
 
 func (h *hint) find(id uint64) *held {
@@ -119,7 +144,7 @@ func (h *hint) add(x *Index, r record, from *hint, total uint64) error {
 		if s == nil || s.next < r.at || s.filter == nil {
 			return fmt.Errorf("%w: section %d cannot resume at %d", ErrGap, r.id, r.at)
 		}
-		s.next = r.at // frames came after the child was told where to resume: they come again
+		s.rewind(r.at)
 		if r.span.From < s.span.From {
 			s.span.From = r.span.From
 			s.part.widen(r.span.From)

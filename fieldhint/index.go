@@ -29,6 +29,10 @@ type IndexConfig struct {
 	// MaxSnapshots bounds the children whose snapshots arrive at the same time;
 	// zero means 32. Others wait, and are asked.
 	MaxSnapshots int
+	// Keep is how long what a child has sent is kept when its connection has
+	// ended, so that it can resume. It is of no other use meanwhile. Zero means
+	// 15 min.
+	Keep time.Duration
 	// Union, if not nil, takes in all that children have, section by section,
 	// before the index counts a child as synced by virtue of it.
 	Union *Set
@@ -66,6 +70,7 @@ func (c IndexConfig) withDefaults() IndexConfig {
 	orDefault(&c.MaxFingerprints, 1<<26)
 	orDefault(&c.MaxChildren, 1<<14)
 	orDefault(&c.MaxSnapshots, 32)
+	orDefault(&c.Keep, 15*time.Minute)
 	if c.OnState == nil {
 		c.OnState = func(string, bool) {}
 	}
@@ -273,7 +278,7 @@ func (x *Index) Open(name string) *Feed {
 	c.state.Lock()
 	defer c.state.Unlock()
 	c.mu.Lock()
-	c.feed, c.reason = f, "nothing was sent yet"
+	c.feed, c.unused = f, unused{ReasonNeverSynced, "nothing was sent yet"}
 	c.mu.Unlock()
 	c.setSynced(x, false)
 	return f
@@ -342,15 +347,19 @@ func (x *Index) Synced(child string) bool {
 }
 
 // Expire ends the sync of the children that were not heard of within MaxAge, so
-// that OnState tells of them. Nothing depends on it but OnState: a hint that is
-// too old is not used anyway. The owner calls it every now and then.
+// that OnState tells of them, takes turns from those that have fallen silent over
+// their snapshots, and drops what was kept of those that are gone for longer than
+// Keep. No answer depends on it: a hint that is too old is not used anyway. The
+// owner calls it every now and then.
 func (x *Index) Expire() {
 	now := x.clock()
+	x.turns.sweep(now)
 	for _, c := range x.all() {
 		c.state.Lock()
 		if !c.usable(now, x.cfg.MaxAge) {
 			c.setSynced(x, false)
 		}
+		c.outdated(now, x.cfg.Keep)
 		c.state.Unlock()
 	}
 }

@@ -96,6 +96,18 @@ func (l *fpLog) read(dst []uint64, from, to int) []uint64 {
 	return dst
 }
 
+// sum returns the sum of the first n fingerprints, which must not be more than len.
+func (l *fpLog) sum(n int) (sum uint64) {
+	for _, c := range *l.chunks.Load() {
+		if n <= 0 {
+			break
+		}
+		sum += sumOf(c[:min(n, chunkLen)])
+		n -= chunkLen
+	}
+	return sum
+}
+
 // scatter places a fingerprint in the tables. The epoch is random, so that
 // whoever chooses fingerprints cannot choose long probes.
 func (l *fpLog) scatter(fp uint64) (s *shard, h uint64) {

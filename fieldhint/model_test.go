@@ -38,27 +38,80 @@ type modelLeaf struct {
 	sure map[*life]int
 	// tolerance is how late a sample may be, in milliseconds.
 	tolerance int64
+	// resumed counts the streams that went on where an earlier one was.
+	resumed int
 }
 
 func newModelLeaf(t testing.TB, r *rand.Rand, p *parent, name string) *modelLeaf {
-	s := newSet(t, SetConfig{FrameSize: 16 + r.IntN(64), External: labels.FromStrings("leaf", name)})
-	return &modelLeaf{
-		t: t, r: r, name: name, parent: p, set: s, link: connect(t, s, p, name),
-		head: map[*life]bool{}, sure: map[*life]int{}, tolerance: hour,
+	l := &modelLeaf{t: t, r: r, name: name, parent: p, head: map[*life]bool{}, sure: map[*life]int{}, tolerance: hour}
+	l.start()
+	l.connect()
+	return l
+}
+
+// start is what a new process of the leaf begins with. To make it hard, names may
+// be those of the process before: only contents tell them apart.
+func (l *modelLeaf) start() {
+	cfg := SetConfig{FrameSize: 16 + l.r.IntN(64), External: labels.FromStrings("leaf", l.name)}
+	if l.r.IntN(2) == 0 {
+		cfg.Epoch = func() uint64 { return 1000 }
 	}
+	l.set = newSet(l.t, cfg)
+}
+
+func (l *modelLeaf) connect() {
+	l.link = connect(l.t, l.set, l.parent, l.name)
+	if len(l.link.st.from.Sections) > 0 {
+		l.resumed++
+	}
+}
+
+// fault has the parent receive something else than the child has sent.
+func (l *modelLeaf) fault() {
+	bad := frame{epoch: l.set.Epoch() + 1, seq: 1}.append(nil)
+	if l.r.IntN(2) == 0 {
+		bad = bad[:l.r.IntN(len(bad))]
+	}
+	if err := l.link.feed.Apply(bad); err == nil {
+		return // it is not its turn, and all is ignored
+	}
+	l.link.feed = l.parent.Open(l.name)
+	if l.r.IntN(2) == 0 {
+		l.parent.Expire()
+	}
+	l.link.st.restart(l.link.feed.Cursor())
 }
 
 // act does one thing that happens to a leaf.
 func (l *modelLeaf) act() {
 	l.now += l.r.Int64N(2 * hour)
-	switch l.r.IntN(24) {
+	switch l.r.IntN(27) {
 	case 0: // the leaf restarts
 		l.link.cut()
-		l.set.Reset()
-		l.link = connect(l.t, l.set, l.parent, l.name)
-	case 1: // the connection breaks
+		if l.r.IntN(2) == 0 {
+			l.set.Reset()
+		} else {
+			l.start()
+		}
+		if l.r.IntN(2) == 0 {
+			l.rebuild()
+		}
+		l.connect()
+	case 1, 24: // the connection breaks, for a while
 		l.link.cut()
-		l.link = connect(l.t, l.set, l.parent, l.name)
+		if l.r.IntN(2) == 0 {
+			l.parent.clock = l.parent.clock.Add(time.Duration(l.r.IntN(5000)) * time.Millisecond)
+			l.sample(&life{lset: randomSeries(l.r)})
+		}
+		l.parent.Expire()
+		l.connect()
+	case 25:
+		l.fault()
+	case 26: // the parent says late what it had, and wants the stream from there
+		at := l.link.feed.Cursor()
+		l.sample(&life{lset: randomSeries(l.r)})
+		l.link.step()
+		l.link.st.restart(at)
 	case 2, 3:
 		l.rebuild()
 	case 4: // the head is truncated
@@ -221,7 +274,7 @@ func newModel(t testing.TB, r *rand.Rand) *smallPlanet {
 
 func (m *smallPlanet) startZone() {
 	m.zone = newSet(m.t, SetConfig{FrameSize: 16 + m.r.IntN(64)})
-	m.mid = newParent(m.t, IndexConfig{Union: m.zone, MaxSnapshots: 1 + m.r.IntN(2)})
+	m.mid = newParent(m.t, IndexConfig{Union: m.zone, MaxSnapshots: 1 + m.r.IntN(2), Keep: 3 * time.Second})
 }
 
 // run does so many things, and asks about each leaf and the zone after each.
@@ -245,7 +298,8 @@ func (m *smallPlanet) settle() {
 		m.startZone()
 		for _, l := range m.leaves {
 			l.link.st.close()
-			l.parent, l.link = m.mid, connect(m.t, l.set, m.mid, l.name)
+			l.parent = m.mid
+			l.connect()
 			l.sure = map[*life]int{}
 		}
 		m.up = connect(m.t, m.zone, m.root, "zone")
@@ -329,12 +383,15 @@ func TestModel(t *testing.T) {
 		for name, n := range m.pruned {
 			pruned[name] += n
 		}
+		for _, l := range m.leaves {
+			pruned["resumed"] += l.resumed
+		}
 	}
 	t.Logf("%d lookups; ruled out where nothing is: %v", lookups, pruned)
 	// A hint that is never used cannot be wrong, but is of no use.
-	for name, least := range map[string]int{"a": want / 200, "b": want / 200, "zone": want / 200, "then": want / 600} {
+	for name, least := range map[string]int{"a": want / 200, "b": want / 200, "zone": want / 200, "then": want / 600, "resumed": want / 600} {
 		if pruned[name] < least {
-			t.Errorf("%s was ruled out %d times, want at least %d", name, pruned[name], least)
+			t.Errorf("%s was ruled out, or resumed, %d times, want at least %d", name, pruned[name], least)
 		}
 	}
 }

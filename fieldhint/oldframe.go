@@ -30,11 +30,14 @@ const (
 // the number of fingerprints before.
 func decodeOldFrame(b []byte, fps []uint64) (frame, []uint64, error) {
 	if len(b) < oldFrameHeaderSize+frameSumSize {
-		return frame{}, fps, fmt.Errorf("%w: length %d", ErrFrame, len(b))
+		return frame{}, fps, fmt.Errorf("%w to %d bytes", errTruncated, len(b))
 	}
 	body := b[:len(b)-frameSumSize]
 	if xxhash.Sum64(body) != binary.LittleEndian.Uint64(b[len(body):]) {
-		return frame{}, fps, fmt.Errorf("%w: checksum does not match", ErrFrame)
+		if count := uint64(binary.LittleEndian.Uint32(b[26:])); count <= MaxFrameFingerprints && uint64(len(body)) < oldFrameHeaderSize+8*count {
+			return frame{}, fps, errTruncated
+		}
+		return frame{}, fps, errChecksum
 	}
 	offset, total := binary.LittleEndian.Uint64(b[10:]), binary.LittleEndian.Uint64(b[18:])
 	count := uint64(binary.LittleEndian.Uint32(b[26:]))

@@ -159,7 +159,8 @@ func (s *Set) AddSeriesAt(lset labels.Labels, spans ...Span) {
 	s.mu.Lock()
 	for _, g := range s.live() {
 		for _, c := range g.of(spans) {
-			changed = c.log.addSeries(lset) || changed
+			wasFull := c.log.full.Load()
+			changed = c.log.addSeries(lset) || c.log.full.Load() != wasFull || changed
 		}
 	}
 	if s.scan != nil && s.next == nil {

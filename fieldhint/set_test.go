@@ -287,7 +287,7 @@ func TestStream(t *testing.T) {
 		}, "4[0 of 6] 4+4!", "4+2 -2!")
 		step("a wider section", soon, func() { s.Widen(-5 * hour) }, "4[6 of 6]!")
 		step("the parent asks to start over", soon, func() { restart <- Cursor{} }, "^4[0 of 6] 4+4", "4+2!")
-		step("the parent asks to resume", soon, func() { restart <- Cursor{s.Epoch(), []Position{{4, 5}, {2, 14}}} }, "^4[5 of 6] 4+1!")
+		step("the parent asks to resume", soon, func() { restart <- Cursor{s.Epoch(), []Position{{4, 5, s.newest().current.log.sum(5)}, {2, 14, 0}}} }, "^4[5 of 6] 4+1!")
 		step("reset", soon, s.Reset, "^")
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -302,11 +302,12 @@ func TestStreamResumes(t *testing.T) {
 		from Cursor
 		want string
 	}{
-		{"where the parent is", Cursor{1000, []Position{{2, 2}}}, "^2[2 of 3] 2+1!"},
-		{"at the end", Cursor{1000, []Position{{2, 3}}}, "^2[3 of 3]!"},
-		{"not beyond the end", Cursor{1000, []Position{{2, 4}}}, "^2[0 of 3] 2+3!"},
-		{"not in another epoch", Cursor{1001, []Position{{2, 2}}}, "^2[0 of 3] 2+3!"},
-		{"not in another section", Cursor{1000, []Position{{1, 2}, {3, 1}}}, "^2[0 of 3] 2+3!"},
+		{"where the parent is", Cursor{1000, []Position{{2, 2, sumOf([]uint64{1, 2})}}}, "^2[2 of 3] 2+1!"},
+		{"at the end", Cursor{1000, []Position{{2, 3, sumOf([]uint64{2, 3, 1})}}}, "^2[3 of 3]!"},
+		{"not beyond the end", Cursor{1000, []Position{{2, 4, sumOf([]uint64{1, 2, 3})}}}, "^2[0 of 3] 2+3!"},
+		{"not where other contents are", Cursor{1000, []Position{{2, 2, sumOf([]uint64{1, 3})}}}, "^2[0 of 3] 2+3!"},
+		{"not in another epoch", Cursor{1001, []Position{{2, 2, sumOf([]uint64{1, 2})}}}, "^2[0 of 3] 2+3!"},
+		{"not in another section", Cursor{1000, []Position{{1, 2, sumOf([]uint64{1, 2})}, {3, 1, sumOf([]uint64{1})}}}, "^2[0 of 3] 2+3!"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSet(t, SetConfig{Epoch: func() uint64 { return 1000 }})
@@ -335,9 +336,9 @@ func TestStreamResumes(t *testing.T) {
 }
 
 func TestParseCursor(t *testing.T) {
-	whole := Cursor{1, []Position{{1, 300}, {2, 0}}}.Append(nil)
+	whole := Cursor{1, []Position{{1, 300, 5}, {2, 0, 0}}}.Append(nil)
 	for n := 1; n < len(whole); n++ {
-		if c, err := ParseCursor(whole[:n]); err == nil && n != 8 && n != 8+3 {
+		if c, err := ParseCursor(whole[:n]); err == nil && n != 8 && n != 8+11 {
 			t.Errorf("%d bytes of a cursor are read as %v", n, c)
 		}
 	}

@@ -14,7 +14,9 @@ type ChildStats struct {
 	Connected bool
 	// Synced is set if the hint is in use: complete, and not too old.
 	Synced bool
-	// Reason says why the hint is not in use, if a feed is open.
+	// Unused is why the hint is not in use, empty if it is; Reason says it in
+	// words, if a feed is open.
+	Unused Reason
 	Reason string
 	// Epoch names the child's set; Sections is the number of its sections, and
 	// Fingerprints how much of them has arrived.
@@ -75,10 +77,9 @@ func (c *child) size(now, maxAge time.Duration) ChildStats {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	s := ChildStats{Name: c.name, Connected: c.feed != nil, Synced: c.usable(now, maxAge)}
-	if s.Connected && !s.Synced {
-		if s.Reason = c.reason; s.Reason == "" {
-			s.Reason = "the last frame is too old"
-		}
+	why := c.why(s.Synced)
+	if s.Unused = why.reason; s.Connected {
+		s.Reason = why.text
 	}
 	if c.hint == nil {
 		return s
@@ -105,6 +106,18 @@ func (x *Index) bytes() int64 {
 // indexMetrics counts what an index does; gauges are read off the children.
 type indexMetrics struct {
 	checks, ruledOut, frames, frameErrors prometheus.Counter
+	resumed, snapshots                    prometheus.Counter
+}
+
+// begins counts a stream that begins.
+func (m *indexMetrics) begins(first frame) {
+	for _, r := range first.records {
+		if r.kind == recordOpen && r.at > 0 {
+			m.resumed.Inc()
+			return
+		}
+	}
+	m.snapshots.Inc()
 }
 
 func newIndexMetrics(x *Index, registerer prometheus.Registerer) *indexMetrics {
@@ -130,11 +143,41 @@ func newIndexMetrics(x *Index, registerer prometheus.Registerer) *indexMetrics {
 	})
 	sum("fingerprints", "Number of fingerprints received from all children.", func(s ChildStats) float64 { return float64(s.Fingerprints) })
 	reg.NewGaugeFunc(prometheus.GaugeOpts{Name: "pando_fieldhint_bytes", Help: "Memory taken by the filters of all children."}, func() float64 { return float64(x.bytes()) })
+	if registerer != nil {
+		registerer.MustRegister(unusedCollector{x, prometheus.NewDesc("pando_fieldhint_children_unused",
+			"Number of children whose field hints are not in use, by reason.", []string{"reason"}, nil)})
+	}
+	begins := reg.NewCounterVec(prometheus.CounterOpts{
+		Name: "pando_fieldhint_streams_total", Help: "Number of streams that children began, resumed where an earlier one ended, or with a snapshot.",
+	}, []string{"begin"})
 	return &indexMetrics{
+		resumed: begins.WithLabelValues("resumed"), snapshots: begins.WithLabelValues("snapshot"),
 		checks:      counter("checks_total", "Number of times a child was held against a selector."),
 		ruledOut:    counter("ruled_out_total", "Number of times a child was found unable to hold a match."),
 		frames:      counter("frames_total", "Number of frames received."),
 		frameErrors: counter("frame_errors_total", "Number of frames that ended a feed."),
+	}
+}
+
+// unusedCollector counts the children whose hints are not in use.
+type unusedCollector struct {
+	index *Index
+	desc  *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (u unusedCollector) Describe(ch chan<- *prometheus.Desc) { ch <- u.desc }
+
+// Collect implements prometheus.Collector.
+func (u unusedCollector) Collect(ch chan<- prometheus.Metric) {
+	counts, now := map[Reason]int{}, u.index.clock()
+	for _, c := range u.index.all() {
+		c.mu.RLock()
+		counts[c.why(c.usable(now, u.index.cfg.MaxAge)).reason]++
+		c.mu.RUnlock()
+	}
+	for _, reason := range Reasons() {
+		ch <- prometheus.MustNewConstMetric(u.desc, prometheus.GaugeValue, float64(counts[reason]), string(reason))
 	}
 }
 

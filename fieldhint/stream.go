@@ -16,6 +16,16 @@ type StreamOptions struct {
 	Restart <-chan Cursor
 }
 
+// StreamFrom is StreamWith for a parent that has what cursor says (Cursor.Append).
+// Of a cursor that cannot be read, nothing counts: the parent gets a snapshot.
+func (s *Set) StreamFrom(ctx context.Context, cursor []byte, send func(frame []byte) error) error {
+	from, err := ParseCursor(cursor)
+	if err != nil {
+		from = Cursor{}
+	}
+	return s.StreamWith(ctx, StreamOptions{From: from}, send)
+}
+
 // Stream is StreamWith for a parent that has nothing yet.
 func (s *Set) Stream(ctx context.Context, send func(frame []byte) error) error {
 	return s.StreamWith(ctx, StreamOptions{}, send)
@@ -149,7 +159,7 @@ func (st *stream) look() outlook {
 // after it: whatever was added before the set was declared complete is then
 // below these lengths, and only the frame that reaches them says complete. What
 // the parent no longer needs is dropped last, when it has all that is to take
-// its place.
+// its place; or all that there is of it, if no frame can say complete any more.
 func (st *stream) step() (bool, error) {
 	o := st.look()
 	if o.epoch != st.epoch {
@@ -159,11 +169,14 @@ func (st *stream) step() (bool, error) {
 	f := frame{first: st.seq == 0, epoch: st.epoch, seq: st.seq}
 	w := frameWriter{stream: st, frame: &f, room: st.set.cfg.FrameSize}
 	st.fps = st.fps[:0]
-	relied := o.relied != nil && w.sections(o.relied)
+	relied := o.relied != nil && w.sections(o.relied) == whole
 	newest := w.sections(o.newest)
-	f.complete = o.complete && (relied || newest)
-	if newest {
+	f.complete = o.complete && (relied || newest == whole)
+	switch {
+	case newest == whole, newest == lacking && o.relied == nil:
 		w.drops(o.newest)
+	case newest == lacking:
+		w.drops(slices.Concat(o.relied, o.newest))
 	}
 	if len(f.records) == 0 && f.complete == st.complete && !st.due {
 		return false, nil
@@ -174,7 +187,7 @@ func (st *stream) step() (bool, error) {
 	}
 	st.seq++
 	st.complete, st.due, st.from = f.complete, false, Cursor{}
-	if newest && st.base != o.upcoming {
+	if newest == whole && st.base != o.upcoming {
 		st.rely(o.upcoming)
 	}
 	return true, nil
@@ -187,23 +200,39 @@ type frameWriter struct {
 	room  int // for fingerprints
 }
 
+// arrival is what a parent has of some sections, after a frame.
+type arrival int
+
+const (
+	partial arrival = iota // more is to be sent
+	lacking                // all that there is, but some was dropped as the logs were full
+	whole                  // all that was added
+)
+
 // sections adds what the parent lacks of some sections, as far as there is room,
-// and reports whether it then has all of them.
-func (w *frameWriter) sections(sections []*section) (all bool) {
-	all = true
+// and reports what it then has of them.
+func (w *frameWriter) sections(sections []*section) arrival {
+	all, full := true, false
 	for _, c := range sections {
 		w.open(c)
 	}
 	for _, c := range sections {
-		full := c.log.full.Load()
+		full = full || c.log.full.Load()
 		if t := w.sent[c]; t != nil {
 			all = w.fingerprints(c, t) && all
 		} else if c.log.len() > 0 {
 			all = false // it got its first while the others were looked at
 		}
-		all = all && !full && !c.log.full.Load()
+		full = full || c.log.full.Load()
 	}
-	return all
+	switch {
+	case !all:
+		return partial
+	case full:
+		return lacking
+	default:
+		return whole
+	}
 }
 
 // open opens a section that is not empty, or widens it.
@@ -214,9 +243,7 @@ func (w *frameWriter) open(c *section) {
 		return
 	case t == nil:
 		t = &sent{}
-		if next := w.from.next(c.id); w.from.Epoch == w.epoch && next <= uint64(total) {
-			t.next = int(next)
-		}
+		t.next = w.from.next(w.epoch, c)
 		w.sent[c] = t
 	case t.from == span.From:
 		return

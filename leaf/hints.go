@@ -32,7 +32,7 @@ const (
 	// retryInterval is the time before a rebuild that failed is tried again.
 	retryInterval = time.Minute
 	// recountInterval is how often, at most, it is decided anew what is worth
-	// telling, if there are more than growth times as many series as last time, or
+	// telling, plus up to half of it, if there are more than growth times as many series as last time, or
 	// as fewSeries.
 	recountInterval = time.Minute
 	growth          = 4
@@ -248,7 +248,7 @@ func (x *indexing) update(ctx context.Context, store *Store) error {
 		return err
 	}
 	x.seen, x.rollover, x.rebuild = seen, next, nextRebuild(now)
-	x.series, x.recount = series, now.Add(recountInterval)
+	x.series, x.recount = series, now.Add(recountInterval+rand.N(recountInterval/2))
 	if !x.complete {
 		x.to.SetComplete()
 		x.complete = true

@@ -35,6 +35,9 @@ type HintStatus struct {
 	Age                 time.Duration
 	// FalsePositiveRate is estimated from how full the filter is.
 	FalsePositiveRate float64
+	// Reason is why the hint may not prune, in a word; empty if it may, or if
+	// that is not known.
+	Reason string
 }
 
 // treeDeadline is how long the live tree waits for any one child.

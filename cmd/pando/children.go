@@ -107,6 +107,9 @@ func parentOf(s treerpc.LinkStatus) treehttp.Parent {
 	if p.Address == "" {
 		p.Address = s.Parent
 	}
+	if h := s.Hints; h.Acknowledges {
+		p.Hints = &treehttp.SentHints{UnacknowledgedBytes: h.Unacknowledged, UnacknowledgedAge: treehttp.Seconds(h.Age), Unused: h.Unused}
+	}
 	return p
 }
 

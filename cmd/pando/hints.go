@@ -43,19 +43,19 @@ func (h liveHints) child(m querytree.Member) treehttp.ChildHint {
 	name := m.Description.Name()
 	c := treehttp.ChildHint{Name: name, Tier: m.Description.Tier, Connected: m.Connected}
 	if h.tier.Index == nil {
-		c.Unsynced = "field hints are switched off here"
+		c.Reason, c.Unsynced = "off", "field hints are switched off here"
 		return c
 	}
 	stats, known := h.tier.Index.Child(name)
 	detail, _ := h.tier.Index.Detail(name)
-	c.Synced, c.Unsynced = stats.Synced, detail.Unsynced
+	c.Synced, c.Reason, c.Unsynced = stats.Synced, string(stats.Unused), detail.Unsynced
 	switch {
 	case !m.Connected:
-		c.Synced, c.Unsynced = false, "not connected"
+		c.Synced, c.Reason, c.Unsynced = false, string(fieldhint.ReasonDisconnected), "not connected"
 	case m.Stale:
-		c.Synced, c.Unsynced = false, "it has not answered a ping of late"
+		c.Synced, c.Reason, c.Unsynced = false, string(fieldhint.ReasonLate), "it has not answered a ping of late"
 	case !known:
-		c.Unsynced = "nothing has come of its hint yet"
+		c.Reason, c.Unsynced = string(fieldhint.ReasonNeverSynced), "nothing has come of its hint yet"
 	}
 	if stats.Epoch != 0 {
 		c.Hint = &treehttp.HintState{

@@ -137,7 +137,7 @@ func (x Matcher_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Matcher_Type.Descriptor instead.
 func (Matcher_Type) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{14, 0}
+	return file_tree_proto_rawDescGZIP(), []int{15, 0}
 }
 
 type Packed_Codec int32
@@ -184,7 +184,7 @@ func (x Packed_Codec) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Packed_Codec.Descriptor instead.
 func (Packed_Codec) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{26, 0}
+	return file_tree_proto_rawDescGZIP(), []int{27, 0}
 }
 
 type Annotation_Kind int32
@@ -234,7 +234,7 @@ func (x Annotation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Annotation_Kind.Descriptor instead.
 func (Annotation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{42, 0}
+	return file_tree_proto_rawDescGZIP(), []int{43, 0}
 }
 
 type Error_Kind int32
@@ -312,7 +312,7 @@ func (x Error_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Error_Kind.Descriptor instead.
 func (Error_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{47, 0}
+	return file_tree_proto_rawDescGZIP(), []int{48, 0}
 }
 
 // Up is what a child tells its parent.
@@ -422,7 +422,8 @@ type Hello struct {
 	// it understands.
 	Version    uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	MinVersion uint32 `protobuf:"varint,2,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
-	// features that the child knows, by name.
+	// features that the child knows, by name: "resume" is that of Accepted.cursor,
+	// Resync.cursor and Applied.
 	Features      []string     `protobuf:"bytes,3,rep,name=features,proto3" json:"features,omitempty"`
 	Description   *Description `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -487,7 +488,9 @@ func (x *Hello) GetDescription() *Description {
 	return nil
 }
 
-// Hint is one frame of a child's stream of field hints, opaque to the link.
+// Hint is one frame of a child's stream of field hints, opaque to the link. If both
+// sides have the feature "resume", the second frame of a run follows the
+// acknowledgement of the first.
 type Hint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// run counts the times that the stream began anew, from 1. A parent that
@@ -551,6 +554,7 @@ type Down struct {
 	//	*Down_Accepted
 	//	*Down_Refused
 	//	*Down_Resync
+	//	*Down_Applied
 	Message       isDown_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -629,6 +633,15 @@ func (x *Down) GetResync() *Resync {
 	return nil
 }
 
+func (x *Down) GetApplied() *Applied {
+	if x != nil {
+		if x, ok := x.Message.(*Down_Applied); ok {
+			return x.Applied
+		}
+	}
+	return nil
+}
+
 type isDown_Message interface {
 	isDown_Message()
 }
@@ -649,6 +662,11 @@ type Down_Resync struct {
 	Resync *Resync `protobuf:"bytes,4,opt,name=resync,proto3,oneof"`
 }
 
+type Down_Applied struct {
+	// applied is sent to children with the feature "resume" only.
+	Applied *Applied `protobuf:"bytes,5,opt,name=applied,proto3,oneof"`
+}
+
 func (*Down_Greeting) isDown_Message() {}
 
 func (*Down_Accepted) isDown_Message() {}
@@ -657,12 +675,15 @@ func (*Down_Refused) isDown_Message() {}
 
 func (*Down_Resync) isDown_Message() {}
 
+func (*Down_Applied) isDown_Message() {}
+
 // Greeting says who answers the call, before anything is claimed by the child.
 type Greeting struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Version    uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
 	MinVersion uint32                 `protobuf:"varint,2,opt,name=min_version,json=minVersion,proto3" json:"min_version,omitempty"`
-	Features   []string               `protobuf:"bytes,3,rep,name=features,proto3" json:"features,omitempty"`
+	// features that the parent knows, as in Hello.
+	Features []string `protobuf:"bytes,3,rep,name=features,proto3" json:"features,omitempty"`
 	// instance is the random name of the parent's process: a child that reaches
 	// one process by two addresses hangs up one of them.
 	Instance      string `protobuf:"bytes,4,opt,name=instance,proto3" json:"instance,omitempty"`
@@ -730,8 +751,11 @@ func (x *Greeting) GetInstance() string {
 
 // Accepted tells that the child is part of the tree from now on.
 type Accepted struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Parent        *Description           `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Parent *Description           `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// cursor is what the parent has of the child's field hints, from which the
+	// stream goes on; opaque to the link, and empty if the parent has nothing.
+	Cursor        []byte `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -769,6 +793,13 @@ func (*Accepted) Descriptor() ([]byte, []int) {
 func (x *Accepted) GetParent() *Description {
 	if x != nil {
 		return x.Parent
+	}
+	return nil
+}
+
+func (x *Accepted) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
 	}
 	return nil
 }
@@ -830,7 +861,9 @@ func (x *Refused) GetReason() []byte {
 type Resync struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// run is the newest run that the parent gave up.
-	Run           uint64 `protobuf:"varint,1,opt,name=run,proto3" json:"run,omitempty"`
+	Run uint64 `protobuf:"varint,1,opt,name=run,proto3" json:"run,omitempty"`
+	// cursor is that of Accepted, for the run to come.
+	Cursor        []byte `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -872,6 +905,86 @@ func (x *Resync) GetRun() uint64 {
 	return 0
 }
 
+func (x *Resync) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+// Applied acknowledges frames of field hints.
+type Applied struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// frames of the run, counted from 1, have been applied.
+	Run    uint64 `protobuf:"varint,1,opt,name=run,proto3" json:"run,omitempty"`
+	Frames uint64 `protobuf:"varint,2,opt,name=frames,proto3" json:"frames,omitempty"`
+	// hold says that frames are ignored until the parent asks for a new run: others
+	// send theirs first.
+	Hold bool `protobuf:"varint,3,opt,name=hold,proto3" json:"hold,omitempty"`
+	// reason is why the parent does not use the hints; empty if it does.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Applied) Reset() {
+	*x = Applied{}
+	mi := &file_tree_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Applied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Applied) ProtoMessage() {}
+
+func (x *Applied) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Applied.ProtoReflect.Descriptor instead.
+func (*Applied) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Applied) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *Applied) GetFrames() uint64 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *Applied) GetHold() bool {
+	if x != nil {
+		return x.Hold
+	}
+	return false
+}
+
+func (x *Applied) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // LabelSet is names and values in turn, sorted by name.
 type LabelSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -882,7 +995,7 @@ type LabelSet struct {
 
 func (x *LabelSet) Reset() {
 	*x = LabelSet{}
-	mi := &file_tree_proto_msgTypes[8]
+	mi := &file_tree_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1007,7 @@ func (x *LabelSet) String() string {
 func (*LabelSet) ProtoMessage() {}
 
 func (x *LabelSet) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[8]
+	mi := &file_tree_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1020,7 @@ func (x *LabelSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LabelSet.ProtoReflect.Descriptor instead.
 func (*LabelSet) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{8}
+	return file_tree_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LabelSet) GetPairs() [][]byte {
@@ -952,7 +1065,7 @@ type Description struct {
 
 func (x *Description) Reset() {
 	*x = Description{}
-	mi := &file_tree_proto_msgTypes[9]
+	mi := &file_tree_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1077,7 @@ func (x *Description) String() string {
 func (*Description) ProtoMessage() {}
 
 func (x *Description) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[9]
+	mi := &file_tree_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1090,7 @@ func (x *Description) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Description.ProtoReflect.Descriptor instead.
 func (*Description) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{9}
+	return file_tree_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Description) GetTier() string {
@@ -1132,7 +1245,7 @@ type Restatement struct {
 
 func (x *Restatement) Reset() {
 	*x = Restatement{}
-	mi := &file_tree_proto_msgTypes[10]
+	mi := &file_tree_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1257,7 @@ func (x *Restatement) String() string {
 func (*Restatement) ProtoMessage() {}
 
 func (x *Restatement) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[10]
+	mi := &file_tree_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1270,7 @@ func (x *Restatement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Restatement.ProtoReflect.Descriptor instead.
 func (*Restatement) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{10}
+	return file_tree_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Restatement) GetNumber() uint64 {
@@ -1192,7 +1305,7 @@ type Epoch struct {
 
 func (x *Epoch) Reset() {
 	*x = Epoch{}
-	mi := &file_tree_proto_msgTypes[11]
+	mi := &file_tree_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1317,7 @@ func (x *Epoch) String() string {
 func (*Epoch) ProtoMessage() {}
 
 func (x *Epoch) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[11]
+	mi := &file_tree_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1330,7 @@ func (x *Epoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Epoch.ProtoReflect.Descriptor instead.
 func (*Epoch) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{11}
+	return file_tree_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Epoch) GetNumber() uint64 {
@@ -1245,7 +1358,7 @@ type Interval struct {
 
 func (x *Interval) Reset() {
 	*x = Interval{}
-	mi := &file_tree_proto_msgTypes[12]
+	mi := &file_tree_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1257,7 +1370,7 @@ func (x *Interval) String() string {
 func (*Interval) ProtoMessage() {}
 
 func (x *Interval) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[12]
+	mi := &file_tree_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1270,7 +1383,7 @@ func (x *Interval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interval.ProtoReflect.Descriptor instead.
 func (*Interval) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{12}
+	return file_tree_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Interval) GetMint() int64 {
@@ -1311,7 +1424,7 @@ type Options struct {
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_tree_proto_msgTypes[13]
+	mi := &file_tree_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1436,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[13]
+	mi := &file_tree_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1449,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{13}
+	return file_tree_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Options) GetId() []byte {
@@ -1442,7 +1555,7 @@ type Matcher struct {
 
 func (x *Matcher) Reset() {
 	*x = Matcher{}
-	mi := &file_tree_proto_msgTypes[14]
+	mi := &file_tree_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1567,7 @@ func (x *Matcher) String() string {
 func (*Matcher) ProtoMessage() {}
 
 func (x *Matcher) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[14]
+	mi := &file_tree_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1580,7 @@ func (x *Matcher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Matcher.ProtoReflect.Descriptor instead.
 func (*Matcher) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{14}
+	return file_tree_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Matcher) GetType() Matcher_Type {
@@ -1501,7 +1614,7 @@ type Selector struct {
 
 func (x *Selector) Reset() {
 	*x = Selector{}
-	mi := &file_tree_proto_msgTypes[15]
+	mi := &file_tree_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +1626,7 @@ func (x *Selector) String() string {
 func (*Selector) ProtoMessage() {}
 
 func (x *Selector) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[15]
+	mi := &file_tree_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +1639,7 @@ func (x *Selector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Selector.ProtoReflect.Descriptor instead.
 func (*Selector) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{15}
+	return file_tree_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Selector) GetMatchers() []*Matcher {
@@ -1561,7 +1674,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_tree_proto_msgTypes[16]
+	mi := &file_tree_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1686,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[16]
+	mi := &file_tree_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1699,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{16}
+	return file_tree_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExecRequest) GetOptions() *Options {
@@ -1670,7 +1783,7 @@ type SelectRequest struct {
 
 func (x *SelectRequest) Reset() {
 	*x = SelectRequest{}
-	mi := &file_tree_proto_msgTypes[17]
+	mi := &file_tree_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1795,7 @@ func (x *SelectRequest) String() string {
 func (*SelectRequest) ProtoMessage() {}
 
 func (x *SelectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[17]
+	mi := &file_tree_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1808,7 @@ func (x *SelectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectRequest.ProtoReflect.Descriptor instead.
 func (*SelectRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{17}
+	return file_tree_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SelectRequest) GetOptions() *Options {
@@ -1768,7 +1881,7 @@ type NamesRequest struct {
 
 func (x *NamesRequest) Reset() {
 	*x = NamesRequest{}
-	mi := &file_tree_proto_msgTypes[18]
+	mi := &file_tree_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1893,7 @@ func (x *NamesRequest) String() string {
 func (*NamesRequest) ProtoMessage() {}
 
 func (x *NamesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[18]
+	mi := &file_tree_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1906,7 @@ func (x *NamesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamesRequest.ProtoReflect.Descriptor instead.
 func (*NamesRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{18}
+	return file_tree_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NamesRequest) GetOptions() *Options {
@@ -1850,7 +1963,7 @@ type MetadataRequest struct {
 
 func (x *MetadataRequest) Reset() {
 	*x = MetadataRequest{}
-	mi := &file_tree_proto_msgTypes[19]
+	mi := &file_tree_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1975,7 @@ func (x *MetadataRequest) String() string {
 func (*MetadataRequest) ProtoMessage() {}
 
 func (x *MetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[19]
+	mi := &file_tree_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1988,7 @@ func (x *MetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataRequest.ProtoReflect.Descriptor instead.
 func (*MetadataRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{19}
+	return file_tree_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MetadataRequest) GetOptions() *Options {
@@ -1918,7 +2031,7 @@ type ExemplarsRequest struct {
 
 func (x *ExemplarsRequest) Reset() {
 	*x = ExemplarsRequest{}
-	mi := &file_tree_proto_msgTypes[20]
+	mi := &file_tree_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1930,7 +2043,7 @@ func (x *ExemplarsRequest) String() string {
 func (*ExemplarsRequest) ProtoMessage() {}
 
 func (x *ExemplarsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[20]
+	mi := &file_tree_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1943,7 +2056,7 @@ func (x *ExemplarsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarsRequest.ProtoReflect.Descriptor instead.
 func (*ExemplarsRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{20}
+	return file_tree_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExemplarsRequest) GetOptions() *Options {
@@ -1982,7 +2095,7 @@ type TreeRequest struct {
 
 func (x *TreeRequest) Reset() {
 	*x = TreeRequest{}
-	mi := &file_tree_proto_msgTypes[21]
+	mi := &file_tree_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1994,7 +2107,7 @@ func (x *TreeRequest) String() string {
 func (*TreeRequest) ProtoMessage() {}
 
 func (x *TreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[21]
+	mi := &file_tree_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2007,7 +2120,7 @@ func (x *TreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeRequest.ProtoReflect.Descriptor instead.
 func (*TreeRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{21}
+	return file_tree_proto_rawDescGZIP(), []int{22}
 }
 
 // TreeFrame is a part of a Tree answer.
@@ -2021,7 +2134,7 @@ type TreeFrame struct {
 
 func (x *TreeFrame) Reset() {
 	*x = TreeFrame{}
-	mi := &file_tree_proto_msgTypes[22]
+	mi := &file_tree_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2146,7 @@ func (x *TreeFrame) String() string {
 func (*TreeFrame) ProtoMessage() {}
 
 func (x *TreeFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[22]
+	mi := &file_tree_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2159,7 @@ func (x *TreeFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeFrame.ProtoReflect.Descriptor instead.
 func (*TreeFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{22}
+	return file_tree_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TreeFrame) GetNodes() []*Node {
@@ -2082,7 +2195,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_tree_proto_msgTypes[23]
+	mi := &file_tree_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2207,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[23]
+	mi := &file_tree_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2220,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{23}
+	return file_tree_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Node) GetDescription() *Description {
@@ -2175,13 +2288,15 @@ type HintStatus struct {
 	// age is in nanoseconds.
 	Age               int64   `protobuf:"zigzag64,4,opt,name=age,proto3" json:"age,omitempty"`
 	FalsePositiveRate float64 `protobuf:"fixed64,5,opt,name=false_positive_rate,json=falsePositiveRate,proto3" json:"false_positive_rate,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// reason is why the hint is not in use; empty if it is.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HintStatus) Reset() {
 	*x = HintStatus{}
-	mi := &file_tree_proto_msgTypes[24]
+	mi := &file_tree_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2308,7 @@ func (x *HintStatus) String() string {
 func (*HintStatus) ProtoMessage() {}
 
 func (x *HintStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[24]
+	mi := &file_tree_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2321,7 @@ func (x *HintStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HintStatus.ProtoReflect.Descriptor instead.
 func (*HintStatus) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{24}
+	return file_tree_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *HintStatus) GetSynced() bool {
@@ -2244,6 +2359,13 @@ func (x *HintStatus) GetFalsePositiveRate() float64 {
 	return 0
 }
 
+func (x *HintStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Symbols is what a frame adds to the symbol table of its stream. Label sets
 // refer to symbols by their index in it.
 type Symbols struct {
@@ -2258,7 +2380,7 @@ type Symbols struct {
 
 func (x *Symbols) Reset() {
 	*x = Symbols{}
-	mi := &file_tree_proto_msgTypes[25]
+	mi := &file_tree_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2270,7 +2392,7 @@ func (x *Symbols) String() string {
 func (*Symbols) ProtoMessage() {}
 
 func (x *Symbols) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[25]
+	mi := &file_tree_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2283,7 +2405,7 @@ func (x *Symbols) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Symbols.ProtoReflect.Descriptor instead.
 func (*Symbols) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{25}
+	return file_tree_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Symbols) GetReset_() bool {
@@ -2315,7 +2437,7 @@ type Packed struct {
 
 func (x *Packed) Reset() {
 	*x = Packed{}
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2327,7 +2449,7 @@ func (x *Packed) String() string {
 func (*Packed) ProtoMessage() {}
 
 func (x *Packed) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2340,7 +2462,7 @@ func (x *Packed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Packed.ProtoReflect.Descriptor instead.
 func (*Packed) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{26}
+	return file_tree_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Packed) GetCodec() Packed_Codec {
@@ -2382,7 +2504,7 @@ type ExecFrame struct {
 
 func (x *ExecFrame) Reset() {
 	*x = ExecFrame{}
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2516,7 @@ func (x *ExecFrame) String() string {
 func (*ExecFrame) ProtoMessage() {}
 
 func (x *ExecFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2529,7 @@ func (x *ExecFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecFrame.ProtoReflect.Descriptor instead.
 func (*ExecFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{27}
+	return file_tree_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ExecFrame) GetSymbols() *Symbols {
@@ -2476,7 +2598,7 @@ type GridSeries struct {
 
 func (x *GridSeries) Reset() {
 	*x = GridSeries{}
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2488,7 +2610,7 @@ func (x *GridSeries) String() string {
 func (*GridSeries) ProtoMessage() {}
 
 func (x *GridSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2501,7 +2623,7 @@ func (x *GridSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridSeries.ProtoReflect.Descriptor instead.
 func (*GridSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{28}
+	return file_tree_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GridSeries) GetLabels() []uint32 {
@@ -2571,7 +2693,7 @@ type GridHistogram struct {
 
 func (x *GridHistogram) Reset() {
 	*x = GridHistogram{}
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2705,7 @@ func (x *GridHistogram) String() string {
 func (*GridHistogram) ProtoMessage() {}
 
 func (x *GridHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2718,7 @@ func (x *GridHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridHistogram.ProtoReflect.Descriptor instead.
 func (*GridHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{29}
+	return file_tree_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GridHistogram) GetStep() uint32 {
@@ -2634,7 +2756,7 @@ type FloatHistogram struct {
 
 func (x *FloatHistogram) Reset() {
 	*x = FloatHistogram{}
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2646,7 +2768,7 @@ func (x *FloatHistogram) String() string {
 func (*FloatHistogram) ProtoMessage() {}
 
 func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2659,7 +2781,7 @@ func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FloatHistogram.ProtoReflect.Descriptor instead.
 func (*FloatHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{30}
+	return file_tree_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FloatHistogram) GetCounterResetHint() uint32 {
@@ -2754,7 +2876,7 @@ type SelectFrame struct {
 
 func (x *SelectFrame) Reset() {
 	*x = SelectFrame{}
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2766,7 +2888,7 @@ func (x *SelectFrame) String() string {
 func (*SelectFrame) ProtoMessage() {}
 
 func (x *SelectFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2779,7 +2901,7 @@ func (x *SelectFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectFrame.ProtoReflect.Descriptor instead.
 func (*SelectFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{31}
+	return file_tree_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SelectFrame) GetSymbols() *Symbols {
@@ -2823,7 +2945,7 @@ type RawSeries struct {
 
 func (x *RawSeries) Reset() {
 	*x = RawSeries{}
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2835,7 +2957,7 @@ func (x *RawSeries) String() string {
 func (*RawSeries) ProtoMessage() {}
 
 func (x *RawSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2848,7 +2970,7 @@ func (x *RawSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RawSeries.ProtoReflect.Descriptor instead.
 func (*RawSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{32}
+	return file_tree_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RawSeries) GetLabels() []uint32 {
@@ -2885,7 +3007,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2897,7 +3019,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2910,7 +3032,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{33}
+	return file_tree_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Chunk) GetMint() int64 {
@@ -2951,7 +3073,7 @@ type NamesFrame struct {
 
 func (x *NamesFrame) Reset() {
 	*x = NamesFrame{}
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2963,7 +3085,7 @@ func (x *NamesFrame) String() string {
 func (*NamesFrame) ProtoMessage() {}
 
 func (x *NamesFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2976,7 +3098,7 @@ func (x *NamesFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamesFrame.ProtoReflect.Descriptor instead.
 func (*NamesFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{34}
+	return file_tree_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *NamesFrame) GetNames() [][]byte {
@@ -3003,7 +3125,7 @@ type MetadataFrame struct {
 
 func (x *MetadataFrame) Reset() {
 	*x = MetadataFrame{}
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3015,7 +3137,7 @@ func (x *MetadataFrame) String() string {
 func (*MetadataFrame) ProtoMessage() {}
 
 func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3150,7 @@ func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataFrame.ProtoReflect.Descriptor instead.
 func (*MetadataFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{35}
+	return file_tree_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MetadataFrame) GetFamilies() []*MetricFamily {
@@ -3056,7 +3178,7 @@ type MetricFamily struct {
 
 func (x *MetricFamily) Reset() {
 	*x = MetricFamily{}
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3068,7 +3190,7 @@ func (x *MetricFamily) String() string {
 func (*MetricFamily) ProtoMessage() {}
 
 func (x *MetricFamily) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3081,7 +3203,7 @@ func (x *MetricFamily) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricFamily.ProtoReflect.Descriptor instead.
 func (*MetricFamily) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{36}
+	return file_tree_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *MetricFamily) GetMetric() []byte {
@@ -3109,7 +3231,7 @@ type MetadataEntry struct {
 
 func (x *MetadataEntry) Reset() {
 	*x = MetadataEntry{}
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3121,7 +3243,7 @@ func (x *MetadataEntry) String() string {
 func (*MetadataEntry) ProtoMessage() {}
 
 func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3134,7 +3256,7 @@ func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataEntry.ProtoReflect.Descriptor instead.
 func (*MetadataEntry) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{37}
+	return file_tree_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *MetadataEntry) GetType() []byte {
@@ -3168,7 +3290,7 @@ type ExemplarsFrame struct {
 
 func (x *ExemplarsFrame) Reset() {
 	*x = ExemplarsFrame{}
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3180,7 +3302,7 @@ func (x *ExemplarsFrame) String() string {
 func (*ExemplarsFrame) ProtoMessage() {}
 
 func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3193,7 +3315,7 @@ func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarsFrame.ProtoReflect.Descriptor instead.
 func (*ExemplarsFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{38}
+	return file_tree_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExemplarsFrame) GetSeries() []*SeriesExemplars {
@@ -3222,7 +3344,7 @@ type SeriesExemplars struct {
 
 func (x *SeriesExemplars) Reset() {
 	*x = SeriesExemplars{}
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3234,7 +3356,7 @@ func (x *SeriesExemplars) String() string {
 func (*SeriesExemplars) ProtoMessage() {}
 
 func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3247,7 +3369,7 @@ func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeriesExemplars.ProtoReflect.Descriptor instead.
 func (*SeriesExemplars) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{39}
+	return file_tree_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SeriesExemplars) GetLabels() *LabelSet {
@@ -3276,7 +3398,7 @@ type Exemplar struct {
 
 func (x *Exemplar) Reset() {
 	*x = Exemplar{}
-	mi := &file_tree_proto_msgTypes[40]
+	mi := &file_tree_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3288,7 +3410,7 @@ func (x *Exemplar) String() string {
 func (*Exemplar) ProtoMessage() {}
 
 func (x *Exemplar) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[40]
+	mi := &file_tree_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3301,7 +3423,7 @@ func (x *Exemplar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exemplar.ProtoReflect.Descriptor instead.
 func (*Exemplar) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{40}
+	return file_tree_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Exemplar) GetLabels() *LabelSet {
@@ -3345,7 +3467,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_tree_proto_msgTypes[41]
+	mi := &file_tree_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3357,7 +3479,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[41]
+	mi := &file_tree_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3370,7 +3492,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{41}
+	return file_tree_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *End) GetAnnotations() []*Annotation {
@@ -3408,7 +3530,7 @@ type Annotation struct {
 
 func (x *Annotation) Reset() {
 	*x = Annotation{}
-	mi := &file_tree_proto_msgTypes[42]
+	mi := &file_tree_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3420,7 +3542,7 @@ func (x *Annotation) String() string {
 func (*Annotation) ProtoMessage() {}
 
 func (x *Annotation) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[42]
+	mi := &file_tree_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3433,7 +3555,7 @@ func (x *Annotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Annotation.ProtoReflect.Descriptor instead.
 func (*Annotation) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{42}
+	return file_tree_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Annotation) GetKind() Annotation_Kind {
@@ -3471,7 +3593,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_tree_proto_msgTypes[43]
+	mi := &file_tree_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3483,7 +3605,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[43]
+	mi := &file_tree_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3496,7 +3618,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{43}
+	return file_tree_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Report) GetChildren() []*ChildReport {
@@ -3541,7 +3663,7 @@ type RollupUse struct {
 
 func (x *RollupUse) Reset() {
 	*x = RollupUse{}
-	mi := &file_tree_proto_msgTypes[44]
+	mi := &file_tree_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3553,7 +3675,7 @@ func (x *RollupUse) String() string {
 func (*RollupUse) ProtoMessage() {}
 
 func (x *RollupUse) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[44]
+	mi := &file_tree_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3566,7 +3688,7 @@ func (x *RollupUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollupUse.ProtoReflect.Descriptor instead.
 func (*RollupUse) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{44}
+	return file_tree_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *RollupUse) GetTier() []byte {
@@ -3626,7 +3748,7 @@ type ChildReport struct {
 
 func (x *ChildReport) Reset() {
 	*x = ChildReport{}
-	mi := &file_tree_proto_msgTypes[45]
+	mi := &file_tree_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3638,7 +3760,7 @@ func (x *ChildReport) String() string {
 func (*ChildReport) ProtoMessage() {}
 
 func (x *ChildReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[45]
+	mi := &file_tree_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3651,7 +3773,7 @@ func (x *ChildReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildReport.ProtoReflect.Descriptor instead.
 func (*ChildReport) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{45}
+	return file_tree_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ChildReport) GetName() []byte {
@@ -3755,7 +3877,7 @@ type PrunedCount struct {
 
 func (x *PrunedCount) Reset() {
 	*x = PrunedCount{}
-	mi := &file_tree_proto_msgTypes[46]
+	mi := &file_tree_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3767,7 +3889,7 @@ func (x *PrunedCount) String() string {
 func (*PrunedCount) ProtoMessage() {}
 
 func (x *PrunedCount) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[46]
+	mi := &file_tree_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3780,7 +3902,7 @@ func (x *PrunedCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrunedCount.ProtoReflect.Descriptor instead.
 func (*PrunedCount) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{46}
+	return file_tree_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PrunedCount) GetVerdict() string {
@@ -3812,7 +3934,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_tree_proto_msgTypes[47]
+	mi := &file_tree_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3824,7 +3946,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[47]
+	mi := &file_tree_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3837,7 +3959,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{47}
+	return file_tree_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Error) GetKind() Error_Kind {
@@ -3882,7 +4004,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_tree_proto_msgTypes[48]
+	mi := &file_tree_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3894,7 +4016,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[48]
+	mi := &file_tree_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3907,7 +4029,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{48}
+	return file_tree_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Limit) GetWhat() []byte {
@@ -3964,21 +4086,23 @@ const file_tree_proto_rawDesc = "" +
 	"\vdescription\x18\x04 \x01(\v2\x1f.pando.querytree.v1.DescriptionR\vdescription\".\n" +
 	"\x04Hint\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x14\n" +
-	"\x05frame\x18\x02 \x01(\fR\x05frame\"\xf8\x01\n" +
+	"\x05frame\x18\x02 \x01(\fR\x05frame\"\xb1\x02\n" +
 	"\x04Down\x12:\n" +
 	"\bgreeting\x18\x01 \x01(\v2\x1c.pando.querytree.v1.GreetingH\x00R\bgreeting\x12:\n" +
 	"\baccepted\x18\x02 \x01(\v2\x1c.pando.querytree.v1.AcceptedH\x00R\baccepted\x127\n" +
 	"\arefused\x18\x03 \x01(\v2\x1b.pando.querytree.v1.RefusedH\x00R\arefused\x124\n" +
-	"\x06resync\x18\x04 \x01(\v2\x1a.pando.querytree.v1.ResyncH\x00R\x06resyncB\t\n" +
+	"\x06resync\x18\x04 \x01(\v2\x1a.pando.querytree.v1.ResyncH\x00R\x06resync\x127\n" +
+	"\aapplied\x18\x05 \x01(\v2\x1b.pando.querytree.v1.AppliedH\x00R\aappliedB\t\n" +
 	"\amessage\"}\n" +
 	"\bGreeting\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1f\n" +
 	"\vmin_version\x18\x02 \x01(\rR\n" +
 	"minVersion\x12\x1a\n" +
 	"\bfeatures\x18\x03 \x03(\tR\bfeatures\x12\x1a\n" +
-	"\binstance\x18\x04 \x01(\tR\binstance\"C\n" +
+	"\binstance\x18\x04 \x01(\tR\binstance\"[\n" +
 	"\bAccepted\x127\n" +
-	"\x06parent\x18\x01 \x01(\v2\x1f.pando.querytree.v1.DescriptionR\x06parent\"\xaf\x01\n" +
+	"\x06parent\x18\x01 \x01(\v2\x1f.pando.querytree.v1.DescriptionR\x06parent\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"\xaf\x01\n" +
 	"\aRefused\x124\n" +
 	"\x04code\x18\x01 \x01(\x0e2 .pando.querytree.v1.Refused.CodeR\x04code\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\fR\x06reason\"V\n" +
@@ -3987,9 +4111,15 @@ const file_tree_proto_rawDesc = "" +
 	"\tDUPLICATE\x10\x01\x12\x10\n" +
 	"\fDOES_NOT_FIT\x10\x02\x12\x0f\n" +
 	"\vSAME_PARENT\x10\x03\x12\v\n" +
-	"\aVERSION\x10\x04\"\x1a\n" +
+	"\aVERSION\x10\x04\"2\n" +
 	"\x06Resync\x12\x10\n" +
-	"\x03run\x18\x01 \x01(\x04R\x03run\" \n" +
+	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\"_\n" +
+	"\aApplied\x12\x10\n" +
+	"\x03run\x18\x01 \x01(\x04R\x03run\x12\x16\n" +
+	"\x06frames\x18\x02 \x01(\x04R\x06frames\x12\x12\n" +
+	"\x04hold\x18\x03 \x01(\bR\x04hold\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\" \n" +
 	"\bLabelSet\x12\x14\n" +
 	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xf0\x04\n" +
 	"\vDescription\x12\x12\n" +
@@ -4105,14 +4235,15 @@ const file_tree_proto_rawDesc = "" +
 	"\vsample_rate\x18\x06 \x01(\x01R\n" +
 	"sampleRate\x122\n" +
 	"\x04hint\x18\a \x01(\v2\x1e.pando.querytree.v1.HintStatusR\x04hint\x124\n" +
-	"\bchildren\x18\b \x03(\v2\x18.pando.querytree.v1.NodeR\bchildren\"\xa0\x01\n" +
+	"\bchildren\x18\b \x03(\v2\x18.pando.querytree.v1.NodeR\bchildren\"\xb8\x01\n" +
 	"\n" +
 	"HintStatus\x12\x16\n" +
 	"\x06synced\x18\x01 \x01(\bR\x06synced\x12\"\n" +
 	"\ffingerprints\x18\x02 \x01(\x04R\ffingerprints\x12\x14\n" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x10\n" +
 	"\x03age\x18\x04 \x01(\x12R\x03age\x12.\n" +
-	"\x13false_positive_rate\x18\x05 \x01(\x01R\x11falsePositiveRate\"5\n" +
+	"\x13false_positive_rate\x18\x05 \x01(\x01R\x11falsePositiveRate\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"5\n" +
 	"\aSymbols\x12\x14\n" +
 	"\x05reset\x18\x01 \x01(\bR\x05reset\x12\x14\n" +
 	"\x05added\x18\x02 \x03(\fR\x05added\"\x85\x01\n" +
@@ -4286,7 +4417,7 @@ func file_tree_proto_rawDescGZIP() []byte {
 }
 
 var file_tree_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_tree_proto_goTypes = []any{
 	(Refused_Code)(0),        // 0: pando.querytree.v1.Refused.Code
 	(Matcher_Type)(0),        // 1: pando.querytree.v1.Matcher.Type
@@ -4301,127 +4432,129 @@ var file_tree_proto_goTypes = []any{
 	(*Accepted)(nil),         // 10: pando.querytree.v1.Accepted
 	(*Refused)(nil),          // 11: pando.querytree.v1.Refused
 	(*Resync)(nil),           // 12: pando.querytree.v1.Resync
-	(*LabelSet)(nil),         // 13: pando.querytree.v1.LabelSet
-	(*Description)(nil),      // 14: pando.querytree.v1.Description
-	(*Restatement)(nil),      // 15: pando.querytree.v1.Restatement
-	(*Epoch)(nil),            // 16: pando.querytree.v1.Epoch
-	(*Interval)(nil),         // 17: pando.querytree.v1.Interval
-	(*Options)(nil),          // 18: pando.querytree.v1.Options
-	(*Matcher)(nil),          // 19: pando.querytree.v1.Matcher
-	(*Selector)(nil),         // 20: pando.querytree.v1.Selector
-	(*ExecRequest)(nil),      // 21: pando.querytree.v1.ExecRequest
-	(*SelectRequest)(nil),    // 22: pando.querytree.v1.SelectRequest
-	(*NamesRequest)(nil),     // 23: pando.querytree.v1.NamesRequest
-	(*MetadataRequest)(nil),  // 24: pando.querytree.v1.MetadataRequest
-	(*ExemplarsRequest)(nil), // 25: pando.querytree.v1.ExemplarsRequest
-	(*TreeRequest)(nil),      // 26: pando.querytree.v1.TreeRequest
-	(*TreeFrame)(nil),        // 27: pando.querytree.v1.TreeFrame
-	(*Node)(nil),             // 28: pando.querytree.v1.Node
-	(*HintStatus)(nil),       // 29: pando.querytree.v1.HintStatus
-	(*Symbols)(nil),          // 30: pando.querytree.v1.Symbols
-	(*Packed)(nil),           // 31: pando.querytree.v1.Packed
-	(*ExecFrame)(nil),        // 32: pando.querytree.v1.ExecFrame
-	(*GridSeries)(nil),       // 33: pando.querytree.v1.GridSeries
-	(*GridHistogram)(nil),    // 34: pando.querytree.v1.GridHistogram
-	(*FloatHistogram)(nil),   // 35: pando.querytree.v1.FloatHistogram
-	(*SelectFrame)(nil),      // 36: pando.querytree.v1.SelectFrame
-	(*RawSeries)(nil),        // 37: pando.querytree.v1.RawSeries
-	(*Chunk)(nil),            // 38: pando.querytree.v1.Chunk
-	(*NamesFrame)(nil),       // 39: pando.querytree.v1.NamesFrame
-	(*MetadataFrame)(nil),    // 40: pando.querytree.v1.MetadataFrame
-	(*MetricFamily)(nil),     // 41: pando.querytree.v1.MetricFamily
-	(*MetadataEntry)(nil),    // 42: pando.querytree.v1.MetadataEntry
-	(*ExemplarsFrame)(nil),   // 43: pando.querytree.v1.ExemplarsFrame
-	(*SeriesExemplars)(nil),  // 44: pando.querytree.v1.SeriesExemplars
-	(*Exemplar)(nil),         // 45: pando.querytree.v1.Exemplar
-	(*End)(nil),              // 46: pando.querytree.v1.End
-	(*Annotation)(nil),       // 47: pando.querytree.v1.Annotation
-	(*Report)(nil),           // 48: pando.querytree.v1.Report
-	(*RollupUse)(nil),        // 49: pando.querytree.v1.RollupUse
-	(*ChildReport)(nil),      // 50: pando.querytree.v1.ChildReport
-	(*PrunedCount)(nil),      // 51: pando.querytree.v1.PrunedCount
-	(*Error)(nil),            // 52: pando.querytree.v1.Error
-	(*Limit)(nil),            // 53: pando.querytree.v1.Limit
+	(*Applied)(nil),          // 13: pando.querytree.v1.Applied
+	(*LabelSet)(nil),         // 14: pando.querytree.v1.LabelSet
+	(*Description)(nil),      // 15: pando.querytree.v1.Description
+	(*Restatement)(nil),      // 16: pando.querytree.v1.Restatement
+	(*Epoch)(nil),            // 17: pando.querytree.v1.Epoch
+	(*Interval)(nil),         // 18: pando.querytree.v1.Interval
+	(*Options)(nil),          // 19: pando.querytree.v1.Options
+	(*Matcher)(nil),          // 20: pando.querytree.v1.Matcher
+	(*Selector)(nil),         // 21: pando.querytree.v1.Selector
+	(*ExecRequest)(nil),      // 22: pando.querytree.v1.ExecRequest
+	(*SelectRequest)(nil),    // 23: pando.querytree.v1.SelectRequest
+	(*NamesRequest)(nil),     // 24: pando.querytree.v1.NamesRequest
+	(*MetadataRequest)(nil),  // 25: pando.querytree.v1.MetadataRequest
+	(*ExemplarsRequest)(nil), // 26: pando.querytree.v1.ExemplarsRequest
+	(*TreeRequest)(nil),      // 27: pando.querytree.v1.TreeRequest
+	(*TreeFrame)(nil),        // 28: pando.querytree.v1.TreeFrame
+	(*Node)(nil),             // 29: pando.querytree.v1.Node
+	(*HintStatus)(nil),       // 30: pando.querytree.v1.HintStatus
+	(*Symbols)(nil),          // 31: pando.querytree.v1.Symbols
+	(*Packed)(nil),           // 32: pando.querytree.v1.Packed
+	(*ExecFrame)(nil),        // 33: pando.querytree.v1.ExecFrame
+	(*GridSeries)(nil),       // 34: pando.querytree.v1.GridSeries
+	(*GridHistogram)(nil),    // 35: pando.querytree.v1.GridHistogram
+	(*FloatHistogram)(nil),   // 36: pando.querytree.v1.FloatHistogram
+	(*SelectFrame)(nil),      // 37: pando.querytree.v1.SelectFrame
+	(*RawSeries)(nil),        // 38: pando.querytree.v1.RawSeries
+	(*Chunk)(nil),            // 39: pando.querytree.v1.Chunk
+	(*NamesFrame)(nil),       // 40: pando.querytree.v1.NamesFrame
+	(*MetadataFrame)(nil),    // 41: pando.querytree.v1.MetadataFrame
+	(*MetricFamily)(nil),     // 42: pando.querytree.v1.MetricFamily
+	(*MetadataEntry)(nil),    // 43: pando.querytree.v1.MetadataEntry
+	(*ExemplarsFrame)(nil),   // 44: pando.querytree.v1.ExemplarsFrame
+	(*SeriesExemplars)(nil),  // 45: pando.querytree.v1.SeriesExemplars
+	(*Exemplar)(nil),         // 46: pando.querytree.v1.Exemplar
+	(*End)(nil),              // 47: pando.querytree.v1.End
+	(*Annotation)(nil),       // 48: pando.querytree.v1.Annotation
+	(*Report)(nil),           // 49: pando.querytree.v1.Report
+	(*RollupUse)(nil),        // 50: pando.querytree.v1.RollupUse
+	(*ChildReport)(nil),      // 51: pando.querytree.v1.ChildReport
+	(*PrunedCount)(nil),      // 52: pando.querytree.v1.PrunedCount
+	(*Error)(nil),            // 53: pando.querytree.v1.Error
+	(*Limit)(nil),            // 54: pando.querytree.v1.Limit
 }
 var file_tree_proto_depIdxs = []int32{
 	6,  // 0: pando.querytree.v1.Up.hello:type_name -> pando.querytree.v1.Hello
-	14, // 1: pando.querytree.v1.Up.description:type_name -> pando.querytree.v1.Description
+	15, // 1: pando.querytree.v1.Up.description:type_name -> pando.querytree.v1.Description
 	7,  // 2: pando.querytree.v1.Up.hint:type_name -> pando.querytree.v1.Hint
-	14, // 3: pando.querytree.v1.Hello.description:type_name -> pando.querytree.v1.Description
+	15, // 3: pando.querytree.v1.Hello.description:type_name -> pando.querytree.v1.Description
 	9,  // 4: pando.querytree.v1.Down.greeting:type_name -> pando.querytree.v1.Greeting
 	10, // 5: pando.querytree.v1.Down.accepted:type_name -> pando.querytree.v1.Accepted
 	11, // 6: pando.querytree.v1.Down.refused:type_name -> pando.querytree.v1.Refused
 	12, // 7: pando.querytree.v1.Down.resync:type_name -> pando.querytree.v1.Resync
-	14, // 8: pando.querytree.v1.Accepted.parent:type_name -> pando.querytree.v1.Description
-	0,  // 9: pando.querytree.v1.Refused.code:type_name -> pando.querytree.v1.Refused.Code
-	13, // 10: pando.querytree.v1.Description.labels:type_name -> pando.querytree.v1.LabelSet
-	17, // 11: pando.querytree.v1.Description.gaps:type_name -> pando.querytree.v1.Interval
-	16, // 12: pando.querytree.v1.Description.epochs:type_name -> pando.querytree.v1.Epoch
-	15, // 13: pando.querytree.v1.Description.restatements:type_name -> pando.querytree.v1.Restatement
-	1,  // 14: pando.querytree.v1.Matcher.type:type_name -> pando.querytree.v1.Matcher.Type
-	19, // 15: pando.querytree.v1.Selector.matchers:type_name -> pando.querytree.v1.Matcher
-	18, // 16: pando.querytree.v1.ExecRequest.options:type_name -> pando.querytree.v1.Options
-	18, // 17: pando.querytree.v1.SelectRequest.options:type_name -> pando.querytree.v1.Options
-	19, // 18: pando.querytree.v1.SelectRequest.matchers:type_name -> pando.querytree.v1.Matcher
-	18, // 19: pando.querytree.v1.NamesRequest.options:type_name -> pando.querytree.v1.Options
-	19, // 20: pando.querytree.v1.NamesRequest.matchers:type_name -> pando.querytree.v1.Matcher
-	18, // 21: pando.querytree.v1.MetadataRequest.options:type_name -> pando.querytree.v1.Options
-	18, // 22: pando.querytree.v1.ExemplarsRequest.options:type_name -> pando.querytree.v1.Options
-	20, // 23: pando.querytree.v1.ExemplarsRequest.selectors:type_name -> pando.querytree.v1.Selector
-	28, // 24: pando.querytree.v1.TreeFrame.nodes:type_name -> pando.querytree.v1.Node
-	46, // 25: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
-	14, // 26: pando.querytree.v1.Node.description:type_name -> pando.querytree.v1.Description
-	29, // 27: pando.querytree.v1.Node.hint:type_name -> pando.querytree.v1.HintStatus
-	28, // 28: pando.querytree.v1.Node.children:type_name -> pando.querytree.v1.Node
-	2,  // 29: pando.querytree.v1.Packed.codec:type_name -> pando.querytree.v1.Packed.Codec
-	30, // 30: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	33, // 31: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
-	46, // 32: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
-	31, // 33: pando.querytree.v1.ExecFrame.packed:type_name -> pando.querytree.v1.Packed
-	34, // 34: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
-	35, // 35: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
-	30, // 36: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	37, // 37: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
-	46, // 38: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
-	31, // 39: pando.querytree.v1.SelectFrame.packed:type_name -> pando.querytree.v1.Packed
-	38, // 40: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
-	46, // 41: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
-	41, // 42: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
-	46, // 43: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
-	42, // 44: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
-	44, // 45: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
-	46, // 46: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
-	13, // 47: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
-	45, // 48: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
-	13, // 49: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
-	47, // 50: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
-	48, // 51: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
-	52, // 52: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
-	3,  // 53: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
-	50, // 54: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
-	51, // 55: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
-	49, // 56: pando.querytree.v1.Report.rollups:type_name -> pando.querytree.v1.RollupUse
-	4,  // 57: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
-	53, // 58: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
-	21, // 59: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
-	22, // 60: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
-	23, // 61: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
-	24, // 62: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
-	25, // 63: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
-	26, // 64: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
-	5,  // 65: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
-	32, // 66: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
-	36, // 67: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
-	39, // 68: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
-	40, // 69: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
-	43, // 70: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
-	27, // 71: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
-	8,  // 72: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
-	66, // [66:73] is the sub-list for method output_type
-	59, // [59:66] is the sub-list for method input_type
-	59, // [59:59] is the sub-list for extension type_name
-	59, // [59:59] is the sub-list for extension extendee
-	0,  // [0:59] is the sub-list for field type_name
+	13, // 8: pando.querytree.v1.Down.applied:type_name -> pando.querytree.v1.Applied
+	15, // 9: pando.querytree.v1.Accepted.parent:type_name -> pando.querytree.v1.Description
+	0,  // 10: pando.querytree.v1.Refused.code:type_name -> pando.querytree.v1.Refused.Code
+	14, // 11: pando.querytree.v1.Description.labels:type_name -> pando.querytree.v1.LabelSet
+	18, // 12: pando.querytree.v1.Description.gaps:type_name -> pando.querytree.v1.Interval
+	17, // 13: pando.querytree.v1.Description.epochs:type_name -> pando.querytree.v1.Epoch
+	16, // 14: pando.querytree.v1.Description.restatements:type_name -> pando.querytree.v1.Restatement
+	1,  // 15: pando.querytree.v1.Matcher.type:type_name -> pando.querytree.v1.Matcher.Type
+	20, // 16: pando.querytree.v1.Selector.matchers:type_name -> pando.querytree.v1.Matcher
+	19, // 17: pando.querytree.v1.ExecRequest.options:type_name -> pando.querytree.v1.Options
+	19, // 18: pando.querytree.v1.SelectRequest.options:type_name -> pando.querytree.v1.Options
+	20, // 19: pando.querytree.v1.SelectRequest.matchers:type_name -> pando.querytree.v1.Matcher
+	19, // 20: pando.querytree.v1.NamesRequest.options:type_name -> pando.querytree.v1.Options
+	20, // 21: pando.querytree.v1.NamesRequest.matchers:type_name -> pando.querytree.v1.Matcher
+	19, // 22: pando.querytree.v1.MetadataRequest.options:type_name -> pando.querytree.v1.Options
+	19, // 23: pando.querytree.v1.ExemplarsRequest.options:type_name -> pando.querytree.v1.Options
+	21, // 24: pando.querytree.v1.ExemplarsRequest.selectors:type_name -> pando.querytree.v1.Selector
+	29, // 25: pando.querytree.v1.TreeFrame.nodes:type_name -> pando.querytree.v1.Node
+	47, // 26: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
+	15, // 27: pando.querytree.v1.Node.description:type_name -> pando.querytree.v1.Description
+	30, // 28: pando.querytree.v1.Node.hint:type_name -> pando.querytree.v1.HintStatus
+	29, // 29: pando.querytree.v1.Node.children:type_name -> pando.querytree.v1.Node
+	2,  // 30: pando.querytree.v1.Packed.codec:type_name -> pando.querytree.v1.Packed.Codec
+	31, // 31: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	34, // 32: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
+	47, // 33: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
+	32, // 34: pando.querytree.v1.ExecFrame.packed:type_name -> pando.querytree.v1.Packed
+	35, // 35: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
+	36, // 36: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
+	31, // 37: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	38, // 38: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
+	47, // 39: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
+	32, // 40: pando.querytree.v1.SelectFrame.packed:type_name -> pando.querytree.v1.Packed
+	39, // 41: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
+	47, // 42: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
+	42, // 43: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
+	47, // 44: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
+	43, // 45: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
+	45, // 46: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
+	47, // 47: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
+	14, // 48: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
+	46, // 49: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
+	14, // 50: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
+	48, // 51: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
+	49, // 52: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
+	53, // 53: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
+	3,  // 54: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
+	51, // 55: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
+	52, // 56: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
+	50, // 57: pando.querytree.v1.Report.rollups:type_name -> pando.querytree.v1.RollupUse
+	4,  // 58: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
+	54, // 59: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
+	22, // 60: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
+	23, // 61: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
+	24, // 62: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
+	25, // 63: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
+	26, // 64: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
+	27, // 65: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
+	5,  // 66: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
+	33, // 67: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
+	37, // 68: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
+	40, // 69: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
+	41, // 70: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
+	44, // 71: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
+	28, // 72: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
+	8,  // 73: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
+	67, // [67:74] is the sub-list for method output_type
+	60, // [60:67] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_tree_proto_init() }
@@ -4439,6 +4572,7 @@ func file_tree_proto_init() {
 		(*Down_Accepted)(nil),
 		(*Down_Refused)(nil),
 		(*Down_Resync)(nil),
+		(*Down_Applied)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -4446,7 +4580,7 @@ func file_tree_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tree_proto_rawDesc), len(file_tree_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   49,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

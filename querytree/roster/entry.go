@@ -16,6 +16,7 @@ type Entry struct {
 	feed Feed
 	// asked: the child was asked to begin its stream of hints anew.
 	asked bool
+	turn  chan struct{} // the feed need not wait any more
 	// dead: the connection did not respond when another one claimed the same
 	// identity, and has lost it. Guarded by Roster.mu.
 	dead bool
@@ -64,12 +65,44 @@ func (e *Entry) reopen() {
 	e.r.mu.Lock()
 	defer e.r.mu.Unlock()
 	if e.current() {
-		e.feed, e.asked = e.r.cfg.Hints.Open(e.name), false
+		e.feed, e.asked = e.r.cfg.Hints.Open(e.name, e.myTurn), false
 	}
 }
 
+// myTurn notes that the feed need not wait any more.
+func (e *Entry) myTurn() {
+	select {
+	case e.turn <- struct{}{}:
+	default:
+	}
+}
+
+// HintTurn receives when the child is to begin its stream of hints after it had to
+// wait.
+func (e *Entry) HintTurn() <-chan struct{} { return e.turn }
+
+// HintWaits reports whether the child's frames are ignored until HintTurn.
+func (e *Entry) HintWaits() bool { return e.feed != nil && e.feed.Waiting() }
+
+// HintCursor is what there is of the child's hint already, for its stream to go on
+// from.
+func (e *Entry) HintCursor() []byte {
+	if e.feed == nil {
+		return nil
+	}
+	return e.feed.Cursor()
+}
+
+// HintReason is why the child's hint is not in use, in a word; empty if it is.
+func (e *Entry) HintReason() string {
+	if e.feed == nil {
+		return "off"
+	}
+	return e.feed.Why()
+}
+
 // errResync makes a child begin its stream of hints anew.
-var errResync = errors.New("field hints are wanted from the start, to drop those of series that are gone")
+var errResync = errors.New("field hints are wanted anew: it is the child's turn, or some take more memory than they need")
 
 // Close notes that the connection has ended, and why: the child is missing from
 // now on.

@@ -20,8 +20,9 @@ import (
 // Hints takes the field hints of children.
 type Hints interface {
 	// Open begins the stream of a child's hint: the hint does not prune before
-	// it is complete again.
-	Open(child string) Feed
+	// it is complete again. turn is called when a feed that was waiting need not
+	// any more; it does not block.
+	Open(child string, turn func()) Feed
 	// Forget drops what is known of a child.
 	Forget(child string)
 	// Status describes a child's hint.
@@ -34,6 +35,13 @@ type Feed interface {
 	Apply(frame []byte) error
 	// NeedsResync asks for the stream to begin anew, without a fault.
 	NeedsResync() bool
+	// Waiting reports whether frames are ignored until others have sent theirs.
+	Waiting() bool
+	// Cursor is what there is of the child's hint already, for it to go on from;
+	// empty if there is nothing.
+	Cursor() []byte
+	// Why is why the hint is not in use, in a word; empty if it is.
+	Why() string
 	Close()
 }
 
@@ -180,9 +188,9 @@ func (r *Roster) Admit(ctx context.Context, d querytree.Description, conn queryt
 	}
 	old := c.desc
 	c.desc, c.conn, c.alive, c.since, c.err, c.answered = d, conn, alive, r.cfg.Now(), "", r.cfg.Now()
-	c.entry = &Entry{r: r, c: c, name: name}
+	c.entry = &Entry{r: r, c: c, name: name, turn: make(chan struct{}, 1)}
 	if r.cfg.Hints != nil {
-		c.entry.feed = r.cfg.Hints.Open(name)
+		c.entry.feed = r.cfg.Hints.Open(name, c.entry.myTurn)
 	}
 	r.history.Return(old, known, d) // from here on it is asked
 	r.changed()
@@ -325,6 +333,9 @@ func (r *Roster) Nodes() []querytree.Node {
 		n := querytree.Node{Description: c.desc, Connected: c.conn != nil, Since: c.since, Error: c.err, RTT: c.rtt, SampleRate: c.rate.perSecond}
 		if r.cfg.Hints != nil {
 			n.Hint = r.cfg.Hints.Status(name)
+			if n.Hint.Synced && c.conn != nil && r.cfg.Now().Sub(c.answered) > maxSilence {
+				n.Hint.Synced, n.Hint.Reason = false, "late" // it is asked, see Member.Stale
+			}
 		}
 		out = append(out, n)
 	}

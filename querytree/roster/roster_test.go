@@ -403,7 +403,7 @@ type hints struct {
 	forgotten []string
 }
 
-func (h *hints) Open(string) Feed {
+func (h *hints) Open(string, func()) Feed {
 	h.opened = append(h.opened, &feed{})
 	return h.opened[len(h.opened)-1]
 }
@@ -419,6 +419,9 @@ type feed struct {
 
 func (f *feed) Apply([]byte) error { f.applied++; return f.err }
 func (f *feed) NeedsResync() bool  { return f.resync }
+func (f *feed) Waiting() bool      { return false }
+func (f *feed) Cursor() []byte     { return []byte("here") }
+func (f *feed) Why() string        { return "late" }
 func (f *feed) Close()             { f.closed++ }
 
 func TestHints(t *testing.T) {

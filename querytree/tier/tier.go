@@ -272,8 +272,13 @@ func (t *Tier) Ready() error {
 // hints is a fieldhint.Index as the roster wants it.
 type hints struct{ index *fieldhint.Index }
 
-func (h hints) Open(child string) roster.Feed { return h.index.Open(child) }
-func (h hints) Forget(child string)           { h.index.Forget(child) }
+func (h hints) Open(child string, turn func()) roster.Feed {
+	f := feed{h.index.Open(child)}
+	f.OnTurn(turn)
+	return f
+}
+
+func (h hints) Forget(child string) { h.index.Forget(child) }
 
 func (h hints) Status(child string) querytree.HintStatus {
 	s, ok := h.index.Child(child)
@@ -282,5 +287,21 @@ func (h hints) Status(child string) querytree.HintStatus {
 	}
 	return querytree.HintStatus{
 		Synced: s.Synced, Fingerprints: int(s.Fingerprints), Bytes: s.Bytes, Age: s.Age, FalsePositiveRate: s.FalsePositiveRate,
+		Reason: string(s.Unused),
 	}
+}
+
+// feed is a fieldhint.Feed as the roster wants it.
+type feed struct{ *fieldhint.Feed }
+
+// Why implements roster.Feed.
+func (f feed) Why() string { return string(f.Unused()) }
+
+// Cursor implements roster.Feed.
+func (f feed) Cursor() []byte {
+	c := f.Feed.Cursor()
+	if len(c.Sections) == 0 {
+		return nil
+	}
+	return c.Append(nil)
 }

@@ -50,8 +50,10 @@ type ChildHint struct {
 	Name      string `json:"name"`
 	Tier      string `json:"tier"`
 	Connected bool   `json:"connected"`
-	// Synced is set if the hint may prune; Unsynced says why not otherwise.
+	// Synced is set if the hint may prune; Reason is why not otherwise, in a word,
+	// and Unsynced says it in more of them.
 	Synced   bool   `json:"synced"`
+	Reason   string `json:"reason,omitempty"`
 	Unsynced string `json:"unsynced,omitempty"`
 	// Hint is what there is of the hint; nil if nothing has come of it.
 	Hint *HintState `json:"hint,omitempty"`

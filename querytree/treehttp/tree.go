@@ -94,6 +94,9 @@ type Hint struct {
 	// FalsePositiveRate is the estimated share of absent fingerprints that seem
 	// present.
 	FalsePositiveRate float64 `json:"falsePositiveRate"`
+	// Reason is why the hint may not prune, in a word; empty if it may, or if the
+	// node's parent does not tell.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Parent is a tier above.
@@ -103,6 +106,19 @@ type Parent struct {
 	State   State     `json:"state"`
 	Since   time.Time `json:"since,omitzero"`
 	Error   string    `json:"error,omitempty"`
+	// Hints is how far the parent has come with this tier's field hints; nil if
+	// it does not tell, or none are offered.
+	Hints *SentHints `json:"hints,omitempty"`
+}
+
+// SentHints is what a parent says of the field hints that it is sent.
+type SentHints struct {
+	// UnacknowledgedBytes were sent, and the parent has not said to have applied
+	// them; UnacknowledgedAge is how long ago the first of them were sent.
+	UnacknowledgedBytes int     `json:"unacknowledgedBytes"`
+	UnacknowledgedAge   Seconds `json:"unacknowledgedAge"`
+	// Unused is why the parent does not use the hints, in a word; empty if it does.
+	Unused string `json:"unused,omitempty"`
 }
 
 // Refusal is a registration that was refused.
@@ -190,7 +206,7 @@ func LiveNode(n querytree.Node) Node {
 	if h := n.Hint; h != (querytree.HintStatus{}) {
 		out.Hint = &Hint{
 			Synced: h.Synced, Fingerprints: uint64(h.Fingerprints), Bytes: uint64(h.Bytes),
-			Age: Seconds(h.Age), FalsePositiveRate: h.FalsePositiveRate,
+			Age: Seconds(h.Age), FalsePositiveRate: h.FalsePositiveRate, Reason: h.Reason,
 		}
 	}
 	for _, c := range n.Children {

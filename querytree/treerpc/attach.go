@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,7 +93,9 @@ func (a *attachment) Attach(stream grpc.BidiStreamingServer[querytreepb.Up, quer
 // run registers the child and follows it to the end, and returns why it ended.
 func (a *attachment) run(stream grpc.BidiStreamingServer[querytreepb.Up, querytreepb.Down]) error {
 	self := a.server.cfg.Self()
-	greeting := &querytreepb.Greeting{Version: protocolVersion, MinVersion: oldestVersion, Instance: utf8(self.Instance)}
+	greeting := &querytreepb.Greeting{
+		Version: protocolVersion, MinVersion: oldestVersion, Instance: utf8(self.Instance), Features: linkFeatures(),
+	}
 	if err := stream.Send(&querytreepb.Down{Message: &querytreepb.Down_Greeting{Greeting: greeting}}); err != nil {
 		return fmt.Errorf("greet child: %w", err)
 	}
@@ -113,7 +116,11 @@ func (a *attachment) run(stream grpc.BidiStreamingServer[querytreepb.Up, querytr
 		a.logger.Warn("child disconnected", "child", child.name(), "err", cause)
 		session.Close(cause)
 	}()
-	cause = a.follow(stream, child, session, self)
+	hints := &hintReceiver{
+		stream: stream, session: session, acks: slices.Contains(up.GetHello().GetFeatures(), featureResume),
+		name: child.name(), logger: a.logger,
+	}
+	cause = a.follow(hints, child, self)
 	return cause
 }
 
@@ -165,21 +172,29 @@ func (a *attachment) refuse(stream grpc.BidiStreamingServer[querytreepb.Up, quer
 }
 
 // follow tells the child that it is accepted, and passes on what it says.
-func (a *attachment) follow(stream grpc.BidiStreamingServer[querytreepb.Up, querytreepb.Down], child *remoteChild, session Session, self querytree.Description) error {
+func (a *attachment) follow(hints *hintReceiver, child *remoteChild, self querytree.Description) (err error) {
+	stream := hints.stream
 	a.mu.Lock()
 	a.in = true
 	a.mu.Unlock()
 	a.server.metrics.connects.Inc()
 	a.server.metrics.connected.Inc()
 	defer a.server.metrics.connected.Dec()
-	accepted := &querytreepb.Accepted{Parent: descriptionToWire(self)}
+	accepted := &querytreepb.Accepted{Parent: descriptionToWire(self), Cursor: hints.cursor()}
 	if err := stream.Send(&querytreepb.Down{Message: &querytreepb.Down_Accepted{Accepted: accepted}}); err != nil {
 		return fmt.Errorf("accept child: %w", err)
 	}
 	d := child.Describe()
 	a.logger.Info("child connected", "child", d.Name(), "tier", d.Tier, "version", d.Version)
 	a.session.client.Connect() // so that the first request need not wait for it
-	var gaveUp uint64          // runs of the hint stream that are not listened to
+	ctx, cancel := context.WithCancel(stream.Context())
+	var turns sync.WaitGroup
+	defer func() {
+		cancel()
+		a.session.close(err) // or else it may stand in a send
+		turns.Wait()
+	}()
+	turns.Go(func() { hints.turns(ctx) })
 	for {
 		up, err := stream.Recv()
 		switch {
@@ -195,31 +210,16 @@ func (a *attachment) follow(stream grpc.BidiStreamingServer[querytreepb.Up, quer
 				return a.malformed(err)
 			}
 			child.describe.Store(&d)
-			session.Update(d)
+			hints.session.Update(d)
+			if err := hints.beat(); err != nil {
+				return err
+			}
 		case *querytreepb.Up_Hint:
-			if gaveUp, err = a.hint(stream, child, session, m.Hint, gaveUp); err != nil {
+			if err := hints.take(m.Hint); err != nil {
 				return err
 			}
 		}
 	}
-}
-
-// hint passes on a frame of hints. One that the session does not accept makes
-// the child begin anew: what is still under way is dropped.
-func (a *attachment) hint(stream grpc.BidiStreamingServer[querytreepb.Up, querytreepb.Down], child *remoteChild, session Session, h *querytreepb.Hint, gaveUp uint64) (uint64, error) {
-	if h.GetRun() <= gaveUp {
-		return gaveUp, nil
-	}
-	err := session.Hint(h.GetFrame())
-	if err == nil {
-		return gaveUp, nil
-	}
-	a.logger.Warn("field hints begin anew", "child", child.name(), "err", err)
-	resync := &querytreepb.Resync{Run: h.GetRun()}
-	if err := stream.Send(&querytreepb.Down{Message: &querytreepb.Down_Resync{Resync: resync}}); err != nil {
-		return gaveUp, fmt.Errorf("ask for field hints: %w", err)
-	}
-	return h.GetRun(), nil
 }
 
 func (a *attachment) malformed(err error) error {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,6 +142,7 @@ func (s *fakeSeries) Close()                            {}
 // fakeRegistry admits whom admit does not refuse.
 type fakeRegistry struct {
 	admit    func(querytree.Description) error
+	begin    func(*fakeSession)
 	sessions chan *fakeSession
 }
 
@@ -157,6 +159,10 @@ func (r *fakeRegistry) Admit(_ context.Context, d querytree.Description, c query
 	s := &fakeSession{
 		description: d, child: c, alive: alive,
 		updates: make(chan querytree.Description, 1000), hints: make(chan []byte, 1000), closed: make(chan error, 1),
+		turn: make(chan struct{}, 1),
+	}
+	if r.begin != nil {
+		r.begin(s)
 	}
 	r.sessions <- s
 	return s, nil
@@ -170,6 +176,26 @@ type fakeSession struct {
 	hints       chan []byte
 	closed      chan error
 	once        sync.Once
+	// cursor is what the session has of the hints. While waits is set, it ignores
+	// frames; once unhold is set too, the next ends that.
+	cursor        atomic.Pointer[string]
+	turn          chan struct{}
+	waits, unhold atomic.Bool
+}
+
+func (s *fakeSession) HintCursor() []byte {
+	if c := s.cursor.Load(); c != nil {
+		return []byte(*c)
+	}
+	return nil
+}
+func (s *fakeSession) HintWaits() bool           { return s.waits.Load() }
+func (s *fakeSession) HintTurn() <-chan struct{} { return s.turn }
+func (s *fakeSession) HintReason() string {
+	if s.waits.Load() {
+		return "waiting"
+	}
+	return ""
 }
 
 func (s *fakeSession) Update(d querytree.Description) {
@@ -181,6 +207,9 @@ func (s *fakeSession) Update(d querytree.Description) {
 
 func (s *fakeSession) Hint(f []byte) error {
 	s.hints <- f
+	if s.unhold.Load() {
+		s.waits.Store(false)
+	}
 	if string(f) == "bad" {
 		return errors.New("hint out of order")
 	}

@@ -21,12 +21,14 @@ import (
 
 // HintSource is where a child's field hints come from.
 type HintSource interface {
-	// Stream sends the field hints, a snapshot first and then what changes, as
-	// frames of at most 4 MiB, until ctx ends. It is called anew for every
-	// connection, and when the parent lost track. It runs for several parents
-	// at a time. send blocks while the parent is slow, does not keep the frame,
-	// and returns an error when the connection has ended.
-	Stream(ctx context.Context, send func(frame []byte) error) error
+	// StreamFrom sends the field hints, as frames of at most 4 MiB, until ctx
+	// ends: first what the parent lacks, and then what changes. cursor is what the
+	// parent says that it has from an earlier call, maybe of another process'
+	// HintSource; it is empty if that is nothing. StreamFrom is called anew for
+	// every connection, and when the parent lost track. It runs for several
+	// parents at a time. send blocks while the parent is slow, does not keep the
+	// frame, and returns an error when the connection has ended.
+	StreamFrom(ctx context.Context, cursor []byte, send func(frame []byte) error) error
 }
 
 // Resolver looks host names up. *net.Resolver is one.
@@ -132,6 +134,9 @@ type LinkStatus struct {
 	Since time.Time
 	// RTT is the last round-trip time measured, zero if unknown.
 	RTT time.Duration
+	// Hints is how far the parent has come with the child's field hints, while
+	// it is connected.
+	Hints HintStatus
 }
 
 // Link is the child's side of the link: it keeps a connection to every replica
@@ -162,10 +167,16 @@ func NewLink(cfg LinkConfig) (*Link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Link{
+	l := &Link{
 		cfg: cfg, metrics: m, pack: pack,
 		targets: map[string]*target{}, instances: map[string]*target{}, lookups: map[string]error{},
-	}, nil
+	}
+	if cfg.Registerer != nil && cfg.Hints != nil {
+		if err := cfg.Registerer.Register(newHintCollector(l)); err != nil {
+			return nil, fmt.Errorf("register metrics of field hints sent: %w", err)
+		}
+	}
+	return l, nil
 }
 
 // Run keeps the connections until ctx ends, then closes them and returns nil
@@ -189,7 +200,11 @@ func (l *Link) Status() []LinkStatus {
 	defer l.mu.Unlock()
 	var out []LinkStatus
 	for _, t := range l.targets {
-		out = append(out, t.status)
+		s := t.status
+		if t.hints != nil {
+			s.Hints = t.hints.status()
+		}
+		out = append(out, s)
 	}
 	for parent, err := range l.lookups {
 		if err != nil && !slices.ContainsFunc(out, func(s LinkStatus) bool { return s.Parent == parent }) {

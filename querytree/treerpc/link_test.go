@@ -33,7 +33,7 @@ type hintList struct {
 	runs   atomic.Int64
 }
 
-func (h *hintList) Stream(ctx context.Context, send func([]byte) error) error {
+func (h *hintList) StreamFrom(ctx context.Context, _ []byte, send func([]byte) error) error {
 	run := h.runs.Add(1)
 	if err := send(fmt.Appendf(nil, "run %d", run)); err != nil {
 		return err
@@ -115,7 +115,7 @@ func TestHintSourceFails(t *testing.T) {
 	addr, _ := startServer(t, nil, ServerConfig{Registry: registry})
 	startLink(t, LinkConfig{
 		Child: &fakeChild{}, Parents: []string{addr}, MinBackoff: time.Millisecond,
-		Hints: hintFunc(func(_ context.Context, send func([]byte) error) error {
+		Hints: hintFunc(func(_ context.Context, _ []byte, send func([]byte) error) error {
 			if err := send([]byte("x")); err != nil {
 				return err
 			}
@@ -133,9 +133,11 @@ func TestHintSourceFails(t *testing.T) {
 	}
 }
 
-type hintFunc func(context.Context, func([]byte) error) error
+type hintFunc func(context.Context, []byte, func([]byte) error) error
 
-func (f hintFunc) Stream(ctx context.Context, send func([]byte) error) error { return f(ctx, send) }
+func (f hintFunc) StreamFrom(ctx context.Context, cursor []byte, send func([]byte) error) error {
+	return f(ctx, cursor, send)
+}
 
 // A parent that restarts has its child back, and requests in between fail at
 // once.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,8 +21,19 @@ type registration struct {
 	stream   grpc.BidiStreamingClient[querytreepb.Up, querytreepb.Down]
 	greeted  bool // it is a parent that answers
 	attached bool
+	flow     *hintFlow // set once the parent has greeted
+	cursor   []byte    // what the parent had of the hints when it accepted the child
 
 	mu sync.Mutex // of stream.Send
+}
+
+// hintOrder is what the parent says about the stream of hints.
+type hintOrder struct {
+	// run is the newest run to be ended: another one begins at cursor, or if hold is
+	// set, when the parent says so.
+	run    uint64
+	cursor []byte
+	hold   bool
 }
 
 // run registers the child and keeps it registered. It returns when the
@@ -43,7 +55,7 @@ func (r *registration) run(ctx context.Context) error {
 		return errRedundant
 	}
 	defer r.target.release(instance)
-	resync := make(chan uint64, 1)
+	orders := make(chan hintOrder, 1)
 	if err := r.hello(); err != nil {
 		return r.why(err)
 	}
@@ -62,9 +74,11 @@ func (r *registration) run(ctx context.Context) error {
 	wg.Go(func() { r.beat(ctx) })
 	wg.Go(func() { r.measure(ctx) })
 	if r.target.link.cfg.Hints != nil {
-		wg.Go(func() { r.hints(ctx, resync) })
+		r.target.account(r.flow)
+		defer r.target.account(nil)
+		wg.Go(func() { r.hints(ctx, orders) })
 	}
-	err = r.receive(resync)
+	err = r.receive(orders)
 	// Before the others are waited for: they may stand in a send.
 	cancel()
 	return r.why(err)
@@ -100,13 +114,16 @@ func (r *registration) greet(ctx context.Context) (instance string, err error) {
 			"parent speaks protocol versions %d to %d, child %d to %d: upgrade the older of the two",
 			g.GetMinVersion(), g.GetVersion(), oldestVersion, protocolVersion)}
 	}
+	r.flow = newHintFlow(slices.Contains(g.GetFeatures(), featureResume))
 	return g.GetInstance(), nil
 }
 
 // hello introduces the child, and learns whether it is accepted.
 func (r *registration) hello() error {
 	d := r.target.link.cfg.Child.Describe()
-	hello := &querytreepb.Hello{Version: protocolVersion, MinVersion: oldestVersion, Description: descriptionToWire(d)}
+	hello := &querytreepb.Hello{
+		Version: protocolVersion, MinVersion: oldestVersion, Description: descriptionToWire(d), Features: linkFeatures(),
+	}
 	if err := r.send(&querytreepb.Up{Message: &querytreepb.Up_Hello{Hello: hello}}); err != nil {
 		return fmt.Errorf("say hello: %w", err)
 	}
@@ -124,6 +141,7 @@ func (r *registration) hello() error {
 	if err != nil {
 		return fmt.Errorf("parent's %w", err)
 	}
+	r.cursor = down.GetAccepted().GetCursor()
 	t := r.target
 	t.set(StateConnected, nil)
 	t.link.mu.Lock()
@@ -141,7 +159,14 @@ func (r *registration) send(up *querytreepb.Up) error {
 }
 
 // receive follows what the parent says, to the end of the connection.
-func (r *registration) receive(resync chan uint64) error {
+func (r *registration) receive(orders chan hintOrder) error {
+	order := func(o hintOrder) {
+		select { // the newest is the one that counts
+		case <-orders:
+		default:
+		}
+		orders <- o
+	}
 	for {
 		down, err := r.stream.Recv()
 		switch {
@@ -151,11 +176,10 @@ func (r *registration) receive(resync chan uint64) error {
 			return fmt.Errorf("receive from parent: %w", err)
 		}
 		if m := down.GetResync(); m != nil {
-			select { // the newest is the one that counts
-			case <-resync:
-			default:
-			}
-			resync <- m.GetRun()
+			order(hintOrder{run: m.GetRun(), cursor: m.GetCursor()})
+		}
+		if m := down.GetApplied(); m != nil && r.flow.acknowledge(m) {
+			order(hintOrder{run: m.GetRun(), hold: true})
 		}
 	}
 }
@@ -186,11 +210,17 @@ func (r *registration) measure(ctx context.Context) {
 
 // hints sends the stream of field hints, and begins it anew when it fails or
 // the parent asks for that.
-func (r *registration) hints(ctx context.Context, resync <-chan uint64) {
+func (r *registration) hints(ctx context.Context, orders <-chan hintOrder) {
 	retry := pauses{min: r.target.link.cfg.MinBackoff, max: r.target.link.cfg.MaxBackoff}
+	next := hintOrder{cursor: r.cursor}
 	for run := uint64(1); ctx.Err() == nil; run++ {
 		began := time.Now()
-		r.hintRun(ctx, run, resync)
+		next = r.hintRun(ctx, run, next.cursor, orders)
+		if next.hold {
+			// Not the child's fault, and the parent says when to go on.
+			next = awaitOrder(ctx, run, orders)
+			continue
+		}
 		if time.Since(began) > 2*retry.max {
 			retry.reset()
 		}
@@ -198,17 +228,41 @@ func (r *registration) hints(ctx context.Context, resync <-chan uint64) {
 	}
 }
 
-// hintRun sends the stream once, and returns when another run is due.
-func (r *registration) hintRun(ctx context.Context, run uint64, resync <-chan uint64) {
+// awaitOrder waits until the parent asks for another run than the one that it put
+// off. It may have said so already.
+func awaitOrder(ctx context.Context, run uint64, orders <-chan hintOrder) hintOrder {
+	late := time.NewTimer(holdTimeout)
+	defer late.Stop()
+	for {
+		select {
+		case o := <-orders:
+			if o.run >= run && !o.hold {
+				return o
+			}
+		case <-late.C:
+			return hintOrder{}
+		case <-ctx.Done():
+			return hintOrder{}
+		}
+	}
+}
+
+// hintRun sends the stream once, and returns when another run is due, and from
+// where.
+func (r *registration) hintRun(ctx context.Context, run uint64, cursor []byte, orders <-chan hintOrder) hintOrder {
 	ctx, cancel := context.WithCancel(ctx)
 	finished := make(chan error, 1)
+	r.flow.begin(run)
 	go func() {
-		finished <- r.target.link.cfg.Hints.Stream(ctx, func(frame []byte) error {
+		finished <- r.target.link.cfg.Hints.StreamFrom(ctx, cursor, func(frame []byte) error {
 			if len(frame) > maxHintFrame {
 				return fmt.Errorf("field hint frame of %d bytes: at most %d are allowed", len(frame), maxHintFrame)
 			}
 			if ctx.Err() != nil {
 				return ctx.Err()
+			}
+			if err := r.flow.admit(ctx, len(frame)); err != nil {
+				return err
 			}
 			return r.send(&querytreepb.Up{Message: &querytreepb.Up_Hint{Hint: &querytreepb.Hint{Run: run, Frame: frame}}})
 		})
@@ -230,13 +284,13 @@ func (r *registration) hintRun(ctx context.Context, run uint64, resync <-chan ui
 			if ctx.Err() == nil {
 				r.target.logger.Warn("field hints begin anew", "err", err)
 			}
-			return
-		case gaveUp := <-resync:
-			if gaveUp >= run {
-				return
+			return hintOrder{}
+		case o := <-orders:
+			if o.run >= run {
+				return o
 			}
 		case <-ctx.Done():
-			return
+			return hintOrder{}
 		}
 	}
 }

@@ -40,8 +40,19 @@ type Session interface {
 	// Update is given every new description.
 	Update(querytree.Description)
 	// Hint is given every frame of the child's stream of field hints. The
-	// session owns it. An error makes the child begin the stream anew.
+	// session owns it. An error makes the child begin the stream anew, from
+	// HintCursor.
 	Hint(frame []byte) error
+	// HintCursor is what the session has of the child's hints, from which the
+	// child can go on; empty if that is nothing, or of no use.
+	HintCursor() []byte
+	// HintWaits reports whether frames are ignored, since it is not the child's
+	// turn to send, until HintTurn receives, which never happens without cause.
+	HintWaits() bool
+	HintTurn() <-chan struct{}
+	// HintReason is why the child's hints are not in use, in a word; empty if
+	// they are.
+	HintReason() string
 	// Close is called exactly once, when the connection has ended, with the
 	// reason. Nothing is called after it.
 	Close(cause error)

@@ -54,8 +54,39 @@ type session struct {
 	mux    *yamux.Session
 	client *grpc.ClientConn
 
-	mu    sync.Mutex
-	cause error
+	mu      sync.Mutex
+	cause   error
+	streams map[*heldStream]struct{} // open ones
+}
+
+// heldStream is a stream of a session that is ended before its session is: yamux
+// lets those who read from a stream spin from when its session begins to close to
+// when it has. If a thousand sessions close at a time, that takes minutes.
+type heldStream struct {
+	net.Conn
+	session *session
+}
+
+// hold keeps account of a stream.
+func (s *session) hold(conn net.Conn) net.Conn {
+	h := &heldStream{conn, s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.streams[h] = struct{}{}; s.cause != nil {
+		h.end()
+	}
+	return h
+}
+
+// end makes reads return.
+func (h *heldStream) end() { _ = h.SetReadDeadline(time.Unix(1, 0)) }
+
+// Close implements net.Conn.
+func (h *heldStream) Close() error {
+	h.session.mu.Lock()
+	delete(h.session.streams, h)
+	h.session.mu.Unlock()
+	return h.Conn.Close()
 }
 
 // newSession starts a session on conn, which it owns from then on.
@@ -76,7 +107,7 @@ func newSession(conn net.Conn, dialled bool, logger *slog.Logger, size int) (*se
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open session: %w", err), conn.Close())
 	}
-	s := &session{mux: mux}
+	s := &session{mux: mux, streams: map[*heldStream]struct{}{}}
 	if s.client, err = s.dial(size); err != nil {
 		return nil, errors.Join(fmt.Errorf("open client: %w", err), mux.Close())
 	}
@@ -87,7 +118,13 @@ func newSession(conn net.Conn, dialled bool, logger *slog.Logger, size int) (*se
 func (s *session) dial(size int) (*grpc.ClientConn, error) {
 	return grpc.NewClient("passthrough:///peer",
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // TLS, if any, is below the session
-		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return s.mux.Open() }),
+		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
+			conn, err := s.mux.Open()
+			if err != nil {
+				return nil, err
+			}
+			return s.hold(conn), nil
+		}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: writeTimeout,
@@ -121,7 +158,7 @@ func serverOptions(logger *slog.Logger, m *linkMetrics, size int, streams uint32
 func (s *session) serve(ctx context.Context, srv *grpc.Server) {
 	stop := context.AfterFunc(ctx, func() { s.close(context.Cause(ctx)) })
 	defer stop()
-	s.close(srv.Serve(&muxListener{Session: s.mux, exceeded: s.close}))
+	s.close(srv.Serve(&muxListener{Session: s.mux, session: s}))
 	srv.Stop()
 }
 
@@ -133,6 +170,9 @@ func (s *session) close(cause error) {
 	s.mu.Lock()
 	if s.cause == nil {
 		s.cause = cause
+	}
+	for h := range s.streams {
+		h.end()
 	}
 	s.mu.Unlock()
 	_ = s.mux.Close()
@@ -171,7 +211,7 @@ func (s *session) ping(ctx context.Context) (time.Duration, error) {
 // peer holds too many open.
 type muxListener struct {
 	*yamux.Session
-	exceeded func(error)
+	session *session
 }
 
 // Accept implements net.Listener.
@@ -186,9 +226,9 @@ func (l *muxListener) Accept() (net.Conn, error) {
 		return nil, fmt.Errorf("connection lost: %w", err)
 	}
 	if n := l.NumStreams(); n > 2*maxStreams {
-		go l.exceeded(fmt.Errorf("peer holds %d streams open", n))
+		go l.session.close(fmt.Errorf("peer holds %d streams open", n))
 	}
-	return conn, nil
+	return l.session.hold(conn), nil
 }
 
 // handshake does TLS on an accepted or dialled connection, if cfg is not nil.

@@ -35,7 +35,8 @@ type target struct {
 	// Guarded by link.mu.
 	parents map[string]bool // whose address it is
 	status  LinkStatus
-	logged  string // the error logged last, so that each is logged once
+	hints   *hintFlow // of the connection, if there is one and there are hints
+	logged  string    // the error logged last, so that each is logged once
 }
 
 // run keeps the connection until ctx ends or the address is no longer wanted.
@@ -174,6 +175,13 @@ func (t *target) release(instance string) {
 	t.link.mu.Lock()
 	defer t.link.mu.Unlock()
 	delete(t.link.instances, instance)
+}
+
+// account notes which account there is of the hints sent; nil if there is none.
+func (t *target) account(of *hintFlow) {
+	t.link.mu.Lock()
+	defer t.link.mu.Unlock()
+	t.hints = of
 }
 
 // pauses are the times to wait before the next attempt: they double each time,

@@ -58,7 +58,7 @@ func nodeToWire(n querytree.Node) *querytreepb.Node {
 		Rtt: int64(n.RTT), SampleRate: n.SampleRate,
 		Hint: &querytreepb.HintStatus{
 			Synced: n.Hint.Synced, Fingerprints: count(n.Hint.Fingerprints), Bytes: count(n.Hint.Bytes),
-			Age: int64(n.Hint.Age), FalsePositiveRate: n.Hint.FalsePositiveRate,
+			Age: int64(n.Hint.Age), FalsePositiveRate: n.Hint.FalsePositiveRate, Reason: utf8(n.Hint.Reason),
 		},
 	}
 	if !n.Since.IsZero() {
@@ -85,7 +85,7 @@ func nodeFromWire(w *querytreepb.Node, depth int) (querytree.Node, int, error) {
 		RTT: time.Duration(w.GetRtt()), SampleRate: w.GetSampleRate(),
 		Hint: querytree.HintStatus{
 			Synced: h.GetSynced(), Fingerprints: number(h.GetFingerprints()), Bytes: number(h.GetBytes()),
-			Age: time.Duration(h.GetAge()), FalsePositiveRate: h.GetFalsePositiveRate(),
+			Age: time.Duration(h.GetAge()), FalsePositiveRate: h.GetFalsePositiveRate(), Reason: h.GetReason(),
 		},
 	}
 	if w.GetSince() != 0 {

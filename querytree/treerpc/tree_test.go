@@ -16,7 +16,7 @@ func TestTreeRoundTrip(t *testing.T) {
 	leaf := querytree.Node{
 		Description: querytree.Description{Identity: querytree.Identity{Tier: querytree.TierLeaf, Labels: labels.FromStrings("zone", "eu", "cluster", "eu-1")}, Series: 7},
 		Connected:   true, Since: time.UnixMilli(1234), RTT: time.Millisecond, SampleRate: 1.5,
-		Hint: querytree.HintStatus{Synced: true, Fingerprints: 10, Bytes: 12, Age: time.Second, FalsePositiveRate: 0.01},
+		Hint: querytree.HintStatus{Synced: true, Fingerprints: 10, Bytes: 12, Age: time.Second, FalsePositiveRate: 0.01, Reason: "too-large"},
 	}
 	want := []querytree.Node{
 		{Description: querytree.Description{Identity: querytree.Identity{Tier: querytree.TierZone, Labels: labels.FromStrings("zone", "eu")}}, Connected: true, Children: []querytree.Node{leaf}},

@@ -189,7 +189,17 @@ func TestOldChild(t *testing.T) {
 	if err := up.Send(hello(descriptionToWire(fake.Describe()))); err != nil {
 		t.Fatal(err)
 	}
-	child := receive(t, "session", registry.sessions).child
+	s := receive(t, "session", registry.sessions)
+	child := s.child
+	for i := range 3 { // hints are taken as ever, and not acknowledged
+		frame := &querytreepb.Hint{Run: 1, Frame: fmt.Append(nil, i)}
+		if err := up.Send(&querytreepb.Up{Message: &querytreepb.Up_Hint{Hint: frame}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(receive(t, "hint", s.hints)); got != fmt.Sprint(i) {
+			t.Errorf("hint %q, want %d", got, i)
+		}
+	}
 	want := firstDescription()
 	if diff := cmp.Diff(want, child.Describe(), sameBits); diff != "" || child.Describe().Has(querytree.FeatureOps) {
 		t.Errorf("description without later fields:\n%s", diff)
@@ -214,6 +224,19 @@ func TestOldChild(t *testing.T) {
 	answersRest(t, child)
 	if codec.count("ExecRequest.accept") == 0 {
 		t.Error("the codec has dropped nothing: is its schema the old one?")
+	}
+	if err := up.Send(&querytreepb.Up{Message: &querytreepb.Up_Hint{Hint: &querytreepb.Hint{Run: 1, Frame: []byte("bad")}}}); err != nil {
+		t.Fatal(err)
+	}
+	for asked := false; !asked; { // what comes first is the greeting, and that it is accepted
+		down, err := up.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		asked = down.GetResync().GetRun() == 1
+	}
+	if n := codec.count("Down.applied") + codec.count("Accepted.cursor") + codec.count("Resync.cursor"); n != 0 {
+		t.Errorf("%d messages about hints that an old child cannot read", n)
 	}
 }
 
@@ -248,6 +271,7 @@ func answersRest(t *testing.T, child querytree.Child) {
 type oldParent struct {
 	querytreepb.UnimplementedParentServer
 	hellos chan *querytreepb.Hello
+	hints  chan *querytreepb.Hint
 }
 
 func (p *oldParent) Attach(s grpc.BidiStreamingServer[querytreepb.Up, querytreepb.Down]) error {
@@ -262,8 +286,15 @@ func (p *oldParent) Attach(s grpc.BidiStreamingServer[querytreepb.Up, querytreep
 	if err := s.Send(&querytreepb.Down{Message: &querytreepb.Down_Accepted{Accepted: &querytreepb.Accepted{Parent: descriptionToWire(parentSelf())}}}); err != nil {
 		return err
 	}
-	<-s.Context().Done()
-	return nil
+	for {
+		up, err := s.Recv()
+		if err != nil {
+			return nil
+		}
+		if h := up.GetHint(); h != nil {
+			p.hints <- h
+		}
+	}
 }
 
 // A child of this version under a parent of the first release: nothing of what
@@ -276,7 +307,7 @@ func TestOldParent(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer lis.Close()
-	startLink(t, LinkConfig{Child: fake, Parents: []string{lis.Addr().String()}})
+	startLink(t, LinkConfig{Child: fake, Hints: make(cursors, 1), Parents: []string{lis.Addr().String()}})
 	conn, err := lis.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +316,7 @@ func TestOldParent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	parent := &oldParent{hellos: make(chan *querytreepb.Hello, 1)}
+	parent := &oldParent{hellos: make(chan *querytreepb.Hello, 1), hints: make(chan *querytreepb.Hint, 10)}
 	srv := grpc.NewServer(grpc.ForceServerCodecV2(codec))
 	querytreepb.RegisterParentServer(srv, parent)
 	background(t, func(ctx context.Context) error {
@@ -293,6 +324,11 @@ func TestOldParent(t *testing.T) {
 		return nil
 	})
 	hello := receive(t, "hello", parent.hellos)
+	for _, want := range []string{"from ", "second", "third"} { // it waits for nothing that the parent does not know
+		if h := receive(t, "hint", parent.hints); string(h.GetFrame()) != want || h.GetRun() != 1 {
+			t.Errorf("hint %v, want %q", h, want)
+		}
+	}
 	d, err := descriptionFromWire(hello.GetDescription())
 	if diff := cmp.Diff(firstDescription(), d, sameBits); diff != "" || err != nil {
 		t.Errorf("description (error %v):\n%s", err, diff)

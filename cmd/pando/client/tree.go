@@ -136,7 +136,7 @@ func RenderTree(w io.Writer, t treehttp.Tree, now time.Time) error {
 		return err
 	}
 	for _, p := range t.Parents {
-		if _, err := fmt.Fprintf(w, "parent %s: %s\n", printable(p.Address), note(string(p.State), p.Since, p.Error, now)); err != nil {
+		if _, err := fmt.Fprintf(w, "parent %s: %s%s\n", printable(p.Address), note(string(p.State), p.Since, p.Error, now), unused(p.Hints)); err != nil {
 			return err
 		}
 	}
@@ -172,14 +172,33 @@ func nodeRow(indent string, n treehttp.Node, now time.Time) []string {
 	}
 	if h := n.Hint; h != nil {
 		row[6], row[7] = treehttp.ShortBytes(h.Bytes), "not complete"
-		if h.Synced {
+		switch {
+		case h.Synced:
 			row[7] = treehttp.ShortDuration(time.Duration(h.Age))
+		case h.Reason != "":
+			row[7] = printable(h.Reason)
 		}
 	}
 	if n.RTT > 0 {
 		row[8] = treehttp.ShortDuration(time.Duration(n.RTT))
 	}
 	return row
+}
+
+// unused says why a parent does not use the hints that it is sent, and how much of
+// them it has yet to take in.
+func unused(h *treehttp.SentHints) string {
+	if h == nil {
+		return ""
+	}
+	s := ""
+	if h.Unused != "" {
+		s = "; does not use the hints: " + printable(h.Unused)
+	}
+	if h.UnacknowledgedAge > treehttp.Seconds(time.Second) {
+		s += fmt.Sprintf("; %s of hints not acknowledged for %s", treehttp.ShortBytes(uint64(h.UnacknowledgedBytes)), treehttp.ShortDuration(time.Duration(h.UnacknowledgedAge)))
+	}
+	return s
 }
 
 // note joins a state, how long it has lasted, and what is wrong.

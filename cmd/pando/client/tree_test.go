@@ -14,8 +14,13 @@ import (
 func someTree() treehttp.Tree {
 	since := testNow.Add(-26 * time.Hour)
 	return treehttp.Tree{
-		Self:    treehttp.Node{Name: "root", Tier: "root", State: treehttp.StateSelf, Series: 1_234_567, Leaves: 3},
-		Parents: []treehttp.Parent{{Address: "planet.example:9443", State: treehttp.StateMissing, Since: since, Error: "connection refused"}},
+		Self: treehttp.Node{Name: "root", Tier: "root", State: treehttp.StateSelf, Series: 1_234_567, Leaves: 3},
+		Parents: []treehttp.Parent{
+			{Address: "planet.example:9443", State: treehttp.StateMissing, Since: since, Error: "connection refused"},
+			{Address: "planet.example:9444", State: treehttp.StateConnected, Since: since, Hints: &treehttp.SentHints{
+				UnacknowledgedBytes: 4096, UnacknowledgedAge: treehttp.Seconds(3 * time.Second), Unused: "too-large",
+			}},
+		},
 		Children: []treehttp.Node{
 			{
 				Name: "zone=eu", Tier: "zone", State: treehttp.StateConnected, Since: since, Series: 1_000_000, SampleRate: 66_666,
@@ -26,7 +31,7 @@ func someTree() treehttp.Tree {
 					{Name: "zone=eu,cluster=eu-2/shard=0", Tier: "leaf", State: treehttp.StateMissing, Since: testNow.Add(-90 * time.Second), Error: "keepalive timeout\x1b[2J"},
 				},
 			},
-			{Name: "zone=us", Tier: "zone", State: treehttp.StateConnected, Since: since, Series: 234_567, Leaves: 1, Hint: &treehttp.Hint{Bytes: 4096}},
+			{Name: "zone=us", Tier: "zone", State: treehttp.StateConnected, Since: since, Series: 234_567, Leaves: 1, Hint: &treehttp.Hint{Bytes: 4096, Reason: "incomplete"}},
 		},
 		Refused: []treehttp.Refusal{{Name: "zone=eu,cluster=eu-1", Remote: "10.0.0.7:40112", Reason: "another live leaf has this identity", At: testNow.Add(-time.Minute)}},
 	}
