@@ -33,7 +33,7 @@ func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotati
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if e.selects {
-		if err := e.ask.nobody(e.m, len(e.members)); err != nil {
+		if err := e.ask.nobody(e.m, children(e.members)); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -155,7 +155,7 @@ func (p *pruning) edges(selections [][]selection, asked bitset) []EdgeExplanatio
 	}
 	var out []EdgeExplanation
 	for i, m := range p.members {
-		if text, ok := evidence[i]; ok {
+		if text, ok := evidence[i]; ok && !m.own {
 			v := byRank[best[i].ranks[i]]
 			out = append(out, EdgeExplanation{Child: m.Description.Name(), Tier: m.Description.Tier, Verdict: v, Evidence: text})
 		}

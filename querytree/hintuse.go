@@ -169,6 +169,9 @@ func (c counted) vain(e EdgeExplanation) SelectorKind {
 // count adds what became of all members, of whom edges tell of those asked.
 func (c counted) count(into map[useKey]HintUse, members []Member, edges map[string]EdgeExplanation) {
 	for i, m := range members {
+		if m.own {
+			continue
+		}
 		name := m.name()
 		edge, asked := edges[name]
 		switch {

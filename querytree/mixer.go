@@ -33,6 +33,8 @@ type MixerConfig struct {
 	Cache Cache
 	// Rewriter knows the tier's rollups; nil if it has none.
 	Rewriter Rewriter
+	// Own is what the tier holds under names of its own; nil if there is nothing.
+	Own *Own
 	// Limits are the tier's own.
 	Limits Limits
 	// Lookback is the lookback delta of requests that name none.
@@ -325,10 +327,14 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost
 		return nil, err
 	}
 	members := m.members(mint, maxt, gone)
+	if m.cfg.Own != nil {
+		members = append(members, m.cfg.Own.member())
+	}
 	e := &execution{m: m, req: req, members: members, ask: m.asking(req.Options), held: &atomic.Int64{}}
 	e.ask.lost = gone
 	e.req.Options = e.ask.opts
 	e.prune = newPruning(members, m.pruner(req.Options), mint, maxt)
+	e.prune.own = m.cfg.Own
 	if e.plan = m.plan(req, expr, e.prune, banned); e.plan == nil {
 		return nil, errSeparately
 	}

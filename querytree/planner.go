@@ -28,6 +28,8 @@ type Member struct {
 	Stale bool
 	// RTT is the latest round trip to the child; zero if unknown.
 	RTT time.Duration
+	// own: it is the tier's own storage, of names that no child is asked for.
+	own bool
 }
 
 // name returns the name of the child.

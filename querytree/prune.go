@@ -30,6 +30,8 @@ type pruning struct {
 	// selections what was decided for each selector, for explanations.
 	by         [][]*labels.Matcher
 	selections []selection
+	// own is what the tier holds itself; may be nil.
+	own *Own
 	// identityLabels are those that tell members apart; nil until they are
 	// needed.
 	identityLabels set
@@ -55,7 +57,17 @@ func (p *pruning) candidatesAt(ms []*labels.Matcher, mint, maxt int64) bitset {
 		out   bitset
 	)
 	p.selections = append(p.selections, selection{ms: ms, mint: mint, maxt: maxt, ranks: make([]int8, len(p.members))})
+	owned := p.own.owns(ms)
 	for i, m := range p.members {
+		if m.own != owned {
+			p.note(i, RolledUp, ms)
+			continue
+		}
+		if m.own {
+			p.note(i, Asked, ms)
+			out = out.with(i)
+			continue
+		}
 		if v := p.byDescription(m, ms); v != Asked {
 			p.note(i, v, ms)
 			continue
@@ -104,7 +116,7 @@ func (p *pruning) note(i int, v Verdict, ms []*labels.Matcher) {
 }
 
 // byRank are the verdicts, the weakest first.
-var byRank = [...]Verdict{PrunedLabel, PrunedTime, PrunedHint, Asked}
+var byRank = [...]Verdict{RolledUp, PrunedLabel, PrunedTime, PrunedHint, Asked}
 
 func rank(v Verdict) int { return slices.Index(byRank[:], v) }
 
@@ -118,7 +130,7 @@ func (p *pruning) report(detail bool) Report {
 		evidence = p.evidence()
 	}
 	for i, v := range p.verdicts {
-		if v == Asked || v == "" {
+		if v == Asked || v == "" || p.members[i].own {
 			continue
 		}
 		if r.Pruned == nil {

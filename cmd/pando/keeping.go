@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
 
 	"github.com/pandometrics/pando/leaf"
 	"github.com/pandometrics/pando/querytree"
@@ -94,6 +95,29 @@ func openKeeping(f rollupFlags, tier, dir string, lookback time.Duration, logger
 func (k *keeping) rewriter(constants labels.Labels) querytree.Rewriter {
 	return k.store.Rewriter(constants, k.lookback.Milliseconds())
 }
+
+// own returns what a zone or root answers by the rules' names.
+func (k *keeping) own(constants labels.Labels, limits querytree.Limits) (*querytree.Own, error) {
+	p := querytree.NewParser()
+	opts := querytree.EngineOpts(querytree.MixerConfig{Limits: limits, Lookback: k.lookback, SubqueryStep: defaultSubqueryStep, Logger: k.logger}, p)
+	series := k.store.ByName(constants)
+	child, err := querytree.NewLocal(querytree.LocalConfig{
+		Engine: promql.NewEngine(opts), EngineOpts: &opts, Samples: series, Chunks: series, Limits: limits,
+		Describe: func() querytree.Description {
+			return querytree.Description{
+				Identity: querytree.Identity{Tier: ownTier, Labels: constants, Shard: ownTier},
+				Features: []string{querytree.FeatureOps, querytree.FeatureStats, querytree.FeatureExplain},
+			}
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &querytree.Own{Child: child, Names: k.store.Names}, nil
+}
+
+// ownTier is what a tier's own rollups are called among its children.
+const ownTier = "rollups"
 
 // collect has the node collect what c says from where it says.
 func (k *keeping) collect(n *node, c keep.CollectorConfig) error {

@@ -152,6 +152,10 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, logger *
 		Cache: &f.cache, Version: buildVersion(), Logger: logger, Registerer: reg,
 		Rewriter: k.rewriter(id.Labels), Told: k.past.Told,
 	}
+	var err error
+	if cfg.Own, err = k.own(id.Labels, f.limits); err != nil {
+		return nil, nil, err
+	}
 	if id.Tier == querytree.TierRoot {
 		r, err := root.New(root.Config{Tier: cfg})
 		if err != nil {

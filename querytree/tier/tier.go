@@ -56,6 +56,8 @@ type Config struct {
 	Cache *resultcache.Config
 	// Rewriter answers from the tier's rollups; nil if it has none.
 	Rewriter querytree.Rewriter
+	// Own is what the tier holds under names of its own; nil if there is nothing.
+	Own *querytree.Own
 	// Told returns what parents may know of restatements: the name they are
 	// counted by, and the latest ones. Nil keeps the tier from saying that
 	// anything is final.
@@ -124,7 +126,7 @@ func (t *Tier) newRoster() error {
 func (t *Tier) newMixer() error {
 	c := querytree.MixerConfig{
 		Describe: t.Describe, Members: t.Roster.Members, Nodes: t.Roster.Nodes, Limits: t.cfg.Limits, Lookback: t.cfg.Lookback,
-		Rewriter: t.cfg.Rewriter, SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
+		Rewriter: t.cfg.Rewriter, Own: t.cfg.Own, SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
 		Logger: t.cfg.Logger, Registerer: t.cfg.Registerer,
 	}
 	if t.Index != nil {

@@ -59,6 +59,8 @@ type Config struct {
 	// Rewriter makes a mixer's rewriter, of what the mixer itself answers without
 	// rollups; nil makes none.
 	Rewriter func(tb testing.TB, m *querytree.Mixer) querytree.Rewriter
+	// Own makes what a mixer holds under names of its own; nil makes nothing.
+	Own func(tb testing.TB, m *querytree.Mixer) querytree.Own
 	// OnSeries is called with each series and the indexes of its leaf and zone.
 	OnSeries func(lset labels.Labels, leaf, zone int)
 	// Outages gives every leaf replicas that were down at times.
@@ -239,9 +241,15 @@ func (p *Planet) mixer(tb testing.TB, id querytree.Identity, shardKey []string, 
 		rewriter = &lateRewriter{}
 		cfg.Rewriter = rewriter
 	}
+	if p.cfg.Own != nil {
+		cfg.Own = &querytree.Own{}
+	}
 	m, err := querytree.NewMixer(cfg)
 	if err != nil {
 		tb.Fatal(err)
+	}
+	if cfg.Own != nil {
+		*cfg.Own = p.cfg.Own(tb, m)
 	}
 	if rewriter != nil {
 		rewriter.Rewriter = p.cfg.Rewriter(tb, m)

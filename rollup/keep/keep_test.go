@@ -5,10 +5,15 @@ import (
 	"fmt"
 	"math/rand"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/promqltest"
+	"github.com/prometheus/prometheus/storage"
 
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/querytree/treetest"
@@ -53,6 +58,7 @@ func newPlanet(tb testing.TB, text string, data treetest.Data) *planet {
 		p.open(m)
 		return rewriting{p, m}
 	}}
+	cfg.Own = p.own
 	cfg.Leaves, cfg.Zones = treetest.Clusters("eu", 3, "us", 1)
 	p.Planet = treetest.New(tb, cfg)
 	tb.Cleanup(func() {
@@ -63,6 +69,41 @@ func newPlanet(tb testing.TB, text string, data treetest.Data) *planet {
 		}
 	})
 	return p
+}
+
+// own answers by the rules' names.
+func (p *planet) own(tb testing.TB, m *querytree.Mixer) querytree.Own {
+	opts := querytree.EngineOpts(querytree.MixerConfig{Limits: querytree.DefaultLimits(), Lookback: treetest.Lookback, SubqueryStep: treetest.SubqueryStep}, querytree.NewParser())
+	series := ownSeries{p, m}
+	child, err := querytree.NewLocal(querytree.LocalConfig{
+		Engine: promqltest.NewTestEngineWithOpts(tb, opts), EngineOpts: &opts, Samples: series, Chunks: series, Limits: querytree.DefaultLimits(),
+		Describe: func() querytree.Description {
+			return querytree.Description{Identity: querytree.Identity{Tier: "rollups", Labels: m.Describe().Labels, Shard: "rollups"}}
+		},
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return querytree.Own{Child: child, Names: func() []string { return p.tiers[m.Describe().Name()].store.Names() }}
+}
+
+// ownSeries are those of the store that a tier has now.
+type ownSeries struct {
+	p *planet
+	m *querytree.Mixer
+}
+
+func (o ownSeries) now() storage.SampleAndChunkQueryable {
+	d := o.m.Describe()
+	return o.p.tiers[d.Name()].store.ByName(d.Labels)
+}
+
+func (o ownSeries) Querier(mint, maxt int64) (storage.Querier, error) {
+	return o.now().Querier(mint, maxt)
+}
+
+func (o ownSeries) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
+	return o.now().ChunkQuerier(mint, maxt)
 }
 
 // rewriting asks the store that a tier has now: it may be opened again.
@@ -281,4 +322,51 @@ func TestRestated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Points can be asked for by the name of their rule, beside series and by
+// themselves: they are what the rule's expression is.
+func TestByName(t *testing.T) {
+	data := treetest.Data{Minutes: 60, Interval: 15_000}
+	p := newPlanet(t, rules, data)
+	data.Fill(t, p.Planet, rand.New(rand.NewSource(3)))
+	p.owe(0)
+	p.collect()
+	for name, expr := range map[string]string{
+		`job:requests:rate5m`:                         `sum by (job, code) (rate(http_requests_total[5m]))`,
+		`job:requests:rate5m{code="500"}`:             `sum by (job, code) (rate(http_requests_total{code="500"}[5m]))`,
+		`pod:temperature`:                             `avg by (pod) (temperature)`,
+		`hottest{zone="eu"}`:                          `max without (pod, instance) (temperature{zone="eu"})`,
+		`max_over_time(job:requests:rate5m[10m:30s])`: `max_over_time(sum by (job, code) (rate(http_requests_total[5m]))[10m:30s])`,
+		`sum by (code) (job:requests:rate5m) / sum by (code) (rate(http_requests_total[5m]))`:        `sum by (code) (rate(http_requests_total[5m])) / sum by (code) (rate(http_requests_total[5m]))`,
+		`sum by (job) (rate(http_requests_total[5m])) - on (job) group_right () job:requests:rate5m`: `sum by (job) (rate(http_requests_total[5m])) - on (job) group_right () sum by (job, code) (rate(http_requests_total[5m]))`,
+		`absent(job:requests:rate5m)`: `absent(sum by (job, code) (rate(http_requests_total[5m])))`,
+	} {
+		got := p.Ask(t.Context(), treetest.Query{Expr: name, Start: 20 * 60_000, End: 58 * 60_000, Step: 60_000})
+		want := p.Oracle(treetest.Query{Expr: expr, Start: 20 * 60_000, End: 58 * 60_000, Step: 60_000})
+		if got.Err != nil || want.Err != nil {
+			t.Fatalf("%s: %v, want %v", name, got.Err, want.Err)
+		}
+		if d := cmp.Diff(nameless(want), nameless(got), cmp.Comparer(func(a, b float64) bool { return treetest.Near(a, b) })); d != "" {
+			t.Errorf("%s: -want +got:\n%s", name, d)
+		}
+	}
+	q, err := p.Root.Querier(0, data.End())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	names, _, err := q.LabelValues(t.Context(), "__name__", nil)
+	if err != nil || !slices.Contains(names, "job:requests:rate5m") || slices.Contains(names, "natives") {
+		t.Errorf("names %v, %v; want the rules of the root among them", names, err)
+	}
+}
+
+// nameless returns the points of a matrix by labels without the metric name.
+func nameless(res *promql.Result) map[string][]promql.FPoint {
+	out := map[string][]promql.FPoint{}
+	for _, s := range res.Value.(promql.Matrix) {
+		out[labels.NewBuilder(s.Metric).Del("__name__").Labels().String()] = s.Floats
+	}
+	return out
 }

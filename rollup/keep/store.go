@@ -59,6 +59,7 @@ type Store struct {
 
 	mu    sync.RWMutex
 	rules *rollup.Rules
+	names []string                   // of those that the tier keeps, sorted
 	dbs   map[time.Duration]*tsdb.DB // by retention
 	kept  map[keptKey]*ledger
 	since map[string]int64 // by rule ID: from when on points are owed
@@ -103,7 +104,13 @@ func (s *Store) SetRules(rules *rollup.Rules) error {
 			}
 		}
 	}
-	s.rules = rules
+	s.rules, s.names = rules, nil
+	for _, r := range rules.All() {
+		if len(r.Keep[s.cfg.Tier]) > 0 {
+			s.names = append(s.names, r.Name)
+		}
+	}
+	slices.Sort(s.names)
 	return nil
 }
 
