@@ -153,7 +153,7 @@ func TestUnknownLabels(t *testing.T) {
 			t.Errorf("pairs of %q kept: %v, want %v", pair, !want, want)
 		}
 	}
-	if s.label("new") != (labelKinds{true, true}) || s.label("later") != (labelKinds{}) {
+	if s.label("new") != (labelKinds{true, true, true}) || s.label("later") != (labelKinds{}) {
 		t.Errorf("new label: %+v, one that is to be dropped: %+v", s.label("new"), s.label("later"))
 	}
 }
@@ -171,7 +171,7 @@ func TestCensusIsBounded(t *testing.T) {
 		t.Errorf("%d labels, %d pairs", len(c.labels), len(c.pairs))
 	}
 	s := c.Plan(Budget{})
-	if s.label("l01000-00") != (labelKinds{true, true}) || s.keepsPair("l01000-00", "l01000-01") {
+	if s.label("l01000-00") != (labelKinds{true, true, true}) || s.keepsPair("l01000-00", "l01000-01") {
 		t.Error("a label beyond the bound is not treated as unknown")
 	}
 }
