@@ -93,13 +93,20 @@ type adder struct {
 	added   bool   // anything was new
 }
 
-// addSeries adds the fingerprints of a series and reports whether any is new.
-func (l *fpLog) addSeries(lset labels.Labels) bool {
+// addSeries adds the fingerprints of series and reports whether any is new.
+func (l *fpLog) addSeries(series ...labels.Labels) (added bool) {
 	a, _ := l.adders.Get().(*adder)
 	if a == nil {
 		a = &adder{}
 	}
 	defer l.adders.Put(a)
+	for _, lset := range series {
+		added = a.series(l, lset) || added
+	}
+	return added
+}
+
+func (a *adder) series(l *fpLog, lset labels.Labels) (added bool) {
 	a.changed, a.foreign, a.renamed, a.added = 0, 0, false, false
 	n := 0
 	lset.Range(func(lb labels.Label) {

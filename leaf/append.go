@@ -20,6 +20,8 @@ type appendable struct {
 	v2      storage.AppendableV2
 	id      *identity
 	samples *atomic.Uint64
+	// committing is called before a transaction is committed. May be nil.
+	committing func()
 	// late is told of committed samples: the time of the oldest. May be nil.
 	late func(mint int64)
 
@@ -87,7 +89,11 @@ func (i *ingest) describe(family string, m metadata.Metadata) {
 	i.to.metadata(family, m)
 }
 
-func (i *ingest) committed(err error) error {
+func (i *ingest) commit(commit func() error) error {
+	if i.to.committing != nil {
+		i.to.committing()
+	}
+	err := commit()
 	// A transaction that failed may have got some way.
 	if i.any && i.to.late != nil {
 		i.to.late(i.mint)
@@ -144,7 +150,7 @@ func (a *appender) UpdateMetadata(ref storage.SeriesRef, l labels.Labels, m meta
 	return ref, nil
 }
 
-func (a *appender) Commit() error { return a.committed(a.Appender.Commit()) }
+func (a *appender) Commit() error { return a.commit(a.Appender.Commit) }
 
 type appenderV2 struct {
 	storage.AppenderV2
@@ -168,4 +174,4 @@ func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64,
 	return ref, err
 }
 
-func (a *appenderV2) Commit() error { return a.committed(a.AppenderV2.Commit()) }
+func (a *appenderV2) Commit() error { return a.commit(a.AppenderV2.Commit) }

@@ -155,8 +155,10 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	if l.coverage, err = openCoverage(l.cfg.DataDir, l.now); err != nil {
 		l.logger.Warn("stored coverage not used", "err", err)
 	}
-	l.written = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, metadata: l.metadata.add}
-	l.recorded = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, ownLabels: true}
+	to := appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, committing: l.indexing.committing()}
+	written, recorded := to, to
+	written.metadata, recorded.ownLabels = l.metadata.add, true
+	l.written, l.recorded = &written, &recorded
 	return nil
 }
 
