@@ -43,8 +43,8 @@ type Budget struct {
 	// BytesPerSeries is what the facts may take at a parent, divided by the
 	// number of series; zero means 2. Small sets may take 64 KiB.
 	BytesPerSeries float64
-	// Keep names labels whose values, trigrams and pairs are kept whatever they
-	// take; Drop names labels of which presence alone is kept.
+	// Keep names labels whose values, trigrams, prefixes and pairs of values are
+	// kept whatever they take; Drop names labels of which presence alone is kept.
 	Keep, Drop []string
 }
 
