@@ -23,8 +23,8 @@ const module = "github.com/pandometrics/pando/"
 // cmd/pando plugs the other in.
 var edges = map[string][]string{
 	".":                     {},
-	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "root", "zone"},
-	"cmd/pando/client":      {"querytree", "querytree/treehttp"},
+	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
+	"cmd/pando/client":      {"querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
 	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
 	"e2e/planetbench":       {"fieldhint"},
@@ -38,6 +38,8 @@ var edges = map[string][]string{
 	"querytree/treehttp":    {"querytree"},
 	"querytree/treerpc":     {"querytree", "querytree/querytreepb"},
 	"querytree/treetest":    {"querytree"},
+	"rollup":                {},
+	"rollup/keep":           {"querytree", "rollup"},
 	"root":                  {"fieldhint", "querytree", "querytree/tier"},
 	"zone":                  {"fieldhint", "querytree", "querytree/tier"},
 }
@@ -74,7 +76,7 @@ var forbidden = []struct {
 	{"github.com/prometheus/client_golang/prometheus/promauto", func(s string) bool { return s != "With" }, nil, "take a prometheus.Registerer and use promauto.With"},
 	{"github.com/prometheus/client_golang/prometheus", anyOf("Register", "MustRegister", "Unregister", "DefaultRegisterer", "DefaultGatherer"), nil, "take a prometheus.Registerer: the default one is shared by the whole process"},
 	{"github.com/prometheus/client_golang/prometheus/promhttp", anyOf("Handler", "InstrumentMetricHandler"), nil, "use promhttp.HandlerFor with the registry that was handed in"},
-	{tsdbPath, anyOf("DB", "Open", "OpenDBReadOnly", "NewHead"), []string{"leaf", "querytree/treetest"}, "only a leaf stores series; take a storage.Queryable"},
+	{tsdbPath, anyOf("DB", "Open", "OpenDBReadOnly", "NewHead"), []string{"leaf", "querytree/treetest", "rollup/keep"}, "only a leaf stores series, and what keeps rollups points; take a storage.Queryable"},
 }
 
 func anyOf(names ...string) func(string) bool {
@@ -183,7 +185,7 @@ func TestLibrariesStayInTheirFolders(t *testing.T) {
 				t.Errorf("%s: %s is for %s only, not for %s: %s", s.at(spec), l.path, list(l.folders), s.folder, l.why)
 			}
 			// treehttp serves the TSDB's status, which has the TSDB's types.
-			if p == tsdbPath && !s.test && !slices.Contains([]string{"leaf", "querytree/treehttp", "querytree/treetest"}, s.folder) {
+			if p == tsdbPath && !s.test && !slices.Contains([]string{"leaf", "querytree/treehttp", "querytree/treetest", "rollup/keep"}, s.folder) {
 				t.Errorf("%s: %s is for leaf, which stores series: take a storage.Queryable or ChunkQueryable", s.at(spec), p)
 			}
 		}

@@ -44,6 +44,7 @@ func BenchmarkDashboard(b *testing.B) {
 	}{
 		{time.Hour, 15_000, 10, 0},
 		{time.Hour, 15_000, 100, 0},
+		{time.Hour, 15_000, 1000, 0},
 		{time.Hour, 15_000, 10, time.Minute},
 		{time.Hour, 15_000, 10, 4 * time.Minute},
 		{6 * time.Hour, 60_000, 10, 0},

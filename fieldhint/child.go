@@ -9,8 +9,9 @@ import (
 // child is the state of one child in the index. Readers look at view and last
 // only, and never wait.
 type child struct {
-	view atomic.Pointer[view] // what readers see; nil unless synced
-	last atomic.Int64         // when the last frame for hint came, by Index.clock
+	*shown                 // what readers see
+	number   int32         // among the index's children, until it is forgotten
+	newViews *atomic.Int64 // the index's count of views that no table has
 
 	name  string
 	state sync.Mutex // held over a change of synced and its OnState call; locked before mu
@@ -33,6 +34,12 @@ func (c *child) rulesOut(q *expr, mint, maxt int64, now, maxAge time.Duration) b
 	return v != nil && !v.may(q, mint, maxt)
 }
 
+// show gives readers a view. mu must be held.
+func (c *child) show(v *view) {
+	c.view.Store(v)
+	c.newViews.Add(1)
+}
+
 func (c *child) usable(now, maxAge time.Duration) bool {
 	return c.fresh(now, maxAge) && c.view.Load() != nil
 }
@@ -43,8 +50,8 @@ func (c *child) usable(now, maxAge time.Duration) bool {
 //
 // It is asked before the view is looked at: the view is stored first, so that one
 // from before a silence is not taken for as young as the frame that ended it.
-func (c *child) fresh(now, maxAge time.Duration) bool {
-	return (now - time.Duration(c.last.Load())).Abs() <= maxAge
+func (s *shown) fresh(now, maxAge time.Duration) bool {
+	return (now - time.Duration(s.last.Load())).Abs() <= maxAge
 }
 
 func (c *child) wantsResync() bool {

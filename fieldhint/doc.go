@@ -53,6 +53,9 @@
 // RulesOut: for a selector and the times that it looks at, the query is held
 // against the union of the sections that overlap these times. See the example.
 //
+// Many children are asked together, with RulesOutAll: filters of the same size
+// share slabs, where a few words tell of 64 children whether they have a fact.
+//
 // # Time
 //
 // A series stands, with all its facts, in every section of whose span it has
@@ -81,6 +84,10 @@
 //   - A set that is full says that it is incomplete; a hint beyond its bound is
 //     dropped; a child whose format is unknown, or that has to wait until others
 //     have sent their snapshots, is un-synced. Each time, the child is asked.
+//   - Filters move into slabs and out of them while they take additions; what
+//     readers see of a child changes with them. Who asks about many children at
+//     once looks at a table of what they saw, and asks those by themselves that
+//     show something else by now.
 //   - A label that many series share is looked up once, in a cache that compares
 //     strings. A hash would do but for two values with equal hashes. Pairs of such
 //     labels are known by the numbers that the cache gave them, never twice the same.

@@ -115,6 +115,7 @@ func (f *Feed) Apply(b []byte) error {
 		f.child.detach(f.index, f)
 		return fmt.Errorf("apply field hint of child %q: %w", f.child.name, err)
 	}
+	f.index.tidy()
 	return nil
 }
 
@@ -151,7 +152,8 @@ func (f *Feed) apply(b []byte, now time.Duration) error {
 	if err == nil && !synced && f.staged != nil && c.synced {
 		synced = true // the hint in use stays so until the staged one is whole
 	} else if synced && (c.view.Load() == nil || c.hint != before || fr.reshapes() || c.hint.layers() != layers) {
-		c.view.Store(c.hint.view())
+		c.show(c.hint.view())
+		f.index.slabs.offer(c, c.hint)
 	}
 	if followed {
 		if !synced {

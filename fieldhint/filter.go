@@ -3,6 +3,7 @@ package fieldhint
 import (
 	"math"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 )
 
@@ -38,11 +39,14 @@ type Filter struct {
 }
 
 type layer struct {
-	words    []uint64 // read and written atomically
-	blocks   uint64
-	hashes   int
+	plate
 	capacity int
 	n        *atomic.Int64
+
+	// Of those who add:
+	seat    *seat    // among layers that share a slab, or will
+	moving  bool     // what is added is noted in journal
+	journal []uint64 // fingerprints
 }
 
 // NewFilter returns an empty filter with room for about capacity fingerprints in
@@ -63,11 +67,20 @@ func (f *Filter) grow(capacity int) *layer {
 		share = (1 - firstShare) * math.Pow(0.5, float64(i))
 	}
 	perKey, hashes := layerSize(f.rate * share)
-	blocks := uint64(math.Ceil(perKey * float64(capacity) / blockBits))
-	l := &layer{words: make([]uint64, blocks*blockWords), blocks: blocks, hashes: hashes, capacity: capacity, n: new(atomic.Int64)}
+	blocks := roundBlocks(uint64(math.Ceil(perKey * float64(capacity) / blockBits)))
+	capacity = max(capacity, int(float64(blocks*blockBits)/perKey))
+	l := &layer{plate: plate{words: make([]uint64, blocks*blockWords), blocks: blocks, hashes: uint8(hashes)}, capacity: capacity, n: new(atomic.Int64)}
 	layers := append(old[:len(old):len(old)], l)
 	f.layers.Store(&layers)
 	return l
+}
+
+// roundBlocks returns one of eight sizes for each power of two: so many filters are
+// of the same size, as layers are that share a slab. It takes 4% more memory, of
+// which the room for more fingerprints comes.
+func roundBlocks(blocks uint64) uint64 {
+	step := uint64(1) << max(bits.Len64(blocks)-4, 0)
+	return (blocks + step - 1) &^ (step - 1)
 }
 
 // nextCapacity is that of the layer after the last.
@@ -92,6 +105,10 @@ func (f *Filter) Add(fp uint64) bool {
 		last = f.grow(nextCapacity(layers))
 	}
 	last.add(locs)
+	last.n.Add(1)
+	if last.moving {
+		last.journal = append(last.journal, fp)
+	}
 	f.n.Add(1)
 	return true
 }
@@ -134,27 +151,17 @@ func appendLocations(dst []uint64, fp uint64) []uint64 {
 	return dst
 }
 
-func (l *layer) block(hash uint64) []uint64 {
-	i, _ := bits.Mul64(hash, l.blocks)
-	return l.words[i*blockWords:][:blockWords:blockWords]
+// blockOf chooses one of so many blocks.
+func blockOf(hash, blocks uint64) uint64 {
+	i, _ := bits.Mul64(hash, blocks)
+	return i
 }
 
-func (l *layer) add(locs []uint64) {
-	block := l.block(locs[0])
-	for _, at := range locs[1 : 1+l.hashes] {
-		atomic.OrUint64(&block[at/64%blockWords], 1<<(at%64))
-	}
-	l.n.Add(1)
-}
-
-func (l *layer) has(locs []uint64) bool {
-	block := l.block(locs[0])
-	for _, at := range locs[1 : 1+l.hashes] {
-		if atomic.LoadUint64(&block[at/64%blockWords])&(1<<(at%64)) == 0 {
-			return false
-		}
-	}
-	return true
+// replace puts a layer in the place of another.
+func (f *Filter) replace(old, by *layer) {
+	layers := slices.Clone(*f.layers.Load())
+	layers[slices.Index(layers, old)] = by
+	f.layers.Store(&layers)
 }
 
 // Len returns the number of fingerprints for which Add returned true.
@@ -164,7 +171,7 @@ func (f *Filter) Len() int { return int(f.n.Load()) }
 func (f *Filter) Bytes() int {
 	n := 0
 	for _, l := range *f.layers.Load() {
-		n += 8 * len(l.words)
+		n += 8 * blockWords * int(l.blocks)
 	}
 	return n
 }
@@ -177,7 +184,7 @@ func (f *Filter) Layers() int { return len(*f.layers.Load()) }
 func (f *Filter) FalsePositiveRate() float64 {
 	miss := 1.0
 	for _, l := range *f.layers.Load() {
-		miss *= 1 - blockedRate(float64(l.n.Load())/float64(l.blocks), l.hashes)
+		miss *= 1 - blockedRate(float64(l.n.Load())/float64(l.blocks), int(l.hashes))
 	}
 	return 1 - miss
 }

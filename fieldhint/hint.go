@@ -35,8 +35,9 @@ type held struct {
 	span   Span
 	next   uint64 // position in the section of what comes next
 	filter *Filter
-	part   *part // in the zone's set
-	hints  int   // that have it
+	slabs  *slabs // where the filter's layers are, or wait
+	part   *part  // in the zone's set
+	hints  int    // that have it
 }
 
 func (h *hint) find(id uint64) *held {
@@ -131,7 +132,7 @@ func (h *hint) add(x *Index, r record, from *hint, total uint64) error {
 		h.bound(x)
 		return nil
 	}
-	s := &held{id: r.id, number: r.number, span: r.span, hints: 1, part: x.cfg.Union.open(r.number, r.span)}
+	s := &held{id: r.id, number: r.number, span: r.span, hints: 1, slabs: &x.slabs, part: x.cfg.Union.open(r.number, r.span)}
 	h.sections = append(h.sections, s)
 	if len(h.sections) > maxSections {
 		h.giveUp(fmt.Sprintf("more than %d sections", maxSections))
@@ -165,6 +166,7 @@ func (h *hint) giveUp(why string) {
 		h.tooLarge = why
 	}
 	for _, s := range h.sections {
+		s.slabs.release(s.filter)
 		s.filter = nil
 	}
 }
@@ -194,6 +196,7 @@ func (h *hint) close() {
 // release notes that one hint less has the section.
 func (s *held) release() {
 	if s.hints--; s.hints == 0 {
+		s.slabs.release(s.filter)
 		s.part.close()
 	}
 }

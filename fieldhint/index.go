@@ -85,9 +85,17 @@ type Index struct {
 	recent  [recentQueries]atomic.Pointer[compiled]
 	asked   [recentAsked]atomic.Pointer[resolved]
 
+	slabs    slabs
+	table    atomic.Pointer[table]
+	tableMu  sync.Mutex // held while a table is made
+	newViews atomic.Int64
+
 	mu       sync.RWMutex
 	children map[string]*child
-	changes  uint64 // of children
+	numbered []*child // by number; nil where there is none
+	free     []int32  // numbers
+	room     []shown  // not given away yet
+	changes  uint64   // of children
 }
 
 // NewIndex returns an index without children: it rules nothing out.
@@ -122,16 +130,21 @@ func (x *Index) RulesOut(child string, ms []*labels.Matcher, mint, maxt int64) b
 func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt int64) []bool {
 	q, now := x.Compile(ms).expr(), x.clock()
 	out := make([]bool, len(children))
+	asked := x.resolve(children)
+	all := asked.children
+	rest := x.sweep(out, asked, q, mint, maxt, now)
+	first := q.firstAtoms(nil)
+	for from := 0; from < len(rest); from += touchAhead {
+		batch := rest[from:min(from+touchAhead, len(rest))]
+		touch(batch, all, first)
+		for _, i := range batch {
+			out[i] = all[i].child.rulesOut(q, mint, maxt, now, x.cfg.MaxAge)
+		}
+	}
 	ruledOut := 0
-	first, all := q.firstAtoms(nil), x.resolve(children)
-	for from := 0; from < len(all); from += touchAhead {
-		batch := all[from:min(from+touchAhead, len(all))]
-		touch(batch, first)
-		for i, c := range batch {
-			if c != nil && c.rulesOut(q, mint, maxt, now, x.cfg.MaxAge) {
-				out[from+i] = true
-				ruledOut++
-			}
+	for _, is := range out {
+		if is {
+			ruledOut++
 		}
 	}
 	x.metrics.checks.Add(float64(len(children)))
@@ -142,15 +155,12 @@ func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt 
 // touchAhead is the number of children whose filters are fetched at a time.
 const touchAhead = 16
 
-func touch(children []*child, atoms []*atom) (sum uint64) {
+func touch(batch []int32, all []known, atoms []*atom) (sum uint64) {
 	if len(atoms) == 0 {
 		return 0
 	}
-	for _, c := range children {
-		if c == nil {
-			continue
-		}
-		if v := c.view.Load(); v != nil {
+	for _, i := range batch {
+		if v := all[i].shown.view.Load(); v != nil {
 			for _, a := range atoms {
 				sum += v.touch(a)
 			}
@@ -191,29 +201,58 @@ const recentAsked = 8
 type resolved struct {
 	changes  uint64
 	names    []string
-	children []*child
+	children []known
+	places   atomic.Pointer[places]
 }
 
-// resolve looks children up by name; those that are not known are nil. Queries
-// are about the same children most of the time: comparing names with those of
-// the last list is many times faster than looking each up.
-func (x *Index) resolve(names []string) []*child {
+// places are those of a list of children in a table; -1 of those that it has not.
+type places struct {
+	table *table
+	at    []int32
+}
+
+// in returns the places of the children in a table.
+func (r *resolved) in(t *table) []int32 {
+	p := r.places.Load()
+	if p == nil || p.table != t {
+		p = &places{t, make([]int32, len(r.children))}
+		for i := range r.children {
+			p.at[i] = t.place(&r.children[i])
+		}
+		r.places.Store(p)
+	}
+	return p.at
+}
+
+// known is what a question needs of a child; all is zero if there is none.
+type known struct {
+	child  *child
+	shown  *shown
+	number int32
+}
+
+// resolve looks children up by name. Queries are about the same children most of
+// the time: comparing names with those of the last list is many times faster than
+// looking each up.
+func (x *Index) resolve(names []string) *resolved {
 	if len(names) == 0 {
-		return nil
+		return &resolved{}
 	}
 	slot := &x.asked[xxhash.Sum64String(names[len(names)-1])%recentAsked]
 	last := slot.Load()
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	if last != nil && last.changes == x.changes && slices.Equal(last.names, names) {
-		return last.children
+		return last
 	}
-	r := &resolved{changes: x.changes, names: slices.Clone(names), children: make([]*child, len(names))}
+	r := &resolved{changes: x.changes, names: slices.Clone(names), children: make([]known, len(names))}
 	for i, name := range names {
-		r.children[i] = x.children[name]
+		if c := x.children[name]; c != nil {
+			r.children[i] = known{c, c.shown, c.number}
+		}
 	}
 	slot.Store(r)
-	return r.children
+	return r
 }
 
 // Open starts a feed for a child that has connected. The child is un-synced
@@ -224,9 +263,7 @@ func (x *Index) Open(name string) *Feed {
 	var forgotten *child
 	if c == nil {
 		forgotten = x.makeRoom()
-		c = &child{name: name}
-		x.children[name] = c
-		x.changes++
+		c = x.newChild(name)
 	}
 	x.mu.Unlock()
 	if forgotten != nil {
@@ -247,16 +284,44 @@ func (x *Index) makeRoom() *child {
 	if len(x.children) < x.cfg.MaxChildren {
 		return nil
 	}
-	for name, c := range x.children {
+	for _, c := range x.children {
 		c.mu.RLock()
 		idle := c.feed == nil
 		c.mu.RUnlock()
 		if idle {
-			delete(x.children, name)
+			x.remove(c)
 			return c
 		}
 	}
 	return nil
+}
+
+// newChild adds a child. mu must be held.
+func (x *Index) newChild(name string) *child {
+	if len(x.room) == 0 {
+		x.room = make([]shown, shownAtOnce)
+	}
+	c := &child{name: name, shown: &x.room[0], newViews: &x.newViews}
+	x.room = x.room[1:]
+	if n := len(x.free); n > 0 {
+		c.number, x.free = x.free[n-1], x.free[:n-1]
+	} else {
+		c.number = int32(len(x.numbered))
+		x.numbered = append(x.numbered, nil)
+	}
+	x.numbered[c.number] = c
+	x.children[name] = c
+	x.changes++
+	return c
+}
+
+// remove takes a child out. Its number goes to another one: whoever still knows
+// it by that compares the child. mu must be held.
+func (x *Index) remove(c *child) {
+	delete(x.children, c.name)
+	x.numbered[c.number] = nil
+	x.free = append(x.free, c.number)
+	x.changes++
 }
 
 func (x *Index) all() []*child {
@@ -295,8 +360,9 @@ func (x *Index) Expire() {
 func (x *Index) Forget(name string) {
 	x.mu.Lock()
 	c := x.children[name]
-	delete(x.children, name)
-	x.changes++
+	if c != nil {
+		x.remove(c)
+	}
 	x.mu.Unlock()
 	if c != nil {
 		c.forget(x)

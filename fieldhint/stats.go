@@ -93,6 +93,15 @@ func (c *child) size(now, maxAge time.Duration) ChildStats {
 	return s
 }
 
+// bytes is the memory of all filters, with what is left over where they share it.
+func (x *Index) bytes() int64 {
+	total, now := x.slabs.idle.Load(), x.clock()
+	for _, c := range x.all() {
+		total += int64(c.size(now, x.cfg.MaxAge).Bytes)
+	}
+	return total
+}
+
 // indexMetrics counts what an index does; gauges are read off the children.
 type indexMetrics struct {
 	checks, ruledOut, frames, frameErrors prometheus.Counter
@@ -120,7 +129,7 @@ func newIndexMetrics(x *Index, registerer prometheus.Registerer) *indexMetrics {
 		return 0
 	})
 	sum("fingerprints", "Number of fingerprints received from all children.", func(s ChildStats) float64 { return float64(s.Fingerprints) })
-	sum("bytes", "Memory taken by the filters of all children.", func(s ChildStats) float64 { return float64(s.Bytes) })
+	reg.NewGaugeFunc(prometheus.GaugeOpts{Name: "pando_fieldhint_bytes", Help: "Memory taken by the filters of all children."}, func() float64 { return float64(x.bytes()) })
 	return &indexMetrics{
 		checks:      counter("checks_total", "Number of times a child was held against a selector."),
 		ruledOut:    counter("ruled_out_total", "Number of times a child was found unable to hold a match."),

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"sync/atomic"
 )
 
 // view is what readers see of a hint: the sections, those first that most
@@ -22,16 +21,16 @@ type view struct {
 // others if there are any.
 type visible struct {
 	span  Span
-	first layer
-	more  []*layer
+	first plate
+	more  []plate
 }
 
 func (s *visible) has(locs []uint64) bool {
 	if s.first.has(locs) {
 		return true
 	}
-	for _, l := range s.more {
-		if l.has(locs) {
+	for i := range s.more {
+		if s.more[i].has(locs) {
 			return true
 		}
 	}
@@ -64,7 +63,7 @@ func (v *view) may(q *expr, mint, maxt int64) bool {
 // many children at the same time.
 func (v *view) touch(a *atom) (sum uint64) {
 	for i := range v.inner[:min(v.n, len(v.inner))] {
-		sum += atomic.LoadUint64(&v.inner[i].first.block(a.locs[0])[0])
+		sum += v.inner[i].first.touch(a.locs)
 	}
 	return sum
 }
@@ -95,7 +94,10 @@ func (h *hint) view() *view {
 	v := &view{n: len(entries)}
 	for i, e := range entries {
 		layers := *e.filter.layers.Load()
-		s := visible{span: e.span, first: *layers[0], more: layers[1:]}
+		s := visible{span: e.span, first: layers[0].plate}
+		for _, l := range layers[1:] {
+			s.more = append(s.more, l.plate)
+		}
 		if i < len(v.inner) {
 			v.inner[i] = s
 		} else {
@@ -103,6 +105,44 @@ func (h *hint) view() *view {
 		}
 	}
 	return v
+}
+
+// all calls f with each layer of each section.
+func (v *view) all(f func(Span, *plate)) {
+	section := func(s *visible) {
+		f(s.span, &s.first)
+		for i := range s.more {
+			f(s.span, &s.more[i])
+		}
+	}
+	for i := range v.inner[:min(v.n, len(v.inner))] {
+		section(&v.inner[i])
+	}
+	for i := range v.outer {
+		section(&v.outer[i])
+	}
+}
+
+// moved returns a view that has a layer in another place, and v if it has not
+// that layer.
+func (v *view) moved(from, to *plate) *view {
+	found := false
+	v.all(func(_ Span, p *plate) { found = found || p.same(from) })
+	if !found {
+		return v
+	}
+	w := &view{n: v.n, inner: v.inner, outer: slices.Clone(v.outer)}
+	for _, sections := range [][]visible{w.inner[:], w.outer} {
+		for i := range sections {
+			sections[i].more = slices.Clone(sections[i].more)
+		}
+	}
+	w.all(func(_ Span, p *plate) {
+		if p.same(from) {
+			*p = *to
+		}
+	})
+	return w
 }
 
 // layers returns the number of layers of all filters.

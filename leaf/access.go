@@ -31,7 +31,7 @@ func (l *Leaf) Describe() querytree.Description {
 	// Before all else: who is told of a change must not be told of older bounds.
 	epochs := l.changes.history.Epochs()
 	mint, maxt := l.store.bounds()
-	return querytree.Description{
+	d := querytree.Description{
 		Identity: l.cfg.Identity,
 		Instance: l.instance,
 		ShardKey: l.shardKey,
@@ -45,7 +45,13 @@ func (l *Leaf) Describe() querytree.Description {
 		Settled:  l.changes.settle(),
 		Epochs:   epochs,
 		Gaps:     l.coverage.gaps(mint),
+		Final:    l.final.final(),
 	}
+	if l.restater != nil {
+		// After what is final: who knows of that knows of these.
+		d.Past, d.Restatements = l.restater.Told()
+	}
+	return d
 }
 
 // Metadata returns the metadata of one metric family, or of all if metric is

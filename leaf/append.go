@@ -24,6 +24,8 @@ type appendable struct {
 	committing func()
 	// late is told of committed samples: the time of the oldest. May be nil.
 	late func(mint int64)
+	// final is told of samples before they are committed. May be nil.
+	final *finality
 
 	// ownLabels is set where the input read its labels from the leaf itself:
 	// labels equal to the identity are then dropped, not renamed.
@@ -46,9 +48,9 @@ func (a *appendable) AppenderV2(ctx context.Context) storage.AppenderV2 {
 type ingest struct {
 	to    *appendable
 	count uint64
-	// The time of the oldest sample, if any is set.
-	mint int64
-	any  bool
+	// The times of the oldest and the newest sample, if any is set.
+	mint, maxt int64
+	any        bool
 	// The labels of the last series: its further samples come with its
 	// reference, and need not be looked at again.
 	ref  storage.SeriesRef
@@ -76,9 +78,10 @@ func (i *ingest) done(ref storage.SeriesRef, lset labels.Labels, t int64) {
 
 // saw notes the time of a sample.
 func (i *ingest) saw(t int64) {
-	if !i.any || t < i.mint {
-		i.mint, i.any = t, true
+	if !i.any {
+		i.mint, i.maxt, i.any = t, t, true
 	}
+	i.mint, i.maxt = min(i.mint, t), max(i.maxt, t)
 }
 
 func (i *ingest) describe(family string, m metadata.Metadata) {
@@ -89,11 +92,23 @@ func (i *ingest) describe(family string, m metadata.Metadata) {
 	i.to.metadata(family, m)
 }
 
-func (i *ingest) commit(commit func() error) error {
+// commit commits a transaction, between what has to be noted before and after.
+func (i *ingest) commit(t storage.AppenderTransaction) error {
 	if i.to.committing != nil {
 		i.to.committing()
 	}
-	err := commit()
+	if !i.any {
+		return i.committed(t.Commit())
+	}
+	done, err := i.to.final.commit(i.mint, i.maxt)
+	defer done()
+	if err != nil {
+		return errors.Join(err, t.Rollback())
+	}
+	return i.committed(t.Commit())
+}
+
+func (i *ingest) committed(err error) error {
 	// A transaction that failed may have got some way.
 	if i.any && i.to.late != nil {
 		i.to.late(i.mint)
@@ -150,7 +165,7 @@ func (a *appender) UpdateMetadata(ref storage.SeriesRef, l labels.Labels, m meta
 	return ref, nil
 }
 
-func (a *appender) Commit() error { return a.commit(a.Appender.Commit) }
+func (a *appender) Commit() error { return a.commit(a.Appender) }
 
 type appenderV2 struct {
 	storage.AppenderV2
@@ -174,4 +189,4 @@ func (a *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64,
 	return ref, err
 }
 
-func (a *appenderV2) Commit() error { return a.commit(a.AppenderV2.Commit) }
+func (a *appenderV2) Commit() error { return a.commit(a.AppenderV2) }

@@ -39,6 +39,10 @@ type Config struct {
 	// OutOfOrderWindow is how far behind the newest sample of the head a sample
 	// may be appended. The configuration file takes precedence.
 	OutOfOrderWindow time.Duration
+	// FinalDelay is the age from which on samples are said to be final, if no
+	// samples came later than that of late and the out-of-order window is no
+	// longer: rollups are made of them then.
+	FinalDelay time.Duration
 	// MaxExemplars is the number of exemplars kept in memory; zero means none.
 	// The configuration file takes precedence.
 	MaxExemplars int64
@@ -93,6 +97,7 @@ func DefaultConfig() Config {
 	return Config{
 		Identity:            querytree.Identity{Tier: querytree.TierLeaf},
 		MaxExemplars:        100_000,
+		FinalDelay:          time.Minute,
 		BlockDuration:       2 * time.Hour,
 		BlockReloadInterval: time.Minute,
 		WALCompression:      "snappy",
@@ -141,6 +146,7 @@ func (c Config) Validate() error {
 		value int64
 	}{
 		{"lookback delta", int64(c.LookbackDelta)},
+		{"delay until samples are final", int64(c.FinalDelay)},
 		{"block duration", int64(c.BlockDuration)},
 		{"block reload interval", int64(c.BlockReloadInterval)},
 		{"number of concurrent writes", int64(c.MaxConcurrentWrites)},
@@ -179,6 +185,9 @@ type Deps struct {
 	// Cores counts the evaluations of all leaves of this process, so that a query
 	// takes idle cores only; nil makes one of Config.QueryParallelism.
 	Cores *querytree.Cores
+	// Restater keeps note of changes to what was final; nil keeps the leaf from
+	// saying that anything is.
+	Restater Restater
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 }

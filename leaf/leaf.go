@@ -57,6 +57,8 @@ type Leaf struct {
 	child   *querytree.Local
 	guard   *writeGuard
 
+	final           *finality
+	restater        Restater
 	scraper         *scrape.Manager
 	scrapeDiscovery *discovery.Manager
 	notifier        *notifier.Manager
@@ -105,6 +107,7 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		stop:        stop,
 		version:     deps.Version,
 		cores:       deps.Cores,
+		restater:    deps.Restater,
 		shardKey:    cfg.ShardKey,
 	}
 	if l.externalURL == nil {
@@ -147,6 +150,8 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	}
 	l.changes = newChanges(l.now)
 	store.deleted = l.changes.deleted
+	l.final = newFinality(l.now, l.finalDelay, l.restater)
+	store.final = l.final
 	l.store = store
 	l.served = &served{db: store.DB, id: l.id, deletions: store.deletions}
 	if l.metadata, err = openMetadata(l.cfg.DataDir, l.cfg.MaxMetadataFamilies); err != nil {
@@ -155,7 +160,7 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	if l.coverage, err = openCoverage(l.cfg.DataDir, l.now); err != nil {
 		l.logger.Warn("stored coverage not used", "err", err)
 	}
-	to := appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, committing: l.indexing.committing()}
+	to := appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, final: l.final, committing: l.indexing.committing()}
 	written, recorded := to, to
 	written.metadata, recorded.ownLabels = l.metadata.add, true
 	l.written, l.recorded = &written, &recorded

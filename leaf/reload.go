@@ -186,6 +186,11 @@ func outOfOrder(conf *config.Config) time.Duration {
 	return time.Duration(conf.StorageConfig.TSDBConfig.OutOfOrderTimeWindow) * time.Millisecond
 }
 
+// finalDelay is the age from which on no sample is expected any more.
+func (l *Leaf) finalDelay() time.Duration {
+	return max(l.cfg.FinalDelay, outOfOrder(l.PrometheusConfig()))
+}
+
 func (l *Leaf) applyScrapeDiscovery(conf *config.Config) error {
 	jobs, err := conf.GetScrapeConfigs()
 	if err != nil {

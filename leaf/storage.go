@@ -88,7 +88,9 @@ type Store struct {
 	stats *tsdb.DBStats
 	id    *identity
 	// deleted is told of deletions. May be nil.
-	deleted   func(mint int64)
+	deleted func(mint int64)
+	// final is told of deletions before they are made. May be nil.
+	final     *finality
 	deletions *deletions
 }
 
@@ -128,6 +130,11 @@ func (s *Store) Delete(ctx context.Context, mint, maxt int64, ms ...*labels.Matc
 	}
 	if err := s.deletions.begin(ctx); err != nil {
 		return fmt.Errorf("delete series: wait for the queries that began before: %w", err)
+	}
+	done, err := s.final.deletion(mint, maxt)
+	defer done()
+	if err != nil {
+		return fmt.Errorf("delete series: %w", err)
 	}
 	if s.deleted != nil {
 		defer s.deleted(mint) // Also if it failed: some blocks may be done.

@@ -82,7 +82,7 @@ func (l *lost) add(name string, err error) {
 func (l *lost) err(m Member) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.errs[m.Description.Name()]
+	return l.errs[m.name()]
 }
 
 // below returns the options for the children.

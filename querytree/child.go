@@ -67,6 +67,9 @@ type Options struct {
 	NoPushdown bool
 	// NoCache asks for an answer that every tier evaluates anew.
 	NoCache bool
+	// NoRollup asks for an answer without rollups, so that the answer with them
+	// can be checked against it.
+	NoRollup bool
 	// Explain asks for an Explanation in the Report.
 	Explain ExplainMode
 	// Client names who asks, so that one client's queries wait for their turn

@@ -85,6 +85,10 @@ func (b *builder) standsFor(f *Fragment, at parser.Expr) *Fragment {
 func (f *Fragment) why() string {
 	agg, isAgg := unparen(f.at).(*parser.AggregateExpr)
 	switch {
+	case f.rollup != nil && len(f.grids()) == 0:
+		return "a rollup has all steps of it"
+	case f.rollup != nil:
+		return "a rollup has some of its steps, to which the children's parts of the others are added"
 	case f.info != nil:
 		return "info() joins series of any child: those of its targets are asked for once these are known"
 	case !f.several:

@@ -303,6 +303,7 @@ func (p *pruning) spare(pl *Plan) {
 		}
 	}
 	raw := pl.rawSelectors()
+	p.rollUp(pl, asked, raw)
 	for _, f := range pl.Fragments {
 		for _, s := range f.spared {
 			if p.verdicts[s.child] != Asked || inSet(asked, s.child) || p.reads(raw, s.child) {

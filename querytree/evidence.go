@@ -96,7 +96,7 @@ const heldThen = " (held no such series then)"
 func (p *pruning) proveHints(s selection, who []int, out map[int]string) {
 	names := make([]string, len(who))
 	for j, i := range who {
-		names[j] = p.members[i].Description.Name()
+		names[j] = p.members[i].name()
 	}
 	prove := func(ms []*labels.Matcher, mint, maxt int64, evidence string) {
 		for j, ruledOut := range p.pruner.RulesOutAll(names, ms, mint, maxt) {

@@ -21,7 +21,7 @@ func (t *trail) explanation() *Explanation {
 	e := t.e
 	x := e.m.explain(e.req)
 	e.traced = e.ask.trace.byKey()
-	x.Cuts, x.Replans = e.plan.Cuts, t.replans
+	x.Cuts, x.Unrolled, x.Replans = e.plan.Cuts, e.plan.Unrolled, t.replans
 	x.Queued, x.Planned, x.Total, x.Wasted, x.Series, x.Samples = t.queued, t.plan, t.total, t.wasted, t.series, t.samples
 	x.Residual = t.residual
 	for _, f := range e.plan.Fragments {
@@ -66,6 +66,10 @@ func (e *execution) fragmentRow(f *Fragment, kind, why string) FragmentExplanati
 	}
 	if len(f.Ops) > 1 {
 		row.Ops = f.Ops
+	}
+	if f.rollup != nil {
+		use := f.rollupUse(e.m.name())
+		row.Rollup = &use
 	}
 	var asked bitset
 	for _, i := range f.Children {

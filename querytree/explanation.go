@@ -23,6 +23,9 @@ type Explanation struct {
 	Fragments []FragmentExplanation `json:"fragments,omitempty"`
 	// Cuts are the parts of the query that were not pushed down, and why.
 	Cuts []Cut `json:"cuts,omitempty"`
+	// Unrolled are the aggregations that no rollup of the tier answers although
+	// there is one of the same metric, and why.
+	Unrolled []Cut `json:"unrolled,omitempty"`
 	// Replans say why earlier plans of the same query were given up.
 	Replans []string `json:"replans,omitempty"`
 	// Cache tells what came from the cache: "hit", "miss", "partial" or why it
@@ -65,6 +68,8 @@ type FragmentExplanation struct {
 	Pruned   map[Verdict]int   `json:"pruned,omitempty"`
 	// Note says what was left out of the fragment's explanation.
 	Note string `json:"note,omitempty"`
+	// Rollup has some of the steps; children were asked for the others.
+	Rollup *RollupUse `json:"rollup,omitempty"`
 }
 
 // EdgeExplanation is what one child had to do with one fragment.

@@ -1,6 +1,10 @@
 package querytree
 
-import "math"
+import (
+	"math"
+
+	"github.com/prometheus/prometheus/promql/parser"
+)
 
 // SetPartSteps makes the parts that a query is evaluated in small.
 func (l *Local) SetPartSteps(n int) { l.partSteps = n }
@@ -50,3 +54,9 @@ func WithOperator(query, op string) string {
 	}
 	return withOperator(query, n, op)
 }
+
+// SeriesWise reports whether the value of e at a series depends on it alone.
+func SeriesWise(e parser.Expr) bool { return seriesWiseSelector(e) != nil }
+
+// UsesAt reports whether e has an @ modifier.
+func UsesAt(e parser.Expr) bool { return usesAt(e) }

@@ -99,6 +99,7 @@ func (r *fragmentRun) run(ctx context.Context) (promql.Matrix, error) {
 		run.start(ctx)
 		guards = append(guards, run)
 	}
+	rolled := r.startRollup(ctx)
 	parts, err := r.askAll(ctx)
 	if r.asked != nil {
 		r.asked.Done()
@@ -114,6 +115,9 @@ func (r *fragmentRun) run(ctx context.Context) (promql.Matrix, error) {
 		if len(found) > 0 {
 			return nil, &notMergeable{fragment: r.f, why: "a match has several series on its one side"}
 		}
+	}
+	if parts, err = rolled.join(parts); err != nil {
+		return nil, err
 	}
 	return r.merge(ctx, parts)
 }
@@ -215,7 +219,7 @@ func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
 		return answer{}, r.ask.missing(ctx, m, err)
 	}
 	req := r.req
-	req.Query, req.Start, req.End, req.Ops, req.Stats = r.f.Query, r.f.grid.start, r.f.grid.end, nil, r.f.stats
+	req.Query, req.Ops, req.Stats = r.f.Query, nil, r.f.stats
 	if r.f.grid.step > 0 {
 		req.Step = r.f.grid.step
 	}
@@ -266,41 +270,55 @@ func isSameLabelset(err error) bool {
 	return strings.Contains(err.Error(), "metrics with the same labelset")
 }
 
-// collect reads one child's answer. What can be merged before its end is known
-// is, once there is much of it.
-func (r *fragmentRun) collect(ctx context.Context, m Member, req ExecRequest) (answer, error) {
+// collect reads one child's answers, to each part of the grid that it is asked
+// for.
+func (r *fragmentRun) collect(ctx context.Context, m Member, req ExecRequest) (a answer, err error) {
+	for _, g := range r.f.grids() {
+		req.Start, req.End = g.start, g.end
+		if err := r.collectOne(ctx, m, req, &a); err != nil {
+			return answer{}, err
+		}
+	}
+	return a, nil
+}
+
+// collectOne adds to a what a child answers to one request. What can be merged
+// before its end is known is, once there is much of it.
+func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest, a *answer) error {
 	set, err := r.exec(ctx, m, req)
 	if err != nil {
-		return answer{}, err
+		return err
 	}
 	defer set.Close()
-	var a answer
 	staged := int64(0)
 	for set.Next() {
 		s := set.At()
 		if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
-			return answer{}, err
+			return err
 		}
 		if err := r.check(&s); err != nil {
-			return answer{}, err
+			return err
 		}
 		n := int64(len(s.Floats) + len(s.Histograms))
 		if err := r.hold(n); err != nil {
-			return answer{}, err
+			return err
 		}
 		a.series, a.samples, staged = a.series+1, a.samples+n, staged+n
 		if limit := r.ask.opts.MaxSeries; limit > 0 && a.series > int64(limit) {
-			return answer{}, &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
+			return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
 		}
 		if a.m = append(a.m, s); staged >= maxStaged && r.streams() {
 			if err := r.foldEarly(ctx, m, a.m); err != nil {
-				return answer{}, err
+				return err
 			}
 			a.m, staged = nil, 0
 		}
 	}
-	a.warn, a.report = set.Warnings(), set.Report()
-	return a, set.Err()
+	a.warn.Merge(set.Warnings())
+	report := set.Report()
+	a.report.Merge(report)
+	a.report.Explanation = report.Explanation
+	return set.Err()
 }
 
 // check makes sure that a series can be put where it belongs.

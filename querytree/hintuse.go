@@ -141,7 +141,7 @@ func (u *hintUses) add(members []Member, uses map[useKey]HintUse) {
 func (u *hintUses) forget(members []Member) {
 	known := make(map[string]bool, len(members))
 	for _, m := range members {
-		known[m.Description.Name()] = true
+		known[m.name()] = true
 	}
 	maps.DeleteFunc(u.children, func(name string, _ map[SelectorKind]HintUse) bool { return !known[name] })
 }
@@ -169,7 +169,7 @@ func (c counted) vain(e EdgeExplanation) SelectorKind {
 // count adds what became of all members, of whom edges tell of those asked.
 func (c counted) count(into map[useKey]HintUse, members []Member, edges map[string]EdgeExplanation) {
 	for i, m := range members {
-		name := m.Description.Name()
+		name := m.name()
 		edge, asked := edges[name]
 		switch {
 		case asked:

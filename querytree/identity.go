@@ -146,6 +146,25 @@ type Description struct {
 	// samples before it change after the child has said so, an Epoch tells of
 	// it. It may go back only together with an Epoch that begins no later.
 	Settled int64
+	// Final is the time, in milliseconds, up to which samples are not expected to
+	// change any more; zero if the child does not know. What changes all the same
+	// is told as a Restatement.
+	Final int64
+	// Past names what restatements are counted by, the same for as long as the
+	// child's data directory lives.
+	Past string
+	// Restatements are the latest ones, oldest first. The first stands for all
+	// before it.
+	Restatements []Restatement
+}
+
+// Restatement says that samples of times that were final have changed, or come.
+// Unlike an Epoch it is kept over restarts, and it has an end.
+type Restatement struct {
+	// Number counts restatements from 1, as long as the data directory lives.
+	Number uint64
+	// Mint and Maxt bound the times, in milliseconds, both inclusive.
+	Mint, Maxt int64
 }
 
 // Has reports whether the child has a feature.

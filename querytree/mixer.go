@@ -31,6 +31,8 @@ type MixerConfig struct {
 	Pruner Pruner
 	// Cache answers range queries from earlier answers; nil switches it off.
 	Cache Cache
+	// Rewriter knows the tier's rollups; nil if it has none.
+	Rewriter Rewriter
 	// Limits are the tier's own.
 	Limits Limits
 	// Lookback is the lookback delta of requests that name none.
@@ -342,6 +344,9 @@ func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned m
 		members: prune.members, candidates: map[*parser.VectorSelector]bitset{}, keyLabels: keyLabelsOf(prune.members),
 		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, stats: req.Stats, maxFragments: m.cfg.Limits.MaxFragments,
 		parse: m.tickets.Parser.ParseExpr, grid: grid{req.Start, req.End, req.Step}, maxLength: m.cfg.Limits.MaxQueryLength,
+	}
+	if m.cfg.Rewriter != nil && !req.NoRollup {
+		p.rollups = newRollups(m.cfg.Rewriter, req)
 	}
 	parser.Inspect(expr, func(n parser.Node, path []parser.Node) error {
 		switch n := n.(type) {

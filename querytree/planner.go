@@ -15,6 +15,8 @@ import (
 type Member struct {
 	// Child answers; it is never nil, but fails at once while disconnected.
 	Child Child
+	// Name is that of the description, if it need not be made anew; else empty.
+	Name string
 	// Description is the child's latest, or its last one if it is gone.
 	Description Description
 	// Connected tells whether there is a connection. A child that is known but
@@ -26,6 +28,14 @@ type Member struct {
 	Stale bool
 	// RTT is the latest round trip to the child; zero if unknown.
 	RTT time.Duration
+}
+
+// name returns the name of the child.
+func (m Member) name() string {
+	if m.Name != "" {
+		return m.Name
+	}
+	return m.Description.Name()
 }
 
 // Planner decides what of a query is evaluated by which children. It is pure:
@@ -52,6 +62,8 @@ type Planner struct {
 	stats bool
 	// maxFragments is the limit of that name; zero means the default.
 	maxFragments int
+	// rollups are those of the tier; nil if there are none.
+	rollups *rollups
 }
 
 // keyLabelsOf returns the labels that tell children apart: their identity labels
@@ -154,6 +166,9 @@ type Plan struct {
 	Local string
 	// Cuts are the parts that are evaluated here, and why.
 	Cuts []Cut
+	// Unrolled are aggregations for which there are rollups of the same metric
+	// that do not answer them, and why.
+	Unrolled []Cut
 	// grid is that of the request.
 	grid grid
 }
@@ -208,6 +223,9 @@ type Fragment struct {
 	stats bool
 	// info, if not nil, makes it a fragment of the info series of an info().
 	info *infoRead
+	// rollup, if not nil, has some of the steps: children are asked for the
+	// others.
+	rollup *Rollup
 }
 
 // Merge says how the answers of several children become one.
@@ -273,6 +291,9 @@ func (pl *Plan) notes(f *Fragment) string {
 	note := ""
 	if f.stats {
 		note = " without buckets"
+	}
+	if f.rollup != nil {
+		note += fmt.Sprintf(" but for rollup %s of %v", f.rollup.Rule, f.rollup.Covered)
 	}
 	if f.grid == pl.grid {
 		return note

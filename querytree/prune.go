@@ -66,7 +66,7 @@ func (p *pruning) candidatesAt(ms []*labels.Matcher, mint, maxt int64) bitset {
 			out = out.with(i)
 			continue
 		}
-		left, names = append(left, i), append(names, m.Description.Name())
+		left, names = append(left, i), append(names, m.name())
 	}
 	if len(left) == 0 {
 		return out
@@ -126,7 +126,7 @@ func (p *pruning) report(detail bool) Report {
 		}
 		r.Pruned[v]++
 		if detail {
-			r.Add(p.members[i].Description.Name(), ChildReport{Tier: p.members[i].Description.Tier, Verdict: v, Evidence: evidence[i]})
+			r.Add(p.members[i].name(), ChildReport{Tier: p.members[i].Description.Tier, Verdict: v, Evidence: evidence[i]})
 		}
 	}
 	return r

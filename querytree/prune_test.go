@@ -187,3 +187,25 @@ func TestFailuresAreAlwaysReported(t *testing.T) {
 		t.Errorf("%d rows, partial %t", len(r.Children), r.Partial())
 	}
 }
+
+// What deciding costs beside the hints.
+func BenchmarkCandidates(b *testing.B) {
+	members := make([]Member, 10_000)
+	for i := range members {
+		d := Description{Identity: Identity{Tier: TierLeaf, Labels: labels.FromStrings("zone", "eu", "cluster", fmt.Sprint("eu-", i))}}
+		members[i] = Member{Name: d.Name(), Description: d, Connected: true}
+	}
+	ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "up")}
+	for b.Loop() {
+		if n := newPruning(members, allowing{}, 0, 1).candidates(ms).count(); n != len(members) {
+			b.Fatal(n)
+		}
+	}
+}
+
+// allowing is a Pruner that rules out nobody.
+type allowing struct{}
+
+func (allowing) RulesOutAll(children []string, _ []*labels.Matcher, _, _ int64) []bool {
+	return make([]bool, len(children))
+}

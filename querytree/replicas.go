@@ -50,7 +50,7 @@ func (e *switched) Error() string {
 // joinReplicas puts the replicas of each set together into one member, for
 // samples between mint and maxt. Replicas that are lost are not asked.
 func (m *Mixer) joinReplicas(members []Member, mint, maxt int64, gone *lost) []Member {
-	var out []Member
+	out := make([]Member, 0, len(members))
 	var order []string
 	sets := map[string][]Member{}
 	names := map[string]bool{}

@@ -16,6 +16,7 @@ const (
 	PrunedHint   Verdict = "pruned-hint"  // its field hint rules out a match
 	PrunedTime   Verdict = "pruned-time"  // it holds no samples of that time
 	PrunedLabel  Verdict = "pruned-label" // its identity labels rule out a match
+	RolledUp     Verdict = "rollup"       // a rollup of its parent has all that was asked for
 	maxReportRow         = 10_000
 )
 
@@ -61,6 +62,8 @@ type Report struct {
 	// Cache is what the tier's own cache had to do with the answer; nil if it
 	// has none. It is not merged: each tier tells of its own.
 	Cache *CacheUse
+	// Rollups are those that had a part in the answer, of all tiers.
+	Rollups []RollupUse
 }
 
 // Add notes one child's part, merging it with what is already known of it.
@@ -109,6 +112,22 @@ func (r *Report) Merge(other Report) {
 			r.Pruned = map[Verdict]int{}
 		}
 		r.Pruned[v] += n
+	}
+	for _, u := range other.Rollups {
+		r.addRollup(u)
+	}
+}
+
+// addRollup notes that a rollup had a part in the answer.
+func (r *Report) addRollup(u RollupUse) {
+	for i := range r.Rollups {
+		if old := &r.Rollups[i]; old.Tier == u.Tier && old.Rule == u.Rule {
+			old.Steps, old.Of, old.Until = old.Steps+u.Steps, old.Of+u.Of, min(old.Until, u.Until)
+			return
+		}
+	}
+	if len(r.Rollups) < maxReportRow {
+		r.Rollups = append(r.Rollups, u)
 	}
 }
 

@@ -29,6 +29,7 @@ func (p *Planner) plan(e parser.Expr) *Plan {
 		return b.plan
 	}
 	b.plan.Residual = b.build(e, true)
+	b.plan.Unrolled = p.rollups.missed()
 	return b.plan
 }
 
@@ -72,14 +73,20 @@ func (b *builder) build(e parser.Expr, top bool) parser.Expr {
 
 func (b *builder) rewrite(e parser.Expr, top bool) parser.Expr {
 	t := b.a.of(e)
-	if t.constant || t.children.count() == 0 {
+	if n, ok := e.(*parser.AggregateExpr); ok && !t.constant {
+		if out := b.rolledUp(n); out != nil {
+			return out
+		}
+	}
+	rolled := b.holdsRollups(e)
+	if t.constant || t.children.count() == 0 && !rolled {
 		return e // without series it still may have a value, or a warning
 	}
 	if n, ok := e.(*parser.ParenExpr); ok {
 		// The engine looks through brackets too, when it tells positions.
 		return &parser.ParenExpr{Expr: b.build(n.Expr, top), PosRange: n.PosRange}
 	}
-	if t.local() && b.pushable(e, t, top) {
+	if t.local() && !rolled && b.pushable(e, t, top) {
 		if f := b.fragment(e, e, t, "concat"); f != nil {
 			f.quiet = false
 			return b.standIn(f, e)

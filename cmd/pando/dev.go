@@ -72,6 +72,8 @@ type planet struct {
 	demos  []*http.Server
 	lis    []net.Listener
 	cores  *querytree.Cores // of all leaves
+	// rollups are the flags of all tiers.
+	rollups rollupFlags
 
 	mu    sync.Mutex
 	links []treehttp.Link
@@ -101,6 +103,9 @@ func openPlanet(ctx context.Context, f devFlags, out streams) (_ *planet, err er
 		return nil, err
 	}
 	fmt.Fprintf(p.out, "Pando %s: 1 root, %d zones, %d leaves, data in %s\n", buildVersion(), f.zones, len(places), f.dataDir)
+	if err := p.writeRollups(); err != nil {
+		return nil, err
+	}
 	if err := p.openRoot(); err != nil {
 		return nil, err
 	}
@@ -134,13 +139,27 @@ func (p *planet) common(http string) commonFlags {
 	}
 }
 
+// writeRollups writes the rollup rules of all tiers.
+func (p *planet) writeRollups() error {
+	file := filepath.Join(p.f.dataDir, "rollups.yml")
+	err := os.MkdirAll(p.f.dataDir, 0o755)
+	if err == nil {
+		err = os.WriteFile(file, []byte(demo.Rollups()), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	p.rollups = rollupFlags{file: file, use: true, hold: model.Duration(24 * time.Hour)}
+	return nil
+}
+
 func (p *planet) log(tier string) *slog.Logger { return p.logger.With("tier", tier) }
 
 func (p *planet) openRoot() error {
-	f := mixFlags{commonFlags: p.common(p.f.httpAddress), childrenFlags: childrenFlags{
+	f := mixFlags{commonFlags: p.common(p.f.httpAddress), rollupFlags: p.rollups, childrenFlags: childrenFlags{
 		address: preferred(9091), dataDir: filepath.Join(p.f.dataDir, "root"), hints: true, forgetAfter: 24 * time.Hour,
 	}}
-	n, err := openMix(f, querytree.TierRoot, p.log("root"), newRegistry(), p.allLinks)
+	n, _, err := openMix(f, querytree.TierRoot, p.log("root"), newRegistry(), p.allLinks)
 	if err != nil {
 		return err
 	}
@@ -151,13 +170,13 @@ func (p *planet) openRoot() error {
 
 func (p *planet) openZone(zone string, i int) (*node, error) {
 	f := mixFlags{
-		commonFlags: p.common(preferred(9100 + i)), identityFlags: identityFlags{zone: zone},
+		commonFlags: p.common(preferred(9100 + i)), identityFlags: identityFlags{zone: zone}, rollupFlags: p.rollups,
 		parentFlags: parentFlags{parents: []string{p.root.grpc.Addr().String()}},
 		childrenFlags: childrenFlags{
 			address: preferred(9200 + i), dataDir: filepath.Join(p.f.dataDir, "zone-"+zone), hints: true, forgetAfter: 24 * time.Hour,
 		},
 	}
-	n, err := openMix(f, querytree.TierZone, p.log("zone "+zone), newRegistry(), p.allLinks)
+	n, _, err := openMix(f, querytree.TierZone, p.log("zone "+zone), newRegistry(), p.allLinks)
 	if err != nil {
 		return nil, err
 	}
@@ -176,10 +195,10 @@ func (p *planet) openLeaf(place demo.Place, i int, zone *node, firstOfZone bool)
 		return err
 	}
 	f := leafFlags{
-		commonFlags: p.common(address), identityFlags: identityFlags{zone: place.Zone, cluster: place.Cluster},
+		commonFlags: p.common(address), identityFlags: identityFlags{zone: place.Zone, cluster: place.Cluster}, rollupFlags: p.rollups,
 		parentFlags: parentFlags{parents: []string{zone.grpc.Addr().String()}},
 		configFile:  config, dataDir: filepath.Join(dir, "tsdb"), retention: p.f.retention, exemplars: 10_000,
-		walCompression: "snappy", hints: true, outOfOrder: model.Duration(10 * time.Minute), cores: p.cores,
+		walCompression: "snappy", hints: true, outOfOrder: model.Duration(time.Minute), cores: p.cores,
 	}
 	n, l, err := openLeaf(f, p.log("leaf "+place.Cluster), newRegistry())
 	if err != nil {

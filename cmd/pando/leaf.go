@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -28,6 +29,8 @@ type leafFlags struct {
 	commonFlags
 	identityFlags
 	parentFlags
+	rollupFlags
+	finalDelay     model.Duration
 	configFile     string
 	dataDir        string
 	retention      model.Duration
@@ -63,7 +66,9 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 	c.Flag("hints.window", "Length of the windows of time by which field hints tell series apart that come and go; at least 2h.").Default("24h").SetValue(&f.hintWindow)
 	c.Flag("query.leaf-parallelism", "Idle cores that one query may use; 0 for all, 1 to never spread a query.").Default("0").IntVar(&f.parallelism)
 	c.Flag("web.enable-admin-api", "Allow to delete series and to take snapshots.").BoolVar(&f.admin)
+	c.Flag("rollup.delay", "Age from which on samples are final, unless some came later during the last hour, or the out-of-order window is longer: rollups are made of them then.").Default("1m").SetValue(&f.finalDelay)
 	f.parentFlags.register(c)
+	f.rollupFlags.register(c)
 	f.commonFlags.register(c)
 }
 
@@ -84,6 +89,9 @@ func (f *leafFlags) config() (leaf.Config, error) {
 	c.WALCompression, c.NoLockfile = f.walCompression, f.noLockfile
 	c.Limits, c.LookbackDelta = f.limits, time.Duration(f.lookback)
 	c.QueryParallelism = f.parallelism
+	if f.finalDelay > 0 {
+		c.FinalDelay = time.Duration(f.finalDelay)
+	}
 	if f.hintWindow > 0 {
 		c.HintWindow = time.Duration(f.hintWindow)
 	}
@@ -100,12 +108,12 @@ func leafCommand(app *kingpin.Application, out streams) (string, command) {
 		if err != nil {
 			return err
 		}
-		n, l, err := openLeaf(*f, logger, newRegistry())
+		n, _, err := openLeaf(*f, logger, newRegistry())
 		if err != nil {
 			return err
 		}
 		n.announce(out.out)
-		n.add(reloadOnHangup(l.Reload, logger))
+		n.add(reloadOnHangup(n.reload, logger))
 		return n.Run(ctx)
 	}
 }
@@ -164,18 +172,29 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 		}
 		deps.Hints = set
 	}
+	k, err := openKeeping(f.rollupFlags, querytree.TierLeaf, filepath.Join(cfg.DataDir, "pando-rollups"), cfg.LookbackDelta, logger, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.closers = append(n.closers, k.store.Close)
+	deps.Restater = k.past
 	l, err := leaf.Open(cfg, deps)
 	if err != nil {
 		return nil, nil, err
 	}
 	n.closers = append(n.closers, l.Close)
 	n.add(l.Run)
+	if err := k.collectLeaf(n, l); err != nil {
+		return nil, nil, err
+	}
 	link, err := n.dialParents(f.parentFlags, l.Child(), hintSource(set), logger, reg)
 	if err != nil {
 		return nil, nil, err
 	}
 	web := leafHTTP(f, n, l, liveTree{child: l.Child(), link: link}, reg, logger)
-	web.Hints = liveHints{describe: l.Describe, own: set}
+	web.Hints, web.Rollups = liveHints{describe: l.Describe, own: set}, k.rollups()
+	n.reload = k.after(l.Reload)
+	web.Reload = n.reload
 	h, err := treehttp.New(web)
 	if err != nil {
 		return nil, nil, err
@@ -218,8 +237,7 @@ func leafHTTP(f leafFlags, n *node, l *leaf.Leaf, tree liveTree, reg *prometheus
 
 // checkConfigCommand checks a configuration file as a leaf would.
 func checkConfigCommand(app *kingpin.Application, out streams) (string, command) {
-	check := app.Command("check", "Check files before they are used.")
-	c := check.Command("config", "Check a Prometheus configuration file, and the rule files it names, as a leaf would.")
+	c := checkCommand(app).Command("config", "Check a Prometheus configuration file, and the rule files it names, as a leaf would.")
 	file := c.Arg("file", "Configuration file.").Required().String()
 	return c.FullCommand(), func(context.Context) error {
 		summary, err := leaf.CheckConfig(*file)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -27,12 +28,14 @@ type mixFlags struct {
 	identityFlags
 	parentFlags
 	childrenFlags
+	rollupFlags
 }
 
 func (f *mixFlags) register(c *kingpin.CmdClause, dataDir string) {
 	f.childrenFlags.register(c, dataDir)
 	f.commonFlags.register(c)
-	f.registerMix(c)
+	f.commonFlags.registerMix(c)
+	f.rollupFlags.registerMix(c)
 }
 
 func zoneCommand(app *kingpin.Application, out streams) (string, command) {
@@ -57,12 +60,12 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 	if err != nil {
 		return err
 	}
-	n, err := openMix(f, kind, logger, newRegistry(), nil)
+	n, k, err := openMix(f, kind, logger, newRegistry(), nil)
 	if err != nil {
 		return err
 	}
 	n.announce(out.out)
-	n.add(reloadOnHangup(n.tellHangup(kind, f.queryLog), logger))
+	n.add(reloadOnHangup(k.after(n.tellHangup(kind, f.queryLog)), logger))
 	return n.Run(ctx)
 }
 
@@ -83,17 +86,17 @@ func (n *node) tellHangup(kind, queryLog string) func() error {
 
 // openMix binds the addresses of a zone or root and builds it. links, which may
 // be nil, are shown on its front page.
-func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Registry, links func() []treehttp.Link) (_ *node, err error) {
+func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Registry, links func() []treehttp.Link) (_ *node, _ *keeping, err error) {
 	id, err := f.identity(kind)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if f.dataDir == "" {
-		return nil, errors.New("--storage.path must not be empty: without it, a restart forgets which children may be missing")
+		return nil, nil, errors.New("--storage.path must not be empty: without it, a restart forgets which children may be missing")
 	}
 	n := &node{name: displayName(id), logger: logger, webConfig: f.webConfigFile}
 	if n.authenticated, err = checksPasswords(f.webConfigFile); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -101,47 +104,53 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 		}
 	}()
 	if n.http, err = listen("web.listen-address", f.httpAddress); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if n.grpc, err = listen("grpc.listen-address", f.address); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n.startHTTP()
 	if err := n.logQueries(f.queryLog); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	traces, err := n.trace(f.commonFlags, id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	t, offered, err := n.buildTier(f, id, logger, reg)
+	k, err := openKeeping(f.rollupFlags, id.Tier, filepath.Join(f.dataDir, "rollups"), time.Duration(f.lookback), logger, reg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	n.closers = append(n.closers, k.store.Close)
+	t, offered, err := n.buildTier(f, id, k, logger, reg)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := n.serveChildren(f.childrenFlags, t, logger, reg); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	link, err := n.dialParents(f.parentFlags, t.Mixer, hintSource(offered), logger, reg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	cfg := mixHTTP(f, n, t, liveTree{child: t.Mixer, link: link, roster: t.Roster}, reg, logger)
-	cfg.Links, cfg.Hints = links, liveHints{describe: t.Mixer.Describe, own: offered, tier: t}
+	cfg.Links, cfg.Hints, cfg.Rollups = links, liveHints{describe: t.Mixer.Describe, own: offered, tier: t}, k.rollups()
 	h, err := treehttp.New(cfg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n.serve(traces(h))
-	return n, nil
+	return n, k, nil
 }
 
 // buildTier builds a zone or a root, and returns what it offers its parents, if
 // anything.
-func (n *node) buildTier(f mixFlags, id querytree.Identity, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, *fieldhint.Set, error) {
+func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, *fieldhint.Set, error) {
 	cfg := tier.Config{
 		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits,
 		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
 		Cache: &f.cache, Version: buildVersion(), Logger: logger, Registerer: reg,
+		Rewriter: k.rewriter(id.Labels), Told: k.past.Told,
 	}
 	if id.Tier == querytree.TierRoot {
 		r, err := root.New(root.Config{Tier: cfg})
@@ -149,14 +158,14 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, logger *slog.Logger,
 			return nil, nil, err
 		}
 		n.add(r.Run)
-		return r.Tier, nil, nil
+		return r.Tier, nil, k.collectTier(n, r.Tier)
 	}
 	z, err := zone.New(zone.Config{Tier: cfg})
 	if err != nil {
 		return nil, nil, err
 	}
 	n.add(z.Run)
-	return z.Tier, z.Union, nil
+	return z.Tier, z.Union, k.collectTier(n, z.Tier)
 }
 
 // defaultSubqueryStep is the resolution of subqueries that name none: the
@@ -175,7 +184,7 @@ func hintSource(set *fieldhint.Set) treerpc.HintSource {
 func mixHTTP(f mixFlags, n *node, t *tier.Tier, tree liveTree, reg *prometheus.Registry, logger *slog.Logger) treehttp.Config {
 	return treehttp.Config{
 		Engine: querytree.Engine{}, Queryable: t.Mixer, Exemplars: t.Mixer, Metadata: t.Mixer.Metadata,
-		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Defaults: querytree.Options{Strict: !f.partial},
+		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Defaults: querytree.Options{Strict: !f.partial, NoRollup: !f.use},
 		Authenticated: n.authenticated,
 		Lookback:      time.Duration(f.lookback), Ready: t.Ready, Flags: f.shown,
 		ExternalURL: mustURL(f.commonFlags), ListenAddress: n.http.Addr().String(),

@@ -40,6 +40,8 @@ type node struct {
 	authenticated bool
 	// queries is the query log, or nil.
 	queries *slog.Logger
+	// reload applies what files say now; nil if there is none.
+	reload  func() error
 	group   run.Group
 	closers []func() error
 }

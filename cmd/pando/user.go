@@ -37,6 +37,7 @@ func queryCommand(app *kingpin.Application, out streams) (string, command) {
 	c.Flag("no-hints", "Do not prune by field hints.").BoolVar(&o.NoHints)
 	c.Flag("no-pushdown", "Evaluate over raw series.").BoolVar(&o.NoPushdown)
 	c.Flag("no-cache", "Evaluate anew in every tier.").BoolVar(&o.NoCache)
+	c.Flag("no-rollup", "Do not answer from rollups.").BoolVar(&o.NoRollup)
 	c.Flag("timeout", "Longest time to wait.").Default("2m").DurationVar(&timeout)
 	return c.FullCommand(), func(ctx context.Context) error {
 		o.Format, o.Range, o.Step = client.Format(format), time.Duration(span), time.Duration(step)
@@ -62,7 +63,7 @@ func whyCommand(app *kingpin.Application, out streams) (string, command) {
 	server.register(c)
 	c.Flag("analyze", "Evaluate the query, and tell what each part took.").BoolVar(&o.Analyze)
 	c.Flag("not", "Leaf, or a part of its name: say why it was not asked, or what it has.").StringVar(&o.Not)
-	c.Flag("audit", "Ask again without hints, push-down and caches, and compare. Exits with 1 if an answer differs.").BoolVar(&o.Audit)
+	c.Flag("audit", "Ask again without hints, push-down, rollups and caches, and compare. Exits with 1 if an answer differs.").BoolVar(&o.Audit)
 	c.Flag("at", "Evaluation time, or end of --range: RFC3339 or Unix seconds; now if empty, with --audit a minute ago.").StringVar(&o.Time)
 	c.Flag("range", "A range query over that much time before --at, such as 1h.").SetValue(&span)
 	c.Flag("start", "Start of a range query.").StringVar(&o.Start)
@@ -73,6 +74,7 @@ func whyCommand(app *kingpin.Application, out streams) (string, command) {
 	c.Flag("strict", "Fail rather than answer without a child.").BoolVar(&o.Strict)
 	c.Flag("no-hints", "Do not prune by field hints.").BoolVar(&o.NoHints)
 	c.Flag("no-pushdown", "Evaluate over raw series.").BoolVar(&o.NoPushdown)
+	c.Flag("no-rollup", "Do not answer from rollups.").BoolVar(&o.NoRollup)
 	c.Flag("timeout", "Longest time to wait.").Default("2m").DurationVar(&o.Timeout)
 	return c.FullCommand(), func(ctx context.Context) error {
 		o.Range, o.Step = time.Duration(span), time.Duration(step)

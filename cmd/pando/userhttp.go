@@ -27,6 +27,11 @@ type serverFlags struct {
 
 func (f *serverFlags) register(c *kingpin.CmdClause) {
 	c.Flag("server", "HTTP address of any tier.").Default(client.DefaultServer).StringVar(&f.server)
+	f.registerReach(c)
+}
+
+// registerReach registers the flags that say how the server is reached.
+func (f *serverFlags) registerReach(c *kingpin.CmdClause) {
 	c.Flag("http.config.file", "File that says how to reach the server, as promtool's: TLS, credentials, proxy, headers.").StringVar(&f.configFile)
 	c.Flag("http.ca-file", "CA that the server's certificate must be signed by; the system's if empty.").StringVar(&f.caFile)
 	c.Flag("http.cert-file", "Certificate to show to the server.").StringVar(&f.certFile)

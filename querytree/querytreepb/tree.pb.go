@@ -137,7 +137,7 @@ func (x Matcher_Type) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Matcher_Type.Descriptor instead.
 func (Matcher_Type) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{13, 0}
+	return file_tree_proto_rawDescGZIP(), []int{14, 0}
 }
 
 type Packed_Codec int32
@@ -184,7 +184,7 @@ func (x Packed_Codec) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Packed_Codec.Descriptor instead.
 func (Packed_Codec) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{25, 0}
+	return file_tree_proto_rawDescGZIP(), []int{26, 0}
 }
 
 type Annotation_Kind int32
@@ -234,7 +234,7 @@ func (x Annotation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Annotation_Kind.Descriptor instead.
 func (Annotation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{41, 0}
+	return file_tree_proto_rawDescGZIP(), []int{42, 0}
 }
 
 type Error_Kind int32
@@ -312,7 +312,7 @@ func (x Error_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Error_Kind.Descriptor instead.
 func (Error_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{45, 0}
+	return file_tree_proto_rawDescGZIP(), []int{47, 0}
 }
 
 // Up is what a child tells its parent.
@@ -939,7 +939,13 @@ type Description struct {
 	Epochs   []*Epoch `protobuf:"bytes,16,rep,name=epochs,proto3" json:"epochs,omitempty"`
 	// settled is the time, in milliseconds, before which epochs tell of changes.
 	// Zero says nothing.
-	Settled       int64 `protobuf:"zigzag64,17,opt,name=settled,proto3" json:"settled,omitempty"`
+	Settled int64 `protobuf:"zigzag64,17,opt,name=settled,proto3" json:"settled,omitempty"`
+	// final is the time, in milliseconds, before which restatements tell of
+	// changes. Zero says nothing.
+	Final int64 `protobuf:"zigzag64,18,opt,name=final,proto3" json:"final,omitempty"`
+	// past names what restatements are counted by.
+	Past          []byte         `protobuf:"bytes,19,opt,name=past,proto3" json:"past,omitempty"`
+	Restatements  []*Restatement `protobuf:"bytes,20,rep,name=restatements,proto3" json:"restatements,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1093,6 +1099,88 @@ func (x *Description) GetSettled() int64 {
 	return 0
 }
 
+func (x *Description) GetFinal() int64 {
+	if x != nil {
+		return x.Final
+	}
+	return 0
+}
+
+func (x *Description) GetPast() []byte {
+	if x != nil {
+		return x.Past
+	}
+	return nil
+}
+
+func (x *Description) GetRestatements() []*Restatement {
+	if x != nil {
+		return x.Restatements
+	}
+	return nil
+}
+
+// Restatement is querytree.Restatement.
+type Restatement struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Number        uint64                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	Mint          int64                  `protobuf:"zigzag64,2,opt,name=mint,proto3" json:"mint,omitempty"`
+	Maxt          int64                  `protobuf:"zigzag64,3,opt,name=maxt,proto3" json:"maxt,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restatement) Reset() {
+	*x = Restatement{}
+	mi := &file_tree_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restatement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restatement) ProtoMessage() {}
+
+func (x *Restatement) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restatement.ProtoReflect.Descriptor instead.
+func (*Restatement) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Restatement) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Restatement) GetMint() int64 {
+	if x != nil {
+		return x.Mint
+	}
+	return 0
+}
+
+func (x *Restatement) GetMaxt() int64 {
+	if x != nil {
+		return x.Maxt
+	}
+	return 0
+}
+
 // Epoch is querytree.Epoch.
 type Epoch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1104,7 +1192,7 @@ type Epoch struct {
 
 func (x *Epoch) Reset() {
 	*x = Epoch{}
-	mi := &file_tree_proto_msgTypes[10]
+	mi := &file_tree_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1204,7 @@ func (x *Epoch) String() string {
 func (*Epoch) ProtoMessage() {}
 
 func (x *Epoch) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[10]
+	mi := &file_tree_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1217,7 @@ func (x *Epoch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Epoch.ProtoReflect.Descriptor instead.
 func (*Epoch) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{10}
+	return file_tree_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Epoch) GetNumber() uint64 {
@@ -1157,7 +1245,7 @@ type Interval struct {
 
 func (x *Interval) Reset() {
 	*x = Interval{}
-	mi := &file_tree_proto_msgTypes[11]
+	mi := &file_tree_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1257,7 @@ func (x *Interval) String() string {
 func (*Interval) ProtoMessage() {}
 
 func (x *Interval) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[11]
+	mi := &file_tree_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1270,7 @@ func (x *Interval) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Interval.ProtoReflect.Descriptor instead.
 func (*Interval) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{11}
+	return file_tree_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Interval) GetMint() int64 {
@@ -1216,13 +1304,14 @@ type Options struct {
 	// explain is 1 for the plan alone, 2 to evaluate as well.
 	Explain       uint32 `protobuf:"varint,11,opt,name=explain,proto3" json:"explain,omitempty"`
 	MaxBytes      uint64 `protobuf:"varint,12,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	NoRollup      bool   `protobuf:"varint,13,opt,name=no_rollup,json=noRollup,proto3" json:"no_rollup,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Options) Reset() {
 	*x = Options{}
-	mi := &file_tree_proto_msgTypes[12]
+	mi := &file_tree_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1234,7 +1323,7 @@ func (x *Options) String() string {
 func (*Options) ProtoMessage() {}
 
 func (x *Options) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[12]
+	mi := &file_tree_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1247,7 +1336,7 @@ func (x *Options) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Options.ProtoReflect.Descriptor instead.
 func (*Options) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{12}
+	return file_tree_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Options) GetId() []byte {
@@ -1334,6 +1423,13 @@ func (x *Options) GetMaxBytes() uint64 {
 	return 0
 }
 
+func (x *Options) GetNoRollup() bool {
+	if x != nil {
+		return x.NoRollup
+	}
+	return false
+}
+
 // Matcher is one label matcher.
 type Matcher struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1346,7 +1442,7 @@ type Matcher struct {
 
 func (x *Matcher) Reset() {
 	*x = Matcher{}
-	mi := &file_tree_proto_msgTypes[13]
+	mi := &file_tree_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1454,7 @@ func (x *Matcher) String() string {
 func (*Matcher) ProtoMessage() {}
 
 func (x *Matcher) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[13]
+	mi := &file_tree_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1467,7 @@ func (x *Matcher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Matcher.ProtoReflect.Descriptor instead.
 func (*Matcher) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{13}
+	return file_tree_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Matcher) GetType() Matcher_Type {
@@ -1405,7 +1501,7 @@ type Selector struct {
 
 func (x *Selector) Reset() {
 	*x = Selector{}
-	mi := &file_tree_proto_msgTypes[14]
+	mi := &file_tree_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1513,7 @@ func (x *Selector) String() string {
 func (*Selector) ProtoMessage() {}
 
 func (x *Selector) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[14]
+	mi := &file_tree_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1526,7 @@ func (x *Selector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Selector.ProtoReflect.Descriptor instead.
 func (*Selector) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{14}
+	return file_tree_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Selector) GetMatchers() []*Matcher {
@@ -1465,7 +1561,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_tree_proto_msgTypes[15]
+	mi := &file_tree_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1573,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[15]
+	mi := &file_tree_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1586,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{15}
+	return file_tree_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExecRequest) GetOptions() *Options {
@@ -1574,7 +1670,7 @@ type SelectRequest struct {
 
 func (x *SelectRequest) Reset() {
 	*x = SelectRequest{}
-	mi := &file_tree_proto_msgTypes[16]
+	mi := &file_tree_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1586,7 +1682,7 @@ func (x *SelectRequest) String() string {
 func (*SelectRequest) ProtoMessage() {}
 
 func (x *SelectRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[16]
+	mi := &file_tree_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1599,7 +1695,7 @@ func (x *SelectRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectRequest.ProtoReflect.Descriptor instead.
 func (*SelectRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{16}
+	return file_tree_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SelectRequest) GetOptions() *Options {
@@ -1672,7 +1768,7 @@ type NamesRequest struct {
 
 func (x *NamesRequest) Reset() {
 	*x = NamesRequest{}
-	mi := &file_tree_proto_msgTypes[17]
+	mi := &file_tree_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1780,7 @@ func (x *NamesRequest) String() string {
 func (*NamesRequest) ProtoMessage() {}
 
 func (x *NamesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[17]
+	mi := &file_tree_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1793,7 @@ func (x *NamesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamesRequest.ProtoReflect.Descriptor instead.
 func (*NamesRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{17}
+	return file_tree_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NamesRequest) GetOptions() *Options {
@@ -1754,7 +1850,7 @@ type MetadataRequest struct {
 
 func (x *MetadataRequest) Reset() {
 	*x = MetadataRequest{}
-	mi := &file_tree_proto_msgTypes[18]
+	mi := &file_tree_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1766,7 +1862,7 @@ func (x *MetadataRequest) String() string {
 func (*MetadataRequest) ProtoMessage() {}
 
 func (x *MetadataRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[18]
+	mi := &file_tree_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1779,7 +1875,7 @@ func (x *MetadataRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataRequest.ProtoReflect.Descriptor instead.
 func (*MetadataRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{18}
+	return file_tree_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MetadataRequest) GetOptions() *Options {
@@ -1822,7 +1918,7 @@ type ExemplarsRequest struct {
 
 func (x *ExemplarsRequest) Reset() {
 	*x = ExemplarsRequest{}
-	mi := &file_tree_proto_msgTypes[19]
+	mi := &file_tree_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +1930,7 @@ func (x *ExemplarsRequest) String() string {
 func (*ExemplarsRequest) ProtoMessage() {}
 
 func (x *ExemplarsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[19]
+	mi := &file_tree_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +1943,7 @@ func (x *ExemplarsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarsRequest.ProtoReflect.Descriptor instead.
 func (*ExemplarsRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{19}
+	return file_tree_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ExemplarsRequest) GetOptions() *Options {
@@ -1886,7 +1982,7 @@ type TreeRequest struct {
 
 func (x *TreeRequest) Reset() {
 	*x = TreeRequest{}
-	mi := &file_tree_proto_msgTypes[20]
+	mi := &file_tree_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1898,7 +1994,7 @@ func (x *TreeRequest) String() string {
 func (*TreeRequest) ProtoMessage() {}
 
 func (x *TreeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[20]
+	mi := &file_tree_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1911,7 +2007,7 @@ func (x *TreeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeRequest.ProtoReflect.Descriptor instead.
 func (*TreeRequest) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{20}
+	return file_tree_proto_rawDescGZIP(), []int{21}
 }
 
 // TreeFrame is a part of a Tree answer.
@@ -1925,7 +2021,7 @@ type TreeFrame struct {
 
 func (x *TreeFrame) Reset() {
 	*x = TreeFrame{}
-	mi := &file_tree_proto_msgTypes[21]
+	mi := &file_tree_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2033,7 @@ func (x *TreeFrame) String() string {
 func (*TreeFrame) ProtoMessage() {}
 
 func (x *TreeFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[21]
+	mi := &file_tree_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2046,7 @@ func (x *TreeFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TreeFrame.ProtoReflect.Descriptor instead.
 func (*TreeFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{21}
+	return file_tree_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TreeFrame) GetNodes() []*Node {
@@ -1986,7 +2082,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_tree_proto_msgTypes[22]
+	mi := &file_tree_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1998,7 +2094,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[22]
+	mi := &file_tree_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2011,7 +2107,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{22}
+	return file_tree_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Node) GetDescription() *Description {
@@ -2085,7 +2181,7 @@ type HintStatus struct {
 
 func (x *HintStatus) Reset() {
 	*x = HintStatus{}
-	mi := &file_tree_proto_msgTypes[23]
+	mi := &file_tree_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2193,7 @@ func (x *HintStatus) String() string {
 func (*HintStatus) ProtoMessage() {}
 
 func (x *HintStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[23]
+	mi := &file_tree_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2206,7 @@ func (x *HintStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HintStatus.ProtoReflect.Descriptor instead.
 func (*HintStatus) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{23}
+	return file_tree_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *HintStatus) GetSynced() bool {
@@ -2162,7 +2258,7 @@ type Symbols struct {
 
 func (x *Symbols) Reset() {
 	*x = Symbols{}
-	mi := &file_tree_proto_msgTypes[24]
+	mi := &file_tree_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2174,7 +2270,7 @@ func (x *Symbols) String() string {
 func (*Symbols) ProtoMessage() {}
 
 func (x *Symbols) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[24]
+	mi := &file_tree_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2187,7 +2283,7 @@ func (x *Symbols) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Symbols.ProtoReflect.Descriptor instead.
 func (*Symbols) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{24}
+	return file_tree_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Symbols) GetReset_() bool {
@@ -2219,7 +2315,7 @@ type Packed struct {
 
 func (x *Packed) Reset() {
 	*x = Packed{}
-	mi := &file_tree_proto_msgTypes[25]
+	mi := &file_tree_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2327,7 @@ func (x *Packed) String() string {
 func (*Packed) ProtoMessage() {}
 
 func (x *Packed) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[25]
+	mi := &file_tree_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2340,7 @@ func (x *Packed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Packed.ProtoReflect.Descriptor instead.
 func (*Packed) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{25}
+	return file_tree_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Packed) GetCodec() Packed_Codec {
@@ -2286,7 +2382,7 @@ type ExecFrame struct {
 
 func (x *ExecFrame) Reset() {
 	*x = ExecFrame{}
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2394,7 @@ func (x *ExecFrame) String() string {
 func (*ExecFrame) ProtoMessage() {}
 
 func (x *ExecFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2407,7 @@ func (x *ExecFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecFrame.ProtoReflect.Descriptor instead.
 func (*ExecFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{26}
+	return file_tree_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExecFrame) GetSymbols() *Symbols {
@@ -2380,7 +2476,7 @@ type GridSeries struct {
 
 func (x *GridSeries) Reset() {
 	*x = GridSeries{}
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2392,7 +2488,7 @@ func (x *GridSeries) String() string {
 func (*GridSeries) ProtoMessage() {}
 
 func (x *GridSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2405,7 +2501,7 @@ func (x *GridSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridSeries.ProtoReflect.Descriptor instead.
 func (*GridSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{27}
+	return file_tree_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GridSeries) GetLabels() []uint32 {
@@ -2475,7 +2571,7 @@ type GridHistogram struct {
 
 func (x *GridHistogram) Reset() {
 	*x = GridHistogram{}
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2487,7 +2583,7 @@ func (x *GridHistogram) String() string {
 func (*GridHistogram) ProtoMessage() {}
 
 func (x *GridHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2500,7 +2596,7 @@ func (x *GridHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridHistogram.ProtoReflect.Descriptor instead.
 func (*GridHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{28}
+	return file_tree_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GridHistogram) GetStep() uint32 {
@@ -2538,7 +2634,7 @@ type FloatHistogram struct {
 
 func (x *FloatHistogram) Reset() {
 	*x = FloatHistogram{}
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2550,7 +2646,7 @@ func (x *FloatHistogram) String() string {
 func (*FloatHistogram) ProtoMessage() {}
 
 func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2563,7 +2659,7 @@ func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FloatHistogram.ProtoReflect.Descriptor instead.
 func (*FloatHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{29}
+	return file_tree_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FloatHistogram) GetCounterResetHint() uint32 {
@@ -2658,7 +2754,7 @@ type SelectFrame struct {
 
 func (x *SelectFrame) Reset() {
 	*x = SelectFrame{}
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2670,7 +2766,7 @@ func (x *SelectFrame) String() string {
 func (*SelectFrame) ProtoMessage() {}
 
 func (x *SelectFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2683,7 +2779,7 @@ func (x *SelectFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectFrame.ProtoReflect.Descriptor instead.
 func (*SelectFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{30}
+	return file_tree_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SelectFrame) GetSymbols() *Symbols {
@@ -2727,7 +2823,7 @@ type RawSeries struct {
 
 func (x *RawSeries) Reset() {
 	*x = RawSeries{}
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2739,7 +2835,7 @@ func (x *RawSeries) String() string {
 func (*RawSeries) ProtoMessage() {}
 
 func (x *RawSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2752,7 +2848,7 @@ func (x *RawSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RawSeries.ProtoReflect.Descriptor instead.
 func (*RawSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{31}
+	return file_tree_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RawSeries) GetLabels() []uint32 {
@@ -2789,7 +2885,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2801,7 +2897,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2814,7 +2910,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{32}
+	return file_tree_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Chunk) GetMint() int64 {
@@ -2855,7 +2951,7 @@ type NamesFrame struct {
 
 func (x *NamesFrame) Reset() {
 	*x = NamesFrame{}
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2867,7 +2963,7 @@ func (x *NamesFrame) String() string {
 func (*NamesFrame) ProtoMessage() {}
 
 func (x *NamesFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2880,7 +2976,7 @@ func (x *NamesFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamesFrame.ProtoReflect.Descriptor instead.
 func (*NamesFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{33}
+	return file_tree_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *NamesFrame) GetNames() [][]byte {
@@ -2907,7 +3003,7 @@ type MetadataFrame struct {
 
 func (x *MetadataFrame) Reset() {
 	*x = MetadataFrame{}
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2919,7 +3015,7 @@ func (x *MetadataFrame) String() string {
 func (*MetadataFrame) ProtoMessage() {}
 
 func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2932,7 +3028,7 @@ func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataFrame.ProtoReflect.Descriptor instead.
 func (*MetadataFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{34}
+	return file_tree_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *MetadataFrame) GetFamilies() []*MetricFamily {
@@ -2960,7 +3056,7 @@ type MetricFamily struct {
 
 func (x *MetricFamily) Reset() {
 	*x = MetricFamily{}
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2972,7 +3068,7 @@ func (x *MetricFamily) String() string {
 func (*MetricFamily) ProtoMessage() {}
 
 func (x *MetricFamily) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2985,7 +3081,7 @@ func (x *MetricFamily) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricFamily.ProtoReflect.Descriptor instead.
 func (*MetricFamily) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{35}
+	return file_tree_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *MetricFamily) GetMetric() []byte {
@@ -3013,7 +3109,7 @@ type MetadataEntry struct {
 
 func (x *MetadataEntry) Reset() {
 	*x = MetadataEntry{}
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3025,7 +3121,7 @@ func (x *MetadataEntry) String() string {
 func (*MetadataEntry) ProtoMessage() {}
 
 func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3038,7 +3134,7 @@ func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataEntry.ProtoReflect.Descriptor instead.
 func (*MetadataEntry) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{36}
+	return file_tree_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *MetadataEntry) GetType() []byte {
@@ -3072,7 +3168,7 @@ type ExemplarsFrame struct {
 
 func (x *ExemplarsFrame) Reset() {
 	*x = ExemplarsFrame{}
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3084,7 +3180,7 @@ func (x *ExemplarsFrame) String() string {
 func (*ExemplarsFrame) ProtoMessage() {}
 
 func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3097,7 +3193,7 @@ func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarsFrame.ProtoReflect.Descriptor instead.
 func (*ExemplarsFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{37}
+	return file_tree_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ExemplarsFrame) GetSeries() []*SeriesExemplars {
@@ -3126,7 +3222,7 @@ type SeriesExemplars struct {
 
 func (x *SeriesExemplars) Reset() {
 	*x = SeriesExemplars{}
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3138,7 +3234,7 @@ func (x *SeriesExemplars) String() string {
 func (*SeriesExemplars) ProtoMessage() {}
 
 func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3151,7 +3247,7 @@ func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeriesExemplars.ProtoReflect.Descriptor instead.
 func (*SeriesExemplars) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{38}
+	return file_tree_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SeriesExemplars) GetLabels() *LabelSet {
@@ -3180,7 +3276,7 @@ type Exemplar struct {
 
 func (x *Exemplar) Reset() {
 	*x = Exemplar{}
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3192,7 +3288,7 @@ func (x *Exemplar) String() string {
 func (*Exemplar) ProtoMessage() {}
 
 func (x *Exemplar) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3205,7 +3301,7 @@ func (x *Exemplar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exemplar.ProtoReflect.Descriptor instead.
 func (*Exemplar) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{39}
+	return file_tree_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Exemplar) GetLabels() *LabelSet {
@@ -3249,7 +3345,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_tree_proto_msgTypes[40]
+	mi := &file_tree_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3261,7 +3357,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[40]
+	mi := &file_tree_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3274,7 +3370,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{40}
+	return file_tree_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *End) GetAnnotations() []*Annotation {
@@ -3312,7 +3408,7 @@ type Annotation struct {
 
 func (x *Annotation) Reset() {
 	*x = Annotation{}
-	mi := &file_tree_proto_msgTypes[41]
+	mi := &file_tree_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3324,7 +3420,7 @@ func (x *Annotation) String() string {
 func (*Annotation) ProtoMessage() {}
 
 func (x *Annotation) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[41]
+	mi := &file_tree_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3337,7 +3433,7 @@ func (x *Annotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Annotation.ProtoReflect.Descriptor instead.
 func (*Annotation) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{41}
+	return file_tree_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Annotation) GetKind() Annotation_Kind {
@@ -3367,14 +3463,15 @@ type Report struct {
 	Children []*ChildReport         `protobuf:"bytes,1,rep,name=children,proto3" json:"children,omitempty"`
 	Pruned   []*PrunedCount         `protobuf:"bytes,2,rep,name=pruned,proto3" json:"pruned,omitempty"`
 	// explanation is a querytree.Explanation in JSON, for people.
-	Explanation   []byte `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	Explanation   []byte       `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	Rollups       []*RollupUse `protobuf:"bytes,4,rep,name=rollups,proto3" json:"rollups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_tree_proto_msgTypes[42]
+	mi := &file_tree_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3483,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[42]
+	mi := &file_tree_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3496,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{42}
+	return file_tree_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Report) GetChildren() []*ChildReport {
@@ -3421,6 +3518,90 @@ func (x *Report) GetExplanation() []byte {
 		return x.Explanation
 	}
 	return nil
+}
+
+func (x *Report) GetRollups() []*RollupUse {
+	if x != nil {
+		return x.Rollups
+	}
+	return nil
+}
+
+// RollupUse is querytree.RollupUse.
+type RollupUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tier          []byte                 `protobuf:"bytes,1,opt,name=tier,proto3" json:"tier,omitempty"`
+	Rule          []byte                 `protobuf:"bytes,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	Steps         uint64                 `protobuf:"varint,3,opt,name=steps,proto3" json:"steps,omitempty"`
+	Of            uint64                 `protobuf:"varint,4,opt,name=of,proto3" json:"of,omitempty"`
+	Until         int64                  `protobuf:"zigzag64,5,opt,name=until,proto3" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollupUse) Reset() {
+	*x = RollupUse{}
+	mi := &file_tree_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollupUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollupUse) ProtoMessage() {}
+
+func (x *RollupUse) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollupUse.ProtoReflect.Descriptor instead.
+func (*RollupUse) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *RollupUse) GetTier() []byte {
+	if x != nil {
+		return x.Tier
+	}
+	return nil
+}
+
+func (x *RollupUse) GetRule() []byte {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *RollupUse) GetSteps() uint64 {
+	if x != nil {
+		return x.Steps
+	}
+	return 0
+}
+
+func (x *RollupUse) GetOf() uint64 {
+	if x != nil {
+		return x.Of
+	}
+	return 0
+}
+
+func (x *RollupUse) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
 }
 
 type ChildReport struct {
@@ -3445,7 +3626,7 @@ type ChildReport struct {
 
 func (x *ChildReport) Reset() {
 	*x = ChildReport{}
-	mi := &file_tree_proto_msgTypes[43]
+	mi := &file_tree_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3457,7 +3638,7 @@ func (x *ChildReport) String() string {
 func (*ChildReport) ProtoMessage() {}
 
 func (x *ChildReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[43]
+	mi := &file_tree_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3470,7 +3651,7 @@ func (x *ChildReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildReport.ProtoReflect.Descriptor instead.
 func (*ChildReport) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{43}
+	return file_tree_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ChildReport) GetName() []byte {
@@ -3574,7 +3755,7 @@ type PrunedCount struct {
 
 func (x *PrunedCount) Reset() {
 	*x = PrunedCount{}
-	mi := &file_tree_proto_msgTypes[44]
+	mi := &file_tree_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3586,7 +3767,7 @@ func (x *PrunedCount) String() string {
 func (*PrunedCount) ProtoMessage() {}
 
 func (x *PrunedCount) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[44]
+	mi := &file_tree_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3599,7 +3780,7 @@ func (x *PrunedCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrunedCount.ProtoReflect.Descriptor instead.
 func (*PrunedCount) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{44}
+	return file_tree_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PrunedCount) GetVerdict() string {
@@ -3631,7 +3812,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_tree_proto_msgTypes[45]
+	mi := &file_tree_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3643,7 +3824,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[45]
+	mi := &file_tree_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3656,7 +3837,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{45}
+	return file_tree_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Error) GetKind() Error_Kind {
@@ -3701,7 +3882,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_tree_proto_msgTypes[46]
+	mi := &file_tree_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3713,7 +3894,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[46]
+	mi := &file_tree_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3726,7 +3907,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{46}
+	return file_tree_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Limit) GetWhat() []byte {
@@ -3810,7 +3991,7 @@ const file_tree_proto_rawDesc = "" +
 	"\x06Resync\x12\x10\n" +
 	"\x03run\x18\x01 \x01(\x04R\x03run\" \n" +
 	"\bLabelSet\x12\x14\n" +
-	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\x81\x04\n" +
+	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xf0\x04\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04tier\x18\x01 \x01(\tR\x04tier\x124\n" +
 	"\x06labels\x18\x02 \x01(\v2\x1c.pando.querytree.v1.LabelSetR\x06labels\x12\x14\n" +
@@ -3829,13 +4010,20 @@ const file_tree_proto_rawDesc = "" +
 	"\x04gaps\x18\x0e \x03(\v2\x1c.pando.querytree.v1.IntervalR\x04gaps\x12\x1a\n" +
 	"\bfeatures\x18\x0f \x03(\tR\bfeatures\x121\n" +
 	"\x06epochs\x18\x10 \x03(\v2\x19.pando.querytree.v1.EpochR\x06epochs\x12\x18\n" +
-	"\asettled\x18\x11 \x01(\x12R\asettled\"3\n" +
+	"\asettled\x18\x11 \x01(\x12R\asettled\x12\x14\n" +
+	"\x05final\x18\x12 \x01(\x12R\x05final\x12\x12\n" +
+	"\x04past\x18\x13 \x01(\fR\x04past\x12C\n" +
+	"\frestatements\x18\x14 \x03(\v2\x1f.pando.querytree.v1.RestatementR\frestatements\"M\n" +
+	"\vRestatement\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04mint\x18\x02 \x01(\x12R\x04mint\x12\x12\n" +
+	"\x04maxt\x18\x03 \x01(\x12R\x04maxt\"3\n" +
 	"\x05Epoch\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04mint\x18\x02 \x01(\x12R\x04mint\"2\n" +
 	"\bInterval\x12\x12\n" +
 	"\x04mint\x18\x01 \x01(\x12R\x04mint\x12\x12\n" +
-	"\x04maxt\x18\x02 \x01(\x12R\x04maxt\"\xc7\x02\n" +
+	"\x04maxt\x18\x02 \x01(\x12R\x04maxt\"\xe4\x02\n" +
 	"\aOptions\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06strict\x18\x02 \x01(\bR\x06strict\x12\x16\n" +
@@ -3852,7 +4040,8 @@ const file_tree_proto_rawDesc = "" +
 	"\bno_cache\x18\n" +
 	" \x01(\bR\anoCache\x12\x18\n" +
 	"\aexplain\x18\v \x01(\rR\aexplain\x12\x1b\n" +
-	"\tmax_bytes\x18\f \x01(\x04R\bmaxBytes\"\xa7\x01\n" +
+	"\tmax_bytes\x18\f \x01(\x04R\bmaxBytes\x12\x1b\n" +
+	"\tno_rollup\x18\r \x01(\bR\bnoRollup\"\xa7\x01\n" +
 	"\aMatcher\x124\n" +
 	"\x04type\x18\x01 \x01(\x0e2 .pando.querytree.v1.Matcher.TypeR\x04type\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x14\n" +
@@ -4020,11 +4209,18 @@ const file_tree_proto_rawDesc = "" +
 	"\x04Kind\x12\t\n" +
 	"\x05PLAIN\x10\x00\x12\v\n" +
 	"\aWARNING\x10\x01\x12\b\n" +
-	"\x04INFO\x10\x02\"\xa0\x01\n" +
+	"\x04INFO\x10\x02\"\xd9\x01\n" +
 	"\x06Report\x12;\n" +
 	"\bchildren\x18\x01 \x03(\v2\x1f.pando.querytree.v1.ChildReportR\bchildren\x127\n" +
 	"\x06pruned\x18\x02 \x03(\v2\x1f.pando.querytree.v1.PrunedCountR\x06pruned\x12 \n" +
-	"\vexplanation\x18\x03 \x01(\fR\vexplanation\"\xbf\x02\n" +
+	"\vexplanation\x18\x03 \x01(\fR\vexplanation\x127\n" +
+	"\arollups\x18\x04 \x03(\v2\x1d.pando.querytree.v1.RollupUseR\arollups\"o\n" +
+	"\tRollupUse\x12\x12\n" +
+	"\x04tier\x18\x01 \x01(\fR\x04tier\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\fR\x04rule\x12\x14\n" +
+	"\x05steps\x18\x03 \x01(\x04R\x05steps\x12\x0e\n" +
+	"\x02of\x18\x04 \x01(\x04R\x02of\x12\x14\n" +
+	"\x05until\x18\x05 \x01(\x12R\x05until\"\xbf\x02\n" +
 	"\vChildReport\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12\x12\n" +
 	"\x04tier\x18\x02 \x01(\tR\x04tier\x12\x18\n" +
@@ -4090,7 +4286,7 @@ func file_tree_proto_rawDescGZIP() []byte {
 }
 
 var file_tree_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_tree_proto_goTypes = []any{
 	(Refused_Code)(0),        // 0: pando.querytree.v1.Refused.Code
 	(Matcher_Type)(0),        // 1: pando.querytree.v1.Matcher.Type
@@ -4107,43 +4303,45 @@ var file_tree_proto_goTypes = []any{
 	(*Resync)(nil),           // 12: pando.querytree.v1.Resync
 	(*LabelSet)(nil),         // 13: pando.querytree.v1.LabelSet
 	(*Description)(nil),      // 14: pando.querytree.v1.Description
-	(*Epoch)(nil),            // 15: pando.querytree.v1.Epoch
-	(*Interval)(nil),         // 16: pando.querytree.v1.Interval
-	(*Options)(nil),          // 17: pando.querytree.v1.Options
-	(*Matcher)(nil),          // 18: pando.querytree.v1.Matcher
-	(*Selector)(nil),         // 19: pando.querytree.v1.Selector
-	(*ExecRequest)(nil),      // 20: pando.querytree.v1.ExecRequest
-	(*SelectRequest)(nil),    // 21: pando.querytree.v1.SelectRequest
-	(*NamesRequest)(nil),     // 22: pando.querytree.v1.NamesRequest
-	(*MetadataRequest)(nil),  // 23: pando.querytree.v1.MetadataRequest
-	(*ExemplarsRequest)(nil), // 24: pando.querytree.v1.ExemplarsRequest
-	(*TreeRequest)(nil),      // 25: pando.querytree.v1.TreeRequest
-	(*TreeFrame)(nil),        // 26: pando.querytree.v1.TreeFrame
-	(*Node)(nil),             // 27: pando.querytree.v1.Node
-	(*HintStatus)(nil),       // 28: pando.querytree.v1.HintStatus
-	(*Symbols)(nil),          // 29: pando.querytree.v1.Symbols
-	(*Packed)(nil),           // 30: pando.querytree.v1.Packed
-	(*ExecFrame)(nil),        // 31: pando.querytree.v1.ExecFrame
-	(*GridSeries)(nil),       // 32: pando.querytree.v1.GridSeries
-	(*GridHistogram)(nil),    // 33: pando.querytree.v1.GridHistogram
-	(*FloatHistogram)(nil),   // 34: pando.querytree.v1.FloatHistogram
-	(*SelectFrame)(nil),      // 35: pando.querytree.v1.SelectFrame
-	(*RawSeries)(nil),        // 36: pando.querytree.v1.RawSeries
-	(*Chunk)(nil),            // 37: pando.querytree.v1.Chunk
-	(*NamesFrame)(nil),       // 38: pando.querytree.v1.NamesFrame
-	(*MetadataFrame)(nil),    // 39: pando.querytree.v1.MetadataFrame
-	(*MetricFamily)(nil),     // 40: pando.querytree.v1.MetricFamily
-	(*MetadataEntry)(nil),    // 41: pando.querytree.v1.MetadataEntry
-	(*ExemplarsFrame)(nil),   // 42: pando.querytree.v1.ExemplarsFrame
-	(*SeriesExemplars)(nil),  // 43: pando.querytree.v1.SeriesExemplars
-	(*Exemplar)(nil),         // 44: pando.querytree.v1.Exemplar
-	(*End)(nil),              // 45: pando.querytree.v1.End
-	(*Annotation)(nil),       // 46: pando.querytree.v1.Annotation
-	(*Report)(nil),           // 47: pando.querytree.v1.Report
-	(*ChildReport)(nil),      // 48: pando.querytree.v1.ChildReport
-	(*PrunedCount)(nil),      // 49: pando.querytree.v1.PrunedCount
-	(*Error)(nil),            // 50: pando.querytree.v1.Error
-	(*Limit)(nil),            // 51: pando.querytree.v1.Limit
+	(*Restatement)(nil),      // 15: pando.querytree.v1.Restatement
+	(*Epoch)(nil),            // 16: pando.querytree.v1.Epoch
+	(*Interval)(nil),         // 17: pando.querytree.v1.Interval
+	(*Options)(nil),          // 18: pando.querytree.v1.Options
+	(*Matcher)(nil),          // 19: pando.querytree.v1.Matcher
+	(*Selector)(nil),         // 20: pando.querytree.v1.Selector
+	(*ExecRequest)(nil),      // 21: pando.querytree.v1.ExecRequest
+	(*SelectRequest)(nil),    // 22: pando.querytree.v1.SelectRequest
+	(*NamesRequest)(nil),     // 23: pando.querytree.v1.NamesRequest
+	(*MetadataRequest)(nil),  // 24: pando.querytree.v1.MetadataRequest
+	(*ExemplarsRequest)(nil), // 25: pando.querytree.v1.ExemplarsRequest
+	(*TreeRequest)(nil),      // 26: pando.querytree.v1.TreeRequest
+	(*TreeFrame)(nil),        // 27: pando.querytree.v1.TreeFrame
+	(*Node)(nil),             // 28: pando.querytree.v1.Node
+	(*HintStatus)(nil),       // 29: pando.querytree.v1.HintStatus
+	(*Symbols)(nil),          // 30: pando.querytree.v1.Symbols
+	(*Packed)(nil),           // 31: pando.querytree.v1.Packed
+	(*ExecFrame)(nil),        // 32: pando.querytree.v1.ExecFrame
+	(*GridSeries)(nil),       // 33: pando.querytree.v1.GridSeries
+	(*GridHistogram)(nil),    // 34: pando.querytree.v1.GridHistogram
+	(*FloatHistogram)(nil),   // 35: pando.querytree.v1.FloatHistogram
+	(*SelectFrame)(nil),      // 36: pando.querytree.v1.SelectFrame
+	(*RawSeries)(nil),        // 37: pando.querytree.v1.RawSeries
+	(*Chunk)(nil),            // 38: pando.querytree.v1.Chunk
+	(*NamesFrame)(nil),       // 39: pando.querytree.v1.NamesFrame
+	(*MetadataFrame)(nil),    // 40: pando.querytree.v1.MetadataFrame
+	(*MetricFamily)(nil),     // 41: pando.querytree.v1.MetricFamily
+	(*MetadataEntry)(nil),    // 42: pando.querytree.v1.MetadataEntry
+	(*ExemplarsFrame)(nil),   // 43: pando.querytree.v1.ExemplarsFrame
+	(*SeriesExemplars)(nil),  // 44: pando.querytree.v1.SeriesExemplars
+	(*Exemplar)(nil),         // 45: pando.querytree.v1.Exemplar
+	(*End)(nil),              // 46: pando.querytree.v1.End
+	(*Annotation)(nil),       // 47: pando.querytree.v1.Annotation
+	(*Report)(nil),           // 48: pando.querytree.v1.Report
+	(*RollupUse)(nil),        // 49: pando.querytree.v1.RollupUse
+	(*ChildReport)(nil),      // 50: pando.querytree.v1.ChildReport
+	(*PrunedCount)(nil),      // 51: pando.querytree.v1.PrunedCount
+	(*Error)(nil),            // 52: pando.querytree.v1.Error
+	(*Limit)(nil),            // 53: pando.querytree.v1.Limit
 }
 var file_tree_proto_depIdxs = []int32{
 	6,  // 0: pando.querytree.v1.Up.hello:type_name -> pando.querytree.v1.Hello
@@ -4157,71 +4355,73 @@ var file_tree_proto_depIdxs = []int32{
 	14, // 8: pando.querytree.v1.Accepted.parent:type_name -> pando.querytree.v1.Description
 	0,  // 9: pando.querytree.v1.Refused.code:type_name -> pando.querytree.v1.Refused.Code
 	13, // 10: pando.querytree.v1.Description.labels:type_name -> pando.querytree.v1.LabelSet
-	16, // 11: pando.querytree.v1.Description.gaps:type_name -> pando.querytree.v1.Interval
-	15, // 12: pando.querytree.v1.Description.epochs:type_name -> pando.querytree.v1.Epoch
-	1,  // 13: pando.querytree.v1.Matcher.type:type_name -> pando.querytree.v1.Matcher.Type
-	18, // 14: pando.querytree.v1.Selector.matchers:type_name -> pando.querytree.v1.Matcher
-	17, // 15: pando.querytree.v1.ExecRequest.options:type_name -> pando.querytree.v1.Options
-	17, // 16: pando.querytree.v1.SelectRequest.options:type_name -> pando.querytree.v1.Options
-	18, // 17: pando.querytree.v1.SelectRequest.matchers:type_name -> pando.querytree.v1.Matcher
-	17, // 18: pando.querytree.v1.NamesRequest.options:type_name -> pando.querytree.v1.Options
-	18, // 19: pando.querytree.v1.NamesRequest.matchers:type_name -> pando.querytree.v1.Matcher
-	17, // 20: pando.querytree.v1.MetadataRequest.options:type_name -> pando.querytree.v1.Options
-	17, // 21: pando.querytree.v1.ExemplarsRequest.options:type_name -> pando.querytree.v1.Options
-	19, // 22: pando.querytree.v1.ExemplarsRequest.selectors:type_name -> pando.querytree.v1.Selector
-	27, // 23: pando.querytree.v1.TreeFrame.nodes:type_name -> pando.querytree.v1.Node
-	45, // 24: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
-	14, // 25: pando.querytree.v1.Node.description:type_name -> pando.querytree.v1.Description
-	28, // 26: pando.querytree.v1.Node.hint:type_name -> pando.querytree.v1.HintStatus
-	27, // 27: pando.querytree.v1.Node.children:type_name -> pando.querytree.v1.Node
-	2,  // 28: pando.querytree.v1.Packed.codec:type_name -> pando.querytree.v1.Packed.Codec
-	29, // 29: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	32, // 30: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
-	45, // 31: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
-	30, // 32: pando.querytree.v1.ExecFrame.packed:type_name -> pando.querytree.v1.Packed
-	33, // 33: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
-	34, // 34: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
-	29, // 35: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	36, // 36: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
-	45, // 37: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
-	30, // 38: pando.querytree.v1.SelectFrame.packed:type_name -> pando.querytree.v1.Packed
-	37, // 39: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
-	45, // 40: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
-	40, // 41: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
-	45, // 42: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
-	41, // 43: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
-	43, // 44: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
-	45, // 45: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
-	13, // 46: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
-	44, // 47: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
-	13, // 48: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
-	46, // 49: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
-	47, // 50: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
-	50, // 51: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
-	3,  // 52: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
-	48, // 53: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
-	49, // 54: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
-	4,  // 55: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
-	51, // 56: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
-	20, // 57: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
-	21, // 58: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
-	22, // 59: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
-	23, // 60: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
-	24, // 61: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
-	25, // 62: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
-	5,  // 63: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
-	31, // 64: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
-	35, // 65: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
-	38, // 66: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
-	39, // 67: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
-	42, // 68: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
-	26, // 69: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
-	8,  // 70: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
-	64, // [64:71] is the sub-list for method output_type
-	57, // [57:64] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	17, // 11: pando.querytree.v1.Description.gaps:type_name -> pando.querytree.v1.Interval
+	16, // 12: pando.querytree.v1.Description.epochs:type_name -> pando.querytree.v1.Epoch
+	15, // 13: pando.querytree.v1.Description.restatements:type_name -> pando.querytree.v1.Restatement
+	1,  // 14: pando.querytree.v1.Matcher.type:type_name -> pando.querytree.v1.Matcher.Type
+	19, // 15: pando.querytree.v1.Selector.matchers:type_name -> pando.querytree.v1.Matcher
+	18, // 16: pando.querytree.v1.ExecRequest.options:type_name -> pando.querytree.v1.Options
+	18, // 17: pando.querytree.v1.SelectRequest.options:type_name -> pando.querytree.v1.Options
+	19, // 18: pando.querytree.v1.SelectRequest.matchers:type_name -> pando.querytree.v1.Matcher
+	18, // 19: pando.querytree.v1.NamesRequest.options:type_name -> pando.querytree.v1.Options
+	19, // 20: pando.querytree.v1.NamesRequest.matchers:type_name -> pando.querytree.v1.Matcher
+	18, // 21: pando.querytree.v1.MetadataRequest.options:type_name -> pando.querytree.v1.Options
+	18, // 22: pando.querytree.v1.ExemplarsRequest.options:type_name -> pando.querytree.v1.Options
+	20, // 23: pando.querytree.v1.ExemplarsRequest.selectors:type_name -> pando.querytree.v1.Selector
+	28, // 24: pando.querytree.v1.TreeFrame.nodes:type_name -> pando.querytree.v1.Node
+	46, // 25: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
+	14, // 26: pando.querytree.v1.Node.description:type_name -> pando.querytree.v1.Description
+	29, // 27: pando.querytree.v1.Node.hint:type_name -> pando.querytree.v1.HintStatus
+	28, // 28: pando.querytree.v1.Node.children:type_name -> pando.querytree.v1.Node
+	2,  // 29: pando.querytree.v1.Packed.codec:type_name -> pando.querytree.v1.Packed.Codec
+	30, // 30: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	33, // 31: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
+	46, // 32: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
+	31, // 33: pando.querytree.v1.ExecFrame.packed:type_name -> pando.querytree.v1.Packed
+	34, // 34: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
+	35, // 35: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
+	30, // 36: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	37, // 37: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
+	46, // 38: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
+	31, // 39: pando.querytree.v1.SelectFrame.packed:type_name -> pando.querytree.v1.Packed
+	38, // 40: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
+	46, // 41: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
+	41, // 42: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
+	46, // 43: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
+	42, // 44: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
+	44, // 45: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
+	46, // 46: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
+	13, // 47: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
+	45, // 48: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
+	13, // 49: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
+	47, // 50: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
+	48, // 51: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
+	52, // 52: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
+	3,  // 53: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
+	50, // 54: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
+	51, // 55: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
+	49, // 56: pando.querytree.v1.Report.rollups:type_name -> pando.querytree.v1.RollupUse
+	4,  // 57: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
+	53, // 58: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
+	21, // 59: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
+	22, // 60: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
+	23, // 61: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
+	24, // 62: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
+	25, // 63: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
+	26, // 64: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
+	5,  // 65: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
+	32, // 66: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
+	36, // 67: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
+	39, // 68: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
+	40, // 69: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
+	43, // 70: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
+	27, // 71: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
+	8,  // 72: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
+	66, // [66:73] is the sub-list for method output_type
+	59, // [59:66] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_tree_proto_init() }
@@ -4246,7 +4446,7 @@ func file_tree_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tree_proto_rawDesc), len(file_tree_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   47,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

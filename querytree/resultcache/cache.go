@@ -102,7 +102,7 @@ func (c *Cache) Range(ctx context.Context, req querytree.ExecRequest, tree query
 	switch {
 	case req.End < req.Start || max(-req.Start, req.End, req.Step) > far:
 		why = whyInvalid
-	case req.NoCache || req.NoHints || req.NoPushdown:
+	case req.NoCache || req.NoHints || req.NoPushdown || req.NoRollup:
 		why = whyNoCache
 	case req.Explain != querytree.ExplainOff:
 		why = whyExplained

@@ -89,6 +89,7 @@ type Roster struct {
 
 	mu       sync.Mutex
 	children map[string]*child
+	sorted   []string // their names, or nil
 	refusals []Refusal
 	dirty    bool
 	wake     chan struct{} // there is something to save
@@ -175,7 +176,7 @@ func (r *Roster) Admit(ctx context.Context, d querytree.Description, conn queryt
 			return nil, fmt.Errorf("register %q: %q already has %d children; forget some or add a zone", name, r.cfg.Self.Name(), maxChildren)
 		}
 		c = &child{}
-		r.children[name] = c
+		r.children[name], r.sorted = c, nil
 	}
 	old := c.desc
 	c.desc, c.conn, c.alive, c.since, c.err, c.answered = d, conn, alive, r.cfg.Now(), "", r.cfg.Now()
@@ -283,15 +284,24 @@ func (r *Roster) Refusals() []Refusal {
 	return slices.Clone(r.refusals)
 }
 
+// names returns the names of all children, sorted. The caller must hold mu, and
+// not change them.
+func (r *Roster) names() []string {
+	if r.sorted == nil {
+		r.sorted = slices.Sorted(maps.Keys(r.children))
+	}
+	return r.sorted
+}
+
 // Members returns all children, connected or missing, sorted by name.
 func (r *Roster) Members() []querytree.Member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	out := make([]querytree.Member, 0, len(r.children))
-	for _, name := range slices.Sorted(maps.Keys(r.children)) {
+	now, out := r.cfg.Now(), make([]querytree.Member, 0, len(r.children))
+	for _, name := range r.names() {
 		c := r.children[name]
-		m := querytree.Member{Child: c.conn, Description: c.desc, Connected: c.conn != nil, RTT: c.rtt}
-		m.Stale = m.Connected && r.cfg.Now().Sub(c.answered) > maxSilence
+		m := querytree.Member{Name: name, Child: c.conn, Description: c.desc, Connected: c.conn != nil, RTT: c.rtt}
+		m.Stale = m.Connected && now.Sub(c.answered) > maxSilence
 		if c.conn == nil {
 			m.Child = Missing{Description: c.desc, Parent: r.cfg.Self.Name(), Since: c.since, name: name}
 		}
@@ -310,7 +320,7 @@ func (r *Roster) Nodes() []querytree.Node {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := make([]querytree.Node, 0, len(r.children))
-	for _, name := range slices.Sorted(maps.Keys(r.children)) {
+	for _, name := range r.names() {
 		c := r.children[name]
 		n := querytree.Node{Description: c.desc, Connected: c.conn != nil, Since: c.since, Error: c.err, RTT: c.rtt, SampleRate: c.rate.perSecond}
 		if r.cfg.Hints != nil {
@@ -343,6 +353,7 @@ func (r *Roster) Forget(name string) error {
 func (r *Roster) drop(name string) {
 	r.history.Change(math.MinInt64, r.children[name].desc.Labels, querytree.CauseForgotten)
 	delete(r.children, name)
+	r.sorted = nil
 	if r.cfg.Hints != nil {
 		r.cfg.Hints.Forget(name)
 	}

@@ -54,6 +54,12 @@ type Config struct {
 	// Cache configures the result cache; nil does without. Its Registerer is
 	// the tier's.
 	Cache *resultcache.Config
+	// Rewriter answers from the tier's rollups; nil if it has none.
+	Rewriter querytree.Rewriter
+	// Told returns what parents may know of restatements: the name they are
+	// counted by, and the latest ones. Nil keeps the tier from saying that
+	// anything is final.
+	Told func() (string, []querytree.Restatement)
 	// Limits, Lookback, SubqueryStep, StrictByDefault, as in
 	// querytree.MixerConfig.
 	Limits                 querytree.Limits
@@ -118,7 +124,7 @@ func (t *Tier) newRoster() error {
 func (t *Tier) newMixer() error {
 	c := querytree.MixerConfig{
 		Describe: t.Describe, Members: t.Roster.Members, Nodes: t.Roster.Nodes, Limits: t.cfg.Limits, Lookback: t.cfg.Lookback,
-		SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
+		Rewriter: t.cfg.Rewriter, SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
 		Logger: t.cfg.Logger, Registerer: t.cfg.Registerer,
 	}
 	if t.Index != nil {
@@ -177,7 +183,12 @@ func (t *Tier) Describe() querytree.Description {
 	// Before the children, since what is settled goes back only with an epoch.
 	d.Epochs = t.Roster.Epochs()
 	tells := true
-	for _, m := range t.Roster.Members() {
+	members := t.Roster.Members()
+	if t.cfg.Told != nil {
+		d.Final = final(members)
+		d.Past, d.Restatements = t.cfg.Told()
+	}
+	for _, m := range members {
 		c := m.Description
 		if !m.Connected {
 			d.Mint = math.MinInt64

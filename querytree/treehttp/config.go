@@ -36,6 +36,8 @@ type Config struct {
 	Tree TreeSource
 	// Hints is optional: without it there is nothing to tell of field hints.
 	Hints HintSource
+	// Rollups is optional: without it the tier keeps none.
+	Rollups Rollups
 	// Parts are what only some tiers have.
 	Parts Parts
 
@@ -43,7 +45,7 @@ type Config struct {
 	// federation request may return.
 	Limits querytree.Limits
 	// Defaults are the options of requests that do not name their own. Only
-	// Strict, NoHints, NoPushdown and NoCache are used.
+	// Strict, NoHints, NoPushdown, NoCache and NoRollup are used.
 	Defaults querytree.Options
 	// Authenticated is set if requests come here only with a user name and
 	// password that were checked, or from whoever need not have any. The user is

@@ -62,6 +62,8 @@ func (h *Handler) routes() http.Handler {
 	own("GET /federate", "/federate", h.gated(h.optioned(h.federate)))
 	own("GET /pando/api/v1/tree", "/pando/api/v1/tree", h.tree)
 	own("GET /pando/api/v1/hints", "/pando/api/v1/hints", h.hints)
+	own("GET /pando/api/v1/rollups", "/pando/api/v1/rollups", h.rollups)
+	own("POST /pando/api/v1/rollups/backfill", "/pando/api/v1/rollups/backfill", h.backfill)
 	own("DELETE /pando/api/v1/tree/{name...}", "/pando/api/v1/tree/:name", h.forget)
 	h.explainers(own)
 	own("GET "+apiPrefix+"/metadata", "/metadata", h.gated(h.optioned(h.metadata)))

@@ -119,7 +119,7 @@ func (h *Handler) optioned(next http.HandlerFunc) http.HandlerFunc {
 func (h *Handler) options(r *http.Request) (querytree.Options, error) {
 	o := querytree.Options{
 		Strict: h.cfg.Defaults.Strict, NoHints: h.cfg.Defaults.NoHints, NoPushdown: h.cfg.Defaults.NoPushdown,
-		NoCache: h.cfg.Defaults.NoCache, Client: h.client(r),
+		NoCache: h.cfg.Defaults.NoCache, NoRollup: h.cfg.Defaults.NoRollup, Client: h.client(r),
 	}
 	o.ID, _ = r.Context().Value(idKey{}).(string)
 	partial, explain := !o.Strict, false
@@ -133,6 +133,7 @@ func (h *Handler) options(r *http.Request) (querytree.Options, error) {
 		{"hints", &o.NoHints, true},
 		{"pushdown", &o.NoPushdown, true},
 		{"nocache", &o.NoCache, false},
+		{"rollup", &o.NoRollup, true},
 	} {
 		v, given, err := switchParam(r, p.name)
 		if err != nil {

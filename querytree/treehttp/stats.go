@@ -43,6 +43,8 @@ type Completeness struct {
 	Series  int64 `json:"series"`
 	Samples int64 `json:"samples"`
 	Bytes   int64 `json:"bytes"`
+	// Rollups had a part in the answer.
+	Rollups []querytree.RollupUse `json:"rollups,omitempty"`
 }
 
 // PrunedBy counts the children pruned by one matcher or time.
@@ -53,11 +55,13 @@ type PrunedBy struct {
 }
 
 // PrunedCount counts pruned children by reason: identity labels, time range,
-// field hint.
+// field hint; or by why they need not be: their parent's rollup.
 type PrunedCount struct {
 	Label int `json:"label"`
 	Time  int `json:"time"`
 	Hint  int `json:"hint"`
+	// Rollup is zero without rollups.
+	Rollup int `json:"rollup,omitempty"`
 }
 
 // FailedChild is a child whose part is missing or incomplete.
@@ -98,8 +102,9 @@ func completeness(r querytree.Report) Completeness {
 		Complete: !r.Partial(),
 		Pruned: PrunedCount{
 			Label: r.Pruned[querytree.PrunedLabel], Time: r.Pruned[querytree.PrunedTime], Hint: r.Pruned[querytree.PrunedHint],
+			Rollup: r.Pruned[querytree.RolledUp],
 		},
-		Failed: []FailedChild{}, Children: []ChildRow{},
+		Failed: []FailedChild{}, Children: []ChildRow{}, Rollups: r.Rollups,
 	}
 	by := map[PrunedBy]int{}
 	for _, name := range slices.Sorted(maps.Keys(r.Children)) {

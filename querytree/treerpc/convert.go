@@ -67,6 +67,8 @@ func descriptionToWire(d querytree.Description) *querytreepb.Description {
 		Features: d.Features,
 		Epochs:   epochsToWire(d.Epochs),
 		Settled:  d.Settled,
+
+		Final: d.Final, Past: []byte(d.Past), Restatements: restatementsToWire(d.Restatements),
 	}
 }
 
@@ -108,6 +110,10 @@ func descriptionFromWire(w *querytreepb.Description) (querytree.Description, err
 		return d, err
 	}
 	d.Settled = w.GetSettled()
+	d.Final, d.Past = w.GetFinal(), string(w.GetPast())
+	if d.Restatements, err = restatementsFromWire(w.GetRestatements()); err != nil {
+		return d, err
+	}
 	for _, g := range w.GetGaps() {
 		if g.GetMint() <= g.GetMaxt() {
 			d.Gaps = append(d.Gaps, querytree.Interval{Mint: g.GetMint(), Maxt: g.GetMaxt()})
@@ -120,7 +126,7 @@ func optionsToWire(o querytree.Options) *querytreepb.Options {
 	return &querytreepb.Options{
 		Id: []byte(o.ID), Strict: o.Strict, Detail: o.Detail, NoHints: o.NoHints, NoPushdown: o.NoPushdown,
 		MaxSeries: count(o.MaxSeries), MaxSamples: count(o.MaxSamples), Budget: int64(o.Budget),
-		Client: []byte(o.Client), NoCache: o.NoCache, Explain: uint32(o.Explain), MaxBytes: uint64(max(o.MaxBytes, 0)),
+		Client: []byte(o.Client), NoCache: o.NoCache, Explain: uint32(o.Explain), MaxBytes: uint64(max(o.MaxBytes, 0)), NoRollup: o.NoRollup,
 	}
 }
 
@@ -129,7 +135,7 @@ func optionsFromWire(w *querytreepb.Options) querytree.Options {
 		ID: string(w.GetId()), Strict: w.GetStrict(), Detail: w.GetDetail(), NoHints: w.GetNoHints(), NoPushdown: w.GetNoPushdown(),
 		MaxSeries: number(w.GetMaxSeries()), MaxSamples: number(w.GetMaxSamples()),
 		Budget: max(time.Duration(w.GetBudget()), 0), Client: string(w.GetClient()), NoCache: w.GetNoCache(),
-		Explain: querytree.ExplainMode(w.GetExplain()), MaxBytes: int64(min(w.GetMaxBytes(), math.MaxInt64)),
+		Explain: querytree.ExplainMode(w.GetExplain()), MaxBytes: int64(min(w.GetMaxBytes(), math.MaxInt64)), NoRollup: w.GetNoRollup(),
 	}
 }
 
@@ -187,6 +193,7 @@ func reportToWire(r querytree.Report) *querytreepb.Report {
 	for v, n := range r.Pruned {
 		w.Pruned = append(w.Pruned, &querytreepb.PrunedCount{Verdict: utf8(string(v)), Count: count(n)})
 	}
+	w.Rollups = rollupsToWire(r.Rollups)
 	return w
 }
 
@@ -205,6 +212,7 @@ func reportFromWire(w *querytreepb.Report) querytree.Report {
 		}
 		r.Pruned[querytree.Verdict(p.GetVerdict())] += number(p.GetCount())
 	}
+	r.Rollups = rollupsFromWire(w.GetRollups())
 	return r
 }
 

@@ -56,6 +56,9 @@ type Config struct {
 	// Pruner makes a parent's pruner over its children's storages; nil prunes
 	// by identity and time alone.
 	Pruner func(tb testing.TB, children []querytree.Child) querytree.Pruner
+	// Rewriter makes a mixer's rewriter, of what the mixer itself answers without
+	// rollups; nil makes none.
+	Rewriter func(tb testing.TB, m *querytree.Mixer) querytree.Rewriter
 	// OnSeries is called with each series and the indexes of its leaf and zone.
 	OnSeries func(lset labels.Labels, leaf, zone int)
 	// Outages gives every leaf replicas that were down at times.
@@ -231,12 +234,23 @@ func (p *Planet) mixer(tb testing.TB, id querytree.Identity, shardKey []string, 
 	if p.cfg.Pruner != nil {
 		cfg.Pruner = p.cfg.Pruner(tb, children)
 	}
+	var rewriter *lateRewriter
+	if p.cfg.Rewriter != nil {
+		rewriter = &lateRewriter{}
+		cfg.Rewriter = rewriter
+	}
 	m, err := querytree.NewMixer(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	if rewriter != nil {
+		rewriter.Rewriter = p.cfg.Rewriter(tb, m)
+	}
 	return m
 }
+
+// lateRewriter is one that is made after its mixer.
+type lateRewriter struct{ querytree.Rewriter }
 
 // place returns the leaf that stores a series.
 func (p *Planet) place(l labels.Labels) int {

@@ -29,7 +29,8 @@ var auditRuns = []struct {
 	{"without field hints", url.Values{"hints": {"off"}}},
 	{"without push-down", url.Values{"pushdown": {"off"}}},
 	{"without caches", url.Values{"nocache": {"1"}}},
-	{"without any of them", url.Values{"hints": {"off"}, "pushdown": {"off"}, "nocache": {"1"}}},
+	{"without rollups", url.Values{"rollup": {"off"}}},
+	{"without any of them", url.Values{"hints": {"off"}, "pushdown": {"off"}, "nocache": {"1"}, "rollup": {"off"}}},
 }
 
 // audit compares a query's answer with those without the accelerators.

@@ -9,6 +9,7 @@
 // The result goes to stdout; warnings, statistics and errors go to stderr, so
 // that stdout can be piped on. The exit code tells an incomplete answer from a
 // whole one: it is Partial whenever the tier said that something is missing.
+// "pando check rollups" is here too, since it may ask how large a rule is.
 //
 // It works against any Prometheus too, and does not evaluate PromQL itself.
 package client

@@ -64,7 +64,7 @@ type QueryOptions struct {
 	// Stats adds the statistics of the query, and who was asked, to stderr.
 	Stats bool
 	// NoHints, NoPushdown and NoCache ask for the plain way, for comparison.
-	NoHints, NoPushdown, NoCache bool
+	NoHints, NoPushdown, NoCache, NoRollup bool
 	// Timeout of the evaluation; zero means the server's.
 	Timeout time.Duration
 	// Now is the clock; nil means time.Now.
@@ -192,6 +192,7 @@ func (o QueryOptions) request(g grid) (string, url.Values) {
 	set(o.NoHints, "hints", "off")
 	set(o.NoPushdown, "pushdown", "off")
 	set(o.NoCache, "nocache", "1")
+	set(o.NoRollup, "rollup", "off")
 	set(o.Timeout > 0, "timeout", seconds(o.Timeout))
 	if g.step == 0 {
 		p.Set("time", epoch(g.end))

@@ -279,11 +279,11 @@ func TestAudit(t *testing.T) {
 		return code, stdout + stderr, api
 	}
 	code, out, api := run(answers("1.0000000001", "0.9999999999", "1"))
-	if code != OK || len(api.asked) != 5 || strings.Count(out, "the same") != 4 || !strings.Contains(out, "2 series at 1970-01-01T00:59:00Z") {
+	if code != OK || len(api.asked) != 6 || strings.Count(out, "the same") != 5 || !strings.Contains(out, "2 series at 1970-01-01T00:59:00Z") {
 		t.Errorf("equal answers: exit code %d, %d requests:\n%s", code, len(api.asked), out)
 	}
 	code, out, _ = run(answers("1", "1.001", "1"))
-	if want := `without push-down    different: {job="a"} is 1 at 1970-01-01T00:59:00Z, then 1.001`; code != Failed || !strings.Contains(out, want) || strings.Count(out, "the same") != 3 {
+	if want := `without push-down    different: {job="a"} is 1 at 1970-01-01T00:59:00Z, then 1.001`; code != Failed || !strings.Contains(out, want) || strings.Count(out, "the same") != 4 {
 		t.Errorf("a different answer: exit code %d:\n%s", code, out)
 	}
 	code, out, _ = run(func(p url.Values) string {

@@ -54,6 +54,9 @@ func (p *whyPrinter) work(in string, x *querytree.Explanation) {
 	for _, c := range x.Cuts {
 		p.line(in, "keeps %s: %s", oneLine(c.Expr), c.Why)
 	}
+	for _, c := range x.Unrolled {
+		p.line(in, "no rollup for %s: %s", oneLine(c.Expr), c.Why)
+	}
 	for _, r := range x.Replans {
 		p.line(in, "planned again: %s", r)
 	}
@@ -93,6 +96,9 @@ func (p *whyPrinter) fragment(in string, f querytree.FragmentExplanation) {
 	in += "  "
 	if f.Why != "" {
 		p.line(in, "because %s", f.Why)
+	}
+	if r := f.Rollup; r != nil {
+		p.line(in, "reads %d of %s from rollup %s, which is whole up to %s", r.Steps, count(r.Of, "step", "steps"), r.Rule, time.UnixMilli(r.Until).UTC().Format(time.RFC3339))
 	}
 	p.pruned(in, f)
 	listed := 0
@@ -200,7 +206,7 @@ func (p *whyPrinter) path(steps []querytree.PathStep) {
 // reason puts a verdict into words.
 func reason(v querytree.Verdict, evidence string) string {
 	words := map[querytree.Verdict]string{
-		querytree.PrunedLabel: "identity label", querytree.PrunedTime: "time", querytree.PrunedHint: "field hint",
+		querytree.PrunedLabel: "identity label", querytree.PrunedTime: "time", querytree.PrunedHint: "field hint", querytree.RolledUp: "rollup",
 	}
 	word := cmp.Or(words[v], string(v))
 	if evidence == "" {

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/pandometrics/pando/leaf"
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/tier"
+	"github.com/pandometrics/pando/querytree/treehttp"
+	"github.com/pandometrics/pando/rollup"
+	"github.com/pandometrics/pando/rollup/keep"
+)
+
+// rollupFlags are those of all tiers that keep rollups.
+type rollupFlags struct {
+	file string
+	use  bool
+	hold model.Duration
+}
+
+func (f *rollupFlags) register(c *kingpin.CmdClause) {
+	c.Flag("rollup.file", "Rollup rules: aggregates that are kept, and that queries are answered from. Read again upon SIGHUP.").StringVar(&f.file)
+	c.Flag("query.rollups", "Answer queries from rollups unless they say rollup=off.").Default("true").BoolVar(&f.use)
+}
+
+func (f *rollupFlags) registerMix(c *kingpin.CmdClause) {
+	f.register(c)
+	c.Flag("rollup.hold", "How long points of rollups wait for a child that is away, before they are made without it and marked.").Default("24h").SetValue(&f.hold)
+}
+
+// rules reads the file; no file is no rules.
+func (f *rollupFlags) rules() (*rollup.Rules, error) {
+	if f.file == "" {
+		return rollup.Parse([]byte("rollups: []"))
+	}
+	info, err := os.Stat(f.file)
+	if err != nil {
+		return nil, fmt.Errorf("--rollup.file: %w", err)
+	}
+	if info.Size() > rollup.MaxBytes {
+		return nil, fmt.Errorf("--rollup.file: %q has %d bytes, which is more than %d", f.file, info.Size(), rollup.MaxBytes)
+	}
+	data, err := os.ReadFile(f.file)
+	if err != nil {
+		return nil, fmt.Errorf("--rollup.file: %w", err)
+	}
+	rules, err := rollup.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("--rollup.file %q: %w", f.file, err)
+	}
+	return rules, nil
+}
+
+// keeping is what a tier keeps of rollups. A tier without rules still notes what
+// is restated below it, for those above it that have some.
+type keeping struct {
+	flags    rollupFlags
+	tier     string
+	lookback time.Duration
+	logger   *slog.Logger
+	reg      prometheus.Registerer
+	past     *keep.Past
+	store    *keep.Store
+	// collector is set once there is something to collect from.
+	collector *keep.Collector
+}
+
+// openKeeping opens the rollups of a tier, in a directory of its own.
+func openKeeping(f rollupFlags, tier, dir string, lookback time.Duration, logger *slog.Logger, reg prometheus.Registerer) (*keeping, error) {
+	k := &keeping{flags: f, tier: tier, lookback: lookback, logger: logger, reg: reg}
+	rules, err := f.rules()
+	if err != nil {
+		return nil, err
+	}
+	if k.past, err = keep.OpenPast(filepath.Join(dir, "past.json")); err != nil {
+		return nil, err
+	}
+	k.store, err = keep.Open(keep.StoreConfig{Dir: dir, Tier: tier, Rules: rules, Logger: logger, Registerer: reg})
+	return k, err
+}
+
+// rewriter returns what queries are answered by.
+func (k *keeping) rewriter(constants labels.Labels) querytree.Rewriter {
+	return k.store.Rewriter(constants, k.lookback.Milliseconds())
+}
+
+// collect has the node collect what c says from where it says.
+func (k *keeping) collect(n *node, c keep.CollectorConfig) error {
+	c.Store, c.Past, c.Lookback, c.Logger, c.Registerer = k.store, k.past, k.lookback.Milliseconds(), k.logger, k.reg
+	if k.flags.hold > 0 {
+		c.Hold = time.Duration(k.flags.hold)
+	}
+	var err error
+	if k.collector, err = keep.NewCollector(c); err != nil {
+		return err
+	}
+	n.add(k.collector.Run)
+	return nil
+}
+
+// collectTier has a zone or root collect from its children.
+func (k *keeping) collectTier(n *node, t *tier.Tier) error {
+	c := keep.DefaultCollectorConfig()
+	c.Source, c.Final, c.Missing, c.Children = t.Mixer, t.Final, t.Missing, t.Children
+	return k.collect(n, c)
+}
+
+// collectLeaf has a leaf collect from its samples. Its ingest and its queries
+// come first: it works on one rule at a time, and rests longer.
+func (k *keeping) collectLeaf(n *node, l *leaf.Leaf) error {
+	c := keep.DefaultCollectorConfig()
+	c.Source, c.Final = l.Child(), func() int64 { return l.Describe().Final }
+	c.Parallel, c.Rest = 1, 9
+	return k.collect(n, c)
+}
+
+// reload reads the rules again.
+func (k *keeping) reload() error {
+	rules, err := k.flags.rules()
+	if err != nil {
+		return err
+	}
+	if err := k.store.SetRules(rules); err != nil {
+		return err
+	}
+	k.logger.Info("rollup rules read", "file", k.flags.file, "rules", len(rules.All()))
+	return nil
+}
+
+// after returns a function that reloads something, and then the rules.
+func (k *keeping) after(reload func() error) func() error {
+	return func() error {
+		err := reload()
+		if k.flags.file != "" {
+			err = errors.Join(err, k.reload())
+		}
+		return err
+	}
+}
+
+// rollups serves what the tier tells of its rollups.
+func (k *keeping) rollups() treehttp.Rollups {
+	return liveRollups{k}
+}
+
+// liveRollups tells of a tier's rollups as they are now.
+type liveRollups struct{ k *keeping }
+
+// Rollups implements treehttp.Rollups.
+func (l liveRollups) Rollups(holes int) treehttp.RollupList {
+	out := treehttp.RollupList{Tier: l.k.tier, Rules: []treehttp.RollupStatus{}}
+	for _, s := range l.k.collector.Status(holes) {
+		out.Rules = append(out.Rules, rollupStatus(s, time.Now()))
+	}
+	return out
+}
+
+// Backfill implements treehttp.Rollups.
+func (l liveRollups) Backfill(ctx context.Context, rule string, since time.Time) error {
+	return l.k.collector.Backfill(ctx, rule, since)
+}
+
+// rollupStatus puts a rule's status into the form of the API.
+func rollupStatus(s keep.Status, now time.Time) treehttp.RollupStatus {
+	out := treehttp.RollupStatus{
+		ID: s.Rule.ID, Name: s.Rule.Name, Expr: s.Rule.String(), Every: s.Keep.Every.Seconds(), For: s.Keep.For.Seconds(),
+		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent,
+		Holes: []treehttp.RollupHole{}, Failing: s.Failing,
+	}
+	if !s.Until.IsZero() {
+		out.Lag = now.Sub(s.Until).Seconds()
+	}
+	for _, h := range s.Holes {
+		out.Holes = append(out.Holes, treehttp.RollupHole{From: unixSeconds(h.From), To: unixSeconds(h.To), State: h.State, Missing: h.Missing})
+	}
+	return out
+}
+
+func unixSeconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}

@@ -1,0 +1,384 @@
+package querytree
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/util/annotations"
+)
+
+// Rewriter knows which aggregations the rollups of a tier answer. It is safe for
+// concurrent use and does no I/O; what it returns does.
+type Rewriter interface {
+	// Rewrite returns the rollup that has some of the steps of an aggregation, or
+	// nil. Why says which conditions failed, for each rollup over the same metric;
+	// empty if there is none.
+	Rewrite(n *parser.AggregateExpr, at RewriteAt) (r *Rollup, why string)
+}
+
+// RewriteAt says when, and how, an aggregation is evaluated.
+type RewriteAt struct {
+	// Start, End and Step are the evaluation times, in milliseconds, as those of
+	// an ExecRequest.
+	Start, End, Step int64
+	// Lookback is the lookback delta in milliseconds.
+	Lookback int64
+	// Partial: points that lack the part of a child that is gone will do.
+	Partial bool
+}
+
+// Rollup answers some steps of one aggregation.
+type Rollup struct {
+	// Rule names it.
+	Rule string
+	// Covered are the evaluation times that it has, in order. At most
+	// MaxRollupRuns.
+	Covered []Interval
+	// Until is the newest time for which the rule has a point.
+	Until int64
+	// Missing are those who had no part in some of the points, by name, with
+	// their tier.
+	Missing map[string]string
+	// Ops are the operators whose parts Read gives: that of the aggregation, or
+	// sum and count for a mean.
+	Ops []string
+	// Read gives the points of covered times, for each operator the series that
+	// together make up the aggregation: labels are those of its result, and may
+	// occur several times. The annotations are what the stock engine would say of
+	// the operand, and of parts that are missing.
+	Read func(ctx context.Context, op string, add func(promql.Series) error) (annotations.Annotations, error)
+}
+
+// MaxRollupRuns bounds the runs of steps that a rollup answers of one
+// aggregation, between which children are asked.
+const MaxRollupRuns = 8
+
+// RollupUse is what a rollup of one tier had to do with an answer.
+type RollupUse struct {
+	// Tier is the name of the tier that keeps the rollup.
+	Tier string `json:"tier"`
+	Rule string `json:"rule"`
+	// Steps is how many steps it answered, of Of.
+	Steps int `json:"steps"`
+	Of    int `json:"of"`
+	// Until is the newest time, in milliseconds, for which it has a point.
+	Until int64 `json:"until"`
+}
+
+// covers counts the steps of a grid that a rollup has.
+func (r *Rollup) covers(g grid) (n int) {
+	for _, c := range r.Covered {
+		n += grid{c.Mint, c.Maxt, g.step}.steps()
+	}
+	return n
+}
+
+// others returns the steps that the rollup does not have, as grids.
+func (r *Rollup) others(g grid) (out []grid) {
+	step, next := max(g.step, 1), g.start
+	for _, c := range r.Covered {
+		if c.Mint > next {
+			out = append(out, grid{next, c.Mint - step, g.step})
+		}
+		next = c.Maxt + step
+	}
+	if next <= g.end {
+		out = append(out, grid{next, g.end, g.step})
+	}
+	return out
+}
+
+// fits reports what is wrong with a rollup for a grid, since points in the wrong
+// place would be a wrong answer.
+func (r *Rollup) fits(g grid) error {
+	if len(r.Covered) == 0 || len(r.Covered) > MaxRollupRuns {
+		return fmt.Errorf("rollup %q: %d runs of steps", r.Rule, len(r.Covered))
+	}
+	before := g.start - 1
+	for _, c := range r.Covered {
+		aligned := g.step <= 0 || (c.Mint-g.start)%g.step == 0 && (c.Maxt-g.start)%g.step == 0
+		if c.Mint <= before || c.Maxt < c.Mint || c.Maxt > g.end || !aligned {
+			return fmt.Errorf("rollup %q: steps %d..%d of %d..%d/%d", r.Rule, c.Mint, c.Maxt, g.start, g.end, g.step)
+		}
+		before = c.Maxt
+	}
+	return nil
+}
+
+// rollups is what the Rewriter says of the aggregations of one query.
+type rollups struct {
+	rewriter Rewriter
+	lookback int64
+	partial  bool
+	// memo holds what was said, by node and grid.
+	memo map[rollupKey]rollupFound
+	// misses says of aggregations why there is no rollup for them.
+	misses []Cut
+}
+
+type rollupKey struct {
+	n *parser.AggregateExpr
+	g grid
+}
+
+type rollupFound struct {
+	r   *Rollup
+	why string
+}
+
+func (r *rollups) find(n *parser.AggregateExpr, g grid) *Rollup {
+	if r == nil || r.rewriter == nil {
+		return nil
+	}
+	key := rollupKey{n, g}
+	found, ok := r.memo[key]
+	if !ok {
+		found.r, found.why = r.rewriter.Rewrite(n, RewriteAt{Start: g.start, End: g.end, Step: g.step, Lookback: r.lookback, Partial: r.partial})
+		if found.r != nil {
+			if err := found.r.fits(g); err != nil {
+				found = rollupFound{why: err.Error()}
+			}
+		}
+		r.memo[key] = found
+		if found.why != "" {
+			r.misses = append(r.misses, Cut{Expr: n.String(), Why: found.why})
+		}
+	}
+	return found.r
+}
+
+func newRollups(w Rewriter, req ExecRequest) *rollups {
+	return &rollups{rewriter: w, lookback: req.Lookback, partial: !req.Strict, memo: map[rollupKey]rollupFound{}}
+}
+
+func (r *rollups) missed() []Cut {
+	if r == nil {
+		return nil
+	}
+	return r.misses
+}
+
+// rollup returns the rollup for an aggregation at hand, unless it turned out not
+// to do.
+func (b *builder) rollup(n *parser.AggregateExpr) *Rollup {
+	if b.stats || b.namesSeen || b.p.banned[b.rollupKey(n)] {
+		return nil
+	}
+	return b.p.rollups.find(n, b.grid)
+}
+
+func (b *builder) rollupKey(n *parser.AggregateExpr) string { return b.key("rollup", n) }
+
+// holdsRollups reports whether e has an aggregation for which there is a rollup
+// that has most of the steps, so that e is better evaluated here than below.
+func (b *builder) holdsRollups(e parser.Expr) bool {
+	if b.p.rollups == nil {
+		return false
+	}
+	found := false
+	parser.Inspect(e, func(node parser.Node, path []parser.Node) error {
+		n, ok := node.(*parser.AggregateExpr)
+		if !ok || found || slices.ContainsFunc(path, func(p parser.Node) bool { _, sub := p.(*parser.SubqueryExpr); return sub }) {
+			return nil
+		}
+		if r := b.rollup(n); r != nil && 2*r.covers(b.grid) >= b.grid.steps() {
+			found = true
+		}
+		return nil
+	})
+	return found
+}
+
+// rolledUp returns what stands for an aggregation of which a rollup has some
+// steps; children are asked for the others. It returns nil if there is none, or
+// if the children's parts could not be added to it.
+func (b *builder) rolledUp(n *parser.AggregateExpr) parser.Expr {
+	r := b.rollup(n)
+	if r == nil || n.Param != nil {
+		return nil
+	}
+	t := b.a.of(n.Expr)
+	if len(r.others(b.grid)) > 0 && t.children.count() > 0 && !t.operand() {
+		return nil
+	}
+	f := b.rolledFragment(n, t, r)
+	if f == nil {
+		return nil
+	}
+	f.rollup, f.quiet = r, false
+	return b.standIn(f, n)
+}
+
+// rolledFragment returns the fragment of the steps that a rollup does not have.
+func (b *builder) rolledFragment(n *parser.AggregateExpr, t traits, r *Rollup) *Fragment {
+	below, kind := *n, "rollup"
+	if n.Op == parser.AVG {
+		below.Op, kind = parser.SUM, "rollup for avg"
+	}
+	f := b.fragment(&below, n, t, kind)
+	if f == nil {
+		return nil
+	}
+	if len(r.others(b.grid)) == 0 {
+		f.Children, f.spared = nil, nil
+	}
+	if f.keys = []string{b.rollupKey(n)}; n.Op == parser.AVG {
+		f.Merge, f.Ops, f.final = MergeFold, r.Ops, n.Op.String()
+		return f
+	}
+	b.foldedAs(f, n)
+	return f
+}
+
+// grids are those on which children are asked for a fragment.
+func (f *Fragment) grids() []grid {
+	if f.rollup == nil {
+		return []grid{f.grid}
+	}
+	return f.rollup.others(f.grid)
+}
+
+// readRollup returns the steps that a rollup has, aggregated.
+func (r *fragmentRun) readRollup(ctx context.Context) (out promql.Matrix, warn annotations.Annotations, err error) {
+	for _, op := range r.f.rollup.Ops {
+		into := newFold([]string{op}, r.f.grid, r.ask.opts.MaxSamples, r.name)
+		w, err := r.f.rollup.Read(ctx, op, func(s promql.Series) error {
+			if err := r.f.grid.on(&s); err != nil {
+				return err
+			}
+			return into.add([]promql.Series{s})
+		})
+		if err != nil {
+			return nil, nil, r.unrolled(ctx, err)
+		}
+		warn.Merge(w)
+		m, hists, err := into.result()
+		if err != nil {
+			return nil, nil, r.unrolled(ctx, err)
+		}
+		for _, s := range append(m, hists...) {
+			if len(r.f.Ops) > 1 {
+				s.Metric = withOp(s.Metric, op)
+			}
+			out = append(out, s)
+		}
+	}
+	r.ask.gone(r.f.rollup)
+	return out, warn, r.holdRolled(out)
+}
+
+// holdRolled counts what was read as what a child answers is counted.
+func (r *fragmentRun) holdRolled(m promql.Matrix) error {
+	for _, s := range m {
+		if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
+			return err
+		}
+	}
+	return r.hold(pointsOf(m))
+}
+
+// gone notes who had no part in the points of a rollup.
+func (a *asking) gone(r *Rollup) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(r.Missing)) {
+		err := fmt.Errorf("it was away when points of rollup %q were made", r.Rule)
+		a.warn.Add(fmt.Errorf("partial answer: %s %q did not answer: %w", r.Missing[name], name, err))
+		a.report.Add(name, ChildReport{Tier: r.Missing[name], Verdict: Asked, Failed: err.Error()})
+	}
+}
+
+// unrolled says that a rollup could not be read, so that the children are asked.
+func (r *fragmentRun) unrolled(ctx context.Context, err error) error {
+	if ctx.Err() != nil || IsLimit(err) {
+		return err
+	}
+	return &notMergeable{fragment: r.f, why: fmt.Sprintf("rollup %q could not be read: %v", r.f.rollup.Rule, err)}
+}
+
+// rollupUses tells which rollups a plan uses.
+func (pl *Plan) rollupUses(tier string) (out []RollupUse) {
+	for _, f := range pl.Fragments {
+		if f.rollup != nil {
+			out = append(out, f.rollupUse(tier))
+		}
+	}
+	return out
+}
+
+func (f *Fragment) rollupUse(tier string) RollupUse {
+	return RollupUse{Tier: tier, Rule: f.rollup.Rule, Steps: f.rollup.covers(f.grid), Of: f.grid.steps(), Until: f.rollup.Until}
+}
+
+// rollsUp reports whether there are rollups for each of several operators over
+// one operand, which are then better asked for one by one.
+func (b *builder) rollsUp(n *parser.AggregateExpr, ops []string) bool {
+	if b.p.rollups == nil {
+		return false
+	}
+	for _, op := range ops {
+		c := *n
+		if c.Op = operatorNamed(op); c.Op == 0 || b.rollup(&c) == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// operatorNamed returns the operator of a name, of those that rollups answer.
+func operatorNamed(op string) parser.ItemType {
+	for _, t := range []parser.ItemType{parser.SUM, parser.COUNT, parser.MIN, parser.MAX, parser.GROUP, parser.AVG} {
+		if t.String() == op {
+			return t
+		}
+	}
+	return 0
+}
+
+// rolled is a rollup that is being read; nil is none.
+type rolled struct {
+	done chan struct{}
+	m    promql.Matrix
+	warn annotations.Annotations
+	err  error
+	into *fragmentRun
+}
+
+// startRollup begins to read the steps that a rollup has.
+func (r *fragmentRun) startRollup(ctx context.Context) *rolled {
+	if r.f.rollup == nil {
+		return nil
+	}
+	out := &rolled{done: make(chan struct{}), into: r}
+	go func() {
+		defer close(out.done)
+		out.m, out.warn, out.err = r.readRollup(ctx)
+	}()
+	return out
+}
+
+// join waits for the rollup and adds it to the children's parts, with which it
+// has no step in common.
+func (r *rolled) join(parts []promql.Matrix) ([]promql.Matrix, error) {
+	if r == nil {
+		return parts, nil
+	}
+	<-r.done
+	r.into.warn.Merge(r.warn)
+	return append(parts, r.m), r.err
+}
+
+// rollUp notes which members are not asked because rollups have all that they
+// would be asked for.
+func (p *pruning) rollUp(pl *Plan, asked bitset, raw []*parser.VectorSelector) {
+	whole := slices.ContainsFunc(pl.Fragments, func(f *Fragment) bool { return f.rollup != nil && len(f.grids()) == 0 })
+	for i, v := range p.verdicts {
+		if whole && v == Asked && !inSet(asked, i) && !p.reads(raw, i) {
+			p.verdicts[i], p.by[i] = RolledUp, nil
+		}
+	}
+}

@@ -1,0 +1,57 @@
+package tier
+
+import (
+	"math"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// Final returns the time up to which the samples of all children are final, in
+// milliseconds; zero if that is not known.
+func (t *Tier) Final() int64 { return final(t.Roster.Members()) }
+
+// final is the oldest of what the children say, also of those that are missing:
+// what they have taken in since is not known. A replica that is missing does not
+// count while another of its shard is there.
+func final(members []querytree.Member) int64 {
+	type shard struct{ labels, name string }
+	there := map[shard]bool{}
+	of := func(m querytree.Member) shard { return shard{m.Description.Labels.String(), m.Description.Shard} }
+	for _, m := range members {
+		if m.Connected && m.Description.Replica != "" {
+			there[of(m)] = true
+		}
+	}
+	out := int64(math.MaxInt64)
+	for _, m := range members {
+		if m.Connected || !there[of(m)] {
+			out = min(out, m.Description.Final)
+		}
+	}
+	if out == math.MaxInt64 {
+		return 0 // there are no children
+	}
+	return out
+}
+
+// Children describes the children that are connected.
+func (t *Tier) Children() (out []querytree.Description) {
+	for _, m := range t.Roster.Members() {
+		if m.Connected {
+			out = append(out, m.Description)
+		}
+	}
+	return out
+}
+
+// Missing names the leaves and zones below that are known but not connected, so
+// far as the children tell of theirs.
+func (t *Tier) Missing() (out []string) {
+	for _, m := range t.Roster.Members() {
+		if !m.Connected {
+			out = append(out, m.Description.Name())
+		}
+		out = append(out, m.Description.Missing...)
+	}
+	return out
+}

@@ -1,0 +1,375 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/rollup"
+)
+
+// Source is what points are made from: a leaf's samples, or the children of a
+// tier.
+type Source interface {
+	Exec(context.Context, querytree.ExecRequest) (querytree.ResultSet, error)
+}
+
+// CollectorConfig is what a Collector is made of.
+type CollectorConfig struct {
+	Store  *Store
+	Source Source
+	// Final returns the time up to which samples are final, in milliseconds; zero
+	// if that is not known.
+	Final func() int64
+	// Missing names who below the tier is away; nil at a leaf.
+	Missing func() []string
+	// Children describes the children that are connected; nil at a leaf.
+	Children func() []querytree.Description
+	// Past is told of what changes.
+	Past *Past
+	// Lookback is the lookback delta in milliseconds.
+	Lookback int64
+	// Hold is how long points wait for somebody who is away.
+	Hold time.Duration
+	// Batch is how many points of a rule are asked for at once.
+	Batch int
+	// Parallel is how many rules are asked for at once.
+	Parallel int
+	// Rest is how long to rest after a batch of points that are made good, in
+	// times of what the batch took: fresh points and queries come first.
+	Rest float64
+	// Logger, Registerer and Now may be nil.
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time
+}
+
+// DefaultCollectorConfig returns the configuration of a Collector without what it
+// works with.
+func DefaultCollectorConfig() CollectorConfig {
+	return CollectorConfig{Hold: 24 * time.Hour, Batch: 240, Parallel: 4, Rest: 3}
+}
+
+// Validate reports what is missing or out of range.
+func (c CollectorConfig) Validate() error {
+	switch {
+	case c.Store == nil || c.Source == nil || c.Final == nil || c.Past == nil:
+		return errors.New("rollups: store, source, final and past are required")
+	case c.Hold <= 0:
+		return fmt.Errorf("rollups: hold of %v; set --rollup.hold to more than zero", c.Hold)
+	case c.Batch <= 0 || c.Parallel <= 0 || c.Rest < 0 || c.Lookback <= 0:
+		return errors.New("rollups: batch, parallel and lookback must be greater than zero")
+	}
+	return nil
+}
+
+// Collector makes the points that a tier owes.
+type Collector struct {
+	cfg     CollectorConfig
+	metrics *collectorMetrics
+	jobs    map[keptKey]*job // of the goroutine that makes points
+
+	mu      sync.Mutex
+	failing map[keptKey]string
+}
+
+// job is how far the points of one rule at one distance are. It is used by one
+// goroutine at a time.
+type job struct {
+	rule *rollup.Rule
+	keep rollup.Keep
+	// cursor is where to look for missing points, so that one that cannot be made
+	// does not hold up others.
+	cursor int64
+	// failed counts failures since the last success; not before until is the next
+	// attempt.
+	failed int
+	until  time.Time
+}
+
+// NewCollector returns a Collector.
+func NewCollector(cfg CollectorConfig) (*Collector, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Collector{cfg: cfg, metrics: newCollectorMetrics(cfg.Registerer), jobs: map[keptKey]*job{}, failing: map[keptKey]string{}}, nil
+}
+
+// look is how often there may be new points.
+const look = time.Second
+
+// Run makes points until ctx ends: fresh ones as soon as they are final, and
+// those that are missing, the oldest first, in between.
+func (c *Collector) Run(ctx context.Context) error {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	rested := time.Time{}
+	for {
+		if err := c.Fresh(ctx); err != nil && ctx.Err() == nil {
+			c.cfg.Logger.Error("rollups cannot be kept", "error", err)
+		}
+		if begin := c.cfg.Now(); !begin.Before(rested) {
+			if c.MakeGood(ctx) {
+				took := c.cfg.Now().Sub(begin)
+				rested = c.cfg.Now().Add(time.Duration(c.cfg.Rest * float64(took)))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-c.cfg.Past.wake:
+		}
+	}
+}
+
+// Fresh makes void what has been restated, and makes the newest points that are
+// due. Errors of single rules are logged and counted.
+func (c *Collector) Fresh(ctx context.Context) error {
+	if err := c.restate(ctx); err != nil {
+		return err
+	}
+	now := c.cfg.Now().UnixMilli()
+	c.cfg.Store.Forget(now)
+	if err := c.schedule(ctx, now); err != nil {
+		return err
+	}
+	return c.each(ctx, func(j *job) (querytree.Interval, bool) {
+		runs := c.lacking(j, math.MinInt64, now)
+		if len(runs) == 0 || runs[len(runs)-1].Maxt != down(c.horizon(now), j.step()) {
+			return querytree.Interval{}, false
+		}
+		last := runs[len(runs)-1]
+		last.Mint = max(last.Mint, last.Maxt-int64(c.cfg.Batch-1)*j.step())
+		return last, true
+	})
+}
+
+// MakeGood makes one batch of the oldest missing points of each rule, and reports
+// whether there were any.
+func (c *Collector) MakeGood(ctx context.Context) bool {
+	now, any := c.cfg.Now().UnixMilli(), false
+	err := c.each(ctx, func(j *job) (querytree.Interval, bool) {
+		runs := c.lacking(j, j.cursor, now)
+		if len(runs) == 0 {
+			if j.cursor = math.MinInt64; len(c.lacking(j, j.cursor, now)) == 0 {
+				return querytree.Interval{}, false
+			}
+			runs = c.lacking(j, j.cursor, now)
+		}
+		first := runs[0]
+		first.Maxt = min(first.Maxt, first.Mint+int64(c.cfg.Batch-1)*j.step())
+		any = true
+		return first, true
+	})
+	return any && err == nil
+}
+
+func (j *job) step() int64 { return j.keep.Every.Milliseconds() }
+
+// horizon is the time up to which points are made: what is final, or so old that
+// nobody is waited for.
+func (c *Collector) horizon(now int64) int64 {
+	return max(c.cfg.Final(), now-c.cfg.Hold.Milliseconds())
+}
+
+// lacking returns the runs of points that are owed and not there, from a time on.
+func (c *Collector) lacking(j *job, from, now int64) []querytree.Interval {
+	since, ok := c.cfg.Store.OwedSince(j.rule)
+	if !ok {
+		return nil
+	}
+	from = max(from, since, now-j.keep.For.Milliseconds()+j.step())
+	return c.cfg.Store.lacks(j.rule, j.keep, from, c.horizon(now))
+}
+
+// schedule has a job for each rule and distance that the tier keeps. A rule that
+// is new is owed from now on.
+func (c *Collector) schedule(ctx context.Context, now int64) error {
+	s := c.cfg.Store
+	current := map[keptKey]bool{}
+	for _, r := range s.Rules().All() {
+		keeps := r.Keep[s.cfg.Tier]
+		if _, ok := s.OwedSince(r); !ok && len(keeps) > 0 {
+			if err := s.Owe(ctx, r, up(now, r.Interval)); err != nil {
+				return err
+			}
+		}
+		for _, k := range keeps {
+			key := keptKey{r.ID, k}
+			if current[key] = true; c.jobs[key] == nil {
+				c.jobs[key] = &job{rule: r, keep: k, cursor: math.MinInt64}
+			}
+		}
+	}
+	for key := range c.jobs {
+		if !current[key] {
+			delete(c.jobs, key)
+		}
+	}
+	return nil
+}
+
+// each makes the run of points that next says of each job, several at once.
+func (c *Collector) each(ctx context.Context, next func(*job) (querytree.Interval, bool)) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(c.cfg.Parallel)
+	for _, j := range c.order() {
+		if c.cfg.Now().Before(j.until) {
+			continue
+		}
+		if run, ok := next(j); ok {
+			g.Go(func() error { return c.try(ctx, j, run) })
+		}
+	}
+	return g.Wait()
+}
+
+// order is that in which rules are made: finer ones first, which coarser ones may
+// be read from.
+func (c *Collector) order() []*job {
+	out := make([]*job, 0, len(c.jobs))
+	for _, j := range c.jobs {
+		out = append(out, j)
+	}
+	slices.SortFunc(out, func(a, b *job) int {
+		if a.keep.Every != b.keep.Every {
+			return int(a.keep.Every/time.Second) - int(b.keep.Every/time.Second)
+		}
+		return strings.Compare(a.rule.ID, b.rule.ID)
+	})
+	return out
+}
+
+// Back-off of rules whose points cannot be made.
+const (
+	minBackoff = time.Second
+	maxBackoff = 30 * time.Second
+)
+
+// try makes a run of points, and notes how it went. Its error is one of the store.
+func (c *Collector) try(ctx context.Context, j *job, run querytree.Interval) error {
+	err := c.make(ctx, j, run)
+	var broken *storeError
+	switch {
+	case err == nil:
+		j.failed = 0
+		c.note(j, "")
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &broken):
+		return err
+	}
+	c.metrics.failures.Inc()
+	c.note(j, err.Error())
+	j.failed, j.cursor = j.failed+1, run.Maxt+j.step()
+	j.until = c.cfg.Now().Add(min(maxBackoff, minBackoff<<min(j.failed-1, 5)))
+	c.cfg.Logger.Debug("rollup cannot be made yet", "rule", j.rule.Name, "from", run.Mint, "to", run.Maxt, "error", err)
+	return nil
+}
+
+// note keeps why the last attempt of a rule failed.
+func (c *Collector) note(j *job, why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if key := (keptKey{j.rule.ID, j.keep}); why == "" {
+		delete(c.failing, key)
+	} else {
+		c.failing[key] = why
+	}
+}
+
+// storeError says that points could not be stored.
+type storeError struct{ err error }
+
+func (e *storeError) Error() string { return e.err.Error() }
+func (e *storeError) Unwrap() error { return e.err }
+
+// make makes the points of a run: those for which nobody is waited any more apart
+// from the others.
+func (c *Collector) make(ctx context.Context, j *job, run querytree.Interval) error {
+	held := down(c.cfg.Now().Add(-c.cfg.Hold).UnixMilli(), j.step())
+	if run.Mint <= held && held < run.Maxt {
+		return errors.Join(c.evaluate(ctx, j, querytree.Interval{Mint: run.Mint, Maxt: held}, false),
+			c.evaluate(ctx, j, querytree.Interval{Mint: held + j.step(), Maxt: run.Maxt}, true))
+	}
+	return c.evaluate(ctx, j, run, run.Maxt > held)
+}
+
+// evaluate asks for the points and stores them. What warns is split until it is
+// known of each point whether it does.
+func (c *Collector) evaluate(ctx context.Context, j *job, run querytree.Interval, strict bool) error {
+	b, fit, err := c.ask(ctx, j, run, strict)
+	if err != nil {
+		return err
+	}
+	if !fit && run.Mint < run.Maxt {
+		middle := run.Mint + (run.Maxt-run.Mint)/j.step()/2*j.step()
+		return errors.Join(c.evaluate(ctx, j, querytree.Interval{Mint: run.Mint, Maxt: middle}, strict),
+			c.evaluate(ctx, j, querytree.Interval{Mint: middle + j.step(), Maxt: run.Maxt}, strict))
+	}
+	if !fit {
+		b.state, b.series, b.missing = unfit, nil, ""
+	}
+	if err := c.cfg.Store.write(ctx, j.rule, b); err != nil {
+		return &storeError{err}
+	}
+	c.metrics.points.WithLabelValues(b.state.mark()).Add(float64((b.to-b.from)/b.step + 1))
+	return nil
+}
+
+// ask evaluates the rule. The points are not fit if there is more to say of them
+// than a query would be told.
+func (c *Collector) ask(ctx context.Context, j *job, run querytree.Interval, strict bool) (batch, bool, error) {
+	b := batch{from: run.Mint, to: run.Maxt, step: j.step(), state: whole}
+	req := querytree.ExecRequest{
+		Options: querytree.Options{ID: "rollup " + j.rule.ID, Client: "rollups", Strict: strict, NoCache: true},
+		Query:   j.rule.Text(), Start: run.Mint, End: run.Maxt, Step: j.step(), Lookback: c.cfg.Lookback,
+	}
+	if len(j.rule.Ops) > 1 {
+		req.Ops = j.rule.Ops
+	}
+	set, err := c.cfg.Source.Exec(ctx, req)
+	if err != nil {
+		return b, false, err
+	}
+	defer set.Close()
+	for set.Next() {
+		b.series = append(b.series, set.At())
+	}
+	if err := set.Err(); err != nil {
+		return b, false, err
+	}
+	if missing := set.Report().Missing(); len(missing) > 0 {
+		if strict {
+			return b, false, fmt.Errorf("%q did not answer", missing)
+		}
+		b.state, b.missing = partial, missingText(set.Report(), missing[:min(len(missing), maxNamed)])
+	}
+	for _, w := range set.Warnings() {
+		if !j.rule.Foretold(w) && !strings.HasPrefix(w.Error(), "partial answer") {
+			return b, false, nil
+		}
+	}
+	return b, true, nil
+}
+
+// maxNamed bounds the names of who had no part in a point.
+const maxNamed = 20

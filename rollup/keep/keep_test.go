@@ -1,0 +1,284 @@
+package keep_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/querytree/treetest"
+	"github.com/pandometrics/pando/rollup"
+	"github.com/pandometrics/pando/rollup/keep"
+)
+
+// kept is a tier that keeps rollups.
+type kept struct {
+	store     *keep.Store
+	collector *keep.Collector
+	past      *keep.Past
+}
+
+// planet is a planet whose zones and root keep rollups.
+type planet struct {
+	*treetest.Planet
+	tb    testing.TB
+	dir   string
+	rules *rollup.Rules
+	now   time.Time
+	final int64
+	tiers map[string]*kept // by name
+	mixer map[string]*querytree.Mixer
+}
+
+func parseRules(tb testing.TB, text string) *rollup.Rules {
+	tb.Helper()
+	rules, err := rollup.Parse([]byte(text))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return rules
+}
+
+// newPlanet returns a planet whose clock is at the end of the data.
+func newPlanet(tb testing.TB, text string, data treetest.Data) *planet {
+	p := &planet{tb: tb, dir: tb.TempDir(), rules: parseRules(tb, text), tiers: map[string]*kept{}, mixer: map[string]*querytree.Mixer{}}
+	p.now, p.final = time.UnixMilli(data.End()), data.End()
+	cfg := treetest.Config{Rewriter: func(tb testing.TB, m *querytree.Mixer) querytree.Rewriter {
+		p.mixer[m.Describe().Name()] = m
+		p.open(m)
+		return rewriting{p, m}
+	}}
+	cfg.Leaves, cfg.Zones = treetest.Clusters("eu", 3, "us", 1)
+	p.Planet = treetest.New(tb, cfg)
+	tb.Cleanup(func() {
+		for _, k := range p.tiers {
+			if err := k.store.Close(); err != nil {
+				tb.Error(err)
+			}
+		}
+	})
+	return p
+}
+
+// rewriting asks the store that a tier has now: it may be opened again.
+type rewriting struct {
+	p *planet
+	m *querytree.Mixer
+}
+
+func (r rewriting) Rewrite(n *aggregateExpr, at querytree.RewriteAt) (*querytree.Rollup, string) {
+	d := r.m.Describe()
+	return r.p.tiers[d.Name()].store.Rewriter(d.Labels, treetest.Lookback.Milliseconds()).Rewrite(n, at)
+}
+
+// open opens a tier's rollups.
+func (p *planet) open(m *querytree.Mixer) {
+	p.tb.Helper()
+	d := m.Describe()
+	dir := filepath.Join(p.dir, d.Name())
+	store, err := keep.Open(keep.StoreConfig{Dir: dir, Tier: d.Tier, Rules: p.rules, Now: func() time.Time { return p.now }})
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	past, err := keep.OpenPast(filepath.Join(dir, "past.json"))
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	cfg := keep.DefaultCollectorConfig()
+	cfg.Store, cfg.Source, cfg.Past, cfg.Lookback = store, m, past, treetest.Lookback.Milliseconds()
+	cfg.Final = func() int64 { return p.final }
+	cfg.Now = func() time.Time { return p.now }
+	c, err := keep.NewCollector(cfg)
+	if err != nil {
+		p.tb.Fatal(err)
+	}
+	p.tiers[d.Name()] = &kept{store, c, past}
+}
+
+// restart closes a tier's rollups and opens them again.
+func (p *planet) restart(name string) {
+	p.tb.Helper()
+	if err := p.tiers[name].store.Close(); err != nil {
+		p.tb.Fatal(err)
+	}
+	p.open(p.mixer[name])
+}
+
+// owe has all tiers owe points from a time on.
+func (p *planet) owe(since int64) {
+	p.tb.Helper()
+	for _, k := range p.tiers {
+		for _, r := range p.rules.All() {
+			if err := k.store.Owe(context.Background(), r, since); err != nil {
+				p.tb.Fatal(err)
+			}
+		}
+	}
+}
+
+// collect makes all that is due, zones first.
+func (p *planet) collect() {
+	p.tb.Helper()
+	for _, name := range []string{"zone=eu", "zone=us", "root"} {
+		c := p.tiers[name].collector
+		if err := c.Fresh(context.Background()); err != nil {
+			p.tb.Fatal(err)
+		}
+		for c.MakeGood(context.Background()) {
+		}
+	}
+}
+
+const rules = `
+rollups:
+- name: job:requests:rate5m
+  expr: sum by (job, code) (rate(http_requests_total[5m]))
+  interval: 30s
+  keep: {zone: {for: 2d}, root: {for: 2d}}
+- name: pod:temperature
+  expr: avg by (pod) (temperature)
+  interval: 30s
+  keep: {zone: {for: 2d}, root: [{for: 2d}, {every: 5m, for: 4d}]}
+- name: hottest
+  expr: max without (pod, instance) (temperature)
+  interval: 1m
+  keep: {root: {for: 2d}}
+- name: natives
+  expr: sum by (job) (rate(native_seconds[5m]))
+  interval: 1m
+  keep: {zone: {for: 2d}}
+`
+
+// Queries over what rollups have, against one stock engine: steps that are there,
+// that are not yet, and after a restart.
+func TestQueriesOverRollups(t *testing.T) {
+	data := treetest.Data{Minutes: 60, Interval: 15_000}
+	p := newPlanet(t, rules, data)
+	data.Fill(t, p.Planet, rand.New(rand.NewSource(3)))
+	p.owe(0)
+	p.final = 40 * 60_000
+	p.collect()
+	check := func(t *testing.T) {
+		used := map[string]int{}
+		for _, expr := range []string{
+			`sum by (job) (rate(http_requests_total[5m]))`,
+			`sum(rate(http_requests_total[5m]))`,
+			`sum by (code) (rate(http_requests_total{code="500"}[5m]))`,
+			`sum by (zone, code) (rate(http_requests_total[5m]))`,
+			`sum(rate(http_requests_total{code=~"5.."}[5m])) / sum(rate(http_requests_total[5m]))`,
+			`sum by (code) (rate(http_requests_total[5m] offset 5m)) > 0`,
+			`sum(rate(http_requests_total{zone="eu"}[5m]))`,
+			`max_over_time(sum by (code) (rate(http_requests_total[5m]))[10m:1m])`,
+			`avg by (pod) (temperature)`, `sum by (pod) (temperature)`, `count(temperature)`, `avg(temperature)`,
+			`max by (job) (temperature)`, `max without (pod, instance, job) (temperature)`,
+			`histogram_quantile(0.9, sum by (job) (rate(native_seconds[5m])))`,
+			`histogram_quantile(0.9, sum by (zone) (rate(native_seconds[5m])))`,
+			`topk(2, sum by (job, code) (rate(http_requests_total[5m])))`,
+			`absent(sum(rate(http_requests_total{code="none"}[5m])))`,
+		} {
+			for _, q := range []treetest.Query{
+				{Expr: expr, Start: 20 * 60_000},
+				{Expr: expr, Start: 50 * 60_000},
+				{Expr: expr, Start: 10 * 60_000, End: 58 * 60_000, Step: 60_000},
+				{Expr: expr, Start: 10 * 60_000, End: 30 * 60_000, Step: 300_000},
+				{Expr: expr, Start: 10*60_000 + 1, End: 30 * 60_000, Step: 60_000},
+			} {
+				p.Check(t, q)
+				set, err := p.Root.Exec(t.Context(), querytree.ExecRequest{Query: q.Expr, Start: q.Start, End: q.End + q.Start*b2i(q.Step == 0), Step: q.Step})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for set.Next() {
+				}
+				for _, u := range set.Report().Rollups {
+					used[u.Tier+" "+u.Rule] += u.Steps
+				}
+				set.Close()
+			}
+		}
+		for _, name := range []string{"root job:requests:rate5m", "root pod:temperature", "root hottest", "zone=eu natives", "zone=eu job:requests:rate5m"} {
+			if used[name] == 0 {
+				t.Errorf("rollup %q was never used: %v", name, used)
+			}
+		}
+		t.Log(used)
+	}
+	t.Run("some", check)
+	for _, name := range []string{"zone=eu", "zone=us", "root"} {
+		p.restart(name)
+	}
+	t.Run("restarted", check)
+	p.final = data.End()
+	p.collect()
+	t.Run("all", check)
+	for _, k := range p.tiers {
+		for _, r := range p.rules.All() {
+			if err := k.store.Void(t.Context(), r, 15*60_000, 25*60_000); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Run("void", check)
+	p.collect()
+	t.Run("again", check)
+	for _, name := range []string{"zone=eu", "zone=us", "root"} {
+		p.restart(name)
+	}
+	t.Run("again restarted", check)
+}
+
+func b2i(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// A point that was made again counts with what it is then, over restarts.
+func TestRestated(t *testing.T) {
+	p := newPlanet(t, "rollups: [{name: r, expr: sum by (job) (x), interval: 1m, keep: {root: {for: 2d}, zone: {for: 2d}}}]", treetest.Data{Minutes: 30, Interval: 15_000})
+	add := func(job string, from, to int64, v float64) {
+		for at := from; at <= to; at += 15_000 {
+			p.Append(t, labels.FromStrings("__name__", "x", "zone", "eu", "cluster", "eu-0", "job", job), at, v)
+		}
+	}
+	add("a", 0, 600_000, 1)
+	add("b", 0, 1_800_000, 1)
+	p.owe(0)
+	p.collect()
+	query := treetest.Query{Expr: "sum by (job) (x)", End: 1_800_000, Step: 60_000}
+	p.Check(t, query)
+	// Late, in order for its series.
+	add("a", 615_000, 1_200_000, 2)
+	for name := range p.tiers {
+		seen, err := p.tiers[name].past.Restate(615_000, 1_200_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen()
+	}
+	for round := range 3 {
+		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			if round == 1 {
+				p.restart("root")
+			}
+			p.collect()
+			p.Check(t, query)
+			set, err := p.Root.Exec(t.Context(), querytree.ExecRequest{Query: query.Expr, End: query.End, Step: query.Step})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer set.Close()
+			for set.Next() {
+			}
+			if u := set.Report().Rollups; len(u) != 1 || u[0].Steps != 31 {
+				t.Errorf("used %v, want all of 31 steps", u)
+			}
+		})
+	}
+}

@@ -1,0 +1,188 @@
+package keep
+
+import (
+	"math"
+	"slices"
+	"sort"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// state is what is known of a rule's point at one time.
+type state uint8
+
+// States of a point. A point that is not there has none.
+const (
+	absent state = iota
+	// whole: all that owed it have delivered.
+	whole
+	// partial: who was missing has been gone for longer than is waited for.
+	partial
+	// unfit: its evaluation warned, so that it cannot stand for the query.
+	unfit
+)
+
+// span is a run of times, both inclusive, whose points are of one state and
+// revision.
+type span struct {
+	from, to int64
+	state    state
+	// rev is the revision of the points, or of an absent point the one that it
+	// will have.
+	rev uint16
+	// missing names who had no part in a partial point.
+	missing string
+}
+
+func (s span) like(o span) bool {
+	return s.state == o.state && s.rev == o.rev && s.missing == o.missing
+}
+
+// ledger says which points of one rule are there, at one distance. Times are
+// multiples of step. It is not safe for concurrent use.
+type ledger struct {
+	step  int64
+	spans []span // in order, disjoint; what is between is absent, of revision 0
+}
+
+// set notes what is known of the times of a span.
+func (l *ledger) set(s span) {
+	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= s.from })
+	j := i
+	var before, after []span
+	for ; j < len(l.spans) && l.spans[j].from <= s.to; j++ {
+		old := l.spans[j]
+		if old.from < s.from {
+			left := old
+			left.to = s.from - l.step
+			before = append(before, left)
+		}
+		if old.to > s.to {
+			right := old
+			right.from = s.to + l.step
+			after = append(after, right)
+		}
+	}
+	l.spans = slices.Replace(l.spans, i, j, slices.Concat(before, []span{s}, after)...)
+	l.join(max(0, i-1), i+len(before)+2)
+}
+
+// join makes one span of neighbours that are alike, among those from i to j.
+func (l *ledger) join(i, j int) {
+	for ; i+1 < len(l.spans) && i < j; i++ {
+		for i+1 < len(l.spans) && l.spans[i].to+l.step == l.spans[i+1].from && l.spans[i].like(l.spans[i+1]) {
+			l.spans[i].to = l.spans[i+1].to
+			l.spans = slices.Delete(l.spans, i+1, i+2)
+		}
+	}
+}
+
+// at returns what is known of one time.
+func (l *ledger) at(t int64) span {
+	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= t })
+	if i < len(l.spans) && l.spans[i].from <= t {
+		return l.spans[i]
+	}
+	return span{from: t, to: t}
+}
+
+// void makes the points from mint to maxt absent, those that are there and those
+// that may have been written in part. It returns the spans that it put in place.
+func (l *ledger) void(mint, maxt int64) (out []span) {
+	mint, maxt = up(mint, l.step), down(maxt, l.step)
+	for t := mint; t <= maxt; {
+		s := l.at(t)
+		to := min(s.to, maxt)
+		if s.state == absent && s.rev == 0 && s.from == s.to { // between spans
+			to = min(l.nextAfter(t)-l.step, maxt)
+		}
+		out = append(out, span{from: t, to: to, rev: s.rev + 1})
+		t = to + l.step
+	}
+	for _, s := range out {
+		l.set(s)
+	}
+	return out
+}
+
+// nextAfter returns the start of the first span after a time.
+func (l *ledger) nextAfter(t int64) int64 {
+	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].from > t })
+	if i == len(l.spans) {
+		return down(math.MaxInt64, l.step)
+	}
+	return l.spans[i].from
+}
+
+// has returns the runs of times from mint to maxt, in order, at which there are
+// points of one of the states.
+func (l *ledger) has(mint, maxt int64, states ...state) (out []querytree.Interval) {
+	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= mint })
+	for ; i < len(l.spans) && l.spans[i].from <= maxt; i++ {
+		s := l.spans[i]
+		if !slices.Contains(states, s.state) {
+			continue
+		}
+		r := querytree.Interval{Mint: max(s.from, up(mint, l.step)), Maxt: min(s.to, down(maxt, l.step))}
+		if n := len(out); n > 0 && out[n-1].Maxt+l.step == r.Mint {
+			out[n-1].Maxt = r.Maxt
+		} else if r.Mint <= r.Maxt {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// lacks returns the runs of times from mint to maxt, in order, of which nothing
+// has been decided.
+func (l *ledger) lacks(mint, maxt int64) (out []querytree.Interval) {
+	next := up(mint, l.step)
+	maxt = down(maxt, l.step)
+	for _, r := range l.has(mint, maxt, whole, partial, unfit) {
+		if r.Mint > next {
+			out = append(out, querytree.Interval{Mint: next, Maxt: r.Mint - l.step})
+		}
+		next = r.Maxt + l.step
+	}
+	if next <= maxt {
+		out = append(out, querytree.Interval{Mint: next, Maxt: maxt})
+	}
+	return out
+}
+
+// last returns the newest time that has a point of one of the states.
+func (l *ledger) last(states ...state) (int64, bool) {
+	for _, s := range slices.Backward(l.spans) {
+		if slices.Contains(states, s.state) {
+			return s.to, true
+		}
+	}
+	return 0, false
+}
+
+// forget drops what is known of times before t.
+func (l *ledger) forget(t int64) {
+	t = up(t, l.step)
+	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= t })
+	l.spans = slices.Delete(l.spans, 0, i)
+	if len(l.spans) > 0 {
+		l.spans[0].from = max(l.spans[0].from, t)
+	}
+}
+
+// down returns the newest multiple of step that is not after t.
+func down(t, step int64) int64 {
+	if r := t % step; r < 0 {
+		return t - r - step
+	} else {
+		return t - r
+	}
+}
+
+// up returns the oldest multiple of step that is not before t.
+func up(t, step int64) int64 {
+	if d := down(t, step); d < t {
+		return d + step
+	}
+	return t
+}

@@ -1,0 +1,117 @@
+package keep
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// Labels of what is stored. They never leave the store.
+const (
+	ruleLabel    = "__rollup__"         // the rule's ID, on all series
+	opLabel      = "__rollup_op__"      // the operator, if a rule keeps several
+	revLabel     = "__rollup_rev__"     // the revision, unless it is 0
+	markerLabel  = "__rollup_marker__"  // what a marker says; points have none
+	missingLabel = "__rollup_missing__" // who had no part, of a partial point
+)
+
+// What markers say of their times. A marker is a sample of value 1.
+const (
+	markWhole   = "whole"
+	markPartial = "partial"
+	markUnfit   = "unfit"
+	markVoid    = "void"
+	// markSince: the rule's points are owed from this time on.
+	markSince = "since"
+)
+
+func (s state) mark() string {
+	switch s {
+	case whole:
+		return markWhole
+	case partial:
+		return markPartial
+	case unfit:
+		return markUnfit
+	default:
+		return markVoid
+	}
+}
+
+func stateOf(mark string) (state, bool) {
+	for _, s := range []state{whole, partial, unfit, absent} {
+		if s.mark() == mark {
+			return s, true
+		}
+	}
+	return absent, false
+}
+
+// markerLabels returns the labels of the series of markers for a span.
+func markerLabels(rule, mark string, rev uint16, missing string) labels.Labels {
+	b := labels.NewBuilder(labels.EmptyLabels())
+	b.Set(ruleLabel, rule).Set(markerLabel, mark).Set(revLabel, revText(rev)).Set(missingLabel, missing)
+	return b.Labels()
+}
+
+// revText is the value of revLabel; an empty one is no label.
+func revText(rev uint16) string {
+	if rev == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(rev))
+}
+
+func revOf(l labels.Labels) uint16 {
+	n, err := strconv.ParseUint(l.Get(revLabel), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return uint16(n)
+}
+
+// runsOf reads the times of a series of markers, as runs of neighbours.
+func runsOf(it chunkenc.Iterator, step int64, add func(from, to int64)) error {
+	from, to, any := int64(0), int64(0), false
+	for it.Next() != chunkenc.ValNone {
+		switch t := it.AtT(); {
+		case any && t == to+step:
+			to = t
+		case any:
+			add(from, to)
+			from, to = t, t
+		default:
+			from, to, any = t, t, true
+		}
+	}
+	if any {
+		add(from, to)
+	}
+	return it.Err()
+}
+
+// away is somebody who had no part in partial points.
+type away struct{ tier, name string }
+
+// missingText is the value of missingLabel for some of the children of a report.
+func missingText(r querytree.Report, names []string) string {
+	var out []string
+	for _, name := range names {
+		out = append(out, r.Children[name].Tier+" "+name)
+	}
+	return strings.Join(out, "\n")
+}
+
+// awayOf is the reverse of missingText.
+func awayOf(missing string) (out []away) {
+	for line := range strings.SplitSeq(missing, "\n") {
+		if tier, name, ok := strings.Cut(line, " "); ok {
+			out = append(out, away{tier, name})
+		}
+	}
+	return out
+}

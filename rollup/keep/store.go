@@ -1,0 +1,268 @@
+package keep
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/rollup"
+)
+
+// StoreConfig is what a Store is made of.
+type StoreConfig struct {
+	// Dir holds a TSDB for each retention in use.
+	Dir string
+	// Tier is rollup.Leaf, rollup.Zone or rollup.Root: whose part of the rules'
+	// retentions is kept.
+	Tier string
+	// Rules are the rules to begin with.
+	Rules *rollup.Rules
+	// Logger, Registerer and Now may be nil.
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Now        func() time.Time
+}
+
+// Validate reports what cannot be used.
+func (c StoreConfig) Validate() error {
+	switch {
+	case c.Dir == "":
+		return errors.New("rollups: no directory to keep them in; set --storage.path")
+	case !slices.Contains(rollup.Tiers(), c.Tier):
+		return fmt.Errorf("rollups: there is no tier %q", c.Tier)
+	case c.Rules == nil:
+		return errors.New("rollups: no rules")
+	}
+	return nil
+}
+
+// Store keeps the points of one tier, and knows which are there. It is safe for
+// concurrent use.
+type Store struct {
+	cfg StoreConfig
+
+	writing sync.Mutex // held while something is written
+
+	mu    sync.RWMutex
+	rules *rollup.Rules
+	dbs   map[time.Duration]*tsdb.DB // by retention
+	kept  map[keptKey]*ledger
+	since map[string]int64 // by rule ID: from when on points are owed
+}
+
+// keptKey names the points of one rule in one TSDB.
+type keptKey struct {
+	rule string
+	keep rollup.Keep
+}
+
+// Open opens the store, and reads what is there of the rules.
+func Open(cfg StoreConfig) (*Store, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Registerer == nil {
+		cfg.Registerer = prometheus.NewRegistry()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}}
+	if err := s.SetRules(cfg.Rules); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// SetRules changes the rules. Points of rules that are gone stay until they are
+// too old, and count again if their rule comes back.
+func (s *Store) SetRules(rules *rollup.Rules) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range rules.All() {
+		for _, k := range r.Keep[s.cfg.Tier] {
+			if err := s.add(r, k); err != nil {
+				return err
+			}
+		}
+	}
+	s.rules = rules
+	return nil
+}
+
+// add opens the TSDB for a retention, if need be, and learns what is there.
+func (s *Store) add(r *rollup.Rule, k rollup.Keep) error {
+	key := keptKey{r.ID, k}
+	if s.kept[key] != nil {
+		return nil
+	}
+	db, err := s.open(k)
+	if err != nil {
+		return err
+	}
+	l := &ledger{step: k.Every.Milliseconds()}
+	if err := s.load(db, r.ID, l); err != nil {
+		return fmt.Errorf("rollup %q: read which points are there: %w", r.Name, err)
+	}
+	s.kept[key] = l
+	return nil
+}
+
+// maxBlock bounds how long the head of a TSDB of sparse points gets.
+const maxBlock = 48 * time.Hour
+
+func (s *Store) open(k rollup.Keep) (*tsdb.DB, error) {
+	if db := s.dbs[k.For]; db != nil {
+		return db, nil
+	}
+	name := model.Duration(k.For).String()
+	dir := filepath.Join(s.cfg.Dir, name)
+	opts := tsdb.DefaultOptions()
+	block := min(max(120*k.Every, 2*time.Hour), maxBlock).Milliseconds()
+	opts.MinBlockDuration, opts.MaxBlockDuration = block, max(block, k.For.Milliseconds()/10)
+	// A block goes when all of it is too old; a point is not read once it is.
+	opts.RetentionDuration = k.For.Milliseconds()
+	// Points are made good however late.
+	opts.OutOfOrderTimeWindow = k.For.Milliseconds()
+	opts.StripeSize = 1 << 9
+	reg := prometheus.WrapRegistererWith(prometheus.Labels{"retention": name}, prometheus.WrapRegistererWithPrefix("pando_rollup_", s.cfg.Registerer))
+	db, err := tsdb.Open(dir, s.cfg.Logger.With("component", "rollups", "retention", name), reg, opts, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open rollups in %q: %w", dir, err)
+	}
+	s.dbs[k.For] = db
+	return db, nil
+}
+
+// load reads the markers of a rule.
+func (s *Store) load(db *tsdb.DB, rule string, l *ledger) error {
+	q, err := db.Querier(math.MinInt64, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	defer q.Close()
+	var spans []span
+	set := q.Select(context.Background(), false, nil,
+		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, rule), labels.MustNewMatcher(labels.MatchNotEqual, markerLabel, ""))
+	for set.Next() {
+		lset := set.At().Labels()
+		mark := lset.Get(markerLabel)
+		st, ok := stateOf(mark)
+		err := runsOf(set.At().Iterator(nil), l.step, func(from, to int64) {
+			if mark == markSince {
+				s.owedSince(rule, from)
+			} else if ok {
+				spans = append(spans, span{from: from, to: to, state: st, rev: revOf(lset), missing: lset.Get(missingLabel)})
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	// What is said of a later revision counts; of one revision, that it is there
+	// rather than that it will be.
+	slices.SortStableFunc(spans, func(a, b span) int {
+		return cmp.Or(cmp.Compare(a.rev, b.rev), cmp.Compare(min(a.state, 1), min(b.state, 1)), cmp.Compare(a.from, b.from))
+	})
+	for _, sp := range spans {
+		if sp.from%l.step == 0 {
+			l.set(sp)
+		}
+	}
+	return set.Err()
+}
+
+func (s *Store) owedSince(rule string, t int64) {
+	if old, ok := s.since[rule]; !ok || t < old {
+		s.since[rule] = t
+	}
+}
+
+// Owe notes that the points of a rule are owed from a time on, in milliseconds,
+// unless they are from an earlier one. It survives a restart.
+func (s *Store) Owe(ctx context.Context, r *rollup.Rule, since int64) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.since[r.ID]; ok && old <= since {
+		return nil
+	}
+	for _, k := range r.Keep[s.cfg.Tier] {
+		if err := s.mark(ctx, k, markerLabels(r.ID, markSince, 0, ""), []querytree.Interval{{Mint: since, Maxt: since}}, 1); err != nil {
+			return fmt.Errorf("rollup %q: note since when it is owed: %w", r.Name, err)
+		}
+	}
+	s.owedSince(r.ID, since)
+	return nil
+}
+
+// OwedSince returns from when on the points of a rule are owed, and whether that
+// has been said.
+func (s *Store) OwedSince(r *rollup.Rule) (int64, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	t, ok := s.since[r.ID]
+	return t, ok
+}
+
+// Rules returns the rules.
+func (s *Store) Rules() *rollup.Rules {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.rules
+}
+
+// Close closes all TSDBs.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, db := range s.dbs {
+		errs = append(errs, db.Close())
+	}
+	s.dbs, s.kept = map[time.Duration]*tsdb.DB{}, map[keptKey]*ledger{}
+	return errors.Join(errs...)
+}
+
+// Forget drops what is known of points that are older than they are kept for, at
+// the time given in milliseconds.
+func (s *Store) Forget(now int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, l := range s.kept {
+		l.forget(now - key.keep.For.Milliseconds())
+	}
+}
+
+// mark appends a marker at each time of the runs.
+func (s *Store) mark(ctx context.Context, k rollup.Keep, lset labels.Labels, runs []querytree.Interval, step int64) error {
+	app := s.dbs[k.For].AppenderV2(ctx)
+	var ref storage.SeriesRef
+	for _, r := range runs {
+		for t := r.Mint; t <= r.Maxt; t += step {
+			var err error
+			if ref, err = app.Append(ref, lset, 0, t, 1, nil, nil, storage.AOptions{}); err != nil && !errors.Is(err, storage.ErrDuplicateSampleForTimestamp) {
+				return errors.Join(fmt.Errorf("mark %d: %w", t, err), app.Rollback())
+			}
+		}
+	}
+	return app.Commit()
+}

@@ -1,0 +1,242 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/prometheus/model/histogram"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
+
+	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/rollup"
+)
+
+// batch is the points of one rule at the times from, from+step and so on to to.
+type batch struct {
+	from, to, step int64
+	state          state // of all of them
+	missing        string
+	// series are those of the rule's expression, with querytree.OpLabel if the
+	// rule keeps several operators. Unfit points have none.
+	series []promql.Series
+}
+
+// maxAppended bounds the samples of one transaction.
+const maxAppended = 50_000
+
+// write stores points that are not there yet. Only when all of a time's series
+// have been committed does a marker say so, in a transaction of its own: the WAL
+// keeps the order, so a crash in between leaves no point that can be read, and
+// the same points can be written again.
+func (s *Store) write(ctx context.Context, r *rollup.Rule, b batch) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for _, k := range r.Keep[s.cfg.Tier] {
+		for _, sp := range s.wanted(keptKey{r.ID, k}, b) {
+			if err := s.writeSpan(ctx, keptKey{r.ID, k}, sp, b); err != nil {
+				return fmt.Errorf("rollup %q: write %d..%d: %w", r.Name, sp.from, sp.to, err)
+			}
+		}
+	}
+	return nil
+}
+
+// wanted returns which times of a batch are to be written, as spans of one
+// revision.
+func (s *Store) wanted(key keptKey, b batch) (out []span) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	l := s.kept[key]
+	if l == nil {
+		return nil
+	}
+	for t := b.from; t <= b.to; t += b.step {
+		if t%l.step != 0 {
+			continue
+		}
+		old := l.at(t)
+		if old.state != absent {
+			continue
+		}
+		n := len(out)
+		if n > 0 && out[n-1].rev == old.rev && out[n-1].to+l.step == t {
+			out[n-1].to = t
+			continue
+		}
+		out = append(out, span{from: t, to: t, state: b.state, rev: old.rev, missing: b.missing})
+	}
+	return out
+}
+
+func (s *Store) writeSpan(ctx context.Context, key keptKey, sp span, b batch) error {
+	s.mu.RLock()
+	db, l := s.dbs[key.keep.For], s.kept[key]
+	s.mu.RUnlock()
+	if db == nil || l == nil {
+		return errors.New("the store is closed")
+	}
+	w := &writer{ctx: ctx, db: db}
+	for _, series := range b.series {
+		if err := w.add(pointLabels(series.Metric, key.rule, sp.rev), series, sp, l.step); err != nil {
+			return errors.Join(err, w.rollback())
+		}
+	}
+	if err := w.commit(); err != nil {
+		return err
+	}
+	if err := s.mark(ctx, key.keep, markerLabels(key.rule, sp.state.mark(), sp.rev, sp.missing), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	l.set(sp)
+	s.mu.Unlock()
+	return nil
+}
+
+// pointLabels returns the labels that a point is stored with.
+func pointLabels(lset labels.Labels, rule string, rev uint16) labels.Labels {
+	b := labels.NewBuilder(lset)
+	b.Set(opLabel, lset.Get(querytree.OpLabel)).Del(querytree.OpLabel)
+	return b.Set(ruleLabel, rule).Set(revLabel, revText(rev)).Labels()
+}
+
+// writer appends samples in transactions of bounded size.
+type writer struct {
+	ctx context.Context
+	db  *tsdb.DB
+	app storage.AppenderV2
+	n   int
+}
+
+// add appends the points of one series that are at times of the span.
+func (w *writer) add(lset labels.Labels, s promql.Series, sp span, step int64) error {
+	in := func(t int64) bool { return sp.from <= t && t <= sp.to && t%step == 0 }
+	var ref storage.SeriesRef
+	for _, p := range s.Floats {
+		if in(p.T) {
+			if err := w.append(&ref, lset, p.T, p.F, nil); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range s.Histograms {
+		if in(p.T) {
+			if err := w.append(&ref, lset, p.T, 0, p.H); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *writer) append(ref *storage.SeriesRef, lset labels.Labels, t int64, v float64, h *histogram.FloatHistogram) error {
+	if w.n >= maxAppended {
+		if err := w.commit(); err != nil {
+			return err
+		}
+	}
+	if w.app == nil {
+		w.app = w.db.AppenderV2(w.ctx)
+	}
+	w.n++
+	got, err := w.app.Append(*ref, lset, 0, t, v, nil, h, storage.AOptions{})
+	// It is there already after a crash before its marker: the same value, but
+	// for rounding.
+	if err != nil && !errors.Is(err, storage.ErrDuplicateSampleForTimestamp) {
+		return fmt.Errorf("append %s at %d: %w", lset, t, err)
+	}
+	if err == nil {
+		*ref = got
+	}
+	return nil
+}
+
+func (w *writer) commit() error {
+	app := w.app
+	w.app, w.n = nil, 0
+	if app == nil {
+		return nil
+	}
+	return app.Commit()
+}
+
+func (w *writer) rollback() error {
+	if w.app == nil {
+		return nil
+	}
+	return w.app.Rollback()
+}
+
+// Void makes the points of a rule from mint to maxt absent, in milliseconds, to
+// be made again. Those that are being read by a query are read on.
+func (s *Store) Void(ctx context.Context, r *rollup.Rule, mint, maxt int64) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	for _, k := range r.Keep[s.cfg.Tier] {
+		s.mu.Lock()
+		l := s.kept[keptKey{r.ID, k}]
+		var gone []span
+		if l != nil {
+			gone = l.void(mint, maxt)
+		}
+		s.mu.Unlock()
+		for _, sp := range gone {
+			if err := s.mark(ctx, k, markerLabels(r.ID, markVoid, sp.rev, ""), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
+				return fmt.Errorf("rollup %q: void %d..%d: %w", r.Name, mint, maxt, err)
+			}
+		}
+	}
+	return nil
+}
+
+// lacks returns the runs of times from mint to maxt of which no point is there,
+// at one of the distances that a rule is kept at.
+func (s *Store) lacks(r *rollup.Rule, k rollup.Keep, mint, maxt int64) []querytree.Interval {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	l := s.kept[keptKey{r.ID, k}]
+	if l == nil {
+		return nil
+	}
+	return l.lacks(mint, maxt)
+}
+
+// oldest returns the time of the oldest point of a rule that may be there.
+func (s *Store) oldest(r *rollup.Rule, now, since int64) int64 {
+	longest := int64(0)
+	for _, k := range r.Keep[s.cfg.Tier] {
+		longest = max(longest, k.For.Milliseconds())
+	}
+	return max(since, now-longest)
+}
+
+// partialRun is a run of points that somebody had no part in.
+type partialRun struct {
+	rule     *rollup.Rule
+	from, to int64
+	missing  string
+}
+
+// partials returns all partial points.
+func (s *Store) partials() (out []partialRun) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, r := range s.rules.All() {
+		for _, k := range r.Keep[s.cfg.Tier] {
+			l := s.kept[keptKey{r.ID, k}]
+			if l == nil {
+				continue
+			}
+			for _, sp := range l.spans {
+				if sp.state == partial {
+					out = append(out, partialRun{r, sp.from, sp.to, sp.missing})
+				}
+			}
+		}
+	}
+	return out
+}
