@@ -233,7 +233,7 @@ func TestRebuildTakesACensus(t *testing.T) {
 		t.Error("an external label is not paired")
 	}
 	text, err := testutil.GatherAndCount(reg, "pando_fieldhint_set_kinds", "pando_fieldhint_set_kind_bytes")
-	if err != nil || text != 9 {
+	if err != nil || text != 15 {
 		t.Errorf("%d series of metrics, %v; want 15", text, err)
 	}
 }
