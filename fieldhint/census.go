@@ -15,9 +15,10 @@ const (
 	maxCensusPairs  = 4096 // labels paired
 	valueRegisters  = 1024 // of a label's sketches; an error of 3%
 	pairRegisters   = 1024 // of a pair's
+	prefixRegisters = 256  // of the prefixes of a pair; 6.5%
 	seriesRegisters = 4096 // 1.6%
 	exactValues     = 256
-	recentValues    = 1 << 14
+	recentValues    = 1 << 16
 	maxOutlined     = 1 << 18 // weight of outlines
 )
 
@@ -30,16 +31,25 @@ type Census struct {
 
 	mu       sync.Mutex
 	series   *sketch
+	added    int // series, each as often as it was added
 	labels   map[string]*labelCount
-	pairs    map[[2]string]*sketch
+	pairs    map[[2]string]*pairCounts
 	outlines map[uint64]*outline
 	outlined int      // weight of outlines
-	recent   []uint64 // labels counted lately, by their hash
+	recent   []uint64 // labels and pairs counted lately, by their hash
+}
+
+// pairCounts counts the pairs of values of two labels: alone, and with prefixes, of
+// the second label with values of the first and the other way.
+type pairCounts struct {
+	values   *sketch
+	prefixes [2]*sketch
+	series   int // with the two labels, each as often as it was added
 }
 
 // labelCount counts the values of a label.
 type labelCount struct {
-	values, trigrams *sketch
+	values, trigrams, prefixes *sketch
 }
 
 // outline finds the sketches of all series that have labels of the same names.
@@ -50,9 +60,10 @@ type outline struct {
 }
 
 type pairCount struct {
-	a, b   uint8
+	a, b   uint8 // places, a's name being the lesser
 	base   uint64
-	sketch *sketch
+	bases  [2]uint64 // of prefixes
+	counts *pairCounts
 }
 
 // NewCensus returns a census of series that are served with external labels,
@@ -61,7 +72,7 @@ func NewCensus(external labels.Labels) *Census {
 	c := &Census{
 		external: external, outer: hashAll(external),
 		series: newSketch(seriesRegisters, exactValues),
-		labels: map[string]*labelCount{}, pairs: map[[2]string]*sketch{},
+		labels: map[string]*labelCount{}, pairs: map[[2]string]*pairCounts{},
 		outlines: map[uint64]*outline{}, recent: make([]uint64, recentValues),
 	}
 	for _, h := range c.outer {
@@ -90,6 +101,13 @@ func (c *Census) Add(lset labels.Labels) {
 	own := len(s.all())
 	s.complete(c.outer)
 	ls := s.all()
+	for i := own; i < len(ls); i++ {
+		c.external.Range(func(l labels.Label) {
+			if xxhash.Sum64String(l.Name) == ls[i].name {
+				values[i] = l.Value
+			}
+		})
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key, id := uint64(s.n), uint64(0)
@@ -107,6 +125,7 @@ func (c *Census) Add(lset labels.Labels) {
 		c.outlines[key] = o
 	}
 	c.series.add(mix(id))
+	c.added++
 	for i, h := range ls[:own] {
 		c.count(o.labels[i], h, values[i])
 	}
@@ -114,12 +133,31 @@ func (c *Census) Add(lset labels.Labels) {
 		return
 	}
 	for i := range o.pairs {
-		p := &o.pairs[i]
-		p.sketch.add(mix(pairFact(p.base, ls[p.a], ls[p.b])))
+		c.countPair(&o.pairs[i], ls, &values)
 	}
 }
 
-// count counts a value and its trigrams, unless that was done lately.
+// countPair counts a pair of values, unless that was done lately.
+func (c *Census) countPair(p *pairCount, ls []hashed, values *[maxPaired]string) {
+	p.counts.series++
+	a, b := ls[p.a], ls[p.b]
+	id := mix(pairFact(p.base, a, b))
+	slot := &c.recent[id&(recentValues-1)]
+	if *slot == id {
+		return
+	}
+	*slot = id
+	p.counts.values.add(id)
+	var room [len(rungs) + 1]uint64
+	for _, fp := range appendPrefixPairs(room[:0], p.bases[0], a.value, values[p.b]) {
+		p.counts.prefixes[0].add(mix(fp))
+	}
+	for _, fp := range appendPrefixPairs(room[:0], p.bases[1], b.value, values[p.a]) {
+		p.counts.prefixes[1].add(mix(fp))
+	}
+}
+
+// count counts a value, its prefixes and its trigrams, unless that was done lately.
 func (c *Census) count(to *labelCount, h hashed, value string) {
 	id := mix(h.name ^ mix(h.value))
 	slot := &c.recent[id&(recentValues-1)]
@@ -128,6 +166,10 @@ func (c *Census) count(to *labelCount, h hashed, value string) {
 	}
 	*slot = id
 	to.values.add(mix(h.value))
+	var room [len(rungs)]uint64
+	for _, fp := range appendPrefixes(room[:0], h.name, value) {
+		to.prefixes.add(mix(fp))
+	}
 	if len(value) > maxGramValue {
 		return
 	}
@@ -161,8 +203,15 @@ func (c *Census) outline(ls []hashed, lset labels.Labels) *outline {
 		o.names = append(o.names, h.name)
 		o.labels = append(o.labels, c.label(byHash[h.name]))
 		for j := range i {
-			if p := c.pair(byHash[h.name], byHash[ls[j].name]); p != nil {
-				o.pairs = append(o.pairs, pairCount{a: uint8(j), b: uint8(i), base: pairBase(h.name, ls[j].name), sketch: p})
+			a, b := j, i
+			if byHash[ls[b].name] < byHash[ls[a].name] {
+				a, b = b, a
+			}
+			x, y := ls[a].name, ls[b].name
+			if p := c.pair(byHash[x], byHash[y]); p != nil {
+				o.pairs = append(o.pairs, pairCount{
+					a: uint8(a), b: uint8(b), base: pairBase(x, y), bases: [2]uint64{prefixBase(x, y), prefixBase(y, x)}, counts: p,
+				})
 			}
 		}
 	}
@@ -172,17 +221,18 @@ func (c *Census) outline(ls []hashed, lset labels.Labels) *outline {
 func (c *Census) label(name string) *labelCount {
 	l := c.labels[name]
 	if l == nil && len(c.labels) < maxCensusLabels {
-		l = &labelCount{values: newSketch(valueRegisters, exactValues), trigrams: newSketch(valueRegisters, 0)}
+		l = &labelCount{values: newSketch(valueRegisters, exactValues), trigrams: newSketch(valueRegisters, 0), prefixes: newSketch(valueRegisters, 0)}
 		c.labels[name] = l
 	}
 	return l
 }
 
-func (c *Census) pair(a, b string) *sketch {
+func (c *Census) pair(a, b string) *pairCounts {
 	key := pairKey(a, b)
 	p := c.pairs[key]
 	if p == nil && len(c.pairs) < maxCensusPairs && c.labels[a] != nil && c.labels[b] != nil && a != b {
-		p = newSketch(pairRegisters, 0)
+		p = &pairCounts{values: newSketch(pairRegisters, 0)}
+		p.prefixes = [2]*sketch{newSketch(prefixRegisters, 0), newSketch(prefixRegisters, 0)}
 		c.pairs[key] = p
 	}
 	return p

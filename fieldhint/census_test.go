@@ -74,11 +74,14 @@ func TestPlanSpendsTheBudget(t *testing.T) {
 	s := planOf(few(60_000), Budget{BytesPerSeries: budget})
 	kept, dropped := decided(s)
 	want := []string{
-		"pairs(__name__, job)", "pairs(__name__, ns)", "pairs(job, ns)", "pairs(job, pod)", "pairs(ns, pod)",
+		"pairs(job, ns)", "pairs(job, pod)", "pairs(ns, pod)",
+		"prefix pairs(__name__, ns)", "prefix pairs(__name__, pod)", "prefix pairs(job, __name__)", "prefix pairs(job, ns)",
+		"prefix pairs(job, pod)", "prefix pairs(ns, job)", "prefix pairs(ns, pod)", "prefix pairs(ns, uid)",
+		"prefix pairs(pod, job)", "prefix pairs(pod, ns)",
+		"prefixes(__name__)", "prefixes(job)", "prefixes(ns)", "prefixes(pod)", "prefixes(uid)",
 		"trigrams(__name__)", "trigrams(job)", "trigrams(ns)", "trigrams(pod)", "trigrams(uid)",
 		"values(__name__)", "values(job)", "values(ns)", "values(pod)",
 	}
-	want = slices.DeleteFunc(want, func(k string) bool { return k == "pairs(__name__, job)" || k == "pairs(__name__, ns)" })
 	if diff := cmp.Diff(want, kept); diff != "" {
 		t.Errorf("kept (-want +got):\n%s%s", diff, s)
 	}
@@ -86,6 +89,12 @@ func TestPlanSpendsTheBudget(t *testing.T) {
 		"pairs(__name__, job): nearly all combinations occur", "pairs(__name__, ns): nearly all combinations occur",
 		"pairs(__name__, pod): nearly all combinations occur", "pairs(__name__, uid): beyond the budget",
 		"pairs(job, uid): beyond the budget", "pairs(ns, uid): beyond the budget", "pairs(pod, uid): beyond the budget",
+		"prefix pairs(__name__, job): nearly all combinations occur", "prefix pairs(__name__, uid): beyond the budget",
+		"prefix pairs(job, uid): beyond the prefixes' part of the budget",
+		"prefix pairs(ns, __name__): nearly all combinations occur", "prefix pairs(pod, __name__): nearly all combinations occur",
+		"prefix pairs(pod, uid): beyond the prefixes' part of the budget",
+		"prefix pairs(uid, __name__): beyond the budget", "prefix pairs(uid, job): beyond the budget",
+		"prefix pairs(uid, ns): beyond the budget", "prefix pairs(uid, pod): beyond the budget",
 		"values(uid): beyond the budget",
 	}
 	if diff := cmp.Diff(wantDropped, dropped); diff != "" {
@@ -153,7 +162,7 @@ func TestUnknownLabels(t *testing.T) {
 			t.Errorf("pairs of %q kept: %v, want %v", pair, !want, want)
 		}
 	}
-	if s.label("new") != (labelKinds{true, true}) || s.label("later") != (labelKinds{}) {
+	if s.label("new") != (labelKinds{true, true, true}) || s.label("later") != (labelKinds{}) {
 		t.Errorf("new label: %+v, one that is to be dropped: %+v", s.label("new"), s.label("later"))
 	}
 }
@@ -171,7 +180,7 @@ func TestCensusIsBounded(t *testing.T) {
 		t.Errorf("%d labels, %d pairs", len(c.labels), len(c.pairs))
 	}
 	s := c.Plan(Budget{})
-	if s.label("l01000-00") != (labelKinds{true, true}) || s.keepsPair("l01000-00", "l01000-01") {
+	if s.label("l01000-00") != (labelKinds{true, true, true}) || s.keepsPair("l01000-00", "l01000-01") {
 		t.Error("a label beyond the bound is not treated as unknown")
 	}
 }
@@ -224,8 +233,8 @@ func TestRebuildTakesACensus(t *testing.T) {
 		t.Error("an external label is not paired")
 	}
 	text, err := testutil.GatherAndCount(reg, "pando_fieldhint_set_kinds", "pando_fieldhint_set_kind_bytes")
-	if err != nil || text != 9 {
-		t.Errorf("%d series of metrics, %v; want 9", text, err)
+	if err != nil || text != 15 {
+		t.Errorf("%d series of metrics, %v; want 15", text, err)
 	}
 }
 

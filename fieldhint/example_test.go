@@ -53,7 +53,7 @@ func Example() {
 	// Output:
 	// {job="db"} ruled out: true  by job="db" OR unvalued(job)
 	// {job=~"a.+"} ruled out: false by job~"^^a" OR long(job)
-	// {job=~"(db|web)-.*"} ruled out: true  by job~"^^d" "^db" "db-" OR job~"^^w" "^we" "web" "eb-" OR long(job)
+	// {job=~"(db|web)-.*"} ruled out: true  by (job~"^^d" "^db" "db-" OR job~"^^w" "^we" "web" "eb-" OR long(job)) AND (job^="db-" OR job^="web" OR unprefixed(job) OR unprefixed(*))
 	// {job!="db"} ruled out: false by ALL
 	// {zone="us"} ruled out: true  by zone="us" OR unvalued(zone)
 }

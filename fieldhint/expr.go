@@ -34,13 +34,13 @@ type expr struct {
 type atom struct {
 	kind  factKind
 	label string
-	value string       // of factValue and factPair
+	value string       // of factValue, factPrefix, factPair and factPrefixPair
 	gram  gram         // of factGram
-	with  labels.Label // the other label of factPair and factUnpaired
+	with  labels.Label // the other label of pairs and of what is not paired
 	fp    uint64
 	echo  *atom    // of the facts that are two fingerprints, the second
-	grams []*atom  // of factValue, facts that come with it unless long is there; may be fewer
-	long  *atom    // of factValue with grams
+	grams []*atom  // facts that come with this one unless one of spare is there; may be fewer
+	spare []*atom  // of an atom with grams; may be none
 	locs  []uint64 // places to look at in a bloom filter, of any size
 }
 
@@ -94,17 +94,20 @@ func hasValueSurely(label, value string) *expr {
 			e.atom.grams = append(e.atom.grams, newAtom(atom{kind: factGram, label: label, gram: g}, name, uint64(g)).atom)
 		}
 	}
-	e.atom.long = hasLong(label).atom // trigrams that are not kept
+	e.atom.spare = []*atom{hasLong(label).atom} // trigrams that are not kept
 	return e
 }
 
 // found reports whether the atom's fact is there, and what comes with it.
 func (a *atom) found(has func(*atom) bool) bool {
-	if !has(a) || a.echo != nil && !has(a.echo) {
+	if !a.there(has) {
 		return false
 	}
-	return !slices.ContainsFunc(a.grams, func(g *atom) bool { return !has(g) }) || has(a.long)
+	return !slices.ContainsFunc(a.grams, func(g *atom) bool { return !has(g) }) ||
+		slices.ContainsFunc(a.spare, func(s *atom) bool { return s.there(has) })
 }
+
+func (a *atom) there(has func(*atom) bool) bool { return has(a) && (a.echo == nil || has(a.echo)) }
 
 // locate works out where the atom, and what comes with it, is found in filters.
 func (a *atom) locate() {
@@ -113,9 +116,11 @@ func (a *atom) locate() {
 	}
 	a.locs = locations(a.fp)
 	a.echo.locate()
-	a.long.locate()
 	for _, g := range a.grams {
 		g.locate()
+	}
+	for _, s := range a.spare {
+		s.locate()
 	}
 }
 
@@ -305,6 +310,18 @@ func (a *atom) write(b *strings.Builder) {
 		b.WriteString("unpaired(" + label + ", " + showName(a.with.Name) + ")")
 	case factUnpairedAll:
 		b.WriteString("unpaired(*)")
+	case factPrefix:
+		b.WriteString(label + "^=" + strconv.Quote(a.value))
+	case factPrefixPair:
+		b.WriteString("pair(" + label + "=" + strconv.Quote(a.value) + ", " + showName(a.with.Name) + "^=" + strconv.Quote(a.with.Value) + ")")
+	case factUnprefixed:
+		b.WriteString("unprefixed(" + label + ")")
+	case factUnprefixedPair:
+		b.WriteString("unprefixed(" + label + ", " + showName(a.with.Name) + ")")
+	case factUnprefixedWith:
+		b.WriteString("unprefixed(" + label + ", *)")
+	case factUnprefixedAll:
+		b.WriteString("unprefixed(*)")
 	}
 }
 

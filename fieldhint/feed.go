@@ -305,7 +305,7 @@ func (f *Feed) follow(fr frame, now time.Duration) (synced bool, err error) {
 	switch {
 	case fr.first && !f.continues(fr):
 		f.staged.close()
-		h = &hint{epoch: fr.epoch, round: c.wanted}
+		h = &hint{epoch: fr.epoch, round: c.wanted, facts: fr.facts}
 		f.staged = h
 		var from *hint
 		if c.hint != nil && c.hint.epoch == fr.epoch && c.fault.reason == "" {

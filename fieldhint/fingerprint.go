@@ -14,7 +14,8 @@ const maxGramValue = 256
 // A fingerprint is a hash of one fact about a label of some series. The first
 // ingredient of the hash is the kind of the fact, so that facts of different
 // kinds do not meet. Fingerprints travel between processes: whoever changes how
-// they are made must raise frameVersion too.
+// they are made must raise frameVersion too. Who adds kinds must tell parents that
+// there are none of a child that does not know them: see frame.facts.
 type factKind uint64
 
 const (
@@ -29,6 +30,14 @@ const (
 	factPair        // two labels of one series have these values
 	factUnpaired    // two labels are on one series whose pair of values is not kept
 	factUnpairedAll // no pair is kept of some series
+
+	// What follows tells what values start with (see rungs), and who does not.
+	factPrefix         // the label's value starts with this
+	factPrefixPair     // a label has this value, and another of the series starts with this
+	factUnprefixed     // the label has some value whose prefixes are not kept
+	factUnprefixedPair // the same, of the prefixes of one label with values of another
+	factUnprefixedWith // the same, of the prefixes of any label with values of another
+	factUnprefixedAll  // no prefix is kept of some series
 )
 
 // gram is three symbols of nine bits: bytes, and two marks which are no bytes
@@ -83,6 +92,11 @@ func appendLabel(dst []uint64, name uint64, value string, valueHash uint64, keep
 	}
 	if !isASCII(value) {
 		dst = append(dst, fact(name, factWide, 0))
+	}
+	if keep.prefixes {
+		dst = appendPrefixes(dst, name, value)
+	} else {
+		dst = appendSure(dst, name, factUnprefixed)
 	}
 	if len(value) > maxGramValue || !keep.trigrams {
 		return append(dst, fact(name, factLong, 0))

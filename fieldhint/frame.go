@@ -32,6 +32,8 @@ import (
 //	2 fingerprints  id, position, count, then the packed fingerprints
 //	3 drop          id
 //	0x80 words      reserved for exact names and values
+//	0x81 facts      how many of the later additions to the kinds of facts the
+//	                child knows; in a first frame only; none if it is missing
 //
 // Open tells of a section of the set: a span of time, begin ≤ t < end, without
 // end if end is the largest number there is. The parent has the fingerprints
@@ -55,6 +57,10 @@ const (
 	recordFingerprints = 2
 	recordDrop         = 3
 	recordOptional     = 0x80
+	recordFacts        = 0x81
+
+	// factsPrefixes is the number of additions of a child that knows prefixes.
+	factsPrefixes = 1
 
 	// MaxFrameFingerprints is the largest number of fingerprints in a frame.
 	MaxFrameFingerprints = 8192
@@ -80,7 +86,8 @@ type frame struct {
 	first    bool
 	epoch    uint64
 	seq      uint64
-	old      bool // of version 1: seq is the position in the only section
+	old      bool   // of version 1: seq is the position in the only section
+	facts    uint64 // of a first frame: see recordFacts
 	records  []record
 }
 
@@ -91,7 +98,7 @@ type record struct {
 	number int64 // of open: the generation
 	span   Span  // of open
 	at     uint64
-	total  uint64   // of open
+	total  uint64   // of open, and of facts
 	fps    []uint64 // of fingerprints
 }
 
@@ -107,6 +114,10 @@ func (fr frame) append(dst []byte) []byte {
 	dst = append(dst, frameVersion, flags)
 	dst = binary.LittleEndian.AppendUint64(dst, fr.epoch)
 	dst = binary.LittleEndian.AppendUint64(dst, fr.seq)
+	if fr.facts > 0 {
+		body := binary.AppendUvarint(nil, fr.facts)
+		dst = append(binary.AppendUvarint(append(dst, recordFacts), uint64(len(body))), body...)
+	}
 	for _, r := range fr.records {
 		dst = r.append(dst)
 	}
@@ -189,8 +200,11 @@ func decodeFrame(b []byte, fps []uint64) (frame, []uint64, error) {
 			return frame{}, fps, err
 		}
 		fps, rest = more, rest[1+n:][size:]
-		if kind < recordOptional {
+		switch {
+		case kind < recordOptional:
 			f.records = append(f.records, r)
+		case kind == recordFacts:
+			f.facts = r.total
 		}
 	}
 	if len(fps) > MaxFrameFingerprints {
@@ -242,6 +256,8 @@ func decodeRecord(kind byte, b []byte, fps []uint64) (record, []uint64, error) {
 		r.fps, p.b = fps[start:len(fps):len(fps)], nil
 	case recordDrop:
 		r.id = p.uvarint()
+	case recordFacts:
+		r.total = p.uvarint()
 	default:
 		if kind < recordOptional {
 			return r, fps, fmt.Errorf("%w: record of unknown kind %d", ErrFrame, kind)

@@ -22,6 +22,7 @@ type hint struct {
 	epoch    uint64
 	sections []*held
 	round    uint64 // child.wanted when the stream began
+	facts    uint64 // what the child knows: see recordFacts
 	// tooLarge says why the hint is of no use but to follow it; empty if it is.
 	tooLarge string
 }
@@ -117,15 +118,17 @@ func (h *hint) open(x *Index, fr frame, from *hint) error {
 			return err
 		}
 		if fr.old {
-			h.sections[len(h.sections)-1].unpaired()
+			h.sections[len(h.sections)-1].lacks(AppendUnpairedOfAll(nil))
+		}
+		if h.facts < factsPrefixes {
+			h.sections[len(h.sections)-1].lacks(AppendUnprefixedOfAll(nil))
 		}
 	}
 	return nil
 }
 
-// unpaired adds, for a child that knows of no pairs, that it has none.
-func (s *held) unpaired() {
-	fps := AppendUnpairedOfAll(nil)
+// lacks adds, for a child that does not know of some kinds of facts, that it has none.
+func (s *held) lacks(fps []uint64) {
 	s.part.add(fps)
 	if s.filter != nil {
 		for _, fp := range fps {

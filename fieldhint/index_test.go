@@ -511,7 +511,7 @@ func TestResumeAfterGivingUp(t *testing.T) {
 func TestFramesBeforeAResume(t *testing.T) {
 	zone := newSet(t, SetConfig{})
 	p := newParent(t, IndexConfig{Union: zone})
-	s := leafSet(t, 4, "web-1")
+	s := leafSet(t, 8, "web-1")
 	s.SetComplete()
 	l := connect(t, s, p, "a")
 	l.flow()

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
 )
 
@@ -51,12 +50,13 @@ type fpLog struct {
 	mu     sync.Mutex // serializes appends
 	chunks atomic.Pointer[[]*chunk]
 	shards [shardCount]shard
-	cache  valueCache
+	known  interner
 
 	scheme   *Scheme       // which kinds of facts are kept
 	external labels.Labels // that all series are served with
-	outer    []hashed      // external
+	outer    []interned    // external
 	pairs    pairer
+	adders   sync.Pool // of *adder
 }
 
 // shard is an open-addressing hash table of positions in the log. A tag of
@@ -71,7 +71,7 @@ type shard struct {
 
 func newLog(epoch uint64, room *room, cacheSize int) *fpLog {
 	l := &fpLog{epoch: epoch, room: room}
-	l.cache.size = cacheSize
+	l.known.size = cacheSize
 	l.chunks.Store(&[]*chunk{})
 	return l
 }
@@ -236,39 +236,6 @@ func (s *shard) next(i int) int {
 
 func tag(h uint64) uint8 { return max(1, uint8(h>>shardBits)) }
 
-// addSeries adds the fingerprints of a series and reports whether any is new.
-func (l *fpLog) addSeries(lset labels.Labels) (added bool) {
-	var s seriesHashes
-	lset.Range(func(lb labels.Label) {
-		if lb.Value == "" {
-			return
-		}
-		h := hashed{xxhash.Sum64String(lb.Name), xxhash.Sum64String(lb.Value)}
-		s.add(h)
-		added = l.addLabel(lb, h) || added
-	})
-	if s.complete(l.outer) {
-		return l.addPairs(&s, lset) || added
-	}
-	added = l.addPairs(&s, lset) || added
-	s.override(l.outer)
-	return l.addPairs(&s, lset) || added
-}
-
-// addLabel adds the fingerprints of one label.
-func (l *fpLog) addLabel(lb labels.Label, h hashed) (added bool) {
-	slot := mix(h.name ^ mix(h.value))
-	if l.cache.has(slot, lb) {
-		return false
-	}
-	var room [128]uint64
-	for _, fp := range appendLabel(room[:0], h.name, lb.Value, h.value, l.scheme.label(lb.Name)) {
-		added = l.insert(fp) || added
-	}
-	l.cache.put(slot, lb)
-	return added
-}
-
 // bytes is the memory taken by list and table.
 func (l *fpLog) bytes() int {
 	n := len(*l.chunks.Load()) * chunkLen * 8
@@ -279,41 +246,4 @@ func (l *fpLog) bytes() int {
 		s.mu.RUnlock()
 	}
 	return n
-}
-
-// valueCache remembers labels all of whose fingerprints are in the log, so that
-// a label that many series share costs one lookup. It compares whole strings,
-// not hashes: two values with the same hash have different trigrams. Two slots
-// per hash keep the latest two labels.
-type valueCache struct {
-	size  int
-	once  sync.Once
-	slots []atomic.Pointer[labels.Label]
-}
-
-func (c *valueCache) has(hash uint64, lb labels.Label) bool {
-	c.once.Do(func() { c.slots = make([]atomic.Pointer[labels.Label], (c.size+1)&^1) })
-	i, ok := c.slot(hash)
-	if !ok {
-		return false
-	}
-	a, b := c.slots[i].Load(), c.slots[i+1].Load()
-	return a != nil && *a == lb || b != nil && *b == lb
-}
-
-func (c *valueCache) put(hash uint64, lb labels.Label) {
-	i, ok := c.slot(hash)
-	if !ok || len(lb.Name)+len(lb.Value) > 2*maxGramValue {
-		return
-	}
-	own := lb.Name + lb.Value // a copy: a label may keep a whole label set alive
-	if a := c.slots[i].Load(); a != nil {
-		c.slots[i+1].Store(a)
-	}
-	c.slots[i].Store(&labels.Label{Name: own[:len(lb.Name)], Value: own[len(lb.Name):]})
-}
-
-func (c *valueCache) slot(hash uint64) (int, bool) {
-	hi, _ := bits.Mul64(hash, uint64(len(c.slots)/2))
-	return int(hi) * 2, len(c.slots) > 0
 }

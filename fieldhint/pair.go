@@ -2,6 +2,7 @@ package fieldhint
 
 import (
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -69,33 +70,12 @@ func (s *seriesHashes) add(h hashed) {
 func (s *seriesHashes) all() []hashed { return s.labels[:min(s.n, maxPaired)] }
 
 // complete adds the external labels that the series lacks, since it is served
-// with them. It returns false if the series has another value of one: then it
-// is not known with which it is served.
-func (s *seriesHashes) complete(external []hashed) bool {
-	ok := true
+// with them.
+func (s *seriesHashes) complete(external []hashed) {
 	own := s.all()
 	for _, e := range external {
-		found := false
-		for _, h := range own {
-			if h.name == e.name {
-				found, ok = true, ok && h == e
-			}
-		}
-		if !found {
+		if !slices.ContainsFunc(own, func(h hashed) bool { return h.name == e.name }) {
 			s.add(e)
-		}
-	}
-	return ok
-}
-
-// override gives the series the external labels' values.
-func (s *seriesHashes) override(external []hashed) {
-	own := s.all()
-	for _, e := range external {
-		for i := range own {
-			if own[i].name == e.name {
-				own[i] = e
-			}
 		}
 	}
 }
@@ -117,12 +97,19 @@ type pairing struct {
 	kept  []pairOf
 }
 
+// pairOf is a pair of labels about which anything is kept.
 type pairOf struct {
-	a, b uint8 // places of the labels in the series
-	base uint64
+	a, b   uint8  // places of the labels in the series
+	places uint64 // the bits of the two
+	values bool   // pairs of values are kept
+	base   uint64
+	// prefixed says whether prefixes of b are kept with values of a, and the other
+	// way; bases are those of these facts.
+	prefixed [2]bool
+	bases    [2]uint64
 }
 
-func (p *pairing) of(ls []hashed) bool {
+func (p *pairing) of(ls []interned) bool {
 	if p == nil || len(p.names) != len(ls) {
 		return false
 	}
@@ -143,7 +130,12 @@ const (
 // keep makes the log keep what scheme says of series that are served with
 // external labels. It must be called before anything is added.
 func (l *fpLog) keep(scheme *Scheme, external labels.Labels) *fpLog {
-	l.scheme, l.external, l.outer = scheme, external, hashAll(external)
+	l.scheme, l.external, l.outer = scheme, external, nil
+	external.Range(func(lb labels.Label) {
+		if lb.Value != "" {
+			l.outer = append(l.outer, l.known.name(lb))
+		}
+	})
 	return l
 }
 
@@ -153,10 +145,11 @@ type pairer struct {
 	pairings []atomic.Pointer[pairing]
 	shift    int
 	size     atomic.Int64 // pairs in pairings
-	// known remembers fingerprints that are in the log.
-	known    []atomic.Uint64
-	unpaired atomic.Int64 // fingerprints of factUnpaired
-	off      atomic.Bool  // the log is unpaired of everything
+	// known remembers pairs of interned labels all of whose facts are in the log.
+	known     []atomic.Uint64
+	knownBits int
+	unpaired  atomic.Int64 // fingerprints of what is not kept
+	off       atomic.Bool  // the log is unpaired of everything
 }
 
 func (p *pairer) init(scheme *Scheme, cacheSize int) {
@@ -164,38 +157,27 @@ func (p *pairer) init(scheme *Scheme, cacheSize int) {
 		p.shift = 64 - min(maxPairingBits, max(minPairingBits, bits.Len(uint(cacheSize/16))))
 		p.pairings = make([]atomic.Pointer[pairing], 1<<(64-p.shift))
 		if scheme.pairsKept() && cacheSize > 0 {
-			p.known = make([]atomic.Uint64, 1<<bits.Len(uint(cacheSize-1)))
+			p.knownBits = bits.Len(uint(cacheSize - 1))
+			p.known = make([]atomic.Uint64, 1<<p.knownBits)
 		}
 	})
 }
 
-// addPairs adds the facts about the pairs of a series, and reports whether any
-// is new. The label set is that of the series, for the names.
-func (l *fpLog) addPairs(s *seriesHashes, lset labels.Labels) (added bool) {
-	p := &l.pairs
-	if s.n < 2 || p.off.Load() {
-		return false
-	}
-	if s.n > maxPaired {
-		return l.unpairAll()
-	}
-	p.init(l.scheme, l.cache.size)
-	ls := s.all()
+// pairing finds out which pairs of a series are kept. It adds that the others are
+// not, and reports whether that is new. The label set is that of the series, for
+// the names.
+func (p *pairer) pairing(l *fpLog, ls []interned) (way *pairing, added bool) {
+	p.init(l.scheme, l.known.size)
 	key := uint64(len(ls))
 	for i := range ls {
 		key = (bits.RotateLeft64(key, 5) ^ ls[i].name) * 0x9e3779b97f4a7c15
 	}
 	slot := &p.pairings[key>>p.shift]
-	way := slot.Load()
-	if !way.of(ls) {
-		way, added = l.pair(ls, lset)
+	if way = slot.Load(); !way.of(ls) {
+		way, added = l.pair(ls)
 		p.remember(slot, way)
 	}
-	for i := range way.kept {
-		k := &way.kept[i]
-		added = l.insertKnown(pairFact(k.base, ls[k.a], ls[k.b])) || added
-	}
-	return added
+	return way, added
 }
 
 // remember keeps a pairing for the next series like it, if there is room.
@@ -210,35 +192,52 @@ func (p *pairer) remember(slot *atomic.Pointer[pairing], way *pairing) {
 	}
 }
 
-// insertKnown is insert for fingerprints that come again and again.
-func (l *fpLog) insertKnown(fp uint64) bool {
-	known := l.pairs.known
-	if len(known) == 0 || fp == 0 {
-		return l.insert(fp)
+// addPair adds the facts about a pair of labels, unless they are known to be there.
+func (l *fpLog) addPair(p *pairOf, a, b *interned) (added bool) {
+	id := uint64(a.id)<<32 | uint64(b.id)
+	var slot *atomic.Uint64
+	if a.id != 0 && b.id != 0 && len(l.pairs.known) > 0 {
+		slot = &l.pairs.known[id*0x9e3779b97f4a7c15>>(64-l.pairs.knownBits)]
+		if slot.Load() == id {
+			return false
+		}
 	}
-	slot := &known[fp&uint64(len(known)-1)]
-	if slot.Load() == fp {
-		return false
+	if p.values {
+		added = l.insert(pairFact(p.base, a.hashed, b.hashed))
 	}
-	added := l.insert(fp)
-	slot.Store(fp)
+	var room [len(rungs) + 1]uint64
+	if p.prefixed[0] {
+		added = l.insertAll(appendPrefixPairs(room[:0], p.bases[0], a.value, b.label.Value)) || added
+	}
+	if p.prefixed[1] {
+		added = l.insertAll(appendPrefixPairs(room[:0], p.bases[1], b.value, a.label.Value)) || added
+	}
+	if slot != nil {
+		slot.Store(id)
+	}
+	return added
+}
+
+func (l *fpLog) insertAll(fps []uint64) (added bool) {
+	for _, fp := range fps {
+		added = l.insert(fp) || added
+	}
 	return added
 }
 
 // pair works out which pairs of a series are kept, and adds the facts that the
 // others are not.
-func (l *fpLog) pair(ls []hashed, lset labels.Labels) (_ *pairing, added bool) {
-	names := l.names(ls, lset)
+func (l *fpLog) pair(ls []interned) (_ *pairing, added bool) {
 	way := &pairing{names: make([]uint64, len(ls))}
-	var room [2]uint64
+	var room [6]uint64
 	for i := range ls {
 		way.names[i] = ls[i].name
 		for j := range i {
-			if l.scheme.keepsPair(names[i], names[j]) {
-				way.kept = append(way.kept, pairOf{a: uint8(j), b: uint8(i), base: pairBase(ls[i].name, ls[j].name)})
-				continue
+			p, lacks := l.pairOf(room[:0], &ls[j], &ls[i])
+			if p.a, p.b, p.places = uint8(j), uint8(i), 1<<i|1<<j; p.values || p.prefixed[0] || p.prefixed[1] {
+				way.kept = append(way.kept, p)
 			}
-			for _, fp := range appendUnpaired(room[:0], ls[i].name, ls[j].name) {
+			for _, fp := range lacks {
 				if l.insert(fp) {
 					added = true
 					l.pairs.unpaired.Add(1)
@@ -252,25 +251,30 @@ func (l *fpLog) pair(ls []hashed, lset labels.Labels) (_ *pairing, added bool) {
 	return way, added
 }
 
-// names are the names of the labels of a series, external ones included.
-func (l *fpLog) names(ls []hashed, lset labels.Labels) []string {
-	byHash := make(map[uint64]string, len(ls))
-	name := func(l labels.Label) { byHash[xxhash.Sum64String(l.Name)] = l.Name }
-	l.external.Range(name)
-	lset.Range(name)
-	names := make([]string, len(ls))
-	for i := range ls {
-		names[i] = byHash[ls[i].name]
+// pairOf says what is kept of two labels, and appends what is not.
+func (l *fpLog) pairOf(dst []uint64, a, b *interned) (pairOf, []uint64) {
+	x, y := a.label.Name, b.label.Name
+	p := pairOf{
+		values: l.scheme.keepsPair(x, y), base: pairBase(a.name, b.name),
+		prefixed: [2]bool{l.scheme.keepsPrefixPair(x, y), l.scheme.keepsPrefixPair(y, x)},
+		bases:    [2]uint64{prefixBase(a.name, b.name), prefixBase(b.name, a.name)},
 	}
-	return names
+	if !p.values {
+		dst = appendUnpaired(dst, a.name, b.name)
+	}
+	if !p.prefixed[0] {
+		dst = appendUnprefixedPair(dst, a.name, b.name, !l.scheme.prefixes(x))
+	}
+	if !p.prefixed[1] {
+		dst = appendUnprefixedPair(dst, b.name, a.name, !l.scheme.prefixes(y))
+	}
+	return p, dst
 }
 
 // unpairAll says that the log's pairs are good for nothing, and ends them.
 func (l *fpLog) unpairAll() (added bool) {
-	var room [2]uint64
-	for _, fp := range AppendUnpairedOfAll(room[:0]) {
-		added = l.insert(fp) || added
-	}
+	var room [4]uint64
+	added = l.insertAll(AppendUnprefixedOfAll(AppendUnpairedOfAll(room[:0])))
 	l.pairs.off.Store(true)
 	return added
 }

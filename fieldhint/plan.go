@@ -1,6 +1,7 @@
 package fieldhint
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -23,6 +24,18 @@ const (
 	// trigramWorth is that of a label's trigrams, values being worth 1: regexps
 	// that cannot be enumerated are rarer.
 	trigramWorth = 0.5
+	// prefixWorth is that of a label's prefixes; prefixPairWorth that of prefixes with
+	// values of other labels than the metric's name, if all series have both.
+	prefixWorth     = 0.5
+	prefixPairWorth = 0.25
+	// prefixShare is the part of the budget that prefix pairs may take: there are
+	// several of each pair.
+	prefixShare = 0.5
+	// leastPrefixBudget is what they may take however few series there are.
+	leastPrefixBudget = leastBudget / 4
+	// maxPrefixed is the number of labels whose values are kept with prefixes: each
+	// costs a fact for every label that it is not kept with.
+	maxPrefixed = 8
 )
 
 // Budget bounds what a Scheme keeps.
@@ -30,8 +43,8 @@ type Budget struct {
 	// BytesPerSeries is what the facts may take at a parent, divided by the
 	// number of series; zero means 2. Small sets may take 64 KiB.
 	BytesPerSeries float64
-	// Keep names labels whose values, trigrams and pairs are kept whatever they
-	// take; Drop names labels of which presence alone is kept.
+	// Keep names labels whose values, trigrams, prefixes and pairs of values are
+	// kept whatever they take; Drop names labels of which presence alone is kept.
 	Keep, Drop []string
 }
 
@@ -66,19 +79,30 @@ func (c *Census) Plan(b Budget) *Scheme {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	orDefault(&b.BytesPerSeries, 2)
-	p := &planner{budget: b, series: c.series.count(), counts: map[string]int{}, ranks: map[string]float64{}}
+	p := &planner{
+		budget: b, series: c.series.count(), prefixed: map[string]bool{},
+		counts: map[string]int{}, starts: map[string]int{}, ranks: map[string]float64{},
+	}
 	p.room = max(leastBudget, b.BytesPerSeries*float64(p.series))
+	p.prefixRoom = max(leastPrefixBudget, prefixShare*b.BytesPerSeries*float64(p.series))
 	names := slices.Sorted(maps.Keys(c.labels))
 	for _, name := range names {
 		p.addLabel(name, c.labels[name])
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(c.pairs), func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }) {
-		p.addPair(key, c.pairs[key].count())
+		p.addPair(key, c.pairs[key])
+		// Which clusters to ask is decided by their own labels before hints are.
+		if !c.external.Has(key[0]) && !c.external.Has(key[1]) {
+			share := float64(c.pairs[key].series) / float64(max(c.added, 1))
+			p.addPrefixPair(key[0], key[1], c.pairs[key].prefixes[0].count(), share)
+			p.addPrefixPair(key[1], key[0], c.pairs[key].prefixes[1].count(), share)
+		}
 	}
 	s := undecided(b.Drop)
 	s.series, s.decided = p.series, true
 	s.decisions = p.decide()
 	s.labels, s.pairs = map[string]labelKinds{}, map[[2]string]bool{}
+	s.prefixPairs, s.prefixed = map[[2]string]bool{}, map[string]bool{}
 	for _, name := range names {
 		s.labels[name] = labelKinds{}
 	}
@@ -88,16 +112,33 @@ func (c *Census) Plan(b Budget) *Scheme {
 	return s
 }
 
+// place puts pairs behind what is about one label.
+func (c Class) place() int {
+	switch c {
+	case ClassPairs:
+		return 1
+	case ClassPrefixPairs:
+		return 2
+	default:
+		return 0
+	}
+}
+
 // adopt takes a decision into the scheme that is being made.
 func (s *Scheme) adopt(d Decision) {
-	if d.Class == ClassPairs {
-		s.pairs[pairKey(d.Labels[0], d.Labels[1])] = d.Kept
-		return
-	}
 	k := s.labels[d.Labels[0]]
-	if d.Class == ClassValues {
+	switch d.Class {
+	case ClassPairs:
+		s.pairs[pairKey(d.Labels[0], d.Labels[1])] = d.Kept
+	case ClassPrefixPairs:
+		if d.Kept {
+			s.prefixPairs[[2]string{d.Labels[0], d.Labels[1]}], s.prefixed[d.Labels[0]] = true, true
+		}
+	case ClassValues:
 		k.values = d.Kept
-	} else {
+	case ClassPrefixes:
+		k.prefixes = d.Kept
+	default:
 		k.trigrams = d.Kept
 	}
 	s.labels[d.Labels[0]] = k
@@ -107,9 +148,14 @@ type planner struct {
 	budget Budget
 	series int
 	room   float64 // bytes
-	counts map[string]int
-	ranks  map[string]float64 // of a label's trigrams, the last of its own kinds
-	kinds  []candidate
+	// prefixRoom is what of room prefix pairs may take, prefixed the labels whose
+	// values they are of.
+	prefixRoom float64
+	prefixed   map[string]bool
+	counts     map[string]int
+	starts     map[string]int     // prefixes of a label
+	ranks      map[string]float64 // of a label's trigrams, the last of its own kinds
+	kinds      []candidate
 }
 
 func newCandidate(class Class, facts int, worth float64, names ...string) candidate {
@@ -124,14 +170,28 @@ func (p *planner) addLabel(name string, l *labelCount) {
 	values := newCandidate(ClassValues, l.values.count(), 1, name)
 	trigrams := newCandidate(ClassTrigrams, l.trigrams.count(), trigramWorth, name)
 	trigrams.rank = min(trigrams.rank, values.rank)
-	p.counts[name], p.ranks[name] = values.Facts, trigrams.rank
-	p.kinds = append(p.kinds, values, trigrams)
+	prefixes := newCandidate(ClassPrefixes, l.prefixes.count(), prefixWorth, name)
+	prefixes.rank = min(prefixes.rank, values.rank)
+	p.counts[name], p.starts[name], p.ranks[name] = values.Facts, prefixes.Facts, trigrams.rank
+	p.kinds = append(p.kinds, values, trigrams, prefixes)
 }
 
-func (p *planner) addPair(key [2]string, facts int) {
+func (p *planner) addPair(key [2]string, c *pairCounts) {
+	facts := c.values.count()
 	possible := float64(max(p.counts[key[0]], elsewhere)) * float64(max(p.counts[key[1]], elsewhere))
 	k := newCandidate(ClassPairs, facts, max(0, 1-float64(facts)/possible), key[0], key[1])
 	k.rank = min(k.rank, p.ranks[key[0]], p.ranks[key[1]])
+	p.kinds = append(p.kinds, k)
+}
+
+// addPrefixPair weighs the values of a with prefixes of b, which a share of the
+// series have both.
+func (p *planner) addPrefixPair(a, b string, facts int, share float64) {
+	possible := float64(max(p.counts[a], elsewhere)) * float64(max(p.starts[b], elsewhere))
+	k := newCandidate(ClassPrefixPairs, facts, max(0, 1-float64(facts)/possible), a, b)
+	if k.rank *= share * prefixPairWorth; a == labels.MetricName {
+		k.rank /= prefixPairWorth // nearly all selectors name it
+	}
 	p.kinds = append(p.kinds, k)
 }
 
@@ -163,13 +223,7 @@ func (p *planner) decide() []Decision {
 		out = append(out, p.kinds[i].Decision)
 	}
 	slices.SortStableFunc(out, func(a, b Decision) int {
-		if (a.Class == ClassPairs) != (b.Class == ClassPairs) {
-			if a.Class == ClassPairs {
-				return 1
-			}
-			return -1
-		}
-		return b.Facts - a.Facts
+		return cmp.Or(cmp.Compare(a.Class.place(), b.Class.place()), cmp.Compare(b.Facts, a.Facts))
 	})
 	return out
 }
@@ -184,6 +238,7 @@ func (p *planner) impose(k *candidate) {
 		k.Reason = "dropped by configuration"
 	case k.Class == ClassValues && k.Labels[0] == labels.MetricName:
 		p.take(k, "always kept")
+	case k.Class == ClassPrefixPairs: // there are many, and each takes much
 	case among(p.budget.Keep):
 		p.take(k, "kept by configuration")
 	}
@@ -192,6 +247,10 @@ func (p *planner) impose(k *candidate) {
 func (p *planner) take(k *candidate, reason string) {
 	k.Kept, k.Reason = true, reason
 	p.room -= float64(k.Bytes)
+	if k.Class == ClassPrefixPairs {
+		p.prefixRoom -= float64(k.Bytes)
+		p.prefixed[k.Labels[0]] = true
+	}
 }
 
 func (p *planner) weigh(k *candidate) {
@@ -200,9 +259,24 @@ func (p *planner) weigh(k *candidate) {
 		k.Reason = "nearly all combinations occur"
 	case float64(k.Bytes) > p.room:
 		k.Reason = "beyond the budget"
+	case k.Class == ClassPrefixPairs:
+		p.weighPrefixPair(k)
 	case k.Class == ClassPairs:
 		p.take(k, fmt.Sprintf("rules out %.0f%% of other combinations", 100*k.worth))
 	default:
 		p.take(k, "within the budget")
+	}
+}
+
+func (p *planner) weighPrefixPair(k *candidate) {
+	switch {
+	case k.worth < leastWorth:
+		k.Reason = "nearly all combinations occur"
+	case float64(k.Bytes) > p.prefixRoom:
+		k.Reason = "beyond the prefixes' part of the budget"
+	case len(p.prefixed) >= maxPrefixed && !p.prefixed[k.Labels[0]]:
+		k.Reason = fmt.Sprintf("prefixes are kept with values of %d labels already", maxPrefixed)
+	default:
+		p.take(k, fmt.Sprintf("rules out %.0f%% of other combinations", 100*k.worth))
 	}
 }

@@ -54,7 +54,7 @@ func usable(m *labels.Matcher) bool {
 // A label has one value, so a value which one matcher lists must satisfy the
 // others as well.
 func askLabel(label string, ms []*labels.Matcher) demand {
-	d := demand{label: label, expr: all}
+	d := demand{label: label, expr: all, starts: []string{""}}
 	present := false
 	for _, m := range ms {
 		if m.Matches("") {
@@ -70,7 +70,9 @@ func askLabel(label string, ms []*labels.Matcher) demand {
 		})
 		d.expr = and(d.expr, set.ask(label))
 		d.list(set)
+		d.start(set)
 	}
+	d.present = present
 	if present && (d.expr.op == opAll || d.expr.op == opOr && d.expr.size > 8) {
 		d.expr = and(hasLabel(label), d.expr) // the quickest answer comes first
 	}
@@ -84,6 +86,14 @@ func (d *demand) list(set valueSet) {
 	case set.rest.op != opNone:
 	case !d.listed, d.wide && !set.fold, d.wide == set.fold && len(set.exact) < len(d.values):
 		d.values, d.wide, d.listed = set.exact, set.fold, true
+	}
+}
+
+// start notes what the value starts with, if it says more than another matcher.
+func (d *demand) start(set valueSet) {
+	starts := fit(slices.Concat(set.exact, set.starts), firstBytes)
+	if trivial(d.starts) || shortest(starts) > shortest(d.starts) {
+		d.starts, d.startsWide = starts, set.fold
 	}
 }
 
@@ -117,14 +127,19 @@ func (s valueSet) ask(label string) *expr {
 	if len(s.exact) > 0 && label != labels.MetricName {
 		subs = append(subs, hasUnvalued(label)) // values that are not kept; those of __name__ are
 	}
-	subs = append(subs, s.rest)
-	if s.rest.op != opNone {
-		subs = append(subs, hasLong(label)) // values without trigrams
-	}
+	subs = append(subs, s.askRest(label))
 	if s.fold {
 		subs = append(subs, hasWide(label)) // values that case folding changes in other ways
 	}
 	return or(subs...)
+}
+
+// askRest asks for the values that are not listed.
+func (s valueSet) askRest(label string) *expr {
+	if s.rest.op == opNone {
+		return none
+	}
+	return and(or(s.rest, hasLong(label)), askPrefixes(label, s.starts)) // long are values without trigrams
 }
 
 // Holds reports whether a set of series of which only fingerprints are known
@@ -134,11 +149,11 @@ func (q Query) Holds(has func(fp uint64) bool) bool {
 }
 
 // String shows the query. Atoms are has(label), label="value", label~"trigram"
-// with ^ and $ marking where the value begins and ends, pair(a="v", b="w") for
-// two labels of one series; and what lets pass: long(label) for "has values
+// with ^ and $ marking where the value begins and ends, label^="prefix",
+// pair(a="v", b="w") and pair(a="v", b^="prefix") for two labels of one series; and what lets pass: long(label) for "has values
 // without trigrams", wide(label) for "has values beyond ASCII", unvalued(label)
 // for "has values that are not kept", unpaired(a, b), or unpaired(*), for "has
-// series whose pairs are not kept". ALL rules nothing out, NONE everything.
+// series whose pairs are not kept", unprefixed likewise for prefixes. ALL rules nothing out, NONE everything.
 func (q Query) String() string { return q.expr().String() }
 
 func (q Query) expr() *expr {

@@ -54,7 +54,7 @@ var regexpQueries = [][2]string{
 	{`\d+`, `has(l) AND ((l~"^^0" OR l~"^^1" OR l~"^^2" OR l~"^^3" OR l~"^^4" OR l~"^^5" OR l~"^^6" OR l~"^^7" OR l~"^^8" OR l~"^^9") AND (l~"0$$" OR l~"1$$" OR l~"2$$" OR l~"3$$" OR l~"4$$" OR l~"5$$" OR l~"6$$" OR l~"7$$" OR l~"8$$" OR l~"9$$") OR long(l))`},
 
 	// the start and the end of the value are marked
-	{`abc.*`, `l~"^^a" "^ab" "abc" OR long(l)`},
+	{`abc.*`, `(l~"^^a" "^ab" "abc" OR long(l)) AND (l^="abc" OR unprefixed(l) OR unprefixed(*))`},
 	{`.*abc`, `l~"abc" "bc$" "c$$" OR long(l)`},
 	{`.*abc.*`, `l~"abc" OR long(l)`},
 	{`a.*`, `l~"^^a" OR long(l)`},
@@ -63,21 +63,21 @@ var regexpQueries = [][2]string{
 	{`a.c`, `l~"^^a" "c$$" OR long(l)`},
 	{`a+`, `l~"^^a" "a$$" OR long(l)`},
 	{`.+abc.+`, `l~"abc" OR long(l)`},
-	{`http://.*:90`, `has(l) AND (l~"^^h" "^ht" "htt" "ttp" "tp:" "p:/" "://" ":90" "90$" "0$$" OR long(l))`},
+	{`http://.*:90`, `(l~"^^h" "^ht" "htt" "ttp" "tp:" "p:/" "://" ":90" "90$" "0$$" OR long(l)) AND (l^="http:" OR unprefixed(l) OR unprefixed(*))`},
 
 	// alternatives
-	{`foo.*|bar.*`, `l~"^^f" "^fo" "foo" OR l~"^^b" "^ba" "bar" OR long(l)`},
-	{`foo.*|bar`, `l="bar" OR unvalued(l) OR l~"^^f" "^fo" "foo" OR long(l)`},
-	{`(foo|bar).*`, `l~"^^b" "^ba" "bar" OR l~"^^f" "^fo" "foo" OR long(l)`},
+	{`foo.*|bar.*`, `(l~"^^f" "^fo" "foo" OR l~"^^b" "^ba" "bar" OR long(l)) AND (l^="bar" OR l^="foo" OR unprefixed(l) OR unprefixed(*))`},
+	{`foo.*|bar`, `has(l) AND (l="bar" OR unvalued(l) OR (l~"^^f" "^fo" "foo" OR long(l)) AND (l^="foo" OR unprefixed(l) OR unprefixed(*)))`},
+	{`(foo|bar).*`, `(l~"^^b" "^ba" "bar" OR l~"^^f" "^fo" "foo" OR long(l)) AND (l^="bar" OR l^="foo" OR unprefixed(l) OR unprefixed(*))`},
 	{`.*(foo|bar).*`, `l~"bar" OR l~"foo" OR long(l)`},
 	{`.*(foo|bar)`, `l~"bar" "ar$" "r$$" OR l~"foo" "oo$" "o$$" OR long(l)`},
 	{`(|abc)d.*`, `l~"^^a" "^ab" "abc" "bcd" OR l~"^^d" OR long(l)`},
 	{`((abc|de.*))`, `l="abc" OR unvalued(l) OR l~"^^d" "^de" OR long(l)`},
 	{`x(.*foo|bar.*)y`, `l~"^^x" AND (l~"foo" OR l~"bar") AND l~"y$$" OR long(l)`},
-	{`foo|foo.*bar`, `l~"^^f" "^fo" "foo" OR long(l)`},
+	{`foo|foo.*bar`, `(l~"^^f" "^fo" "foo" OR long(l)) AND (l^="foo" OR unprefixed(l) OR unprefixed(*))`},
 
 	// what stands before or after a part makes trigrams with it
-	{`(ab|cd)ef.*`, `has(l) AND (l~"^^a" "^ab" "abe" "bef" OR l~"^^c" "^cd" "cde" "def" OR long(l))`},
+	{`(ab|cd)ef.*`, `(l~"^^a" "^ab" "abe" "bef" OR l~"^^c" "^cd" "cde" "def" OR long(l)) AND (l^="abe" OR l^="cde" OR unprefixed(l) OR unprefixed(*))`},
 	{`a(b.*|c.*)d`, `(l~"^^a" "^ab" OR l~"^^a" "^ac") AND l~"d$$" OR long(l)`},
 	{`(ab)+c`, `l~"^^a" "^ab" "abc" "bc$" "c$$" OR long(l)`},
 	{`a(bc)?d.*`, `l~"^^a" "^ab" "abc" "bcd" OR l~"^^a" "^ad" OR long(l)`},
@@ -88,24 +88,24 @@ var regexpQueries = [][2]string{
 	{`(ab)*c`, `l~"c$$" OR long(l)`},
 	{`(ab.){6}`, `l~"^^a" "^ab" OR long(l)`},
 	{`.{3,}abc`, `l~"abc" "bc$" "c$$" OR long(l)`},
-	{`(abc){2,}`, `l~"^^a" "^ab" "abc" "bca" "cab" "bc$" "c$$" OR long(l)`},
+	{`(abc){2,}`, `(l~"^^a" "^ab" "abc" "bca" "cab" "bc$" "c$$" OR long(l)) AND (l^="abcab" OR unprefixed(l) OR unprefixed(*))`},
 	{`(.*ab.*){9}c`, `l~"c$$" OR long(l)`},
 	{`a{0}b.*`, `l~"^^b" OR long(l)`},
-	{`(foo-|bar-)+`, `has(l) AND ((l~"^^b" "^ba" "bar" "ar-" OR l~"^^f" "^fo" "foo" "oo-") AND (l~"bar" "ar-" "r-$" "-$$" OR l~"foo" "oo-" "o-$" "-$$") OR long(l))`},
+	{`(foo-|bar-)+`, `((l~"^^b" "^ba" "bar" "ar-" OR l~"^^f" "^fo" "foo" "oo-") AND (l~"bar" "ar-" "r-$" "-$$" OR l~"foo" "oo-" "o-$" "-$$") OR long(l)) AND (l^="bar" OR l^="foo" OR unprefixed(l) OR unprefixed(*))`},
 
 	// classes: small ones are spelled out
 	{`[ab]c.*`, `l~"^^a" "^ac" OR l~"^^b" "^bc" OR long(l)`},
 	{`[^a]bc`, `l~"bc$" "c$$" OR long(l)`},
 	{`x[a-z]y.*`, `l~"^^x" OR long(l)`},
-	{`foo[a-z]+bar`, `l~"^^f" "^fo" "foo" "bar" "ar$" "r$$" OR long(l)`},
+	{`foo[a-z]+bar`, `(l~"^^f" "^fo" "foo" "bar" "ar$" "r$$" OR long(l)) AND (l^="foo" OR unprefixed(l) OR unprefixed(*))`},
 	{`x[0-2]`, `l="x0" OR l="x1" OR l="x2" OR unvalued(l)`},
-	{`v\d\..*`, `has(l) AND (l~"^^v" "^v0" "v0." OR l~"^^v" "^v1" "v1." OR l~"^^v" "^v2" "v2." OR l~"^^v" "^v3" "v3." OR l~"^^v" "^v4" "v4." OR l~"^^v" "^v5" "v5." OR l~"^^v" "^v6" "v6." OR l~"^^v" "^v7" "v7." OR l~"^^v" "^v8" "v8." OR l~"^^v" "^v9" "v9." OR long(l))`},
+	{`v\d\..*`, `(l~"^^v" "^v0" "v0." OR l~"^^v" "^v1" "v1." OR l~"^^v" "^v2" "v2." OR l~"^^v" "^v3" "v3." OR l~"^^v" "^v4" "v4." OR l~"^^v" "^v5" "v5." OR l~"^^v" "^v6" "v6." OR l~"^^v" "^v7" "v7." OR l~"^^v" "^v8" "v8." OR l~"^^v" "^v9" "v9." OR long(l)) AND (l^="v0." OR l^="v1." OR l^="v2." OR l^="v3." OR l^="v4." OR l^="v5." OR l^="v6." OR l^="v7." OR l^="v8." OR l^="v9." OR unprefixed(l) OR unprefixed(*))`},
 	{`\pL+-abc`, `l~"-ab" "abc" "bc$" "c$$" OR long(l)`},
 
 	// either case; other characters may then stand for anything, and values beyond ASCII pass
 	{`(?i)ab`, `l="AB" OR l="Ab" OR l="aB" OR l="ab" OR unvalued(l) OR wide(l)`},
 	{`(?i)k`, `l="K" OR l="k" OR unvalued(l) OR wide(l)`},
-	{`(?i)a1-.*`, `l~"^^A" "^A1" "A1-" OR l~"^^a" "^a1" "a1-" OR long(l) OR wide(l)`},
+	{`(?i)a1-.*`, `has(l) AND ((l~"^^A" "^A1" "A1-" OR l~"^^a" "^a1" "a1-" OR long(l)) AND (l^="A1-" OR l^="a1-" OR unprefixed(l) OR unprefixed(*)) OR wide(l))`},
 	{`(?i)é.*`, `has(l)`},
 	{`(?i)abé.*`, `has(l) AND (l~"^^A" "^AB" OR l~"^^A" "^Ab" OR l~"^^a" "^aB" OR l~"^^a" "^ab" OR long(l) OR wide(l))`},
 	{`[Aa]b`, `l="Ab" OR l="ab" OR unvalued(l) OR wide(l)`},
@@ -116,14 +116,14 @@ var regexpQueries = [][2]string{
 	// zero width
 	{`^abc$`, `l="abc" OR unvalued(l)`},
 	{`(?m)^abc$`, `l="abc" OR unvalued(l)`},
-	{`abc$.*`, `l~"^^a" "^ab" "abc" OR long(l)`},
-	{`\babc\b.*`, `l~"^^a" "^ab" "abc" OR long(l)`},
+	{`abc$.*`, `(l~"^^a" "^ab" "abc" OR long(l)) AND (l^="abc" OR unprefixed(l) OR unprefixed(*))`},
+	{`\babc\b.*`, `(l~"^^a" "^ab" "abc" OR long(l)) AND (l^="abc" OR unprefixed(l) OR unprefixed(*))`},
 	{`a^b.*`, `l~"^^a" "^ab" OR long(l)`},
 
 	// flags on the dot
 	{`(?s)a.b.*`, `l~"^^a" OR long(l)`},
 	{`(?-s)a.b.*`, `l~"^^a" OR long(l)`},
-	{`(?U)abc.*`, `l~"^^a" "^ab" "abc" OR long(l)`},
+	{`(?U)abc.*`, `(l~"^^a" "^ab" "abc" OR long(l)) AND (l^="abc" OR unprefixed(l) OR unprefixed(*))`},
 
 	// nothing matches
 	{`[^\x00-\x{10FFFF}]`, `NONE`},
@@ -133,8 +133,8 @@ var regexpQueries = [][2]string{
 	// bytes, marks and replacement characters
 	{`é.*`, `l~"^^\xc3" "^\xc3\xa9" OR long(l)`},
 	{`.*\x{FFFD}ab.*`, `has(l)`},
-	{`\^a\$.*`, `l~"^^\^" "^\^a" "\^a\$" OR long(l)`},
-	{`"a\\b.*`, `l~"^^\"" "^\"a" "\"a\\" "a\\b" OR long(l)`},
+	{`\^a\$.*`, `(l~"^^\^" "^\^a" "\^a\$" OR long(l)) AND (l^="^a$" OR unprefixed(l) OR unprefixed(*))`},
+	{`"a\\b.*`, `(l~"^^\"" "^\"a" "\"a\\" "a\\b" OR long(l)) AND (l^="\"a\\" OR unprefixed(l) OR unprefixed(*))`},
 	{`\x{FFFD}`, `has(l)`},
 	{`[\x{FFFD}]abc`, `l~"abc" "bc$" "c$$" OR long(l)`},
 	{`\.\+.*`, `l~"^^." "^.+" OR long(l)`},
@@ -205,7 +205,7 @@ var selectorQueries = [][2]string{
 	{`job=~"(?i)api" job!~".*[A-Z].*"`, `job="api" OR unvalued(job) OR wide(job)`},
 
 	// labels are conjunctive
-	{`job="api" pod=~"api-.*" zone=~".*"`, `(job="api" OR unvalued(job)) AND (pod~"^^a" "^ap" "api" "pi-" OR long(pod))`},
+	{`job="api" pod=~"api-.*" zone=~".*"`, `(pair(job="api", pod^="api") OR unprefixed(job, pod) OR unprefixed(job, *) OR unprefixed(*)) AND (job="api" OR unvalued(job)) AND (pod~"^^a" "^ap" "api" "pi-" OR long(pod)) AND (pod^="api" OR unprefixed(pod) OR unprefixed(*))`},
 }
 
 func TestSelectorQueries(t *testing.T) {
@@ -275,7 +275,7 @@ func TestHugeRegexpsAreBounded(t *testing.T) {
 func TestFingerprintsAreStable(t *testing.T) {
 	got := AppendFingerprints(nil, labels.FromStrings("job", "aé"))
 	want := cutAll([]uint64{
-		10063263969910409946, 5923419369696322565, 4899536485089312838, 12031327774206962920,
+		10063263969910409946, 5923419369696322565, 4899536485089312838, 264248638990640, 12031327774206962920,
 		708960302820677010, 9179174286424451952, 17878250349547847945, 16289666231871135857,
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -299,8 +299,8 @@ func TestFingerprintsOfValues(t *testing.T) {
 			t.Errorf("trigrams of %q (-want +got):\n%s", c[0], diff)
 		}
 	}
-	if n := len(AppendFingerprints(nil, labels.FromStrings("l", strings.Repeat("x", maxGramValue+1)))); n != 3 {
-		t.Errorf("a long value has %d fingerprints, want 3: presence, value, long", n)
+	if n := len(AppendFingerprints(nil, labels.FromStrings("l", strings.Repeat("x", maxGramValue+1)))); n != 3+len(rungs)-1 {
+		t.Errorf("a long value has %d fingerprints, want 12: presence, value, long, prefixes but for the shortest", n)
 	}
 	if n := len(AppendFingerprints(nil, labels.FromStrings("l", ""))); n != 0 {
 		t.Errorf("an empty value has %d fingerprints, want none", n)

@@ -25,6 +25,10 @@ type demand struct {
 	// if wide is set too and the series says so.
 	values       []string
 	listed, wide bool
+	// starts are prefixes, one of which the value has, if present is set; or
+	// another if startsWide is set too and the series says so.
+	starts              []string
+	present, startsWide bool
 }
 
 // Ranks of demands: what rules out more is asked first, since the first answer
@@ -77,6 +81,7 @@ func askPairs(demands []demand) *expr {
 	listed = listed[:min(len(listed), maxPairLabels)]
 	pairs := all
 	room := maxPairAtoms
+	paired := map[[2]string]bool{}
 	for j := range listed {
 		for i := range j {
 			n := len(listed[i].values) * len(listed[j].values)
@@ -85,12 +90,28 @@ func askPairs(demands []demand) *expr {
 			}
 			room -= n
 			pairs = and(pairs, askPair(listed[i], listed[j]))
+			paired[pairKey(listed[i].label, listed[j].label)] = true
 		}
 	}
+	prefixes := askPrefixPairs(listed, demands, paired, room)
 	if pairs.op == opAll || pairs.op == opNone {
-		return pairs
+		return and(pairs, prefixes)
 	}
-	return or(pairs, newSure(atom{kind: factUnpairedAll}, 0))
+	return and(or(pairs, newSure(atom{kind: factUnpairedAll}, 0)), prefixes)
+}
+
+// witness has a pair come with facts about prefixes: values of the metric's name
+// with prefixes of the other label, if it is one of the two, since these are kept
+// first.
+func (a *atom) witness() {
+	v, w := labels.Label{Name: a.label, Value: a.value}, a.with
+	if w.Name == labels.MetricName {
+		v, w = w, v
+	}
+	base, value := prefixBase(xxhash.Sum64String(v.Name), xxhash.Sum64String(w.Name)), xxhash.Sum64String(v.Value)
+	a.grams = prefixPairWitnesses(base, value, v, w.Name, rung(w.Value))
+	ofBoth, ofAny := unprefixedPair(v.Name, w.Name)
+	a.spare = []*atom{ofBoth.atom, ofAny.atom, unprefixedAll().atom}
 }
 
 func askPair(a, b *demand) *expr {
@@ -104,7 +125,9 @@ func askPair(a, b *demand) *expr {
 		x := hashed{first, xxhash.Sum64String(v)}
 		for _, w := range b.values {
 			fp := pairFact(base, x, hashed{second, xxhash.Sum64String(w)})
-			subs = append(subs, atomOf(atom{kind: factPair, label: a.label, value: v, with: labels.Label{Name: b.label, Value: w}, fp: fp}))
+			pair := atom{kind: factPair, label: a.label, value: v, with: labels.Label{Name: b.label, Value: w}, fp: fp}
+			pair.witness()
+			subs = append(subs, atomOf(pair))
 		}
 	}
 	if a.wide {

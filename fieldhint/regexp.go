@@ -71,11 +71,12 @@ type analyzer struct {
 }
 
 // valueSet is what a matcher asks of a label's value: to be one of exact, or to
-// satisfy rest.
+// satisfy rest and start with one of starts.
 type valueSet struct {
-	exact []string
-	rest  *expr
-	fold  bool
+	exact  []string
+	rest   *expr
+	starts []string
+	fold   bool
 }
 
 // analyze says what a value must be like to match a fully anchored regexp. It
@@ -109,7 +110,10 @@ func (a *analyzer) literals(values []string) valueSet {
 		return valueSet{exact: values, rest: none}
 	}
 	start, end := shared(values)
-	return valueSet{rest: and(a.gramsOf([]string{start}, true, false), a.gramsOf([]string{end}, false, true))}
+	return valueSet{
+		rest:   and(a.gramsOf([]string{start}, true, false), a.gramsOf([]string{end}, false, true)),
+		starts: fit(values, firstBytes),
+	}
 }
 
 // branches looks at the alternatives of a regexp one by one. Unlike those
@@ -130,9 +134,11 @@ func (a *analyzer) branches(re *syntax.Regexp) valueSet {
 			continue
 		}
 		set.rest = or(set.rest, and(a.gramsOf(s.prefix, true, false), s.match, a.gramsOf(s.suffix, false, true)))
+		set.starts = append(set.starts, s.prefix...)
 	}
+	set.starts = fit(set.starts, firstBytes)
 	if len(set.exact) > maxLiterals || set.rest.size > maxAtoms {
-		return valueSet{rest: all, fold: a.fold}
+		return valueSet{rest: all, starts: fit(append(set.starts, set.exact...), firstBytes), fold: a.fold}
 	}
 	return set
 }

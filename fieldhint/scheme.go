@@ -16,12 +16,17 @@ const (
 	ClassValues   Class = "values"   // that a label has a value
 	ClassTrigrams Class = "trigrams" // that a label's value holds a trigram
 	ClassPairs    Class = "pairs"    // that two labels of one series have two values
+	ClassPrefixes Class = "prefixes" // what a label's value starts with
+	// ClassPrefixPairs tells that a label of a series has a value, and what the value
+	// of another one starts with; or that the other is there.
+	ClassPrefixPairs Class = "prefix pairs"
 )
 
 // Decision is what was decided about one kind of facts.
 type Decision struct {
 	Class Class `json:"class"`
-	// Labels are the label, or the two labels, that the facts are about.
+	// Labels are the label, or the two labels, that the facts are about; of prefix
+	// pairs, the second is the one with the prefix.
 	Labels []string `json:"labels"`
 	Kept   bool     `json:"kept"`
 	// Facts is how many there are, as the census estimated; Bytes what they
@@ -41,13 +46,13 @@ func (d Decision) kind() string {
 	return string(d.Class) + "(" + strings.Join(names, ", ") + ")"
 }
 
-// Scheme says which kinds of facts about series are kept: values, trigrams and
-// pairs. It is immutable, and made by a Census. What is not kept is a fact
+// Scheme says which kinds of facts about series are kept: values, trigrams,
+// prefixes and pairs. It is immutable, and made by a Census. What is not kept is a fact
 // itself, so that queries hold for the fingerprints of any scheme, and of
 // several together.
 //
-// Kinds that the census did not know: values and trigrams are kept, pairs only
-// with the metric name. The nil Scheme is that of a set that has taken no census:
+// Kinds that the census did not know: values, trigrams and prefixes are kept, pairs
+// only with the metric name, prefix pairs not. The nil Scheme is that of a set that has taken no census:
 // it keeps no pairs.
 type Scheme struct {
 	series    int
@@ -55,11 +60,14 @@ type Scheme struct {
 	decided   bool
 	labels    map[string]labelKinds // known to the census
 	pairs     map[[2]string]bool    // kept or not
-	drop      map[string]bool       // labels of which only presence is kept, by configuration
+	// prefixPairs are those that are kept, prefixed the labels whose values are in any.
+	prefixPairs map[[2]string]bool
+	prefixed    map[string]bool
+	drop        map[string]bool // labels of which only presence is kept, by configuration
 }
 
 // labelKinds says what is kept of a label.
-type labelKinds struct{ values, trigrams bool }
+type labelKinds struct{ values, trigrams, prefixes bool }
 
 // undecided returns the scheme of a set without a census.
 func undecided(drop []string) *Scheme {
@@ -72,11 +80,11 @@ func undecided(drop []string) *Scheme {
 
 func (s *Scheme) label(name string) labelKinds {
 	if s == nil {
-		return labelKinds{values: true, trigrams: true}
+		return labelKinds{values: true, trigrams: true, prefixes: true}
 	}
 	keep, ok := s.labels[name]
 	if !ok {
-		keep = labelKinds{values: !s.drop[name], trigrams: !s.drop[name]}
+		keep = labelKinds{values: !s.drop[name], trigrams: !s.drop[name], prefixes: !s.drop[name]}
 	}
 	keep.values = keep.values || name == labels.MetricName // queries rely on it
 	return keep
@@ -95,6 +103,14 @@ func (s *Scheme) keepsPair(a, b string) bool {
 	}
 	return a == labels.MetricName && !s.knows(b) || b == labels.MetricName && !s.knows(a)
 }
+
+// keepsPrefixPair reports whether values of a are kept with prefixes of b.
+func (s *Scheme) keepsPrefixPair(a, b string) bool {
+	return s != nil && s.decided && s.prefixPairs[[2]string{a, b}]
+}
+
+// prefixes reports whether values of a are kept with prefixes of any label.
+func (s *Scheme) prefixes(a string) bool { return s != nil && s.decided && s.prefixed[a] }
 
 func (s *Scheme) knows(label string) bool {
 	_, ok := s.labels[label]
@@ -172,6 +188,10 @@ func (s *Scheme) keeps(d Decision) bool {
 		return s.label(d.Labels[0]).values
 	case ClassTrigrams:
 		return s.label(d.Labels[0]).trigrams
+	case ClassPrefixes:
+		return s.label(d.Labels[0]).prefixes
+	case ClassPrefixPairs:
+		return s.keepsPrefixPair(d.Labels[0], d.Labels[1])
 	default:
 		return s.keepsPair(d.Labels[0], d.Labels[1])
 	}
@@ -179,32 +199,37 @@ func (s *Scheme) keeps(d Decision) bool {
 
 // AppendFingerprints appends the fingerprints of all facts about a series'
 // labels that the scheme keeps, the metric name being the label __name__: which
-// labels are there, their values, the trigrams of the values, pairs of values,
+// labels are there, their values, the trigrams and prefixes of the values, pairs,
 // and what of these is not kept. Some may be appended twice. Labels with an
 // empty value count as absent, as everywhere in Prometheus.
 func (s *Scheme) AppendFingerprints(dst []uint64, lset labels.Labels) []uint64 {
-	all := make([]hashed, 0, lset.Len())
-	names := make([]string, 0, lset.Len())
-	i := 0
+	var all []labels.Label
 	hashes := hashAll(lset)
 	lset.Range(func(l labels.Label) {
 		if l.Value == "" {
 			return
 		}
-		h := hashes[i]
-		i++
+		h := hashes[len(all)]
 		dst = appendLabel(dst, h.name, l.Value, h.value, s.label(l.Name))
-		all, names = append(all, h), append(names, l.Name)
+		all = append(all, l)
 	})
 	if len(all) > maxPaired {
-		return AppendUnpairedOfAll(dst)
+		return AppendUnprefixedOfAll(AppendUnpairedOfAll(dst))
 	}
-	for i := range all {
-		for j := range i {
-			if s.keepsPair(names[i], names[j]) {
-				dst = append(dst, pairFact(pairBase(all[i].name, all[j].name), all[i], all[j]))
+	for i, a := range all {
+		for j, b := range all {
+			if i == j {
+				continue
+			}
+			if i < j && s.keepsPair(a.Name, b.Name) {
+				dst = append(dst, pairFact(pairBase(hashes[i].name, hashes[j].name), hashes[i], hashes[j]))
+			} else if i < j {
+				dst = appendUnpaired(dst, hashes[i].name, hashes[j].name)
+			}
+			if s.keepsPrefixPair(a.Name, b.Name) {
+				dst = appendPrefixPairs(dst, prefixBase(hashes[i].name, hashes[j].name), hashes[i].value, b.Value)
 			} else {
-				dst = appendUnpaired(dst, all[i].name, all[j].name)
+				dst = appendUnprefixedPair(dst, hashes[i].name, hashes[j].name, !s.prefixes(a.Name))
 			}
 		}
 	}

@@ -19,8 +19,14 @@ func randomScheme(r *rand.Rand, names []string) *Scheme {
 	}
 	s := undecided(nil)
 	s.decided, s.labels, s.pairs = r.IntN(8) > 0, map[string]labelKinds{}, map[[2]string]bool{}
+	s.prefixPairs, s.prefixed = map[[2]string]bool{}, map[string]bool{}
 	for i, a := range names {
-		s.labels[a] = labelKinds{values: r.IntN(4) > 0, trigrams: r.IntN(4) > 0}
+		s.labels[a] = labelKinds{values: r.IntN(4) > 0, trigrams: r.IntN(4) > 0, prefixes: r.IntN(4) > 0}
+		for _, b := range names {
+			if a != b && r.IntN(2) == 0 {
+				s.prefixPairs[[2]string{a, b}], s.prefixed[a] = true, true
+			}
+		}
 		for _, b := range names[:i] {
 			s.pairs[pairKey(a, b)] = r.IntN(3) > 0
 		}

@@ -145,11 +145,15 @@ func (s *Set) register(registerer prometheus.Registerer) {
 	})
 }
 
-// AddSeries adds a series that is there now, to the current section. To be in
+// External returns the labels that are attached to every series when it is served:
+// what is added may lack them.
+func (s *Set) External() labels.Labels { return s.cfg.External }
+
+// AddSeries adds series that are there now, to the current section. To be in
 // time for a rebuild, it must be called after the series can be found by the
-// rebuild's scan. The set keeps nothing of lset.
-func (s *Set) AddSeries(lset labels.Labels) {
-	s.each(func(l *fpLog) bool { return l.addSeries(lset) })
+// rebuild's scan. The set keeps nothing of series.
+func (s *Set) AddSeries(series ...labels.Labels) {
+	s.each(func(l *fpLog) bool { return l.addSeries(series...) })
 }
 
 // AddSeriesAt adds a series that has samples in some spans, which may be of the

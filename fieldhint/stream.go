@@ -181,6 +181,9 @@ func (st *stream) step() (bool, error) {
 	if len(f.records) == 0 && f.complete == st.complete && !st.due {
 		return false, nil
 	}
+	if f.first {
+		f.facts = factsPrefixes
+	}
 	st.buf = f.append(st.buf[:0])
 	if err := st.send(st.buf); err != nil {
 		return false, err

@@ -1,6 +1,7 @@
 package fieldhint
 
 import (
+	"math"
 	"slices"
 	"strings"
 )
@@ -27,6 +28,15 @@ func trivial(set []string) bool { return len(set) == 1 && set[0] == "" }
 func firstBytes(s string, n int) string { return s[:min(n, len(s))] }
 
 func lastBytes(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// shortest is the length of the shortest string; of the empty set, more than any.
+func shortest(set []string) int {
+	n := math.MaxInt
+	for _, s := range set {
+		n = min(n, len(s))
+	}
+	return n
+}
 
 // cut shortens each string of a set of prefixes or suffixes to n bytes.
 func cut(set []string, n int, keep func(string, int) string) []string {

@@ -86,10 +86,7 @@ func bySize(subs []*expr) []*expr {
 // hundred of all that are found.
 func (s *sweep) found(a *atom, among placeSet) placeSet {
 	asked := among.len()
-	among = s.has(a, among)
-	if a.echo != nil {
-		among = s.has(a.echo, among)
-	}
+	among = s.there(a, among)
 	if s.rough || len(a.grams) == 0 || among.len() > asked/2 {
 		return among
 	}
@@ -99,8 +96,18 @@ func (s *sweep) found(a *atom, among placeSet) placeSet {
 			break
 		}
 	}
-	sure.unite(s.has(a.long, among.less(sure)))
+	for _, spare := range a.spare {
+		sure.unite(s.there(spare, among.less(sure)))
+	}
 	return sure
+}
+
+// there is atom.there of many.
+func (s *sweep) there(a *atom, among placeSet) placeSet {
+	if among = s.has(a, among); a.echo != nil {
+		among = s.has(a.echo, among)
+	}
+	return among
 }
 
 func (s *sweep) filter(among placeSet, may func(*view) bool) placeSet {

@@ -20,6 +20,8 @@ type appendable struct {
 	v2      storage.AppendableV2
 	id      *identity
 	samples *atomic.Uint64
+	// committing is called before a transaction is committed. May be nil.
+	committing func()
 	// late is told of committed samples: the time of the oldest. May be nil.
 	late func(mint int64)
 	// final is told of samples before they are committed. May be nil.
@@ -92,6 +94,9 @@ func (i *ingest) describe(family string, m metadata.Metadata) {
 
 // commit commits a transaction, between what has to be noted before and after.
 func (i *ingest) commit(t storage.AppenderTransaction) error {
+	if i.to.committing != nil {
+		i.to.committing()
+	}
 	if !i.any {
 		return i.committed(t.Commit())
 	}

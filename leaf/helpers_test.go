@@ -209,15 +209,19 @@ type fakeIndexer struct {
 	widened  []int64
 }
 
-func (f *fakeIndexer) AddSeries(lset labels.Labels) {
+func (f *fakeIndexer) External() labels.Labels { return labels.EmptyLabels() }
+
+func (f *fakeIndexer) AddSeries(series ...labels.Labels) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.added == nil {
 		f.added = map[string]struct{}{}
 	}
-	f.added[lset.String()] = struct{}{}
-	if f.next != nil {
-		f.next[lset.String()] = struct{}{}
+	for _, lset := range series {
+		f.added[lset.String()] = struct{}{}
+		if f.next != nil {
+			f.next[lset.String()] = struct{}{}
+		}
 	}
 }
 

@@ -48,11 +48,14 @@ const (
 // Indexer takes in the label sets that a leaf serves and makes the field hint of
 // them, by which parents skip the leaf: *fieldhint.Set does. It is called
 // concurrently; AddSeries is called for every new series by whoever appends to
-// it, so it must be cheap. Label sets have the identity labels.
+// it, so it must be cheap. Label sets have the identity labels, unless these are
+// the external ones of the Indexer.
 type Indexer interface {
-	// AddSeries adds a series of the head. It may be called again for a known
-	// one.
-	AddSeries(lset labels.Labels)
+	// External returns labels that the Indexer takes to be on all series.
+	External() labels.Labels
+	// AddSeries adds series of the head. It may be called again for a known one,
+	// and keeps nothing of what it is given.
+	AddSeries(series ...labels.Labels)
 	// AddSeriesAt adds a series that has samples in some spans.
 	AddSeriesAt(lset labels.Labels, spans ...fieldhint.Span)
 	// Widen says that series of the head may have samples as old as from, in
@@ -75,6 +78,8 @@ type Indexer interface {
 type indexing struct {
 	to     Indexer
 	id     *identity
+	bare   bool // to knows that series have the identity labels
+	fresh  *creations
 	logger *slog.Logger
 	now    func() time.Time
 	window time.Duration // of the hints' first era
@@ -97,10 +102,28 @@ func newIndexing(to Indexer, id *identity, logger *slog.Logger, cfg Config, now 
 	if to == nil {
 		return nil
 	}
-	return &indexing{
+	x := &indexing{
 		to: to, id: id, logger: logger, now: now, window: cfg.HintWindow, chunks: cfg.BlockDuration,
-		seen: map[ulid.ULID]int64{}, rebuild: nextRebuild(now()),
+		seen: map[ulid.ULID]int64{}, rebuild: nextRebuild(now()), bare: labels.Equal(to.External(), id.lset),
 	}
+	x.fresh = &creations{add: x.add}
+	return x
+}
+
+// add adds series of the head.
+func (x *indexing) add(series []labels.Labels) {
+	for i, lset := range series {
+		series[i] = x.indexed(lset)
+	}
+	x.to.AddSeries(series...)
+}
+
+// indexed returns the label set by which the hint knows a stored series.
+func (x *indexing) indexed(lset labels.Labels) labels.Labels {
+	if x.bare {
+		return x.id.rename(lset)
+	}
+	return x.id.served(lset)
 }
 
 func nextRebuild(now time.Time) time.Time {
@@ -118,7 +141,16 @@ func (x *indexing) created() func(labels.Labels) {
 	if x == nil {
 		return nil
 	}
-	return func(lset labels.Labels) { x.to.AddSeries(x.id.served(lset)) }
+	return x.fresh.push
+}
+
+// committing must be called before a transaction that may have created series is
+// committed.
+func (x *indexing) committing() func() {
+	if x == nil {
+		return nil
+	}
+	return x.fresh.flush
 }
 
 // begin takes note of the configuration that the TSDB is opened with.
@@ -198,6 +230,9 @@ func (x *indexing) run(ctx context.Context, store *Store) {
 	if x == nil {
 		return
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { x.fresh.run(ctx) })
 	tick := time.NewTicker(blockInterval)
 	defer tick.Stop()
 	for {
@@ -360,7 +395,7 @@ func (x *indexing) scan(ctx context.Context, ir tsdb.IndexReader, add func(label
 			}
 			spans = append(spans, fieldhint.Span{From: c.MinTime, To: end})
 		}
-		add(x.id.served(builder.Labels()), spans...)
+		add(x.indexed(builder.Labels()), spans...)
 	}
 	return p.Err()
 }

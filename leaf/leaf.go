@@ -160,8 +160,10 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	if l.coverage, err = openCoverage(l.cfg.DataDir, l.now); err != nil {
 		l.logger.Warn("stored coverage not used", "err", err)
 	}
-	l.written = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, final: l.final, metadata: l.metadata.add}
-	l.recorded = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, final: l.final, ownLabels: true}
+	to := appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, final: l.final, committing: l.indexing.committing()}
+	written, recorded := to, to
+	written.metadata, recorded.ownLabels = l.metadata.add, true
+	l.written, l.recorded = &written, &recorded
 	return nil
 }
 
