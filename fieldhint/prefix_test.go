@@ -14,9 +14,12 @@ import (
 func people() []labels.Labels {
 	var out []labels.Labels
 	for _, s := range [][2]string{
-		{"http_requests_total", "social-core-api"}, {"http_requests_total", "mail-retail-web"},
-		{"queue_length", "social-retail-api"}, {"queue_length", "mail-core-web"},
-		{"http_requests_total", "kube-proxy"}, {"queue_length", "node-exporter"},
+		{"http_requests_total", "social-core-api"},
+		{"http_requests_total", "mail-retail-web"},
+		{"queue_length", "social-retail-api"},
+		{"queue_length", "mail-core-web"},
+		{"http_requests_total", "kube-proxy"},
+		{"queue_length", "node-exporter"},
 	} {
 		for pod := range 3 {
 			out = append(out, labels.FromStrings(labels.MetricName, s[0], "job", s[1], "pod", fmt.Sprintf("%s-%d", s[1], pod)))

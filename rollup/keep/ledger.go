@@ -172,11 +172,11 @@ func (l *ledger) forget(t int64) {
 
 // down returns the newest multiple of step that is not after t.
 func down(t, step int64) int64 {
-	if r := t % step; r < 0 {
-		return t - r - step
-	} else {
-		return t - r
+	r := t % step
+	if r < 0 {
+		r += step
 	}
+	return t - r
 }
 
 // up returns the oldest multiple of step that is not before t.

@@ -37,7 +37,7 @@ func RollupList(ctx context.Context, o RollupListOptions, stdout, stderr io.Writ
 	if err == nil {
 		var list treehttp.RollupList
 		if err = conn.get(ctx, "/pando/api/v1/rollups", &list); err == nil {
-			code := OK
+			var code int
 			if code, err = o.render(stdout, list); err == nil {
 				return code
 			}
