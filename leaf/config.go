@@ -179,6 +179,8 @@ type Deps struct {
 	// Cores counts the evaluations of all leaves of this process, so that a query
 	// takes idle cores only; nil makes one of Config.QueryParallelism.
 	Cores *querytree.Cores
+	// Turns are those of the process; nil makes some of the leaf's own.
+	Turns *querytree.Turns
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 }

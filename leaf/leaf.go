@@ -52,6 +52,7 @@ type Leaf struct {
 	coverage *coverage
 
 	cores   *querytree.Cores
+	turns   *querytree.Turns
 	tracker *promql.ActiveQueryTracker
 	engine  *promql.Engine
 	child   *querytree.Local
@@ -105,6 +106,7 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		stop:        stop,
 		version:     deps.Version,
 		cores:       deps.Cores,
+		turns:       deps.Turns,
 		shardKey:    cfg.ShardKey,
 	}
 	if l.externalURL == nil {
@@ -196,6 +198,7 @@ func (l *Leaf) buildQueries() error {
 		Metadata:   l.Metadata,
 		Describe:   l.Describe,
 		Limits:     l.cfg.Limits,
+		Turns:      l.turns,
 		Registerer: l.reg,
 	})
 	return err

@@ -100,6 +100,7 @@ func leafCommand(app *kingpin.Application, out streams) (string, command) {
 		if err != nil {
 			return err
 		}
+		f.turns = querytree.NewTurns(0, f.lowPriority)
 		n, l, err := openLeaf(*f, logger, newRegistry())
 		if err != nil {
 			return err
@@ -156,7 +157,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
-	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion(), Cores: f.cores}
+	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion(), Cores: f.cores, Turns: f.turns}
 	var set *fieldhint.Set
 	if f.hints {
 		if set, err = fieldhint.NewSet(fieldhint.SetConfig{External: cfg.Identity.Labels, Registerer: reg, Budget: f.hintBudget}); err != nil {
@@ -189,7 +190,7 @@ func leafHTTP(f leafFlags, n *node, l *leaf.Leaf, tree liveTree, reg *prometheus
 	p := l.APIParts()
 	return treehttp.Config{
 		Engine: p.Engine, Queryable: p.Storage, Exemplars: p.Exemplars, Metadata: l.Child().Metadata,
-		Describe: l.Describe, Tree: tree, Limits: f.limits, Lookback: time.Duration(f.lookback),
+		Describe: l.Describe, Tree: tree, Limits: f.limits, Turns: f.turns, Lookback: time.Duration(f.lookback),
 		Authenticated: n.authenticated,
 		Parts: treehttp.Parts{
 			ScrapePools:   p.Scrape,

@@ -54,9 +54,10 @@ type Config struct {
 	// Cache configures the result cache; nil does without. Its Registerer is
 	// the tier's.
 	Cache *resultcache.Config
-	// Limits, Lookback, SubqueryStep, StrictByDefault, as in
+	// Limits, Turns, Lookback, SubqueryStep, StrictByDefault, as in
 	// querytree.MixerConfig.
 	Limits                 querytree.Limits
+	Turns                  *querytree.Turns
 	Lookback, SubqueryStep time.Duration
 	StrictByDefault        bool
 	// Version is the build version.
@@ -117,7 +118,7 @@ func (t *Tier) newRoster() error {
 
 func (t *Tier) newMixer() error {
 	c := querytree.MixerConfig{
-		Describe: t.Describe, Members: t.Roster.Members, Nodes: t.Roster.Nodes, Limits: t.cfg.Limits, Lookback: t.cfg.Lookback,
+		Describe: t.Describe, Members: t.Roster.Members, Nodes: t.Roster.Nodes, Limits: t.cfg.Limits, Turns: t.cfg.Turns, Lookback: t.cfg.Lookback,
 		SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
 		Logger: t.cfg.Logger, Registerer: t.cfg.Registerer,
 	}

@@ -116,7 +116,7 @@ func (h *Handler) api() http.Handler {
 			return h.observed(name, h.optioned(read))
 		}
 		if name == "/query" || name == "/query_range" {
-			next = h.recorded(name[1:], streamed(next))
+			next = h.recorded(name[1:], h.streamed(next))
 		}
 		return h.observed(name, h.bounded(h.optioned(next)))
 	})
