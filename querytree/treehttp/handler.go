@@ -16,11 +16,12 @@ const apiPrefix = "/api/v1"
 
 // Handler serves one tier. It is safe for concurrent use.
 type Handler struct {
-	cfg     Config
-	metrics *metrics
-	page    *page
-	queries *queryStore
-	root    http.Handler
+	cfg         Config
+	metrics     *metrics
+	page        *page
+	queries     *queryStore
+	compressors compressors
+	root        http.Handler
 }
 
 // New returns the handler of a tier. It fails if cfg is not valid, or if its

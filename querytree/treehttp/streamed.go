@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/util/httputil"
 	"github.com/prometheus/prometheus/util/stats"
 	apiv1 "github.com/prometheus/prometheus/web/api/v1"
 )
@@ -49,7 +48,7 @@ func (h *Handler) streamed(next http.HandlerFunc) http.HandlerFunc {
 			w.Header().Del("Vary") // the handler's own compression says the same
 			next(out, r)
 		})
-		httputil.CompressionHandler{Handler: inner}.ServeHTTP(turn, r)
+		h.compressors.serve(inner, turn, r)
 	}
 }
 
