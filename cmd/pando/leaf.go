@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -42,7 +43,7 @@ type leafFlags struct {
 	hintWindow     model.Duration
 	admin          bool
 	parallelism    int
-	cores          *querytree.Cores // of the process, if it has several leaves
+	cores          *querytree.Cores // of the process
 }
 
 func (f *leafFlags) register(c *kingpin.CmdClause) {
@@ -100,7 +101,11 @@ func leafCommand(app *kingpin.Application, out streams) (string, command) {
 		if err != nil {
 			return err
 		}
-		f.turns = querytree.NewTurns(0, f.lowPriority)
+		if f.cores, err = querytree.NewCores(f.parallelism); err != nil {
+			return err
+		}
+		f.turns = querytree.NewTurns(max(1, runtime.GOMAXPROCS(0)-1), f.lowPriority)
+		spareProcessor()
 		n, l, err := openLeaf(*f, logger, newRegistry())
 		if err != nil {
 			return err
