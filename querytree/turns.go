@@ -178,13 +178,13 @@ func (u *Turn) lowered(work func()) {
 // sinks reports whether the query runs at a higher priority than it should.
 func (u *Turn) sinks() bool { return u != nil && u.t.low && u.heavy && !u.low }
 
-// helper is for another goroutine that works for the query, which needs no token
-// but should not have a higher priority.
+// helper is for another goroutine that works for a heavy query, which needs no
+// token but should not have a higher priority. Any goroutine may call it.
 func (u *Turn) helper() *Turn {
 	if u == nil {
 		return nil
 	}
-	return &Turn{t: u.t, heavy: u.heavy}
+	return &Turn{t: u.t, heavy: true}
 }
 
 // end gives the token back, if the query has one, and keeps in mind whether the
