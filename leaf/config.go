@@ -188,6 +188,8 @@ type Deps struct {
 	// Restater keeps note of changes to what was final; nil keeps the leaf from
 	// saying that anything is.
 	Restater Restater
+	// Turns are those of the process; nil makes some of the leaf's own.
+	Turns *querytree.Turns
 	// Now is the clock; time.Now if nil.
 	Now func() time.Time
 }

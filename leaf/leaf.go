@@ -52,6 +52,7 @@ type Leaf struct {
 	coverage *coverage
 
 	cores   *querytree.Cores
+	turns   *querytree.Turns
 	tracker *promql.ActiveQueryTracker
 	engine  *promql.Engine
 	child   *querytree.Local
@@ -108,6 +109,7 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		version:     deps.Version,
 		cores:       deps.Cores,
 		restater:    deps.Restater,
+		turns:       deps.Turns,
 		shardKey:    cfg.ShardKey,
 	}
 	if l.externalURL == nil {
@@ -203,6 +205,7 @@ func (l *Leaf) buildQueries() error {
 		Metadata:   l.Metadata,
 		Describe:   l.Describe,
 		Limits:     l.cfg.Limits,
+		Turns:      l.turns,
 		Registerer: l.reg,
 	})
 	return err

@@ -3,7 +3,9 @@ package querytree
 import (
 	"context"
 	"errors"
+	"math/bits"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/prometheus/promql"
@@ -58,7 +60,9 @@ func (e *boundedEngine) measure(query string, g grid) measures {
 	if err != nil {
 		return measures{}
 	}
-	return measuresOf(expr, g)
+	m := measuresOf(expr, g)
+	m.key = strconv.Itoa(bits.Len(uint(g.steps()))) + " " + query
+	return m
 }
 
 // admission is a query that had its turn at the gate.
@@ -66,6 +70,7 @@ type admission struct {
 	e      *boundedEngine
 	ctx    context.Context
 	budget *Budget
+	turn   *Turn
 	undo   []func()
 }
 
@@ -87,9 +92,10 @@ func (e *boundedEngine) admit(ctx context.Context, o Options, m measures) (*admi
 		a.budget.Close()
 		return nil, err
 	}
-	ctx, turn := e.turns.begin(ctx, o.Client)
+	ctx, turn := e.turns.begin(ctx, o.Client, m.key)
+	turn.PassNow(ctx)
 	a.undo = append(a.undo, turn.end)
-	a.ctx = ctx
+	a.ctx, a.turn = ctx, turn
 	return a, nil
 }
 
@@ -141,7 +147,8 @@ func (q *boundedQuery) Exec(ctx context.Context) *promql.Result {
 	}
 	defer work.end()
 	q.budget = work.budget
-	res := q.Query.Exec(work.ctx)
+	var res *promql.Result
+	work.turn.lowered(func() { res = q.Query.Exec(work.ctx) })
 	if err := work.check(res.Value, res.Err); err != nil {
 		return &promql.Result{Err: err, Warnings: res.Warnings}
 	}

@@ -29,6 +29,8 @@ type LocalConfig struct {
 	EngineOpts *promql.EngineOpts
 	// Cores says how many cores one query may use; nil means one.
 	Cores *Cores
+	// Turns are those of the process; nil makes some of its own.
+	Turns *Turns
 	// Samples and Chunks are the same storage, with identity labels attached.
 	Samples storage.Queryable
 	Chunks  storage.ChunkQueryable
@@ -92,7 +94,7 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 	l.reads = newGate(readGate, cfg.Limits, l.name, m)
 	l.bounded = &boundedEngine{
 		engine: cfg.Engine, parser: NewParser(), limits: cfg.Limits, name: l.name,
-		gate: newGate(queryGate, cfg.Limits, l.name, m), memory: newMemory(cfg.Limits, m), turns: newTurns(m),
+		gate: newGate(queryGate, cfg.Limits, l.name, m), memory: newMemory(cfg.Limits, m), turns: newTurns(cfg.Turns, m),
 	}
 	m.watchMemory(l.bounded.memory)
 	return l, nil
@@ -131,7 +133,11 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	defer work.end()
 	l.cfg.Cores.enter()
 	defer l.cfg.Cores.leave()
-	m, warn, err := l.evaluate(work.ctx, req)
+	var (
+		m    promql.Matrix
+		warn annotations.Annotations
+	)
+	work.turn.lowered(func() { m, warn, err = l.evaluate(work.ctx, req) })
 	if err == nil {
 		err = l.checkSize(m, req.Options)
 	}

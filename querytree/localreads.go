@@ -150,7 +150,7 @@ type reading struct {
 	cancel  context.CancelFunc
 	budget  *Budget
 	leave   func()
-	turn    *turn
+	turn    *Turn
 	open    int // sets that have not ended
 	seen    int // series
 	err     error
@@ -172,7 +172,7 @@ func (r *reading) begin(ctx context.Context) error {
 		if r.leave, r.err = r.l.reads.Enter(r.ctx, o.Client); r.err != nil {
 			return r.err
 		}
-		_, r.turn = e.turns.begin(r.ctx, o.Client)
+		_, r.turn = e.turns.begin(r.ctx, o.Client, "")
 	}
 	r.open++
 	return nil

@@ -18,7 +18,7 @@ import (
 type meter struct {
 	ctx    context.Context
 	budget *Budget
-	turn   *turn
+	turn   *Turn
 	growth growth
 	points int64 // of each series
 	bytes  int64 // of each point
@@ -50,6 +50,8 @@ type measures struct {
 	// pinned is the number of steps that points are copied to which the engine
 	// evaluates once.
 	pinned int64
+	// key tells queries apart of which one costs about what it did last time.
+	key string
 }
 
 func measuresOf(e parser.Expr, g grid) measures {
@@ -82,6 +84,7 @@ func (m *meter) read() error {
 	if m == nil {
 		return nil
 	}
+	m.turn.did(m.points)
 	m.turn.pass(m.ctx)
 	return m.budget.Reserve(m.points * m.bytes)
 }

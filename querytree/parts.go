@@ -121,13 +121,17 @@ func (r *partRun) grid() grid { return grid{r.req.Start, r.req.End, r.req.Step} 
 // work evaluates parts until there are no more, or until the core that was
 // borrowed for it is wanted by others.
 func (r *partRun) work(ctx context.Context, borrowed bool) {
-	cores, reader := r.local.cfg.Cores, &reader{direct: r.direct}
+	cores, reader, turn := r.local.cfg.Cores, &reader{direct: r.direct}, turnFrom(ctx)
 	for !r.feed.ended() && r.failure() == nil {
 		if borrowed && cores.wanted() {
 			return
 		}
 		if !borrowed {
-			turnFrom(ctx).passNow(ctx)
+			turn.PassNow(ctx)
+			if turn.sinks() {
+				turn.lowered(func() { r.work(ctx, false) })
+				return
+			}
 		}
 		evaluate := r.byEngine
 		if r.direct != nil && r.feed.begun() {
@@ -138,13 +142,16 @@ func (r *partRun) work(ctx context.Context, borrowed bool) {
 			r.fail(err)
 			return
 		}
+		if !borrowed {
+			turn.did(int64(len(p.series) * r.grid().steps()))
+		}
 		if !r.hand(p) {
 			return
 		}
 		if p.number >= spreadAfter && !r.feed.ended() && cores.borrow() {
 			r.workers.Go(func() {
 				defer cores.leave()
-				r.work(ctx, true)
+				turn.helper().lowered(func() { r.work(ctx, true) })
 			})
 		}
 	}

@@ -34,6 +34,10 @@ type Evaluator struct {
 	Expr parser.Expr
 	// Describe returns the tier's description. It does not block.
 	Describe func() Description
+	// Share returns the context for an evaluation that several requests may wait
+	// for, and end to be called after it: what it holds is not on the account of
+	// the request that came first, which may leave. Nil returns ctx itself.
+	Share func(ctx context.Context) (shared context.Context, end func())
 	// Eval evaluates a request without the cache, when it is its turn.
 	Eval func(ctx context.Context, req ExecRequest) (Answer, error)
 }
@@ -72,6 +76,10 @@ func (m *Mixer) cached(ctx context.Context, req ExecRequest, expr parser.Expr, t
 	}()
 	a, err := m.cfg.Cache.Range(ctx, req, Evaluator{
 		Expr: expr, Describe: m.cfg.Describe,
+		Share: func(ctx context.Context) (context.Context, func()) {
+			ctx, budget := m.budget(ctx, req.Options)
+			return ctx, budget.Close
+		},
 		Eval: func(ctx context.Context, req ExecRequest) (Answer, error) {
 			piece := &trail{begin: time.Now()}
 			value, warn, report, err := m.evaluate(ctx, req, piece)
@@ -91,5 +99,8 @@ func (m *Mixer) cached(ctx context.Context, req ExecRequest, expr parser.Expr, t
 			return Answer{Matrix: mat, Warnings: warn, Report: report}, nil
 		},
 	})
+	if err == nil {
+		budgetFrom(ctx).settle(sizeOfValue(a.Matrix))
+	}
 	return a.Matrix, a.Warnings, a.Report, err
 }

@@ -2,6 +2,7 @@ package querytree
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +13,7 @@ import (
 // works is a query on a processor of its own: it reads series, each of which
 // takes a millisecond.
 func works(ctx context.Context, ts *turns, client string, series int, note func()) {
-	ctx, u := ts.begin(ctx, client)
+	ctx, u := ts.begin(ctx, client, "")
 	defer u.end()
 	for range series {
 		for range turnStride {
@@ -27,7 +28,7 @@ func works(ctx context.Context, ts *turns, client string, series int, note func(
 }
 
 func turnsOf(tokens int) *turns {
-	return &turns{tokens: newFair(tokens, tokens), metrics: newBoundsMetrics(nil)}
+	return newTurns(NewTurns(tokens, false), newBoundsMetrics(nil))
 }
 
 // A query that is short never waits, whatever the heavy ones do.
@@ -89,7 +90,7 @@ func TestHeavyQueriesTakeTurns(t *testing.T) {
 				t.Errorf("%s had %d ms, want a third of its client's", name, work[name])
 			}
 		}
-		if most := strings.Repeat("a", 70); strings.Contains(runs.String()[1000:], most) {
+		if most := strings.Repeat("a", 35); strings.Contains(runs.String()[1000:], most) {
 			t.Error("client a had the processor for several turns on end")
 		}
 	})
@@ -128,13 +129,90 @@ func TestTurnIsCancellable(t *testing.T) {
 	})
 }
 
+// A query that makes many points is heavy however quick it is, and one that did
+// so before is from its first moment on. One that came to be light again is not.
+func TestQueryIsHeavyByItsPoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := turnsOf(1)
+		release := make(chan struct{})
+		held := make(chan struct{})
+		go func() {
+			_ = ts.Heavy(t.Context(), "other", func(*Turn) error {
+				close(held)
+				<-release
+				return nil
+			})
+		}()
+		<-held
+		query := func(points int64, waits bool) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			ctx, u := ts.begin(ctx, "a", "q")
+			defer u.end()
+			u.PassNow(ctx)
+			if waited := ctx.Err() != nil; waited != waits {
+				t.Fatalf("before it began, it waited: %v", waited)
+			}
+			u.did(points)
+			u.PassNow(ctx)
+			if waited := ctx.Err() != nil; waited != (points > lightPoints) && !waits {
+				t.Fatalf("after %d points, it waited: %v", points, waited)
+			}
+		}
+		query(lightPoints, false)
+		query(lightPoints+1, false)
+		query(lightPoints, true)
+		query(lightPoints+1, false)
+		close(release)
+	})
+}
+
+// Work that is paused does not keep others waiting, and goes on when it is its
+// turn again.
+func TestHeavyWorkPauses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ts := NewTurns(1, true)
+		var order []string
+		err := ts.Heavy(t.Context(), "a", func(u *Turn) error {
+			u.Pause()
+			err := ts.Heavy(t.Context(), "b", func(*Turn) error {
+				order = append(order, "b")
+				return nil
+			})
+			u.PassNow(t.Context())
+			order = append(order, "a")
+			return err
+		})
+		if err != nil || strings.Join(order, " ") != "b a" || ts.tokens.free != 1 {
+			t.Error(err, order, ts.tokens.free)
+		}
+	})
+}
+
+// Heavy work is not done once nobody waits for it.
+func TestHeavyWorkIsCancellable(t *testing.T) {
+	ts := NewTurns(1, false)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := ts.Heavy(ctx, "a", func(*Turn) error {
+		cancel()
+		return ts.Heavy(ctx, "b", func(*Turn) error {
+			t.Error("work was done without a turn")
+			return nil
+		})
+	})
+	if !errors.Is(err, context.Canceled) || ts.tokens.free != 1 {
+		t.Error(err, ts.tokens.free)
+	}
+}
+
 // What the account and the turns cost a query that has the leaf for itself: two
 // calls a series, of which each takes a microsecond or more to evaluate.
 func BenchmarkMeter(b *testing.B) {
 	m := newMemory(Limits{MaxTotalBytes: 1 << 50}, newBoundsMetrics(nil))
 	ctx, budget := m.budget(b.Context(), "leaf", 1<<50)
 	defer budget.Close()
-	ctx, u := turnsOf(1).begin(ctx, "a")
+	ctx, u := turnsOf(1).begin(ctx, "a", "")
 	defer u.end()
 	meter := newMeter(ctx, nil, nil)
 	s := &gridSeries{}

@@ -74,6 +74,7 @@ type planet struct {
 	cores  *querytree.Cores // of all leaves
 	// rollups are the flags of all tiers.
 	rollups rollupFlags
+	turns   *querytree.Turns // of all tiers
 
 	mu    sync.Mutex
 	links []treehttp.Link
@@ -98,6 +99,7 @@ func openPlanet(ctx context.Context, f devFlags, out streams) (_ *planet, err er
 	if p.cores, err = querytree.NewCores(0); err != nil {
 		return nil, err
 	}
+	p.turns = querytree.NewTurns(0, false)
 	places := demo.Places(f.zones, f.leaves)
 	if p.demo, err = demo.New(demo.Config{Clusters: places, Seed: 1, TargetSeries: f.series, Logger: logger.With("part", "demo")}); err != nil {
 		return nil, err
@@ -134,8 +136,8 @@ func (p *planet) common(http string) commonFlags {
 	limits.ChildDeadline = 10 * time.Second
 	return commonFlags{
 		httpAddress: http, limits: limits, lookback: model.Duration(5 * time.Minute), partial: true, cache: resultcache.DefaultConfig(),
-		explainSlower: defaultExplainSlower,
-		shown:         map[string]string{"web.listen-address": http},
+		explainSlower: defaultExplainSlower, turns: p.turns,
+		shown: map[string]string{"web.listen-address": http},
 	}
 }
 

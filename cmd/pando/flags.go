@@ -41,6 +41,9 @@ type commonFlags struct {
 	// memory, maxBytes, maxTotal and maxResponse become limits once all flags
 	// are known.
 	memory, maxBytes, maxTotal, maxResponse units.Base2Bytes
+	lowPriority                             bool
+	// turns are those of the process, which are made when it runs.
+	turns *querytree.Turns
 	// shown holds the flags as they were given, for the status page.
 	shown map[string]string
 }
@@ -57,6 +60,7 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("query.max-length", "Longest query, in bytes.").Default(fmt.Sprint(l.MaxQueryLength)).IntVar(&f.limits.MaxQueryLength)
 	c.Flag("query.max-depth", "Deepest nesting of a query.").Default(fmt.Sprint(l.MaxQueryDepth)).IntVar(&f.limits.MaxQueryDepth)
 	c.Flag("query.max-fragments", "Most parts of one query that children are asked at the same time.").Default(fmt.Sprint(l.MaxFragments)).IntVar(&f.limits.MaxFragments)
+	c.Flag("query.low-priority", "Run heavy queries in threads of low priority, so that light ones of other tiers on the same machine go first too. On Linux only.").Default("true").BoolVar(&f.lowPriority)
 	c.Flag("query.max-queue", "Most requests that wait for their turn; 0 for no limit.").Default(fmt.Sprint(l.MaxQueue)).IntVar(&f.limits.MaxQueue)
 	c.Flag("query.max-queue-per-client", "Most requests of one client that wait for their turn; 0 for no limit.").Default(fmt.Sprint(l.MaxQueuePerClient)).IntVar(&f.limits.MaxQueuePerClient)
 	c.Flag("query.max-bytes", "Most memory that one query may hold in this tier, such as 256MiB; a quarter of --memory.limit by default.").PlaceHolder("BYTES").BytesVar(&f.maxBytes)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -45,7 +46,7 @@ type leafFlags struct {
 	hintWindow     model.Duration
 	admin          bool
 	parallelism    int
-	cores          *querytree.Cores // of the process, if it has several leaves
+	cores          *querytree.Cores // of the process
 }
 
 func (f *leafFlags) register(c *kingpin.CmdClause) {
@@ -108,6 +109,11 @@ func leafCommand(app *kingpin.Application, out streams) (string, command) {
 		if err != nil {
 			return err
 		}
+		if f.cores, err = querytree.NewCores(f.parallelism); err != nil {
+			return err
+		}
+		f.turns = querytree.NewTurns(max(1, runtime.GOMAXPROCS(0)-1), f.lowPriority)
+		spareProcessor()
 		n, _, err := openLeaf(*f, logger, newRegistry())
 		if err != nil {
 			return err
@@ -164,7 +170,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
-	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion(), Cores: f.cores}
+	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion(), Cores: f.cores, Turns: f.turns}
 	var set *fieldhint.Set
 	if f.hints {
 		if set, err = fieldhint.NewSet(fieldhint.SetConfig{External: cfg.Identity.Labels, Registerer: reg, Budget: f.hintBudget}); err != nil {
@@ -208,7 +214,7 @@ func leafHTTP(f leafFlags, n *node, l *leaf.Leaf, tree liveTree, reg *prometheus
 	p := l.APIParts()
 	return treehttp.Config{
 		Engine: p.Engine, Queryable: p.Storage, Exemplars: p.Exemplars, Metadata: l.Child().Metadata,
-		Describe: l.Describe, Tree: tree, Limits: f.limits, Lookback: time.Duration(f.lookback),
+		Describe: l.Describe, Tree: tree, Limits: f.limits, Turns: f.turns, Lookback: time.Duration(f.lookback),
 		Authenticated: n.authenticated,
 		Parts: treehttp.Parts{
 			ScrapePools:   p.Scrape,

@@ -77,18 +77,6 @@ func readLimit(file string) (int64, bool) {
 // it, where there is no limit.
 const fallbackMemory = 4 << 30
 
-// mixGCPercent is how much garbage a zone or root may have, as a part of what
-// lives. Almost all that they allocate is gone with the query, and what lives
-// holds few pointers: to collect twice as often as Go would costs little.
-const mixGCPercent = 50
-
-// collectOften sets mixGCPercent, unless the environment says otherwise.
-func collectOften() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(mixGCPercent)
-	}
-}
-
 // bytesText writes a number of bytes as a flag's default.
 func bytesText(n int64) string { return units.Base2Bytes(n / (1 << 20) * (1 << 20)).String() }
 

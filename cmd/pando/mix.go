@@ -56,6 +56,8 @@ func rootCommand(app *kingpin.Application, out streams) (string, command) {
 
 func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 	collectOften()
+	spareProcessor()
+	f.turns = querytree.NewTurns(0, f.lowPriority)
 	logger, err := f.logger(out.err)
 	if err != nil {
 		return err
@@ -147,7 +149,7 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 // anything.
 func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, *fieldhint.Set, error) {
 	cfg := tier.Config{
-		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits,
+		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits, Turns: f.turns,
 		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
 		Cache: &f.cache, Version: buildVersion(), Logger: logger, Registerer: reg,
 		Rewriter: k.rewriter(id.Labels), Told: k.past.Told,
@@ -188,7 +190,7 @@ func hintSource(set *fieldhint.Set) treerpc.HintSource {
 func mixHTTP(f mixFlags, n *node, t *tier.Tier, tree liveTree, reg *prometheus.Registry, logger *slog.Logger) treehttp.Config {
 	return treehttp.Config{
 		Engine: querytree.Engine{}, Queryable: t.Mixer, Exemplars: t.Mixer, Metadata: t.Mixer.Metadata,
-		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Defaults: querytree.Options{Strict: !f.partial, NoRollup: !f.use},
+		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Turns: f.turns, Defaults: querytree.Options{Strict: !f.partial, NoRollup: !f.use},
 		Authenticated: n.authenticated,
 		Lookback:      time.Duration(f.lookback), Ready: t.Ready, Flags: f.shown,
 		ExternalURL: mustURL(f.commonFlags), ListenAddress: n.http.Addr().String(),

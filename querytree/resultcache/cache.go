@@ -159,6 +159,11 @@ func (q *query) flightKey() flightKey {
 
 // answer puts together what is kept and what the tree says about the rest.
 func (q *query) answer(ctx context.Context) (querytree.Answer, error) {
+	if q.tree.Share != nil {
+		shared, end := q.tree.Share(ctx)
+		defer end()
+		ctx = shared
+	}
 	d, now := q.tree.Describe(), q.c.cfg.Now()
 	use := querytree.CacheUse{State: querytree.CacheMiss, Steps: (q.last-q.req.Start)/q.req.Step + 1}
 	var (

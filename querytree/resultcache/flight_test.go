@@ -129,6 +129,45 @@ func TestCancellation(t *testing.T) {
 	})
 }
 
+// An evaluation that several wait for is on no account of theirs, and has its own
+// until it ends.
+func TestSharedEvaluation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, f := testCache(t, nil), newTree(t)
+		type shared struct{}
+		begun, ended := 0, 0
+		ask := func(ctx context.Context) chan error {
+			result := make(chan error, 1)
+			go func() {
+				_, err := c.Range(ctx, minutes(995, 1000), querytree.Evaluator{
+					Expr: parse(t, "x"), Describe: func() querytree.Description { return f.desc },
+					Share: func(ctx context.Context) (context.Context, func()) {
+						begun++
+						return context.WithValue(ctx, shared{}, true), func() { ended++ }
+					},
+					Eval: func(ctx context.Context, req querytree.ExecRequest) (querytree.Answer, error) {
+						<-time.After(time.Second)
+						if ctx.Value(shared{}) == nil || ended > 0 {
+							t.Error("evaluated on the account of a request")
+						}
+						return f.eval(ctx, req)
+					},
+				})
+				result <- err
+			}()
+			synctest.Wait()
+			return result
+		}
+		first, leave := context.WithCancel(t.Context())
+		ask(first)
+		second := ask(t.Context())
+		leave()
+		if err := <-second; err != nil || begun != 1 || ended != 1 {
+			t.Errorf("who stayed got %v; begun %d times, ended %d", err, begun, ended)
+		}
+	})
+}
+
 // A request with more time than the one it joined does not fail for the other's
 // haste.
 func TestHaste(t *testing.T) {

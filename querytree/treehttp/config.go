@@ -44,6 +44,9 @@ type Config struct {
 	// Limits bound the length and nesting of queries, and MaxSeries what one
 	// federation request may return.
 	Limits querytree.Limits
+	// Turns are those of the process, in which large answers are written. Optional:
+	// without it they are written at once.
+	Turns *querytree.Turns
 	// Defaults are the options of requests that do not name their own. Only
 	// Strict, NoHints, NoPushdown, NoCache and NoRollup are used.
 	Defaults querytree.Options

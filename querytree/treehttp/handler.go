@@ -16,11 +16,12 @@ const apiPrefix = "/api/v1"
 
 // Handler serves one tier. It is safe for concurrent use.
 type Handler struct {
-	cfg     Config
-	metrics *metrics
-	page    *page
-	queries *queryStore
-	root    http.Handler
+	cfg         Config
+	metrics     *metrics
+	page        *page
+	queries     *queryStore
+	compressors compressors
+	root        http.Handler
 }
 
 // New returns the handler of a tier. It fails if cfg is not valid, or if its
@@ -118,7 +119,7 @@ func (h *Handler) api() http.Handler {
 			return h.observed(name, h.optioned(read))
 		}
 		if name == "/query" || name == "/query_range" {
-			next = h.recorded(name[1:], streamed(next))
+			next = h.recorded(name[1:], h.streamed(next))
 		}
 		return h.observed(name, h.bounded(h.optioned(next)))
 	})

@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/util/httputil"
 	"github.com/prometheus/prometheus/util/stats"
 	apiv1 "github.com/prometheus/prometheus/web/api/v1"
 )
@@ -24,6 +23,7 @@ import (
 type answerWriter struct {
 	http.ResponseWriter
 	pending *pendingAnswer
+	turn    *turnWriter // what the text goes to in the end
 }
 
 // pendingAnswer is an answer of which nothing has been sent.
@@ -36,17 +36,20 @@ type answerWriterKey struct{}
 
 // streamed lets the answers of a handler of Prometheus' be sent as they are
 // encoded, compressed if the client wants that.
-func streamed(next http.HandlerFunc) http.HandlerFunc {
-	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		out := &answerWriter{ResponseWriter: w}
-		r = r.WithContext(context.WithValue(r.Context(), answerWriterKey{}, out))
-		// What comes here must be plain text, which is compressed outside.
-		r.Header = r.Header.Clone()
-		r.Header.Del("Accept-Encoding")
-		w.Header().Del("Vary") // the handler's own compression says the same
-		next(out, r)
-	})
-	return httputil.CompressionHandler{Handler: inner}.ServeHTTP
+func (h *Handler) streamed(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		turn := &turnWriter{ResponseWriter: w, turns: h.cfg.Turns, ctx: r.Context()}
+		inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			out := &answerWriter{ResponseWriter: w, turn: turn}
+			r = r.WithContext(context.WithValue(r.Context(), answerWriterKey{}, out))
+			// What comes here must be plain text, which is compressed outside.
+			r.Header = r.Header.Clone()
+			r.Header.Del("Accept-Encoding")
+			w.Header().Del("Vary") // the handler's own compression says the same
+			next(out, r)
+		})
+		h.compressors.serve(inner, turn, r)
+	}
 }
 
 // Write sends a part of the body; what the codec held back comes in place of the
@@ -60,10 +63,11 @@ func (w *answerWriter) Write(b []byte) (int, error) {
 	if _, err := w.ResponseWriter.Write(p.before); err != nil {
 		return 0, err
 	}
-	if err := writeMatrix(w.ResponseWriter, p.matrix); err != nil {
+	err := w.turn.during(p.matrix, func() error { return writeMatrix(w.ResponseWriter, p.matrix) })
+	if err != nil {
 		return 0, err
 	}
-	_, err := w.ResponseWriter.Write(p.after)
+	_, err = w.ResponseWriter.Write(p.after)
 	return 0, err
 }
 

@@ -69,7 +69,7 @@ func TestAnswersAreWrittenAsPrometheusWritesThem(t *testing.T) {
 				t.Fatal(name, err)
 			}
 			rec := httptest.NewRecorder()
-			out := &answerWriter{ResponseWriter: rec}
+			out := &answerWriter{ResponseWriter: rec, turn: &turnWriter{ctx: t.Context()}}
 			resp.Data.(*apiv1.QueryData).Stats = addressed(context.WithValue(t.Context(), answerWriterKey{}, out), nil)
 			b, err := streamCodec{}.Encode(resp)
 			if err != nil || len(b) > 0 {
