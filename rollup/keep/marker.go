@@ -49,26 +49,26 @@ func stateOf(mark string) (state, bool) {
 }
 
 // markerLabels returns the labels of the series of markers for a span.
-func markerLabels(rule, mark string, rev uint16, missing string) labels.Labels {
+func markerLabels(rule, mark string, rev uint32, missing string) labels.Labels {
 	b := labels.NewBuilder(labels.EmptyLabels())
 	b.Set(ruleLabel, rule).Set(markerLabel, mark).Set(revLabel, revText(rev)).Set(missingLabel, missing)
 	return b.Labels()
 }
 
 // revText is the value of revLabel; an empty one is no label.
-func revText(rev uint16) string {
+func revText(rev uint32) string {
 	if rev == 0 {
 		return ""
 	}
-	return strconv.Itoa(int(rev))
+	return strconv.FormatUint(uint64(rev), 10)
 }
 
-func revOf(l labels.Labels) uint16 {
-	n, err := strconv.ParseUint(l.Get(revLabel), 10, 16)
+func revOf(l labels.Labels) uint32 {
+	n, err := strconv.ParseUint(l.Get(revLabel), 10, 32)
 	if err != nil {
 		return 0
 	}
-	return uint16(n)
+	return uint32(n)
 }
 
 // runsOf reads the times of a series of markers, as runs of neighbours.

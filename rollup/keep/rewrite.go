@@ -82,6 +82,9 @@ func (w *rewriter) read(m *rollup.Match, at querytree.RewriteAt) (*reading, stri
 	if m.Rule.Instant && at.Lookback != w.lookback {
 		return nil, "its points were made with another lookback delta"
 	}
+	if w.s.unchecked[m.Rule.ID] {
+		return nil, "it has just come back, and its points are not checked yet"
+	}
 	var best *reading
 	why := "it is not kept at this tier"
 	for _, k := range m.Rule.Keep[w.s.cfg.Tier] {
@@ -125,7 +128,7 @@ func (w *rewriter) over(m *rollup.Match, key keptKey, l *ledger, at querytree.Re
 		states = append(states, partial)
 	}
 	start, end := at.Start-m.Offset, at.End-m.Offset
-	for _, run := range l.has(start, end, states...) {
+	for _, run := range l.has(max(start, w.s.oldestOf(key.keep)), end, states...) {
 		r.add(start, at.Step, run)
 	}
 	r.bound()
@@ -250,7 +253,7 @@ func visible(lset labels.Labels) labels.Labels {
 
 // points reads those of one series that are at the steps asked for and of the
 // revision that counts there.
-func (r *reading) points(it chunkenc.Iterator, rev uint16, s *promql.Series) error {
+func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) error {
 	run, sp := 0, 0
 	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
 		t := it.AtT()

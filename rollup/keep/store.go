@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/rollup"
@@ -56,12 +57,17 @@ type Store struct {
 	cfg StoreConfig
 
 	writing sync.Mutex // held while something is written
+	// onStep is told of each transaction after it; tests fail there. May be nil.
+	onStep func(string) error
 
 	mu    sync.RWMutex
 	rules *rollup.Rules
 	dbs   map[time.Duration]*tsdb.DB // by retention
 	kept  map[keptKey]*ledger
 	since map[string]int64 // by rule ID: from when on points are owed
+	// unchecked are rules that have come back, of whose points it is not known
+	// yet whether they were restated meanwhile.
+	unchecked map[string]bool
 }
 
 // keptKey names the points of one rule in one TSDB.
@@ -84,7 +90,7 @@ func Open(cfg StoreConfig) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}}
+	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}, unchecked: map[string]bool{}}
 	if err := s.SetRules(cfg.Rules); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -103,8 +109,25 @@ func (s *Store) SetRules(rules *rollup.Rules) error {
 			}
 		}
 	}
+	if s.rules != nil {
+		for _, r := range rules.All() {
+			if !slices.ContainsFunc(s.rules.All(), func(old *rollup.Rule) bool { return old.ID == r.ID }) {
+				s.unchecked[r.ID] = true
+			}
+		}
+	}
 	s.rules = rules
 	return nil
+}
+
+// check notes that the points of rules have been made void so far as they were
+// restated.
+func (s *Store) check(rules []*rollup.Rule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range rules {
+		delete(s.unchecked, r.ID)
+	}
 }
 
 // add opens the TSDB for a retention, if need be, and learns what is there.
@@ -184,7 +207,43 @@ func (s *Store) load(db *tsdb.DB, rule string, l *ledger) error {
 	for _, sp := range spans {
 		if sp.from%l.step == 0 {
 			l.set(sp)
+			// The marker that says so may have been too old.
+			s.owedSince(rule, sp.from)
 		}
+	}
+	return errors.Join(set.Err(), s.soil(q, rule, l))
+}
+
+// soil gives another revision to absent points of which some series may be there:
+// those of which the last process did not come to say that they are. What they
+// are made of need not be what it was.
+func (s *Store) soil(q storage.Querier, rule string, l *ledger) error {
+	since, ok := s.since[rule]
+	if !ok {
+		return nil
+	}
+	holes := l.lacks(since, math.MaxInt64-l.step)
+	first, last := holes[0].Mint, holes[len(holes)-1].Maxt
+	set := q.Select(context.Background(), false, &storage.SelectHints{Start: first, End: last},
+		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, rule), labels.MustNewMatcher(labels.MatchEqual, markerLabel, ""))
+	revs := map[int64]uint32{}
+	var it chunkenc.Iterator
+	for set.Next() {
+		rev := revOf(set.At().Labels())
+		it = set.At().Iterator(it)
+		for _, h := range holes {
+			for ok := it.Seek(h.Mint) != chunkenc.ValNone; ok && it.AtT() <= h.Maxt; ok = it.Next() != chunkenc.ValNone {
+				if t := it.AtT(); t%l.step == 0 && rev >= l.at(t).rev {
+					revs[t] = max(revs[t], rev+1)
+				}
+			}
+		}
+		if it.Err() != nil {
+			return it.Err()
+		}
+	}
+	for t, rev := range revs {
+		l.set(span{from: t, to: t, rev: rev})
 	}
 	return set.Err()
 }
@@ -206,7 +265,8 @@ func (s *Store) Owe(ctx context.Context, r *rollup.Rule, since int64) error {
 		return nil
 	}
 	for _, k := range r.Keep[s.cfg.Tier] {
-		if err := s.mark(ctx, k, markerLabels(r.ID, markSince, 0, ""), []querytree.Interval{{Mint: since, Maxt: since}}, 1); err != nil {
+		from := max(since, up(s.oldestOf(k), r.Interval)) // older ones could not be stored
+		if err := s.mark(ctx, k, markerLabels(r.ID, markSince, 0, ""), []querytree.Interval{{Mint: from, Maxt: from}}, 1); err != nil {
 			return fmt.Errorf("rollup %q: note since when it is owed: %w", r.Name, err)
 		}
 	}
@@ -264,5 +324,8 @@ func (s *Store) mark(ctx context.Context, k rollup.Keep, lset labels.Labels, run
 			}
 		}
 	}
-	return app.Commit()
+	if err := app.Commit(); err != nil {
+		return err
+	}
+	return s.step(lset.Get(markerLabel))
 }
