@@ -265,7 +265,7 @@ func TestProcessRollupsUnderKills(t *testing.T) {
 	stopped := time.Now()
 	for _, base := range p.tops {
 		eventually(t, 60*time.Second, func() error { return whole(base, stopped) })
-		if r := run(t, pando(t), "rollup", "ls", "--url="+base); r.code != 0 {
+		if r := run(t, pando(t), "rollup", "ls", "--server="+base); r.code != 0 {
 			t.Errorf("pando rollup ls: exit code %d\n%s%s", r.code, r.out, r.errOut)
 		}
 	}
