@@ -69,7 +69,11 @@ func (w *world) Exec(_ context.Context, req querytree.ExecRequest) (querytree.Re
 			if w.warns[t] {
 				set.warn.Add(errors.New("strange"))
 			}
-			s.Floats = append(s.Floats, promql.FPoint{T: t, F: w.value(job, t)})
+			v := w.value(job, t)
+			if gone {
+				v /= 2 // the other child has a part in it
+			}
+			s.Floats = append(s.Floats, promql.FPoint{T: t, F: v})
 		}
 		set.series = append(set.series, s)
 	}
