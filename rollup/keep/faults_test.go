@@ -278,3 +278,76 @@ func TestWriteFails(t *testing.T) {
 		t.Errorf("%d absent, %d partial", st.Absent, st.Partial)
 	}
 }
+
+// A rule that is kept for another time, or at another distance, is owed as before
+// while the tier runs, and from then on when it is opened again; nothing that is
+// read is wrong.
+func TestKeepListChanges(t *testing.T) {
+	const longer = "rollups: [{name: r, expr: sum by (job) (x), interval: 10s, keep: {root: [{for: 1h, every: 30s}, {for: 2h}]}}]"
+	for name, restart := range map[string]bool{"running": false, "restarted": true} {
+		t.Run(name, func(t *testing.T) {
+			k := collected(t, hourRule)
+			k.rules = longer
+			if restart {
+				k.again(k.dir)
+			} else {
+				k.setRules(longer)
+			}
+			k.must(k.collect())
+			k.check("changed")
+			k.must(k.restate(k.now-60_000, k.final))
+			k.pass(5 * time.Minute)
+			k.must(k.collect())
+			if n := k.check("later"); n < 60 {
+				t.Errorf("only %d points", n)
+			}
+			for _, st := range k.c.Status(10) {
+				if st.Absent > 0 || time.UnixMilli(k.now).Sub(st.Since) < 9*time.Minute {
+					t.Errorf("%v: owed since %v, %d absent", st.Keep, st.Since, st.Absent)
+				}
+			}
+			k.rules = hourRule
+			k.again(k.dir)
+			k.must(k.collect())
+			k.check("as before")
+			if st := k.status(); st.Absent > 0 {
+				t.Errorf("%d absent", st.Absent)
+			}
+		})
+	}
+}
+
+// A batch that cannot be made does not keep others from being made, older or newer.
+func TestFailingBatch(t *testing.T) {
+	k := newTierOf(t, newWorld(), t.TempDir(), hourRule)
+	k.must(k.collect())
+	k.pass(20 * time.Minute)
+	begin := up(k.now-20*60_000, worldStep)
+	k.fails = func(from, to int64) bool { return from <= begin+400_000 && begin+400_000 <= to }
+	for range 60 {
+		k.pass(40 * time.Second)
+		k.must(k.collect())
+		if st := k.status(); st.Whole == 0 {
+			t.Fatal("fresh points wait for old ones")
+		}
+	}
+	points, _ := k.read(worldStep, false)
+	lack := 0
+	for at := begin; at <= down(k.final, worldStep); at += worldStep {
+		if points[at] == nil {
+			lack++
+		}
+	}
+	if st := k.status(); lack > 21 || lack == 0 || st.Failing == "" {
+		t.Errorf("%d lack, want no more than one batch and the newest; failing: %q", lack, st.Failing)
+	}
+	k.fails = nil
+	for range 5 {
+		k.pass(time.Minute)
+		k.must(k.collect())
+	}
+	k.check("mended")
+	if st := k.status(); st.Absent > 0 || st.Failing != "" {
+		t.Errorf("%d absent, failing: %q", st.Absent, st.Failing)
+	}
+}

@@ -41,6 +41,8 @@ func (s span) like(o span) bool {
 // ledger says which points of one rule are there, at one distance. Times are
 // multiples of step. It is not safe for concurrent use.
 type ledger struct {
+	// id is what the points are stored under.
+	id    string
 	step  int64
 	spans []span // in order, disjoint; what is between is absent, of revision 0
 }

@@ -38,10 +38,11 @@ type pastState struct {
 	Applied uint64
 	// Heard says of each child, by name, how far its restatements are among ours.
 	Heard map[string]heard
-	// Rules are the IDs of those whose points were made void by all up to Applied.
+	// Rules names the kinds of points that were made void by all up to Applied, by rule,
+	// distance and how long they are kept.
 	Rules []string
-	// Left says of rules that are not kept any more up to which one their points
-	// were made void; they may come back.
+	// Left says of those that are not kept any more up to which one they were made
+	// void; they may come back.
 	Left map[string]uint64
 }
 
@@ -54,8 +55,7 @@ type heard struct {
 const (
 	// maxRestatements are told; older ones are told as one.
 	maxRestatements = 64
-	// maxLeft rules are remembered; of others all points are made void if they come
-	// back.
+	// maxLeft of those are remembered; of others all is made void if they come back.
 	maxLeft = 1000
 )
 

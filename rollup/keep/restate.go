@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/rollup"
 )
@@ -24,13 +26,13 @@ func (c *Collector) restate(ctx context.Context) error {
 			return err
 		}
 	}
-	rules := c.cfg.Store.Rules().All()
-	if err := c.check(ctx, rules); err != nil {
+	kinds := c.cfg.Store.kindsOf(c.cfg.Store.Rules())
+	if err := c.check(ctx, kinds); err != nil {
 		return err
 	}
 	for _, r := range c.cfg.Past.unapplied() {
-		for _, rule := range rules {
-			if err := c.void(ctx, rule, r); err != nil {
+		for key, rule := range kinds {
+			if err := c.void(ctx, rule, key.keep, r); err != nil {
 				return err
 			}
 		}
@@ -39,31 +41,31 @@ func (c *Collector) restate(ctx context.Context) error {
 		}
 		c.metrics.restatements.Inc()
 	}
-	c.cfg.Store.check(rules)
+	c.cfg.Store.check(kinds)
 	return nil
 }
 
-// check makes void the points of rules that have come back, so far as they were
-// restated while the rules were not kept.
-func (c *Collector) check(ctx context.Context, rules []*rollup.Rule) error {
-	ids := make([]string, 0, len(rules))
-	byID := make(map[string]*rollup.Rule, len(rules))
-	for _, r := range rules {
-		ids, byID[r.ID] = append(ids, r.ID), r
+// check makes void the points that are kept again, so far as they were restated
+// while they were not.
+func (c *Collector) check(ctx context.Context, kinds map[keptKey]*rollup.Rule) error {
+	names, keys := make([]string, 0, len(kinds)), map[string]keptKey{}
+	for key, r := range kinds {
+		name := storedAs(r, key.keep) + " " + model.Duration(key.keep.For).String()
+		names, keys[name] = append(names, name), key
 	}
-	slices.Sort(ids)
-	for id, number := range c.cfg.Past.back(ids) {
+	slices.Sort(names)
+	for name, number := range c.cfg.Past.back(names) {
 		for _, r := range c.cfg.Past.since(number) {
-			if err := c.void(ctx, byID[id], r); err != nil {
+			if err := c.void(ctx, kinds[keys[name]], keys[name].keep, r); err != nil {
 				return err
 			}
 		}
 	}
-	return c.cfg.Past.keeps(ids)
+	return c.cfg.Past.keeps(names)
 }
 
-// void makes the points of a rule void that looked at times of a restatement.
-func (c *Collector) void(ctx context.Context, rule *rollup.Rule, r querytree.Restatement) error {
+// void makes the points of a rule at one distance void that looked at times of a restatement.
+func (c *Collector) void(ctx context.Context, rule *rollup.Rule, k rollup.Keep, r querytree.Restatement) error {
 	now := c.cfg.Now().UnixMilli()
 	since, ok := c.cfg.Store.OwedSince(rule)
 	if !ok {
@@ -74,11 +76,11 @@ func (c *Collector) void(ctx context.Context, rule *rollup.Rule, r querytree.Res
 	if maxt < math.MaxInt64-window {
 		maxt += window
 	}
-	mint, maxt := max(r.Mint, c.cfg.Store.oldest(rule, now, since)), min(maxt, now)
+	mint, maxt := max(r.Mint, since), min(maxt, now)
 	if mint > maxt {
 		return nil
 	}
-	return c.cfg.Store.Void(ctx, rule, mint, maxt)
+	return c.cfg.Store.void(ctx, rule, []rollup.Keep{k}, mint, maxt)
 }
 
 // complete makes a batch of the partial points of each rule void once all who had
@@ -106,7 +108,7 @@ func (c *Collector) complete(ctx context.Context) error {
 			c.backOff(j, run, err)
 			continue
 		}
-		if err := c.cfg.Store.Void(ctx, p.rule, run.Mint, run.Maxt); err != nil {
+		if err := c.cfg.Store.void(ctx, p.rule, []rollup.Keep{p.key.keep}, run.Mint, run.Maxt); err != nil {
 			return err
 		}
 	}

@@ -82,15 +82,16 @@ func (w *rewriter) read(m *rollup.Match, at querytree.RewriteAt) (*reading, stri
 	if m.Rule.Instant && at.Lookback != w.lookback {
 		return nil, "its points were made with another lookback delta"
 	}
-	if w.s.unchecked[m.Rule.ID] {
-		return nil, "it has just come back, and its points are not checked yet"
-	}
 	var best *reading
 	why := "it is not kept at this tier"
 	for _, k := range m.Rule.Keep[w.s.cfg.Tier] {
 		key := keptKey{m.Rule.ID, k}
 		l, every := w.s.kept[key], k.Every.Milliseconds()
 		if l == nil {
+			continue
+		}
+		if w.s.unchecked[key] {
+			why = "it has just come back, and its points are not checked yet"
 			continue
 		}
 		if (at.Start-m.Offset)%every != 0 || at.Step%every != 0 && at.Start != at.End {
@@ -240,7 +241,7 @@ func (r *reading) matchers(op string) []*labels.Matcher {
 		op = ""
 	}
 	return append([]*labels.Matcher{
-		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, r.match.Rule.ID),
+		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, storedAs(r.match.Rule, r.key.keep)),
 		labels.MustNewMatcher(labels.MatchEqual, markerLabel, ""),
 		labels.MustNewMatcher(labels.MatchEqual, opLabel, op),
 	}, r.match.Matchers...)

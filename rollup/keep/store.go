@@ -65,9 +65,9 @@ type Store struct {
 	dbs   map[time.Duration]*tsdb.DB // by retention
 	kept  map[keptKey]*ledger
 	since map[string]int64 // by rule ID: from when on points are owed
-	// unchecked are rules that have come back, of whose points it is not known
-	// yet whether they were restated meanwhile.
-	unchecked map[string]bool
+	// unchecked are those that have come back with their rule, of which it is not
+	// known yet whether they were restated meanwhile.
+	unchecked map[keptKey]bool
 }
 
 // keptKey names the points of one rule in one TSDB.
@@ -90,7 +90,7 @@ func Open(cfg StoreConfig) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}, unchecked: map[string]bool{}}
+	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}, unchecked: map[keptKey]bool{}}
 	if err := s.SetRules(cfg.Rules); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -110,9 +110,9 @@ func (s *Store) SetRules(rules *rollup.Rules) error {
 		}
 	}
 	if s.rules != nil {
-		for _, r := range rules.All() {
-			if !slices.ContainsFunc(s.rules.All(), func(old *rollup.Rule) bool { return old.ID == r.ID }) {
-				s.unchecked[r.ID] = true
+		for key := range s.kindsOf(rules) {
+			if s.kindsOf(s.rules)[key] == nil {
+				s.unchecked[key] = true
 			}
 		}
 	}
@@ -120,13 +120,24 @@ func (s *Store) SetRules(rules *rollup.Rules) error {
 	return nil
 }
 
+// kindsOf returns the rules that the tier keeps points of, by rule and distance.
+func (s *Store) kindsOf(rules *rollup.Rules) map[keptKey]*rollup.Rule {
+	out := map[keptKey]*rollup.Rule{}
+	for _, r := range rules.All() {
+		for _, k := range r.Keep[s.cfg.Tier] {
+			out[keptKey{r.ID, k}] = r
+		}
+	}
+	return out
+}
+
 // check notes that the points of rules have been made void so far as they were
 // restated.
-func (s *Store) check(rules []*rollup.Rule) {
+func (s *Store) check(kinds map[keptKey]*rollup.Rule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, r := range rules {
-		delete(s.unchecked, r.ID)
+	for key := range kinds {
+		delete(s.unchecked, key)
 	}
 }
 
@@ -140,7 +151,7 @@ func (s *Store) add(r *rollup.Rule, k rollup.Keep) error {
 	if err != nil {
 		return err
 	}
-	l := &ledger{step: k.Every.Milliseconds()}
+	l := &ledger{id: storedAs(r, k), step: k.Every.Milliseconds()}
 	if err := s.load(db, r.ID, l); err != nil {
 		return fmt.Errorf("rollup %q: read which points are there: %w", r.Name, err)
 	}
@@ -181,17 +192,18 @@ func (s *Store) load(db *tsdb.DB, rule string, l *ledger) error {
 		return err
 	}
 	defer q.Close()
+	if err := s.loadSince(q, rule); err != nil {
+		return err
+	}
 	var spans []span
 	set := q.Select(context.Background(), false, nil,
-		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, rule), labels.MustNewMatcher(labels.MatchNotEqual, markerLabel, ""))
+		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, l.id), labels.MustNewMatcher(labels.MatchNotEqual, markerLabel, ""))
 	for set.Next() {
 		lset := set.At().Labels()
 		mark := lset.Get(markerLabel)
 		st, ok := stateOf(mark)
 		err := runsOf(set.At().Iterator(nil), l.step, func(from, to int64) {
-			if mark == markSince {
-				s.owedSince(rule, from)
-			} else if ok {
+			if ok {
 				spans = append(spans, span{from: from, to: to, state: st, rev: revOf(lset), missing: lset.Get(missingLabel)})
 			}
 		})
@@ -214,6 +226,22 @@ func (s *Store) load(db *tsdb.DB, rule string, l *ledger) error {
 	return errors.Join(set.Err(), s.soil(q, rule, l))
 }
 
+// loadSince reads from when on a rule is owed, at whatever distance.
+func (s *Store) loadSince(q storage.Querier, rule string) error {
+	set := q.Select(context.Background(), false, nil,
+		labels.MustNewMatcher(labels.MatchRegexp, ruleLabel, rule+"(/.+)?"), labels.MustNewMatcher(labels.MatchEqual, markerLabel, markSince))
+	for set.Next() {
+		it := set.At().Iterator(nil)
+		if it.Next() != chunkenc.ValNone {
+			s.owedSince(rule, it.AtT())
+		}
+		if it.Err() != nil {
+			return it.Err()
+		}
+	}
+	return set.Err()
+}
+
 // soil gives another revision to absent points of which some series may be there:
 // those of which the last process did not come to say that they are. What they
 // are made of need not be what it was.
@@ -225,7 +253,7 @@ func (s *Store) soil(q storage.Querier, rule string, l *ledger) error {
 	holes := l.lacks(since, math.MaxInt64-l.step)
 	first, last := holes[0].Mint, holes[len(holes)-1].Maxt
 	set := q.Select(context.Background(), false, &storage.SelectHints{Start: first, End: last},
-		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, rule), labels.MustNewMatcher(labels.MatchEqual, markerLabel, ""))
+		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, l.id), labels.MustNewMatcher(labels.MatchEqual, markerLabel, ""))
 	revs := map[int64]uint32{}
 	var it chunkenc.Iterator
 	for set.Next() {
@@ -266,7 +294,7 @@ func (s *Store) Owe(ctx context.Context, r *rollup.Rule, since int64) error {
 	}
 	for _, k := range r.Keep[s.cfg.Tier] {
 		from := max(since, up(s.oldestOf(k), r.Interval)) // older ones could not be stored
-		if err := s.mark(ctx, k, markerLabels(r.ID, markSince, 0, ""), []querytree.Interval{{Mint: from, Maxt: from}}, 1); err != nil {
+		if err := s.mark(ctx, k, markerLabels(storedAs(r, k), markSince, 0, ""), []querytree.Interval{{Mint: from, Maxt: from}}, 1); err != nil {
 			return fmt.Errorf("rollup %q: note since when it is owed: %w", r.Name, err)
 		}
 	}

@@ -36,6 +36,8 @@ type world struct {
 	away, sick bool
 	// warns: times of which the evaluation warns.
 	warns map[int64]bool
+	// fails reports whether a request of that range fails; may be nil.
+	fails func(from, to int64) bool
 	// asked counts requests, strict those of them.
 	asked, strict int
 }
@@ -51,6 +53,9 @@ func (w *world) value(job string, t int64) float64 {
 // Exec implements Source.
 func (w *world) Exec(_ context.Context, req querytree.ExecRequest) (querytree.ResultSet, error) {
 	w.asked++
+	if w.fails != nil && w.fails(req.Start, req.End) {
+		return nil, errors.New("too large")
+	}
 	gone := w.away || w.sick
 	if req.Strict {
 		if w.strict++; gone {

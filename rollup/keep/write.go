@@ -80,7 +80,7 @@ func (s *Store) writeSpan(ctx context.Context, key keptKey, sp span, b batch) er
 	if db == nil || l == nil {
 		return errors.New("the store is closed")
 	}
-	if err := s.writePoints(ctx, db, key, sp, b); err != nil {
+	if err := s.writePoints(ctx, db, key.keep, l.id, sp, b); err != nil {
 		// Some of them may be there: what is written next is of another revision.
 		s.mu.Lock()
 		l.set(span{from: sp.from, to: sp.to, rev: sp.rev + 1})
@@ -94,17 +94,17 @@ func (s *Store) writeSpan(ctx context.Context, key keptKey, sp span, b batch) er
 }
 
 // writePoints stores the points of a span, and then says that they are there.
-func (s *Store) writePoints(ctx context.Context, db *tsdb.DB, key keptKey, sp span, b batch) error {
-	w, step := &writer{ctx: ctx, db: db, onStep: s.step}, key.keep.Every.Milliseconds()
+func (s *Store) writePoints(ctx context.Context, db *tsdb.DB, k rollup.Keep, id string, sp span, b batch) error {
+	w, step := &writer{ctx: ctx, db: db, onStep: s.step}, k.Every.Milliseconds()
 	for _, series := range b.series {
-		if err := w.add(pointLabels(series.Metric, key.rule, sp.rev), series, sp, step); err != nil {
+		if err := w.add(pointLabels(series.Metric, id, sp.rev), series, sp, step); err != nil {
 			return errors.Join(err, w.rollback())
 		}
 	}
 	if err := w.commit(); err != nil {
 		return err
 	}
-	return s.mark(ctx, key.keep, markerLabels(key.rule, sp.state.mark(), sp.rev, sp.missing), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, step)
+	return s.mark(ctx, k, markerLabels(id, sp.state.mark(), sp.rev, sp.missing), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, step)
 }
 
 // oldestOf is the oldest time that points of a distance are kept of.
@@ -113,10 +113,10 @@ func (s *Store) oldestOf(k rollup.Keep) int64 {
 }
 
 // pointLabels returns the labels that a point is stored with.
-func pointLabels(lset labels.Labels, rule string, rev uint32) labels.Labels {
+func pointLabels(lset labels.Labels, id string, rev uint32) labels.Labels {
 	b := labels.NewBuilder(lset)
 	b.Set(opLabel, lset.Get(querytree.OpLabel)).Del(querytree.OpLabel)
-	return b.Set(ruleLabel, rule).Set(revLabel, revText(rev)).Labels()
+	return b.Set(ruleLabel, id).Set(revLabel, revText(rev)).Labels()
 }
 
 // writer appends samples in transactions of bounded size.
@@ -192,9 +192,14 @@ func (w *writer) rollback() error {
 // Void makes the points of a rule from mint to maxt absent, in milliseconds, to
 // be made again. Those that are being read by a query are read on.
 func (s *Store) Void(ctx context.Context, r *rollup.Rule, mint, maxt int64) error {
+	return s.void(ctx, r, r.Keep[s.cfg.Tier], mint, maxt)
+}
+
+// void makes the points at some distances absent.
+func (s *Store) void(ctx context.Context, r *rollup.Rule, keeps []rollup.Keep, mint, maxt int64) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	for _, k := range r.Keep[s.cfg.Tier] {
+	for _, k := range keeps {
 		s.mu.Lock()
 		l := s.kept[keptKey{r.ID, k}]
 		var gone []span
@@ -204,7 +209,7 @@ func (s *Store) Void(ctx context.Context, r *rollup.Rule, mint, maxt int64) erro
 		}
 		s.mu.Unlock()
 		for _, sp := range gone {
-			if err := s.mark(ctx, k, markerLabels(r.ID, markVoid, sp.rev, ""), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
+			if err := s.mark(ctx, k, markerLabels(storedAs(r, k), markVoid, sp.rev, ""), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
 				return fmt.Errorf("rollup %q: void %d..%d: %w", r.Name, mint, maxt, err)
 			}
 		}
@@ -230,15 +235,6 @@ func (s *Store) step(what string) error {
 		return nil
 	}
 	return s.onStep(what)
-}
-
-// oldest returns the time of the oldest point of a rule that may be there.
-func (s *Store) oldest(r *rollup.Rule, now, since int64) int64 {
-	longest := int64(0)
-	for _, k := range r.Keep[s.cfg.Tier] {
-		longest = max(longest, k.For.Milliseconds())
-	}
-	return max(since, now-longest)
 }
 
 // partialRun is a run of points that somebody had no part in.
