@@ -283,7 +283,7 @@ func TestWriteFails(t *testing.T) {
 // while the tier runs, and from then on when it is opened again; nothing that is
 // read is wrong.
 func TestKeepListChanges(t *testing.T) {
-	const longer = "rollups: [{name: r, expr: sum by (job) (x), interval: 10s, keep: {root: [{for: 1h, every: 30s}, {for: 2h}]}}]"
+	const longer = "rollups: [{name: r, expr: sum by (job) (x), interval: 10s, keep: {root: [{for: 1h, every: 30s}, {for: 2h}, {for: 2h, every: 1m}]}}]"
 	for name, restart := range map[string]bool{"running": false, "restarted": true} {
 		t.Run(name, func(t *testing.T) {
 			k := collected(t, hourRule)
