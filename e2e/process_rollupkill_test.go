@@ -67,14 +67,15 @@ type keptPlanet struct {
 	tardy []time.Time
 	// seen are the values of each time, by tier and expression, as they were
 	// first answered.
-	seen    map[string]map[int64]map[string]float64
-	changed []string
+	seen map[string]map[int64]map[string]float64
+	// changed says of times what was answered later and is something else.
+	changed map[int64]string
 	answers int
 }
 
 func newKeptPlanet(t *testing.T) *keptPlanet {
 	file := "--rollup.file=" + writeFile(t, "rollups.yml", rolledUpFile)
-	p := &keptPlanet{t: t, seen: map[string]map[int64]map[string]float64{}}
+	p := &keptPlanet{t: t, seen: map[string]map[int64]map[string]float64{}, changed: map[int64]string{}}
 	p.root = startRoot(t, file)
 	zones := []*process{startZone(t, p.root.grpc, "--zone=eu", file), startZone(t, p.root.grpc, "--zone=us", file)}
 	p.tiers = append([]*process{p.root}, zones...)
@@ -185,8 +186,11 @@ func (p *keptPlanet) note(of string, got map[int64]map[string]float64) {
 		p.seen[of] = map[int64]map[string]float64{}
 	}
 	for at, values := range got {
-		if _, ok := p.seen[of][at]; !ok {
+		first, ok := p.seen[of][at]
+		if !ok {
 			p.seen[of][at] = values
+		} else if err := same(values, first); err != nil {
+			p.changed[at] = fmt.Sprintf("%s at %d has changed: %v", of, at, err)
 		}
 	}
 }
@@ -334,6 +338,11 @@ func (p *keptPlanet) compare(to time.Time) (compared, excused, used int) {
 				}
 				return false
 			})
+		}
+	}
+	for at, what := range p.changed {
+		if !p.late(at) {
+			p.t.Error(what)
 		}
 	}
 	return compared, excused, used
