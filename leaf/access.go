@@ -30,8 +30,18 @@ func (l *Leaf) Ready() bool { return l.ready.Load() }
 func (l *Leaf) Describe() querytree.Description {
 	// Before all else: who is told of a change must not be told of older bounds.
 	epochs := l.changes.history.Epochs()
+	final := l.final.final()
+	var (
+		past         string
+		restatements []querytree.Restatement
+	)
+	if l.restater != nil {
+		// After what is final: who knows of that knows of these. Before the bounds:
+		// who knows of these knows from when on there are samples.
+		past, restatements = l.restater.Told()
+	}
 	mint, maxt := l.store.bounds()
-	d := querytree.Description{
+	return querytree.Description{
 		Identity: l.cfg.Identity,
 		Instance: l.instance,
 		ShardKey: l.shardKey,
@@ -45,13 +55,10 @@ func (l *Leaf) Describe() querytree.Description {
 		Settled:  l.changes.settle(),
 		Epochs:   epochs,
 		Gaps:     l.coverage.gaps(mint),
-		Final:    l.final.final(),
+		Final:    final,
+
+		Past: past, Restatements: restatements,
 	}
-	if l.restater != nil {
-		// After what is final: who knows of that knows of these.
-		d.Past, d.Restatements = l.restater.Told()
-	}
-	return d
 }
 
 // Metadata returns the metadata of one metric family, or of all if metric is

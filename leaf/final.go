@@ -1,8 +1,6 @@
 package leaf
 
 import (
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +36,9 @@ type finality struct {
 
 	mu   sync.Mutex
 	told int64 // the latest time that was said to be final
+	// before bounds what an earlier process may have said: it may have had a
+	// shorter delay.
+	before int64
 	// open holds the oldest sample of each transaction that is being committed.
 	open map[uint64]int64
 	next uint64
@@ -48,7 +49,7 @@ type finality struct {
 
 func newFinality(now func() time.Time, delay func() time.Duration, r Restater) *finality {
 	f := &finality{now: now, delay: delay, restater: r, open: map[uint64]int64{}, began: now()}
-	f.told = f.began.Add(-delay()).UnixMilli()
+	f.told, f.before = f.began.Add(-delay()).UnixMilli(), f.began.UnixMilli()
 	return f
 }
 
@@ -64,8 +65,11 @@ func (f *finality) final() int64 {
 	now := f.now()
 	f.turn(now)
 	t := now.Add(-max(delay, f.late[0], f.late[1])).UnixMilli()
-	if open := slices.Sorted(maps.Values(f.open)); len(open) > 0 {
-		t = min(t, open[0]-1) // it may become visible at any time
+	for _, oldest := range f.open {
+		if oldest <= f.told {
+			return f.told
+		}
+		t = min(t, oldest-1) // it may become visible at any time
 	}
 	f.told = max(f.told, t)
 	return f.told
@@ -86,15 +90,31 @@ func (f *finality) commit(mint, maxt int64) (done func(), err error) {
 		return func() {}, nil
 	}
 	f.mu.Lock()
-	id := f.next
-	f.next++
-	f.open[id] = mint
-	told := f.told
-	if mint <= told {
+	if mint <= f.told {
 		now := f.now()
 		f.turn(now)
 		f.late[0] = max(f.late[0], min(now.Sub(time.UnixMilli(mint)), maxLateness))
 	}
+	f.mu.Unlock()
+	return f.change(mint, maxt)
+}
+
+// deletion is commit for samples that are about to be deleted, which are not late.
+func (f *finality) deletion(mint, maxt int64) (done func(), err error) {
+	if f == nil || f.restater == nil {
+		return func() {}, nil
+	}
+	return f.change(mint, maxt)
+}
+
+// change keeps samples from becoming final before done is called, and has those
+// restated that are final already.
+func (f *finality) change(mint, maxt int64) (done func(), err error) {
+	f.mu.Lock()
+	id := f.next
+	f.next++
+	f.open[id] = mint
+	told := max(f.told, f.before)
 	f.mu.Unlock()
 	seen := func() {}
 	if mint <= told {
@@ -106,18 +126,4 @@ func (f *finality) commit(mint, maxt int64) (done func(), err error) {
 		delete(f.open, id)
 		f.mu.Unlock()
 	}, err
-}
-
-// deletion is commit for samples that are about to be deleted.
-func (f *finality) deletion(mint, maxt int64) (done func(), err error) {
-	if f == nil || f.restater == nil {
-		return func() {}, nil
-	}
-	f.mu.Lock()
-	told := f.told
-	f.mu.Unlock()
-	if mint > told {
-		return func() {}, nil
-	}
-	return f.restater.Restate(mint, min(maxt, told))
 }

@@ -136,7 +136,7 @@ func (k *keeping) collect(n *node, c keep.CollectorConfig) error {
 // collectTier has a zone or root collect from its children.
 func (k *keeping) collectTier(n *node, t *tier.Tier) error {
 	c := keep.DefaultCollectorConfig()
-	c.Source, c.Final, c.Missing, c.Children = t.Mixer, t.Final, t.Missing, t.Children
+	c.Source, c.Final, c.Missing, c.Children, c.Known = t.Mixer, t.Final, t.Missing, t.Children, t.Known
 	return k.collect(n, c)
 }
 

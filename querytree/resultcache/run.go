@@ -84,9 +84,13 @@ func (r *run) next(ctx context.Context) bool {
 		return false
 	}
 	r.add(e)
-	if complete {
+	switch {
+	case complete && len(a.Report.Rollups) > 0:
+		// Not kept: epochs tell when samples change, and not when points of
+		// rollups do, which is later.
+	case complete:
 		r.keep(e)
-	} else {
+	default:
 		// A child that hangs should cost its deadline once more, not once for
 		// each piece.
 		r.left = coalesce(r.left, r.req.Step)

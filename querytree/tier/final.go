@@ -44,6 +44,14 @@ func (t *Tier) Children() (out []querytree.Description) {
 	return out
 }
 
+// Known names all children that are not forgotten.
+func (t *Tier) Known() (out []string) {
+	for _, m := range t.Roster.Members() {
+		out = append(out, m.Description.Name())
+	}
+	return out
+}
+
 // Missing names the leaves and zones below that are known but not connected, so
 // far as the children tell of theirs.
 func (t *Tier) Missing() (out []string) {

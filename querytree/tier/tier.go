@@ -186,11 +186,13 @@ func (t *Tier) Describe() querytree.Description {
 	// Before the children, since what is settled goes back only with an epoch.
 	d.Epochs = t.Roster.Epochs()
 	tells := true
-	members := t.Roster.Members()
 	if t.cfg.Told != nil {
-		d.Final = final(members)
+		d.Final = final(t.Roster.Members())
 		d.Past, d.Restatements = t.cfg.Told()
 	}
+	// After what is restated: who knows of that knows from when on there are
+	// samples.
+	members := t.Roster.Members()
 	for _, m := range members {
 		c := m.Description
 		if !m.Connected {

@@ -147,7 +147,7 @@ func matchesAll(l labels.Labels, ms []*labels.Matcher) bool {
 
 // nameReading is what to read of a rule.
 type nameReading struct {
-	rule       *rollup.Rule
+	id         string // that the points are stored as
 	db         storage.Queryable
 	step       int64
 	spans      []span // that are whole
@@ -162,7 +162,7 @@ func (s *Store) reading(r *rollup.Rule, mint, maxt int64) (out nameReading, ok b
 	oldest := int64(math.MaxInt64)
 	for _, k := range r.Keep[s.cfg.Tier] {
 		l := s.kept[keptKey{r.ID, k}]
-		if l == nil || len(l.spans) == 0 {
+		if l == nil || len(l.spans) == 0 || s.unchecked[keptKey{r.ID, k}] {
 			continue
 		}
 		from := l.spans[0].from
@@ -170,7 +170,7 @@ func (s *Store) reading(r *rollup.Rule, mint, maxt int64) (out nameReading, ok b
 		if reaches := from <= mint; ok && !(reaches && (finer || oldest > mint)) && !(from < oldest && oldest > mint) {
 			continue
 		}
-		out, ok, oldest = nameReading{rule: r, db: s.dbs[k.For], step: l.step, mint: mint, maxt: maxt}, true, from
+		out, ok, oldest = nameReading{id: storedAs(r, k), db: s.dbs[k.For], step: l.step, mint: mint, maxt: maxt}, true, from
 		out.spans = slices.DeleteFunc(slices.Clone(l.spans), func(sp span) bool { return sp.state != whole || sp.to < mint || sp.from > maxt })
 	}
 	return out, ok
@@ -191,7 +191,7 @@ func (n nameReading) named(ctx context.Context, ms []*labels.Matcher) (map[strin
 	defer q.Close()
 	out := map[string]*named{}
 	set := q.Select(ctx, false, &storage.SelectHints{Start: n.mint, End: n.maxt}, append([]*labels.Matcher{
-		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, n.rule.ID), labels.MustNewMatcher(labels.MatchEqual, markerLabel, ""),
+		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, n.id), labels.MustNewMatcher(labels.MatchEqual, markerLabel, ""),
 	}, ms...)...)
 	r := &reading{match: &rollup.Match{}, covered: []querytree.Interval{{Mint: n.mint, Maxt: n.maxt}}, spans: n.spans}
 	var it chunkenc.Iterator

@@ -35,6 +35,9 @@ type CollectorConfig struct {
 	Missing func() []string
 	// Children describes the children that are connected; nil at a leaf.
 	Children func() []querytree.Description
+	// Known names all children, including those that are missing; nil at a leaf, or
+	// if none is ever forgotten.
+	Known func() []string
 	// Past is told of what changes.
 	Past *Past
 	// Lookback is the lookback delta in milliseconds.
@@ -165,6 +168,10 @@ func (c *Collector) Fresh(ctx context.Context) error {
 // whether there were any.
 func (c *Collector) MakeGood(ctx context.Context) bool {
 	now, any := c.cfg.Now().UnixMilli(), false
+	if err := c.complete(ctx); err != nil {
+		c.cfg.Logger.Error("partial rollups cannot be made again", "error", err)
+		return false
+	}
 	err := c.each(ctx, func(j *job) (querytree.Interval, bool) {
 		runs := c.lacking(j, j.cursor, now)
 		if len(runs) == 0 {
@@ -277,12 +284,18 @@ func (c *Collector) try(ctx context.Context, j *job, run querytree.Interval) err
 	case errors.As(err, &broken):
 		return err
 	}
+	j.cursor = run.Maxt + j.step()
+	c.backOff(j, run, err)
+	return nil
+}
+
+// backOff notes that points could not be made.
+func (c *Collector) backOff(j *job, run querytree.Interval, err error) {
 	c.metrics.failures.Inc()
 	c.note(j, err.Error())
-	j.failed, j.cursor = j.failed+1, run.Maxt+j.step()
+	j.failed++
 	j.until = c.cfg.Now().Add(min(maxBackoff, minBackoff<<min(j.failed-1, 5)))
 	c.cfg.Logger.Debug("rollup cannot be made yet", "rule", j.rule.Name, "from", run.Mint, "to", run.Maxt, "error", err)
-	return nil
 }
 
 // note keeps why the last attempt of a rule failed.
@@ -328,11 +341,23 @@ func (c *Collector) evaluate(ctx context.Context, j *job, run querytree.Interval
 	if !fit {
 		b.state, b.series, b.missing = unfit, nil, ""
 	}
+	if b.state != partial && run.Maxt > c.notFinal(j) {
+		return errors.New("samples are not final yet, although nobody is away")
+	}
 	if err := c.cfg.Store.write(ctx, j.rule, b); err != nil {
 		return &storeError{err}
 	}
 	c.metrics.points.WithLabelValues(b.state.mark()).Add(float64((b.to-b.from)/b.step + 1))
 	return nil
+}
+
+// notFinal returns the last time that a whole point may be of: what is final, unless
+// that is not known.
+func (c *Collector) notFinal(j *job) int64 {
+	if final := c.cfg.Final(); final != 0 {
+		return final
+	}
+	return math.MaxInt64
 }
 
 // ask evaluates the rule. The points are not fit if there is more to say of them

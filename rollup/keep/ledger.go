@@ -29,7 +29,7 @@ type span struct {
 	state    state
 	// rev is the revision of the points, or of an absent point the one that it
 	// will have.
-	rev uint16
+	rev uint32
 	// missing names who had no part in a partial point.
 	missing string
 }
@@ -41,6 +41,8 @@ func (s span) like(o span) bool {
 // ledger says which points of one rule are there, at one distance. Times are
 // multiples of step. It is not safe for concurrent use.
 type ledger struct {
+	// id is what the points are stored under.
+	id    string
 	step  int64
 	spans []span // in order, disjoint; what is between is absent, of revision 0
 }
@@ -86,19 +88,24 @@ func (l *ledger) at(t int64) span {
 	return span{from: t, to: t}
 }
 
-// void makes the points from mint to maxt absent, those that are there and those
-// that may have been written in part. It returns the spans that it put in place.
-func (l *ledger) void(mint, maxt int64) (out []span) {
-	mint, maxt = up(mint, l.step), down(maxt, l.step)
-	for t := mint; t <= maxt; {
-		s := l.at(t)
-		to := min(s.to, maxt)
-		if s.state == absent && s.rev == 0 && s.from == s.to { // between spans
-			to = min(l.nextAfter(t)-l.step, maxt)
+// voids returns what void would put in place of the points from mint to maxt. What
+// is absent already has nothing of its revision.
+func (l *ledger) voids(mint, maxt int64) (out []span) {
+	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= mint })
+	for ; i < len(l.spans) && l.spans[i].from <= maxt; i++ {
+		s := l.spans[i]
+		v := span{from: max(s.from, up(mint, l.step)), to: min(s.to, down(maxt, l.step)), rev: s.rev + 1}
+		if s.state != absent && v.from <= v.to {
+			out = append(out, v)
 		}
-		out = append(out, span{from: t, to: to, rev: s.rev + 1})
-		t = to + l.step
 	}
+	return out
+}
+
+// void makes the points from mint to maxt absent, and returns the spans that it
+// put in place.
+func (l *ledger) void(mint, maxt int64) []span {
+	out := l.voids(mint, maxt)
 	for _, s := range out {
 		l.set(s)
 	}

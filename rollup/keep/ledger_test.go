@@ -25,7 +25,9 @@ func TestLedgerAgainstMap(t *testing.T) {
 			case 0:
 				l.void(from-3, to+3)
 				for t := from; t <= to; t += step {
-					m[t] = span{rev: m[t].rev + 1}
+					if m[t].state != absent {
+						m[t] = span{rev: m[t].rev + 1}
+					}
 				}
 			case 1:
 				if rnd.Intn(20) == 0 {
@@ -37,7 +39,7 @@ func TestLedgerAgainstMap(t *testing.T) {
 					}
 				}
 			default:
-				s := span{from: from, to: to, state: state(1 + rnd.Intn(3)), rev: uint16(rnd.Intn(2))}
+				s := span{from: from, to: to, state: state(1 + rnd.Intn(3)), rev: uint32(rnd.Intn(2))}
 				l.set(s)
 				for t := from; t <= to; t += step {
 					m[t] = s

@@ -4,15 +4,17 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/pandometrics/pando/querytree"
+	"github.com/pandometrics/pando/rollup"
 )
 
 // Labels of what is stored. They never leave the store.
 const (
-	ruleLabel    = "__rollup__"         // the rule's ID, on all series
+	ruleLabel    = "__rollup__"         // the rule's ID, see storedAs, on all series
 	opLabel      = "__rollup_op__"      // the operator, if a rule keeps several
 	revLabel     = "__rollup_rev__"     // the revision, unless it is 0
 	markerLabel  = "__rollup_marker__"  // what a marker says; points have none
@@ -51,27 +53,36 @@ func stateOf(mark string) (state, bool) {
 	return absent, false
 }
 
+// storedAs is what the points of a rule at one distance are stored under: two
+// distances may share a TSDB, and have revisions of their own.
+func storedAs(r *rollup.Rule, k rollup.Keep) string {
+	if k.Every.Milliseconds() == r.Interval {
+		return r.ID
+	}
+	return r.ID + "/" + model.Duration(k.Every).String()
+}
+
 // markerLabels returns the labels of the series of markers for a span.
-func markerLabels(rule, mark string, rev uint16, missing string) labels.Labels {
+func markerLabels(id, mark string, rev uint32, missing string) labels.Labels {
 	b := labels.NewBuilder(labels.EmptyLabels())
-	b.Set(ruleLabel, rule).Set(markerLabel, mark).Set(revLabel, revText(rev)).Set(missingLabel, missing)
+	b.Set(ruleLabel, id).Set(markerLabel, mark).Set(revLabel, revText(rev)).Set(missingLabel, missing)
 	return b.Labels()
 }
 
 // revText is the value of revLabel; an empty one is no label.
-func revText(rev uint16) string {
+func revText(rev uint32) string {
 	if rev == 0 {
 		return ""
 	}
-	return strconv.Itoa(int(rev))
+	return strconv.FormatUint(uint64(rev), 10)
 }
 
-func revOf(l labels.Labels) uint16 {
-	n, err := strconv.ParseUint(l.Get(revLabel), 10, 16)
+func revOf(l labels.Labels) uint32 {
+	n, err := strconv.ParseUint(l.Get(revLabel), 10, 32)
 	if err != nil {
 		return 0
 	}
-	return uint16(n)
+	return uint32(n)
 }
 
 // runsOf reads the times of a series of markers, as runs of neighbours.

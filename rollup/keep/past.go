@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/pandometrics/pando/querytree"
@@ -35,6 +38,12 @@ type pastState struct {
 	Applied uint64
 	// Heard says of each child, by name, how far its restatements are among ours.
 	Heard map[string]heard
+	// Rules names the kinds of points that were made void by all up to Applied, by rule,
+	// distance and how long they are kept.
+	Rules []string
+	// Left says of those that are not kept any more up to which one they were made
+	// void; they may come back.
+	Left map[string]uint64
 }
 
 type heard struct {
@@ -42,19 +51,29 @@ type heard struct {
 	Number uint64
 }
 
-// maxRestatements bounds those that are told; older ones are told as one.
-const maxRestatements = 64
+// Bounds of what is kept.
+const (
+	// maxRestatements are told; older ones are told as one.
+	maxRestatements = 64
+	// maxLeft of those are remembered; of others all is made void if they come back.
+	maxLeft = 1000
+)
 
-// OpenPast reads the file, or begins one.
+// OpenPast reads the file, or begins one. If there is none although its directory
+// holds something, what it said is lost: then all points are to be made again.
 func OpenPast(path string) (*Past, error) {
 	p := &Past{path: path, pending: map[uint64]bool{}, wake: make(chan struct{}, 1)}
 	data, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		p.state.ID = rand.Text()
-		err = p.save(p.state)
+		err = p.begin()
 	case err == nil:
-		err = json.Unmarshal(data, &p.state)
+		if err = json.Unmarshal(data, &p.state); err == nil {
+			err = p.state.validate()
+		}
+		if err != nil {
+			err = fmt.Errorf("%w; mend the file, or remove it: then all points of rollups are made again, here and above", err)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("restatements in %q: %w", path, err)
@@ -63,6 +82,39 @@ func OpenPast(path string) (*Past, error) {
 		p.state.Heard = map[string]heard{}
 	}
 	return p, nil
+}
+
+// begin begins a file.
+func (p *Past) begin() error {
+	p.state.ID = rand.Text()
+	entries, err := os.ReadDir(filepath.Dir(p.path))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// A file of ours that was being written when the process died says nothing.
+	lost := slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), filepath.Base(p.path)) })
+	if lost {
+		p.state = p.state.with(math.MinInt64, math.MaxInt64)
+	}
+	return p.save(p.state)
+}
+
+// validate reports what a file cannot say unless it is damaged.
+func (s pastState) validate() error {
+	if s.ID == "" {
+		return errors.New("no ID")
+	}
+	last := uint64(0)
+	for _, r := range s.Restatements {
+		if r.Number <= last || r.Mint > r.Maxt {
+			return fmt.Errorf("restatement %d, after %d, is of %d..%d", r.Number, last, r.Mint, r.Maxt)
+		}
+		last = r.Number
+	}
+	if s.Applied > last {
+		return fmt.Errorf("restatement %d was applied, but there are only %d", s.Applied, last)
+	}
+	return nil
 }
 
 // Restate notes that samples from mint to maxt are about to change although they
@@ -136,12 +188,25 @@ func (p *Past) anyPending(number uint64) bool {
 }
 
 // Hear takes over what children say: the restatements that were not heard of, and
-// the whole past of a child that was not known. Known says from when on there is
-// something that could be wrong.
-func (p *Past) Hear(children []querytree.Description) error {
+// of a child that was not known all since its first sample, and all that was made
+// without waiting for it. Known are the names of all children, including those that
+// are missing: one that has been forgotten meanwhile was not waited for. If it is
+// nil, none is forgotten.
+func (p *Past) Hear(children []querytree.Description, known []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next, changed := p.state, false
+	if known != nil {
+		for name := range next.Heard {
+			if slices.Contains(known, name) {
+				continue
+			}
+			if !changed {
+				next.Heard, changed = maps.Clone(next.Heard), true
+			}
+			delete(next.Heard, name)
+		}
+	}
 	mint, maxt := int64(1), int64(0)
 	widen := func(from, to int64) {
 		if from > to {
@@ -166,11 +231,15 @@ func (p *Past) Hear(children []querytree.Description) error {
 			continue
 		}
 		if !changed {
-			next.Heard, changed = cloneHeard(next.Heard), true
+			next.Heard, changed = maps.Clone(next.Heard), true
 		}
 		next.Heard[d.Name()] = heard{d.Past, last}
 		if !known || old.Past != d.Past {
-			widen(d.Mint, d.Final)
+			from := d.Mint
+			if d.Final > 0 {
+				from = min(from, d.Final+1)
+			}
+			widen(from, math.MaxInt64)
 			continue
 		}
 		for _, r := range d.Restatements {
@@ -190,14 +259,6 @@ func (p *Past) Hear(children []querytree.Description) error {
 	}
 	p.state = next
 	return nil
-}
-
-func cloneHeard(m map[string]heard) map[string]heard {
-	out := make(map[string]heard, len(m)+1)
-	for k, v := range m {
-		out[k] = v
-	}
-	return out
 }
 
 // unapplied returns the restatements by which points are to be made void.
@@ -225,6 +286,65 @@ func (p *Past) applied(number uint64) error {
 	return nil
 }
 
+// back returns which rules are kept that were not, and up to which restatement
+// their points were made void; zero if that is not known.
+func (p *Past) back(rules []string) map[string]uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[string]uint64{}
+	if p.state.Rules == nil {
+		return out // none was kept
+	}
+	for _, id := range rules {
+		if !slices.Contains(p.state.Rules, id) {
+			out[id] = p.state.Left[id]
+		}
+	}
+	return out
+}
+
+// since returns the restatements after a number that were applied.
+func (p *Past) since(number uint64) (out []querytree.Restatement) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.state.Restatements {
+		if number < r.Number && r.Number <= p.state.Applied {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// keeps notes which rules are kept from now on, whose points are void so far as
+// restatements were applied.
+func (p *Past) keeps(rules []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state.Rules != nil && slices.Equal(p.state.Rules, rules) {
+		return nil
+	}
+	next := p.state
+	next.Rules, next.Left = append([]string{}, rules...), map[string]uint64{}
+	maps.Copy(next.Left, p.state.Left)
+	for _, id := range p.state.Rules {
+		next.Left[id] = p.state.Applied
+	}
+	for _, id := range rules {
+		delete(next.Left, id)
+	}
+	for id := range next.Left {
+		if len(next.Left) <= maxLeft {
+			break
+		}
+		delete(next.Left, id)
+	}
+	if err := p.save(next); err != nil {
+		return fmt.Errorf("note which rules are kept: %w", err)
+	}
+	p.state = next
+	return nil
+}
+
 // save replaces the file, and has it on disk before it returns.
 func (p *Past) save(s pastState) error {
 	data, err := json.Marshal(s)
@@ -246,5 +366,14 @@ func (p *Past) save(s pastState) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return nil
+	return syncDir(filepath.Dir(p.path))
+}
+
+// syncDir has a renamed file be under its new name after a loss of power.
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

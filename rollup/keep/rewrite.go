@@ -90,6 +90,10 @@ func (w *rewriter) read(m *rollup.Match, at querytree.RewriteAt) (*reading, stri
 		if l == nil {
 			continue
 		}
+		if w.s.unchecked[key] {
+			why = "it has just come back, and its points are not checked yet"
+			continue
+		}
 		if (at.Start-m.Offset)%every != 0 || at.Step%every != 0 && at.Start != at.End {
 			why = cmp.Or(misaligned(at, m.Offset, every), why)
 			continue
@@ -125,7 +129,7 @@ func (w *rewriter) over(m *rollup.Match, key keptKey, l *ledger, at querytree.Re
 		states = append(states, partial)
 	}
 	start, end := at.Start-m.Offset, at.End-m.Offset
-	for _, run := range l.has(start, end, states...) {
+	for _, run := range l.has(max(start, w.s.oldestOf(key.keep)), end, states...) {
 		r.add(start, at.Step, run)
 	}
 	r.bound()
@@ -236,7 +240,7 @@ func (r *reading) matchers(op string) []*labels.Matcher {
 		op = ""
 	}
 	return append([]*labels.Matcher{
-		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, r.match.Rule.ID),
+		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, storedAs(r.match.Rule, r.key.keep)),
 		labels.MustNewMatcher(labels.MatchEqual, markerLabel, ""),
 		labels.MustNewMatcher(labels.MatchEqual, opLabel, op),
 	}, r.match.Matchers...)
@@ -249,7 +253,7 @@ func visible(lset labels.Labels) labels.Labels {
 
 // points reads those of one series that are at the steps asked for and of the
 // revision that counts there.
-func (r *reading) points(it chunkenc.Iterator, rev uint16, s *promql.Series) error {
+func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) error {
 	run, sp := 0, 0
 	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
 		t := it.AtT()

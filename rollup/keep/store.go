@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
+	"github.com/prometheus/prometheus/tsdb/chunkenc"
 
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/rollup"
@@ -56,6 +57,8 @@ type Store struct {
 	cfg StoreConfig
 
 	writing sync.Mutex // held while something is written
+	// onStep is told of each transaction after it; tests fail there. May be nil.
+	onStep func(string) error
 
 	mu    sync.RWMutex
 	rules *rollup.Rules
@@ -63,6 +66,9 @@ type Store struct {
 	dbs   map[time.Duration]*tsdb.DB // by retention
 	kept  map[keptKey]*ledger
 	since map[string]int64 // by rule ID: from when on points are owed
+	// unchecked are those that have come back with their rule, of which it is not
+	// known yet whether they were restated meanwhile.
+	unchecked map[keptKey]bool
 }
 
 // keptKey names the points of one rule in one TSDB.
@@ -85,7 +91,7 @@ func Open(cfg StoreConfig) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}}
+	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}, unchecked: map[keptKey]bool{}}
 	if err := s.SetRules(cfg.Rules); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -104,6 +110,13 @@ func (s *Store) SetRules(rules *rollup.Rules) error {
 			}
 		}
 	}
+	if s.rules != nil {
+		for key := range s.kindsOf(rules) {
+			if s.kindsOf(s.rules)[key] == nil {
+				s.unchecked[key] = true
+			}
+		}
+	}
 	s.rules, s.names = rules, nil
 	for _, r := range rules.All() {
 		if len(r.Keep[s.cfg.Tier]) > 0 {
@@ -112,6 +125,27 @@ func (s *Store) SetRules(rules *rollup.Rules) error {
 	}
 	slices.Sort(s.names)
 	return nil
+}
+
+// kindsOf returns the rules that the tier keeps points of, by rule and distance.
+func (s *Store) kindsOf(rules *rollup.Rules) map[keptKey]*rollup.Rule {
+	out := map[keptKey]*rollup.Rule{}
+	for _, r := range rules.All() {
+		for _, k := range r.Keep[s.cfg.Tier] {
+			out[keptKey{r.ID, k}] = r
+		}
+	}
+	return out
+}
+
+// check notes that the points of rules have been made void so far as they were
+// restated.
+func (s *Store) check(kinds map[keptKey]*rollup.Rule) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range kinds {
+		delete(s.unchecked, key)
+	}
 }
 
 // add opens the TSDB for a retention, if need be, and learns what is there.
@@ -124,7 +158,7 @@ func (s *Store) add(r *rollup.Rule, k rollup.Keep) error {
 	if err != nil {
 		return err
 	}
-	l := &ledger{step: k.Every.Milliseconds()}
+	l := &ledger{id: storedAs(r, k), step: k.Every.Milliseconds()}
 	if err := s.load(db, r.ID, l); err != nil {
 		return fmt.Errorf("rollup %q: read which points are there: %w", r.Name, err)
 	}
@@ -165,17 +199,18 @@ func (s *Store) load(db *tsdb.DB, rule string, l *ledger) error {
 		return err
 	}
 	defer q.Close()
+	if err := s.loadSince(q, rule); err != nil {
+		return err
+	}
 	var spans []span
 	set := q.Select(context.Background(), false, nil,
-		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, rule), labels.MustNewMatcher(labels.MatchNotEqual, markerLabel, ""))
+		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, l.id), labels.MustNewMatcher(labels.MatchNotEqual, markerLabel, ""))
 	for set.Next() {
 		lset := set.At().Labels()
 		mark := lset.Get(markerLabel)
 		st, ok := stateOf(mark)
 		err := runsOf(set.At().Iterator(nil), l.step, func(from, to int64) {
-			if mark == markSince {
-				s.owedSince(rule, from)
-			} else if ok {
+			if ok {
 				spans = append(spans, span{from: from, to: to, state: st, rev: revOf(lset), missing: lset.Get(missingLabel)})
 			}
 		})
@@ -191,7 +226,59 @@ func (s *Store) load(db *tsdb.DB, rule string, l *ledger) error {
 	for _, sp := range spans {
 		if sp.from%l.step == 0 {
 			l.set(sp)
+			// The marker that says so may have been too old.
+			s.owedSince(rule, sp.from)
 		}
+	}
+	return errors.Join(set.Err(), s.soil(q, rule, l))
+}
+
+// loadSince reads from when on a rule is owed, at whatever distance.
+func (s *Store) loadSince(q storage.Querier, rule string) error {
+	set := q.Select(context.Background(), false, nil,
+		labels.MustNewMatcher(labels.MatchRegexp, ruleLabel, rule+"(/.+)?"), labels.MustNewMatcher(labels.MatchEqual, markerLabel, markSince))
+	for set.Next() {
+		it := set.At().Iterator(nil)
+		if it.Next() != chunkenc.ValNone {
+			s.owedSince(rule, it.AtT())
+		}
+		if it.Err() != nil {
+			return it.Err()
+		}
+	}
+	return set.Err()
+}
+
+// soil gives another revision to absent points of which some series may be there:
+// those of which the last process did not come to say that they are. What they
+// are made of need not be what it was.
+func (s *Store) soil(q storage.Querier, rule string, l *ledger) error {
+	since, ok := s.since[rule]
+	if !ok {
+		return nil
+	}
+	holes := l.lacks(since, math.MaxInt64-l.step)
+	first, last := holes[0].Mint, holes[len(holes)-1].Maxt
+	set := q.Select(context.Background(), false, &storage.SelectHints{Start: first, End: last},
+		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, l.id), labels.MustNewMatcher(labels.MatchEqual, markerLabel, ""))
+	revs := map[int64]uint32{}
+	var it chunkenc.Iterator
+	for set.Next() {
+		rev := revOf(set.At().Labels())
+		it = set.At().Iterator(it)
+		for _, h := range holes {
+			for ok := it.Seek(h.Mint) != chunkenc.ValNone; ok && it.AtT() <= h.Maxt; ok = it.Next() != chunkenc.ValNone {
+				if t := it.AtT(); t%l.step == 0 && rev >= l.at(t).rev {
+					revs[t] = max(revs[t], rev+1)
+				}
+			}
+		}
+		if it.Err() != nil {
+			return it.Err()
+		}
+	}
+	for t, rev := range revs {
+		l.set(span{from: t, to: t, rev: rev})
 	}
 	return set.Err()
 }
@@ -213,7 +300,8 @@ func (s *Store) Owe(ctx context.Context, r *rollup.Rule, since int64) error {
 		return nil
 	}
 	for _, k := range r.Keep[s.cfg.Tier] {
-		if err := s.mark(ctx, k, markerLabels(r.ID, markSince, 0, ""), []querytree.Interval{{Mint: since, Maxt: since}}, 1); err != nil {
+		from := max(since, up(s.oldestOf(k), r.Interval)) // older ones could not be stored
+		if err := s.mark(ctx, k, markerLabels(storedAs(r, k), markSince, 0, ""), []querytree.Interval{{Mint: from, Maxt: from}}, 1); err != nil {
 			return fmt.Errorf("rollup %q: note since when it is owed: %w", r.Name, err)
 		}
 	}
@@ -271,5 +359,8 @@ func (s *Store) mark(ctx context.Context, k rollup.Keep, lset labels.Labels, run
 			}
 		}
 	}
-	return app.Commit()
+	if err := app.Commit(); err != nil {
+		return err
+	}
+	return s.step(lset.Get(markerLabel))
 }

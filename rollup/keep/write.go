@@ -54,8 +54,9 @@ func (s *Store) wanted(key keptKey, b batch) (out []span) {
 	if l == nil {
 		return nil
 	}
+	oldest := s.oldestOf(key.keep)
 	for t := b.from; t <= b.to; t += b.step {
-		if t%l.step != 0 {
+		if t%l.step != 0 || t < oldest {
 			continue
 		}
 		old := l.at(t)
@@ -79,16 +80,11 @@ func (s *Store) writeSpan(ctx context.Context, key keptKey, sp span, b batch) er
 	if db == nil || l == nil {
 		return errors.New("the store is closed")
 	}
-	w := &writer{ctx: ctx, db: db}
-	for _, series := range b.series {
-		if err := w.add(pointLabels(series.Metric, key.rule, sp.rev), series, sp, l.step); err != nil {
-			return errors.Join(err, w.rollback())
-		}
-	}
-	if err := w.commit(); err != nil {
-		return err
-	}
-	if err := s.mark(ctx, key.keep, markerLabels(key.rule, sp.state.mark(), sp.rev, sp.missing), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
+	if err := s.writePoints(ctx, db, key.keep, l.id, sp, b); err != nil {
+		// Some of them may be there: what is written next is of another revision.
+		s.mu.Lock()
+		l.set(span{from: sp.from, to: sp.to, rev: sp.rev + 1})
+		s.mu.Unlock()
 		return err
 	}
 	s.mu.Lock()
@@ -97,11 +93,30 @@ func (s *Store) writeSpan(ctx context.Context, key keptKey, sp span, b batch) er
 	return nil
 }
 
+// writePoints stores the points of a span, and then says that they are there.
+func (s *Store) writePoints(ctx context.Context, db *tsdb.DB, k rollup.Keep, id string, sp span, b batch) error {
+	w, step := &writer{ctx: ctx, db: db, onStep: s.step}, k.Every.Milliseconds()
+	for _, series := range b.series {
+		if err := w.add(pointLabels(series.Metric, id, sp.rev), series, sp, step); err != nil {
+			return errors.Join(err, w.rollback())
+		}
+	}
+	if err := w.commit(); err != nil {
+		return err
+	}
+	return s.mark(ctx, k, markerLabels(id, sp.state.mark(), sp.rev, sp.missing), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, step)
+}
+
+// oldestOf is the oldest time that points of a distance are kept of.
+func (s *Store) oldestOf(k rollup.Keep) int64 {
+	return s.cfg.Now().Add(-k.For).UnixMilli() + k.Every.Milliseconds()
+}
+
 // pointLabels returns the labels that a point is stored with.
-func pointLabels(lset labels.Labels, rule string, rev uint16) labels.Labels {
+func pointLabels(lset labels.Labels, id string, rev uint32) labels.Labels {
 	b := labels.NewBuilder(lset)
 	b.Set(opLabel, lset.Get(querytree.OpLabel)).Del(querytree.OpLabel)
-	return b.Set(ruleLabel, rule).Set(revLabel, revText(rev)).Labels()
+	return b.Set(ruleLabel, id).Set(revLabel, revText(rev)).Labels()
 }
 
 // writer appends samples in transactions of bounded size.
@@ -110,6 +125,8 @@ type writer struct {
 	db  *tsdb.DB
 	app storage.AppenderV2
 	n   int
+	// onStep is told of what has been done; tests fail there.
+	onStep func(string) error
 }
 
 // add appends the points of one series that are at times of the span.
@@ -144,8 +161,6 @@ func (w *writer) append(ref *storage.SeriesRef, lset labels.Labels, t int64, v f
 	}
 	w.n++
 	got, err := w.app.Append(*ref, lset, 0, t, v, nil, h, storage.AOptions{})
-	// It is there already after a crash before its marker: the same value, but
-	// for rounding.
 	if err != nil && !errors.Is(err, storage.ErrDuplicateSampleForTimestamp) {
 		return fmt.Errorf("append %s at %d: %w", lset, t, err)
 	}
@@ -161,7 +176,10 @@ func (w *writer) commit() error {
 	if app == nil {
 		return nil
 	}
-	return app.Commit()
+	if err := app.Commit(); err != nil {
+		return err
+	}
+	return w.onStep("points")
 }
 
 func (w *writer) rollback() error {
@@ -174,18 +192,24 @@ func (w *writer) rollback() error {
 // Void makes the points of a rule from mint to maxt absent, in milliseconds, to
 // be made again. Those that are being read by a query are read on.
 func (s *Store) Void(ctx context.Context, r *rollup.Rule, mint, maxt int64) error {
+	return s.void(ctx, r, r.Keep[s.cfg.Tier], mint, maxt)
+}
+
+// void makes the points at some distances absent.
+func (s *Store) void(ctx context.Context, r *rollup.Rule, keeps []rollup.Keep, mint, maxt int64) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	for _, k := range r.Keep[s.cfg.Tier] {
+	for _, k := range keeps {
 		s.mu.Lock()
 		l := s.kept[keptKey{r.ID, k}]
 		var gone []span
 		if l != nil {
-			gone = l.void(mint, maxt)
+			// What is older is not read, and could not be marked.
+			gone = l.void(max(mint, s.oldestOf(k)), maxt)
 		}
 		s.mu.Unlock()
 		for _, sp := range gone {
-			if err := s.mark(ctx, k, markerLabels(r.ID, markVoid, sp.rev, ""), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
+			if err := s.mark(ctx, k, markerLabels(storedAs(r, k), markVoid, sp.rev, ""), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
 				return fmt.Errorf("rollup %q: void %d..%d: %w", r.Name, mint, maxt, err)
 			}
 		}
@@ -205,18 +229,18 @@ func (s *Store) lacks(r *rollup.Rule, k rollup.Keep, mint, maxt int64) []querytr
 	return l.lacks(mint, maxt)
 }
 
-// oldest returns the time of the oldest point of a rule that may be there.
-func (s *Store) oldest(r *rollup.Rule, now, since int64) int64 {
-	longest := int64(0)
-	for _, k := range r.Keep[s.cfg.Tier] {
-		longest = max(longest, k.For.Milliseconds())
+// step tells a test what has been done.
+func (s *Store) step(what string) error {
+	if s.onStep == nil {
+		return nil
 	}
-	return max(since, now-longest)
+	return s.onStep(what)
 }
 
 // partialRun is a run of points that somebody had no part in.
 type partialRun struct {
 	rule     *rollup.Rule
+	key      keptKey
 	from, to int64
 	missing  string
 }
@@ -233,7 +257,7 @@ func (s *Store) partials() (out []partialRun) {
 			}
 			for _, sp := range l.spans {
 				if sp.state == partial {
-					out = append(out, partialRun{r, sp.from, sp.to, sp.missing})
+					out = append(out, partialRun{r, keptKey{r.ID, k}, sp.from, sp.to, sp.missing})
 				}
 			}
 		}
