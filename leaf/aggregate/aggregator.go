@@ -43,6 +43,7 @@ func (c Config) Validate() error {
 // Stored is the last value that is stored of a series, stale markers left aside.
 type Stored struct {
 	Labels labels.Labels
+	Time   int64 // milliseconds
 	Value  float64
 	Hist   *histogram.FloatHistogram // if it is one
 }
@@ -78,7 +79,7 @@ type Aggregator struct {
 	up      int64 // since when inputs can have been seen, in milliseconds
 
 	flushing sync.Mutex // held by Flush; taken before mu
-	unstored []output   // outputs that may not have been stored before the process was killed
+	unstored []output   // outputs that may not have been stored before the process was killed, while opening
 	number   uint64     // of the last snapshot
 
 	// mu guards what follows, and the inputs of shards, which are changed under their
@@ -125,6 +126,11 @@ func Open(cfg Config, deps Deps) (*Aggregator, error) {
 	if err := a.useRules(cfg.Rules, 1); err != nil {
 		return nil, err
 	}
+	// Those that were stored are refused as duplicates, to the bit.
+	if err := a.store(context.Background(), a.unstored); err != nil {
+		deps.Logger.Error("aggregation outputs of before not stored", "err", err)
+	}
+	a.unstored = nil
 	// What comes from now on follows a whole state, whatever was found.
 	if err := a.snapshot(); err != nil {
 		return nil, errors.Join(err, a.journal.close())
@@ -352,6 +358,8 @@ func (a *Aggregator) define(gid, old uint32, g *group) {
 		o := a.groups[old]
 		o.next = gid
 		g.fresh = o.kind != g.kind || o.fresh
+		g.lost = o.lost
+		a.handOver(o)
 		g.emitted = o.emitted
 		for _, lset := range o.outputs {
 			delete(a.byOutput, lset.Hash())

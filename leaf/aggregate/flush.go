@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/storage"
@@ -18,11 +17,6 @@ func (a *Aggregator) Flush(ctx context.Context) error {
 	a.flushing.Lock()
 	defer a.flushing.Unlock()
 	var errs []error
-	if len(a.unstored) > 0 {
-		// Those that were stored are refused as duplicates, to the bit.
-		errs = append(errs, a.store(ctx, a.unstored))
-		a.unstored = nil
-	}
 	now := a.now()
 	for _, interval := range a.intervals() {
 		if t, ok := a.due(interval, now); ok {
@@ -87,9 +81,17 @@ func (a *Aggregator) flushInterval(ctx context.Context, interval, t int64) error
 		return fmt.Errorf("read what is stored of aggregation outputs: %w", err) // later
 	}
 	a.mu.Lock()
+	behind := 0
 	for gid, s := range stored {
-		a.groups[gid].resume(s.Value, s.Hist)
-		a.journal.add(encodeResume(gid, s.Value, s.Hist))
+		if a.groups[gid].resume(s) {
+			behind++
+		}
+		a.journal.add(encodeResume(gid, s))
+	}
+	if behind > 0 {
+		a.deps.Logger.Warn("aggregation state is older than what is stored, as after a power cut: increases since may be missing", "outputs", behind)
+		a.catchUp(t)
+		a.journal.add(encodeTimes(recCatchUp, interval, t))
 	}
 	out := a.seal(interval, t)
 	a.forget(interval, t)
@@ -192,19 +194,43 @@ const (
 )
 
 // resume makes a total go on from what is stored: a new one from there, one that was
-// restored not from below, which it is only if the journal has lost something.
-func (g *group) resume(v float64, h *histogram.FloatHistogram) {
+// restored not from below, which it is only if the journal has lost something. Then it
+// returns true: what is known of the inputs is behind the total too.
+func (g *group) resume(s Stored) bool {
+	behind := false
 	switch {
 	case g.kind == counter && g.fresh:
-		g.total += v
-	case g.kind == counter:
-		g.total = max(g.total, v)
-	case h != nil && g.fresh:
-		g.add(h)
-	case h != nil && (g.hist == nil || g.hist.Count < h.Count):
-		g.hist = h.Copy()
+		g.total += s.Value
+	case g.kind == counter && s.Value > g.total:
+		g.total, behind = s.Value, true
+	case s.Hist != nil && g.fresh:
+		g.add(s.Hist)
+	case s.Hist != nil && (g.hist == nil || g.hist.Count < s.Hist.Count):
+		g.hist, behind = s.Hist.Copy(), true
 	}
+	if s.Time > 0 && (behind || g.fresh) {
+		g.lost = s.Time
+	}
+	g.behind = behind
 	g.fresh, g.resumed = false, true
+	return behind
+}
+
+// catchUp makes the inputs of groups that are ahead of them begin anew.
+func (a *Aggregator) catchUp(t int64) {
+	for _, sh := range a.shards {
+		for i := range sh.inputs {
+			if gid := sh.inputs[i].group; gid != noGroup && a.current(a.groups[gid]).behind {
+				sh.lasts[i] = last{v: float64(t), at: unseen}
+				delete(sh.hists, uint32(i))
+			}
+		}
+	}
+	for _, g := range a.groups {
+		if g != nil {
+			g.behind = false
+		}
+	}
 }
 
 // findStored returns what is stored of the groups that have not been resumed. The
@@ -233,7 +259,7 @@ func (a *Aggregator) unresumed(interval int64) (fresh, known map[string]map[uint
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i, g := range a.groups {
-		if g == nil || g.interval != interval || g.resumed || !g.kind.cumulative() {
+		if g == nil || g.next != noGroup || g.interval != interval || g.resumed || !g.kind.cumulative() {
 			continue
 		}
 		list := known

@@ -51,6 +51,11 @@ type group struct {
 	// fresh says that the total does not include yet what was stored before the
 	// group was made; resumed, that it was compared with what is stored.
 	fresh, resumed bool
+	// lost is the time up to which the total may have inputs in it that are not known
+	// any more: those that began before count from their first sample on. Behind says
+	// that what is known of inputs is older than the total.
+	lost   int64
+	behind bool
 	// emitted says that the last output was a value.
 	emitted bool
 	// ended are outputs of the group before that this one has not.

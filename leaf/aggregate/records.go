@@ -27,6 +27,7 @@ const (
 	recForget                  // shard, places
 	recUngroup                 // group
 	recSealed                  // interval, T: outputs of T follow from the state
+	recCatchUp                 // interval, T: inputs of groups that are ahead of them begin anew
 
 	// Of a snapshot.
 	recTotals // group, its totals and flags, what has taken its place
@@ -227,11 +228,18 @@ func getTotals(d *encoding.Decbuf) (float64, *histogram.FloatHistogram) {
 	return v, h
 }
 
-func encodeResume(gid uint32, v float64, h *histogram.FloatHistogram) []byte {
+func encodeResume(gid uint32, s Stored) []byte {
 	e := newRecord(recResume)
 	e.PutUvarint32(gid)
-	putTotals(&e, v, h)
+	e.PutVarint64(s.Time)
+	putTotals(&e, s.Value, s.Hist)
 	return e.Get()
+}
+
+func decodeResume(d *encoding.Decbuf) (gid uint32, s Stored) {
+	gid, s.Time = uint32(d.Uvarint()), d.Varint64()
+	s.Value, s.Hist = getTotals(d)
+	return gid, s
 }
 
 func encodeTotals(gid uint32, g *group) []byte {
@@ -241,6 +249,7 @@ func encodeTotals(gid uint32, g *group) []byte {
 	putBool(&e, g.fresh)
 	putBool(&e, g.emitted)
 	e.PutUvarint32(g.next)
+	e.PutVarint64(g.lost)
 	return e.Get()
 }
 

@@ -156,16 +156,15 @@ func (a *Aggregator) replayRecord(what byte, d *encoding.Decbuf) error {
 		a.shards[s].put(idx, in, now)
 	case recFloats, recHists:
 		return a.replaySamples(what, d)
-	case recSeal, recDrain, recSealed:
+	case recSeal, recDrain, recSealed, recCatchUp:
 		return a.replayTaking(what, d)
 	case recResume:
-		gid := uint32(d.Uvarint())
-		v, h := getTotals(d)
+		gid, stored := decodeResume(d)
 		g := a.group(gid)
 		if g == nil || d.Err() != nil {
 			return notUnderstood(what)
 		}
-		g.resume(v, h)
+		g.resume(stored)
 	case recForget:
 		sh, err := a.shard(d)
 		for n := d.Uvarint(); err == nil && n > 0 && d.Err() == nil; n-- {
@@ -251,6 +250,11 @@ func (a *Aggregator) replayTaking(what byte, d *encoding.Decbuf) error {
 		}
 		return d.Err()
 	}
+	if what == recCatchUp {
+		_, t := d.Varint64(), d.Varint64()
+		a.catchUp(t)
+		return d.Err()
+	}
 	sh, err := a.shard(d)
 	if err != nil {
 		return err
@@ -275,6 +279,7 @@ func (a *Aggregator) replayState(what byte, d *encoding.Decbuf) error {
 		}
 		g.total, g.hist = getTotals(d)
 		g.fresh, g.emitted, g.next = d.Byte() == 1, d.Byte() == 1, uint32(d.Uvarint())
+		g.lost = d.Varint64()
 		g.resumed = !g.fresh
 	case recLasts:
 		sh, err := a.shard(d)

@@ -26,7 +26,11 @@ func (a *Aggregator) seal(interval, t int64) []output {
 func (a *Aggregator) takeDue(sh *shard, interval, t int64) {
 	a.batch, a.hbatch = a.batch[:0], a.hbatch[:0]
 	due := func(x *sample) bool {
-		return x.t <= t && a.current(a.groups[sh.inputs[x.idx].group]).interval == interval
+		if x.t > t {
+			return false
+		}
+		g := a.current(a.groups[sh.inputs[x.idx].group])
+		return g.interval == interval && (g.resumed || !g.kind.cumulative())
 	}
 	rest := sh.pending[:0]
 	for i := range sh.pending {
@@ -121,12 +125,17 @@ type tally struct {
 	taken, late, duplicate, invalid, apart int
 }
 
-// fresh reports whether a sample is newer than the last one of its input.
-func (n *tally) fresh(l last, t int64) bool {
+// fresh reports whether a sample is newer than the last one of its input, or than what
+// may have been.
+func (n *tally) fresh(g *group, l last, t int64) bool {
+	before := g.lost
+	if l.seen() {
+		before = l.time()
+	}
 	switch {
-	case !l.seen() || t > l.time():
+	case t > before:
 		return true
-	case t == l.time():
+	case t == before:
 		n.duplicate++
 	default:
 		n.late++
@@ -136,7 +145,8 @@ func (n *tally) fresh(l last, t int64) bool {
 
 func (a *Aggregator) takeFloat(sh *shard, x *sample, n *tally) {
 	l := &sh.lasts[x.idx]
-	if !n.fresh(*l, x.t) {
+	g := a.groups[sh.inputs[x.idx].group]
+	if !n.fresh(g, *l, x.t) {
 		return
 	}
 	n.taken++
@@ -147,7 +157,6 @@ func (a *Aggregator) takeFloat(sh *shard, x *sample, n *tally) {
 		}
 		return
 	}
-	g := a.groups[sh.inputs[x.idx].group]
 	if g.kind == counter {
 		if math.IsNaN(x.v) || math.IsInf(x.v, 0) || x.v < 0 {
 			n.taken--
@@ -174,10 +183,10 @@ func increase(g *group, l last, x *sample) float64 {
 }
 
 // began reports whether an input whose first sample this is is known to have begun
-// after its rule did, and so lately that it cannot have been forgotten.
+// after its rule did, and so lately that it cannot have been forgotten, nor lost.
 func began(g *group, x *sample) bool {
 	start := x.t - int64(x.age)
-	return x.age > 0 && start >= g.since && int64(x.age) <= g.forget
+	return x.age > 0 && start >= g.since && start > g.lost && int64(x.age) <= g.forget
 }
 
 // restarted reports whether the start timestamp tells of a reset.
@@ -187,10 +196,10 @@ func restarted(l last, x *sample) bool {
 
 func (a *Aggregator) takeHistogram(sh *shard, x *histSample, n *tally) {
 	l := &sh.lasts[x.idx]
-	if !n.fresh(*l, x.t) {
+	g := a.groups[sh.inputs[x.idx].group]
+	if !n.fresh(g, *l, x.t) {
 		return
 	}
-	g := a.groups[sh.inputs[x.idx].group]
 	if g.kind == histogramCounter {
 		g.zero(x.h)
 		if inc := histogramIncrease(g, *l, sh.hists[x.idx], x); inc != nil && !g.add(inc) {
