@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/util/logging"
 
+	"github.com/pandometrics/pando/leaf/aggregate"
 	"github.com/pandometrics/pando/querytree"
 )
 
@@ -50,6 +51,8 @@ type Leaf struct {
 	metadata *metadataStore
 	indexing *indexing // nil without field hints
 	coverage *coverage
+
+	aggregator *aggregate.Aggregator // nil without rules
 
 	cores   *querytree.Cores
 	tracker *promql.ActiveQueryTracker
@@ -115,6 +118,7 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 	for _, build := range []func() error{
 		l.nameInstance,
 		func() error { return l.openStorage(conf, deps.Hints) },
+		func() error { return l.openAggregation(conf) },
 		l.buildQueries,
 		func() error { return l.buildIngest(ctx) },
 		func() error { return l.buildRules(ctx, conf) },
@@ -203,7 +207,9 @@ func (l *Leaf) buildQueries() error {
 
 func (l *Leaf) buildIngest(ctx context.Context) error {
 	var err error
-	l.scraper, err = scrape.NewManager(&scrape.Options{}, l.logger.With("component", "scrape manager"), logging.NewJSONFileLogger, nil, l.scraped(), l.reg)
+	// Aggregation wants to know what kind of metric it is, and since when.
+	opts := &scrape.Options{AppendMetadata: l.aggregator != nil, ParseST: l.aggregator != nil}
+	l.scraper, err = scrape.NewManager(opts, l.logger.With("component", "scrape manager"), logging.NewJSONFileLogger, nil, l.scraped(), l.reg)
 	if err != nil {
 		return fmt.Errorf("build scrape manager: %w", err)
 	}
@@ -297,6 +303,7 @@ func (l *Leaf) Run(ctx context.Context) error {
 		func() { l.keepMetadata(ctx) },
 		func() { l.indexing.run(ctx, l.store) },
 		func() { l.coverage.run(ctx, l.retentionTime, l.logger) },
+		func() { l.runAggregation(ctx) },
 	} {
 		wg.Go(part)
 	}
@@ -349,6 +356,9 @@ func (l *Leaf) Close() error {
 		var errs []error
 		if l.metadata != nil {
 			errs = append(errs, l.metadata.save())
+		}
+		if l.aggregator != nil {
+			errs = append(errs, l.aggregator.Close())
 		}
 		if l.tracker != nil {
 			errs = append(errs, l.tracker.Close())

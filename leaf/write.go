@@ -134,9 +134,9 @@ func (l *Leaf) newWriteHandler() http.Handler {
 		remoteapi.WithWriteHandlerLogger(l.logger),
 		remoteapi.WithWriteHandlerMiddlewares(l.guard.snappyDecoded))
 	// The metadata that comes with the series of 2.0 reaches the appender,
-	// which keeps it.
+	// which keeps it. Start timestamps are of use to aggregation only.
 	v2 := remote.NewWriteHandler(l.logger, l.reg, l.written,
-		remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType}, false, false, true)
+		remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType}, l.aggregator != nil, false, true)
 	v2 = l.guard.snappyChecked(v2)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kind, err := remoteapi.ParseProtoMsg(r.Header.Get("Content-Type"))

@@ -67,7 +67,7 @@ func newApp(stdout, stderr io.Writer) (*kingpin.Application, map[string]command)
 	out := streams{stdout, stderr}
 	commands := map[string]command{}
 	for _, add := range []func(*kingpin.Application, streams) (string, command){
-		devCommand, leafCommand, zoneCommand, rootCommand, queryCommand, whyCommand, whoHasCommand, treeCommand, checkConfigCommand, completionCommand,
+		devCommand, leafCommand, zoneCommand, rootCommand, queryCommand, whyCommand, whoHasCommand, treeCommand, checkConfigCommand, checkAggregationsCommand, completionCommand,
 	} {
 		name, c := add(app, out)
 		commands[name] = c

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -156,6 +157,10 @@ func (a *Aggregator) Use(rules Rules) error {
 	}
 	a.flushing.Lock()
 	defer a.flushing.Unlock()
+	if reflect.DeepEqual(rules, a.cfg.Rules) {
+		return nil
+	}
+	a.cfg.Rules = rules
 	if err := a.useRules(rules, a.rules.Load().epoch+1); err != nil {
 		return err
 	}

@@ -321,6 +321,22 @@ func (r *Rule) template(gauge bool) string {
 	return t
 }
 
+// Outputs returns the metric names that the rule gives to its outputs, as templates.
+func (r *Rule) Outputs() []string {
+	names := []string{}
+	if r.Type != TypeGauge {
+		names = append(names, strings.ReplaceAll(r.template(false), opHolder, string(OpSum)))
+	}
+	if r.Type == TypeAuto || r.Type == TypeGauge {
+		for _, op := range r.Ops {
+			if name := strings.ReplaceAll(r.template(true), opHolder, string(op)); !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 // identity tells two rules apart that take in different series or group them
 // differently: what a rule has seen from the start, another has not.
 func (r *Rule) identity() string {
