@@ -87,15 +87,28 @@ func (l *Leaf) openAggregation(conf *config.Config) error {
 	}
 	out := &appendable{v2: l.store.DB, id: l.id, samples: &l.samples, late: l.changes.appended}
 	l.aggregator, err = aggregate.Open(aggregate.Config{Dir: filepath.Join(l.cfg.DataDir, aggregationDir), Rules: rules}, aggregate.Deps{
-		Out: out, Last: l.lastStored, Metadata: l.metadataOf, Describe: l.metadata.add,
+		Out: out, Last: l.lastStored, Metadata: l.metadataOf, Describe: l.metadata.add, Rename: l.id.rename,
 		Logger: l.logger.With("component", "aggregation"), Registerer: l.reg, Now: l.now,
 	})
 	if err != nil {
 		return fmt.Errorf("open aggregation: %w", err)
 	}
-	in := l.aggregator.Appendable(l.store.DB, l.store.DB)
-	l.written.v1, l.written.v2, l.written.starts = in, in, true
+	l.in = l.aggregate(l.written)
 	return nil
+}
+
+// intake is what scraping and receiving write to.
+type intake interface {
+	storage.Appendable
+	storage.AppendableV2
+}
+
+// aggregate puts ingest aggregation before an appendable, if there is any.
+func (l *Leaf) aggregate(to *appendable) intake {
+	if l.aggregator == nil {
+		return to
+	}
+	return l.aggregator.Appendable(to, to)
 }
 
 // useAggregations applies rules that were loaded.

@@ -26,8 +26,6 @@ type appendable struct {
 	// ownLabels is set where the input read its labels from the leaf itself:
 	// labels equal to the identity are then dropped, not renamed.
 	ownLabels bool
-	// starts says that start timestamps are noted only: no zero is stored for them.
-	starts bool
 	// metadata takes what comes with samples, by metric family. May be nil.
 	metadata func(family string, m metadata.Metadata)
 }
@@ -124,16 +122,12 @@ func (a *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int
 }
 
 func (a *appender) AppendHistogramSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
-	if !a.to.starts {
-		a.saw(st)
-	}
+	a.saw(st)
 	return a.Appender.AppendHistogramSTZeroSample(ref, a.labels(ref, l), t, st, h, fh)
 }
 
 func (a *appender) AppendSTZeroSample(ref storage.SeriesRef, l labels.Labels, t, st int64) (storage.SeriesRef, error) {
-	if !a.to.starts {
-		a.saw(st)
-	}
+	a.saw(st)
 	return a.Appender.AppendSTZeroSample(ref, a.labels(ref, l), t, st)
 }
 

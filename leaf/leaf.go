@@ -44,7 +44,8 @@ type Leaf struct {
 	id       *identity
 	store    *Store
 	served   *served
-	written  *appendable // what others write: scraped, remote-written, OTLP
+	in       intake      // what others write: remote-written, OTLP
+	written  *appendable // where it is stored
 	recorded *appendable // what rules write
 	samples  atomic.Uint64
 	changes  *changes
@@ -160,6 +161,7 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 		l.logger.Warn("stored coverage not used", "err", err)
 	}
 	l.written = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, metadata: l.metadata.add}
+	l.in = l.written
 	l.recorded = &appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, ownLabels: true}
 	return nil
 }
@@ -229,10 +231,10 @@ func (l *Leaf) buildIngest(ctx context.Context) error {
 
 // scraped is where scraping writes to. The metadata of what is scraped is asked
 // of the targets, which forget it when they go.
-func (l *Leaf) scraped() *appendable {
+func (l *Leaf) scraped() intake {
 	a := *l.written
 	a.metadata = nil
-	return &a
+	return l.aggregate(&a)
 }
 
 func (l *Leaf) buildRules(ctx context.Context, conf *config.Config) error {

@@ -45,7 +45,7 @@ func (s *writeV1) Store(r *http.Request, _ remoteapi.WriteMessageType) (*remotea
 	if !ok {
 		return res, errors.New("remote write: request body was not decoded")
 	}
-	tx := v1Tx{leaf: s.leaf, app: s.leaf.written.Appender(r.Context()), maxTime: s.leaf.now().Add(maxAhead).UnixMilli()}
+	tx := v1Tx{leaf: s.leaf, app: s.leaf.in.Appender(r.Context()), maxTime: s.leaf.now().Add(maxAhead).UnixMilli()}
 	err := tx.request(body.data)
 	if err != nil {
 		err = errors.Join(err, tx.app.Rollback())

@@ -56,6 +56,9 @@ type Deps struct {
 	// Last returns the last value between two times, in milliseconds, of each series
 	// that matches, as it was given to Out.
 	Last func(ctx context.Context, mint, maxt int64, ms ...*labels.Matcher) ([]Stored, error)
+	// Rename returns the labels by which rules know a series that comes in. It keeps
+	// the metric's name.
+	Rename func(labels.Labels) labels.Labels
 	// Metadata returns what is known of a metric family.
 	Metadata func(family string) (metadata.Metadata, bool)
 	// Describe is told the metadata of outputs.
@@ -117,6 +120,9 @@ func Open(cfg Config, deps Deps) (*Aggregator, error) {
 	}
 	if deps.Now == nil {
 		deps.Now = time.Now
+	}
+	if deps.Rename == nil {
+		deps.Rename = func(l labels.Labels) labels.Labels { return l }
 	}
 	a := &Aggregator{cfg: cfg, deps: deps, journal: &journal{dir: cfg.Dir}, up: deps.Now().UnixMilli()}
 	a.metrics = newMetrics(deps.Registerer, a)
@@ -237,6 +243,7 @@ type series struct {
 // enter makes a series an input of the rule that matches it, if one does. The
 // journal has it then.
 func (a *Aggregator) enter(rs *ruleSet, info *nameInfo, s series) (idx uint32, in input, ok bool) {
+	s.lset = a.deps.Rename(s.lset)
 	r := info.match(s.lset)
 	if r == nil {
 		return 0, in, false

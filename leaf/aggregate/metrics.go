@@ -60,16 +60,13 @@ func (m *metrics) count(n tally) {
 	}
 }
 
-// indexBytes is what a map from hash to place takes for each input, about.
-const indexBytes = 26
-
 // measure tells how large state is. The caller holds mu.
 func (a *Aggregator) measure() {
 	inputs, bytes := 0, 0
 	for _, sh := range a.shards {
 		sh.mu.RLock()
-		inputs += len(sh.index)
-		bytes += len(sh.index)*indexBytes + cap(sh.inputs)*int(unsafe.Sizeof(input{})) + cap(sh.lasts)*int(unsafe.Sizeof(last{})) +
+		inputs += sh.index.n
+		bytes += cap(sh.index.slots)*4 + cap(sh.inputs)*int(unsafe.Sizeof(input{})) + cap(sh.lasts)*int(unsafe.Sizeof(last{})) +
 			cap(sh.pending)*int(unsafe.Sizeof(sample{})) + cap(sh.hpend)*int(unsafe.Sizeof(histSample{}))
 		sh.mu.RUnlock()
 		for _, h := range sh.hists {

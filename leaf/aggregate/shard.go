@@ -58,7 +58,7 @@ type histSample struct {
 // are used under Aggregator.mu only.
 type shard struct {
 	mu      sync.RWMutex
-	index   map[uint64]uint32 // place by hash
+	index   index
 	inputs  []input
 	free    []uint32
 	raw     map[uint32]storage.SeriesRef // of inputs that are kept
@@ -70,7 +70,7 @@ type shard struct {
 }
 
 func newShard() *shard {
-	return &shard{index: map[uint64]uint32{}, raw: map[uint32]storage.SeriesRef{}, hists: map[uint32]*histogram.FloatHistogram{}}
+	return &shard{raw: map[uint32]storage.SeriesRef{}, hists: map[uint32]*histogram.FloatHistogram{}}
 }
 
 // hashes returns two hashes of labels: to find an input, and to make sure.
@@ -87,7 +87,7 @@ func probe() uint64 {
 
 // find returns the place of an input. The caller holds mu or Aggregator.mu.
 func (sh *shard) find(hash uint64, verify uint32) (idx uint32, clash, ok bool) {
-	idx, ok = sh.index[hash]
+	idx, ok = sh.index.find(sh.inputs, hash)
 	if !ok {
 		return 0, false, false
 	}
@@ -99,7 +99,7 @@ func (sh *shard) find(hash uint64, verify uint32) (idx uint32, clash, ok bool) {
 func (sh *shard) has(hash uint64) bool {
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
-	_, ok := sh.index[hash]
+	_, ok := sh.index.find(sh.inputs, hash)
 	return ok
 }
 
@@ -121,12 +121,13 @@ func (sh *shard) put(idx uint32, in input, now int64) {
 		sh.inputs = append(sh.inputs, input{group: noGroup})
 		sh.lasts = append(sh.lasts, last{})
 	}
-	if sh.inputs[idx].group == noGroup {
-		in.gen = sh.inputs[idx].gen
-		sh.lasts[idx] = last{v: float64(now), at: unseen}
-		sh.index[in.hash] = idx
+	if sh.inputs[idx].group != noGroup {
+		sh.inputs[idx] = in
+		return
 	}
-	sh.inputs[idx] = in
+	in.gen = sh.inputs[idx].gen
+	sh.inputs[idx], sh.lasts[idx] = in, last{v: float64(now), at: unseen}
+	sh.index.add(sh.inputs, idx)
 }
 
 // findFree lists the free places, which recovery does not keep account of.
@@ -142,7 +143,7 @@ func (sh *shard) findFree() {
 // forget frees a place. The caller holds both locks.
 func (sh *shard) forget(idx uint32) {
 	in := &sh.inputs[idx]
-	delete(sh.index, in.hash)
+	sh.index.remove(sh.inputs, idx)
 	delete(sh.raw, idx)
 	delete(sh.hists, idx)
 	*in = input{group: noGroup, gen: in.gen + 1}

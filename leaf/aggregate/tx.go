@@ -140,7 +140,7 @@ func (t *tx) routeByLabels(r route, info *nameInfo, s series, mark bool) route {
 		return r
 	case found && in.epoch == uint32(t.rules.epoch):
 	case mark && !found:
-		match := info.match(s.lset)
+		match := info.match(t.a.deps.Rename(s.lset))
 		r.pass = match == nil || match.Raw == RawKeep
 		return r
 	default:
