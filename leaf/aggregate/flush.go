@@ -23,6 +23,7 @@ func (a *Aggregator) Flush(ctx context.Context) error {
 			errs = append(errs, a.flushInterval(ctx, interval, t))
 		}
 	}
+	errs = append(errs, a.journal.flush())
 	if size, err := a.journal.state(); size > a.cfg.SnapshotBytes || err != nil {
 		errs = append(errs, a.snapshot())
 	}
@@ -60,6 +61,7 @@ func (a *Aggregator) due(interval, now int64) (int64, bool) {
 	before, ok := a.sealed[interval]
 	if !ok { // the interval that ends next is the first
 		a.sealed[interval] = t
+		a.journal.add(encodeTimes(recLastly, interval, t))
 	}
 	return t, ok && t > before
 }

@@ -154,13 +154,13 @@ func (j *journal) rotate(n uint64) error {
 	}
 	if j.file != nil {
 		_ = j.flushLocked() // who waits for it is told
-		err = j.file.Close()
+		_ = j.file.Close()  // what is written is written
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.file, j.err = file, nil
 	j.buf = appendFrame(j.buf[:0], encodeBegin(j.hole != nil))
-	return err
+	return nil
 }
 
 // begun notes that a snapshot of all before the present file is there.

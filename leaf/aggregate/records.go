@@ -26,6 +26,7 @@ const (
 	recResume                  // group, what is stored of it
 	recForget                  // shard, places
 	recUngroup                 // group
+	recLastly                  // interval, T of its last outputs, or before its first
 	recSealed                  // interval, T: outputs of T follow from the state
 	recCatchUp                 // interval, T: inputs of groups that are ahead of them begin anew
 
@@ -33,7 +34,6 @@ const (
 	recTotals // group, its totals and flags, what has taken its place
 	recLasts  // shard, place of the first, lasts
 	recHist   // shard, place, the last histogram
-	recLastly // interval, T of its last outputs
 	recEnd    // the snapshot is whole
 )
 

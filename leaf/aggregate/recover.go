@@ -44,7 +44,7 @@ func (a *Aggregator) recover() error {
 		if n < from || (from == 0 && len(snapshots) > 0) {
 			continue
 		}
-		err := a.readJournal(n)
+		err := a.readJournal(n, n == from)
 		if err == nil || errors.Is(err, errFrame) && n == last0(journals) {
 			continue // the last frame was never finished
 		}
@@ -118,8 +118,16 @@ func (a *Aggregator) readSnapshot(n uint64) error {
 	return err
 }
 
-func (a *Aggregator) readJournal(n uint64) error {
-	err := readFrames(filepath.Join(a.cfg.Dir, fmt.Sprintf(journalName, n)), a.replay)
+// readJournal replays a journal. One that follows a snapshot is of use whatever was
+// before it.
+func (a *Aggregator) readJournal(n uint64, follows bool) error {
+	err := readFrames(filepath.Join(a.cfg.Dir, fmt.Sprintf(journalName, n)), func(payload []byte) error {
+		err := a.replay(payload)
+		if follows && errors.Is(err, errUseless) {
+			return nil
+		}
+		return err
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

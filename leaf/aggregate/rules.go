@@ -232,6 +232,9 @@ func (r *Rule) selectors() ([][]*labels.Matcher, error) {
 		if err != nil {
 			return nil, fmt.Errorf("selector %q: %w", text, err)
 		}
+		if !slices.ContainsFunc(ms, func(m *labels.Matcher) bool { return !m.Matches("") }) {
+			return nil, fmt.Errorf("selector %q matches all series: name the metric, or a label that they must have", text)
+		}
 		out = append(out, ms)
 	}
 	return out, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"slices"
@@ -209,7 +210,8 @@ func parseRules(t testing.TB, text string) Rules {
 func (w *world) open() {
 	w.t.Helper()
 	a, err := Open(Config{Dir: w.dir, Rules: w.rules, SnapshotBytes: w.snapshot}, Deps{
-		Out: w.out, Last: w.out.last, Now: func() time.Time { return time.UnixMilli(w.clock) },
+		Logger: slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Out:    w.out, Last: w.out.last, Now: func() time.Time { return time.UnixMilli(w.clock) },
 		Metadata: func(family string) (metadata.Metadata, bool) { m, ok := w.meta[family]; return m, ok },
 	})
 	if err != nil {
