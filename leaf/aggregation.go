@@ -25,20 +25,12 @@ import (
 // TSDB's own files, which ignores it.
 const aggregationDir = "pando-aggregation"
 
-// Bounds of the interval of rules that do not tell theirs, which is that of
-// scraping.
-const (
-	minAggregationInterval = 15 * time.Second
-	maxAggregationInterval = time.Minute
-)
-
 // loadAggregations reads and checks the aggregation rules, if there are to be any.
 func loadAggregations(cfg Config, conf *config.Config) (aggregate.Rules, error) {
 	if cfg.AggregateFile == "" {
 		return aggregate.Rules{}, nil
 	}
-	interval := min(max(time.Duration(conf.GlobalConfig.ScrapeInterval), minAggregationInterval), maxAggregationInterval)
-	r, err := aggregate.Load(cfg.AggregateFile, interval)
+	r, err := aggregate.Load(cfg.AggregateFile, time.Duration(conf.GlobalConfig.ScrapeInterval))
 	if err != nil {
 		return r, err
 	}

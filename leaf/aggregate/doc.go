@@ -2,7 +2,7 @@
 // such as pod or instance from the series that they match, and what is stored is
 // one series for each group that is left.
 //
-//	rules, err := aggregate.Load("aggregations.yml", 30*time.Second)
+//	rules, err := aggregate.Load("aggregations.yml", scrapeInterval)
 //	…
 //	a, err := aggregate.Open(aggregate.Config{Dir: "data/aggregate", Rules: rules}, aggregate.Deps{Out: db, Stored: last})
 //	…

@@ -27,6 +27,8 @@ const (
 	maxRules         = 1000
 	minInterval      = time.Second
 	maxInterval      = time.Hour
+	leastDefault     = 15 * time.Second // of intervals
+	mostDefault      = time.Minute
 	maxDelay         = time.Minute
 	maxForget        = 7 * 24 * time.Hour
 	defaultDelay     = 5 * time.Second
@@ -106,7 +108,7 @@ type Rule struct {
 	// Raw is RawDrop if empty.
 	Raw Raw `yaml:"raw,omitempty"`
 	// Staleness is how old the last sample of an input may be for it to count as
-	// there; two intervals if zero.
+	// there; two intervals, or two of scraping if they are longer, if zero.
 	Staleness model.Duration `yaml:"staleness,omitempty"`
 	// Forget is how long an input is remembered after its last sample.
 	Forget model.Duration `yaml:"forget,omitempty"`
@@ -115,21 +117,22 @@ type Rule struct {
 	MaxInputs int `yaml:"max_inputs,omitempty"`
 }
 
-// Load reads and checks a rules file. Rules without an interval get the given one.
-func Load(file string, interval time.Duration) (Rules, error) {
+// Load reads and checks a rules file. The interval of scraping is the default of
+// rules, within bounds.
+func Load(file string, scrape time.Duration) (Rules, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return Rules{}, fmt.Errorf("read aggregation rules: %w", err)
 	}
-	r, err := Parse(text, interval)
+	r, err := Parse(text, scrape)
 	if err != nil {
 		return Rules{}, fmt.Errorf("aggregation rules %q: %w", file, err)
 	}
 	return r, nil
 }
 
-// Parse reads and checks the text of a rules file.
-func Parse(text []byte, interval time.Duration) (Rules, error) {
+// Parse reads and checks the text of a rules file, as Load does.
+func Parse(text []byte, scrape time.Duration) (Rules, error) {
 	if len(text) > maxFileBytes {
 		return Rules{}, fmt.Errorf("%d bytes; at most %d are read", len(text), maxFileBytes)
 	}
@@ -141,13 +144,13 @@ func Parse(text []byte, interval time.Duration) (Rules, error) {
 		return Rules{}, err
 	}
 	for i := range r.Rules {
-		r.Rules[i].complete(interval)
+		r.Rules[i].complete(scrape)
 	}
 	return r, r.Validate()
 }
 
 // complete fills in what was left out.
-func (r *Rule) complete(interval time.Duration) {
+func (r *Rule) complete(scrape time.Duration) {
 	if r.Type == "" {
 		r.Type = TypeAuto
 	}
@@ -158,10 +161,10 @@ func (r *Rule) complete(interval time.Duration) {
 		r.Ops = []Op{OpSum}
 	}
 	if r.Interval == 0 {
-		r.Interval = model.Duration(interval)
+		r.Interval = model.Duration(min(max(scrape, leastDefault), mostDefault))
 	}
 	if r.Staleness == 0 {
-		r.Staleness = 2 * r.Interval
+		r.Staleness = 2 * max(r.Interval, model.Duration(scrape))
 	}
 	if r.Forget == 0 {
 		r.Forget = max(model.Duration(defaultForget), r.Staleness)

@@ -71,6 +71,17 @@ func TestDefaults(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+	for scrape, want := range map[time.Duration][2]time.Duration{
+		time.Second: {15 * time.Second, 30 * time.Second}, 5 * time.Minute: {time.Minute, 10 * time.Minute},
+	} {
+		got, err := Parse([]byte("rules: [{name: a, match: [x], without: [pod]}]"), scrape)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := got.Rules[0]; time.Duration(r.Interval) != want[0] || time.Duration(r.Staleness) != want[1] {
+			t.Errorf("scraped every %v: interval %v, staleness %v", scrape, r.Interval, r.Staleness)
+		}
+	}
 	if r, err := Parse(nil, time.Minute); err != nil || len(r.Rules) != 0 {
 		t.Errorf("an empty file: %v %v", r, err)
 	}
