@@ -114,7 +114,8 @@ func (a *aggregating) want(want ...string) {
 
 func TestAggregationOfRemoteWrite(t *testing.T) {
 	a := newAggregating(t, dropPod)
-	for i, at := range []time.Duration{time.Second, 5 * time.Second} {
+	// The last ones' labels need not be decoded.
+	for i, at := range []time.Duration{time.Second, 3 * time.Second, 5 * time.Second} {
 		req := &prompb.WriteRequest{Metadata: []prompb.MetricMetadata{{MetricFamilyName: "orders_total", Type: prompb.MetricMetadata_COUNTER, Help: "Orders."}}}
 		for _, pod := range []string{"a", "b"} {
 			req.Timeseries = append(req.Timeseries, seriesV1(orders(pod), prompb.Sample{Timestamp: a.at(at), Value: float64(10 + 3*i)}))
@@ -124,7 +125,7 @@ func TestAggregationOfRemoteWrite(t *testing.T) {
 		}
 	}
 	a.flush(10 * time.Second)
-	a.want(ordersOutput + " 10:6")
+	a.want(ordersOutput + " 10:12")
 	if m := a.Metadata("orders_total:without_pod_instance")["orders_total:without_pod_instance"]; len(m) != 1 || m[0].Help != "Orders." {
 		t.Errorf("metadata of the output: %v", m)
 	}

@@ -79,6 +79,7 @@ type Aggregator struct {
 	delay   atomic.Int64 // milliseconds
 	journal *journal
 	shards  [shards]*shard
+	known   known
 	txs     sync.Pool
 	up      int64 // since when inputs can have been seen, in milliseconds
 

@@ -73,6 +73,12 @@ func (a *Aggregator) measure() {
 			bytes += h.Size()
 		}
 	}
+	for i := range a.known.parts {
+		p := &a.known.parts[i]
+		p.mu.RLock()
+		bytes += cap(p.slots) * int(unsafe.Sizeof(knownInput{}))
+		p.mu.RUnlock()
+	}
 	groups := 0
 	for _, g := range a.groups {
 		if g != nil {

@@ -297,7 +297,17 @@ func (s *sim) write(series string, x arrival, commit bool) {
 			s.t.Fatal(err)
 		}
 	}
-	_, err := app.Append(0, l, x.t, x.v)
+	// As remote write 1.0 does: without decoding labels that are known.
+	k := app.(*appender)
+	if s.rnd.IntN(2) == 0 && k.AppendKnown([]byte(series), x.t, x.v) {
+		s.events["known"]++
+		s.finish(app, commit, nil)
+		return
+	}
+	ref, err := app.Append(0, l, x.t, x.v)
+	if err == nil && ref != 0 {
+		k.Learn([]byte(series), ref)
+	}
 	s.finish(app, commit, err)
 }
 
@@ -425,7 +435,7 @@ func TestOracle(t *testing.T) {
 		})
 	}
 	t.Log(events)
-	for _, k := range []string{"kills", "kills while flushing", "kills before the answer", "kills while writing state", "restarts", "resets", "flaps", "stale", "late", "duplicates", "rollbacks"} {
+	for _, k := range []string{"kills", "kills while flushing", "kills before the answer", "kills while writing state", "restarts", "resets", "flaps", "stale", "late", "duplicates", "rollbacks", "known"} {
 		if events[k] == 0 {
 			t.Errorf("there were no %s", k)
 		}
