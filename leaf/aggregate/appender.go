@@ -108,14 +108,14 @@ func (p *appender) AppendExemplar(ref storage.SeriesRef, l labels.Labels, e exem
 }
 
 func (p *appender) Commit() error {
-	if err := p.tx.commit(); err != nil {
+	if err := p.tx.commit(&p.tx); err != nil {
 		return errors.Join(err, p.Appender.Rollback())
 	}
 	return p.Appender.Commit()
 }
 
 func (p *appender) Rollback() error {
-	p.tx.end()
+	p.tx.end(&p.tx)
 	return p.Appender.Rollback()
 }
 
@@ -150,14 +150,14 @@ func (p *appenderV2) Append(ref storage.SeriesRef, l labels.Labels, st, t int64,
 }
 
 func (p *appenderV2) Commit() error {
-	if err := p.tx.commit(); err != nil {
+	if err := p.tx.commit(&p.tx); err != nil {
 		return errors.Join(err, p.AppenderV2.Rollback())
 	}
 	return p.AppenderV2.Commit()
 }
 
 func (p *appenderV2) Rollback() error {
-	p.tx.end()
+	p.tx.end(&p.tx)
 	return p.AppenderV2.Rollback()
 }
 

@@ -39,13 +39,13 @@ func (a *Aggregator) recover() error {
 			a.clear()
 		}
 	}
-	a.number = max(from, last0(snapshots), last0(journals))
+	a.number = max(from, newestOf(snapshots), newestOf(journals))
 	for _, n := range journals {
 		if n < from || (from == 0 && len(snapshots) > 0) {
 			continue
 		}
 		err := a.readJournal(n, n == from)
-		if err == nil || errors.Is(err, errFrame) && n == last0(journals) {
+		if err == nil || errors.Is(err, errFrame) && n == newestOf(journals) {
 			continue // the last frame was never finished
 		}
 		if !errors.Is(err, errUseless) {
@@ -78,8 +78,8 @@ func (a *Aggregator) settle() {
 	}
 }
 
-// last0 returns the last of a list, or 0.
-func last0(list []uint64) uint64 {
+// newestOf returns the last of a list, or 0.
+func newestOf(list []uint64) uint64 {
 	if len(list) == 0 {
 		return 0
 	}

@@ -1,6 +1,8 @@
 package aggregate
 
 import (
+	"errors"
+
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -8,6 +10,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/encoding"
 )
+
+var errEnded = errors.New("append: the transaction has ended")
 
 // tx is what a transaction has of inputs. It is used by one goroutine.
 type tx struct {
@@ -215,9 +219,13 @@ func (t *tx) histogram(r route, st, at int64, h *histogram.Histogram, fh *histog
 	t.count(r)
 }
 
-// commit takes in the samples. The journal has them then.
-func (t *tx) commit() error {
-	defer t.end()
+// commit takes in the samples. The journal has them then. The transaction is given
+// back, and whoever held it holds it no more.
+func (t *tx) commit(held **tx) error {
+	if t == nil {
+		return errEnded
+	}
+	defer t.end(held)
 	if t.n == 0 {
 		return nil
 	}
@@ -290,8 +298,12 @@ func (sh *shard) gone(f *txFloats, h *txHists) int {
 	return n
 }
 
-// end gives back the transaction.
-func (t *tx) end() {
+// end gives back the transaction, unless that was done before.
+func (t *tx) end(held **tx) {
+	if t == nil {
+		return
+	}
+	*held = nil
 	for s := range t.floats {
 		t.floats[s].samples, t.floats[s].gens = t.floats[s].samples[:0], t.floats[s].gens[:0]
 		clear(t.hists[s].samples)
