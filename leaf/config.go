@@ -27,6 +27,9 @@ type Config struct {
 	// ConfigFile is a Prometheus configuration file: what to scrape, rules,
 	// Alertmanagers, storage and OTLP settings. Empty means nothing of those.
 	ConfigFile string
+	// AggregateFile has rules by which series are summed up before they are stored;
+	// empty means none are.
+	AggregateFile string
 	// ExternalURL is where users reach the leaf's HTTP API; it is used in
 	// alerts. May be nil.
 	ExternalURL *url.URL

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/prometheus/scrape"
 	"github.com/prometheus/prometheus/util/logging"
 
+	"github.com/pandometrics/pando/leaf/aggregate"
 	"github.com/pandometrics/pando/querytree"
 )
 
@@ -43,13 +44,16 @@ type Leaf struct {
 	id       *identity
 	store    *Store
 	served   *served
-	written  *appendable // what others write: scraped, remote-written, OTLP
+	in       intake      // what others write: remote-written, OTLP
+	written  *appendable // where it is stored
 	recorded *appendable // what rules write
 	samples  atomic.Uint64
 	changes  *changes
 	metadata *metadataStore
 	indexing *indexing // nil without field hints
 	coverage *coverage
+
+	aggregator *aggregate.Aggregator // nil without rules
 
 	cores   *querytree.Cores
 	turns   *querytree.Turns
@@ -120,6 +124,7 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 	for _, build := range []func() error{
 		l.nameInstance,
 		func() error { return l.openStorage(conf, deps.Hints) },
+		func() error { return l.openAggregation(conf) },
 		l.buildQueries,
 		func() error { return l.buildIngest(ctx) },
 		func() error { return l.buildRules(ctx, conf) },
@@ -166,6 +171,7 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	written, recorded := to, to
 	written.metadata, recorded.ownLabels = l.metadata.add, true
 	l.written, l.recorded = &written, &recorded
+	l.in = l.written
 	return nil
 }
 
@@ -213,7 +219,9 @@ func (l *Leaf) buildQueries() error {
 
 func (l *Leaf) buildIngest(ctx context.Context) error {
 	var err error
-	l.scraper, err = scrape.NewManager(&scrape.Options{}, l.logger.With("component", "scrape manager"), logging.NewJSONFileLogger, nil, l.scraped(), l.reg)
+	// Aggregation wants to know what kind of metric it is, and since when.
+	opts := &scrape.Options{AppendMetadata: l.aggregator != nil, ParseST: l.aggregator != nil}
+	l.scraper, err = scrape.NewManager(opts, l.logger.With("component", "scrape manager"), logging.NewJSONFileLogger, nil, l.scraped(), l.reg)
 	if err != nil {
 		return fmt.Errorf("build scrape manager: %w", err)
 	}
@@ -233,10 +241,10 @@ func (l *Leaf) buildIngest(ctx context.Context) error {
 
 // scraped is where scraping writes to. The metadata of what is scraped is asked
 // of the targets, which forget it when they go.
-func (l *Leaf) scraped() *appendable {
+func (l *Leaf) scraped() intake {
 	a := *l.written
 	a.metadata = nil
-	return &a
+	return l.aggregate(&a)
 }
 
 func (l *Leaf) buildRules(ctx context.Context, conf *config.Config) error {
@@ -307,6 +315,7 @@ func (l *Leaf) Run(ctx context.Context) error {
 		func() { l.keepMetadata(ctx) },
 		func() { l.indexing.run(ctx, l.store) },
 		func() { l.coverage.run(ctx, l.retentionTime, l.logger) },
+		func() { l.runAggregation(ctx) },
 	} {
 		wg.Go(part)
 	}
@@ -359,6 +368,9 @@ func (l *Leaf) Close() error {
 		var errs []error
 		if l.metadata != nil {
 			errs = append(errs, l.metadata.save())
+		}
+		if l.aggregator != nil {
+			errs = append(errs, l.aggregator.Close())
 		}
 		if l.tracker != nil {
 			errs = append(errs, l.tracker.Close())

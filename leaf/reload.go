@@ -142,11 +142,15 @@ func (l *Leaf) reload() error {
 	if err != nil {
 		return err
 	}
+	aggregations, err := loadAggregations(l.cfg, conf)
+	if err != nil {
+		return err
+	}
 	old := l.PrometheusConfig()
 	if err := l.apply(conf); err != nil {
 		return errors.Join(err, l.apply(old))
 	}
-	return nil
+	return l.useAggregations(aggregations)
 }
 
 // apply makes every part use conf. The order is Prometheus': what is to receive

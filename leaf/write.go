@@ -134,9 +134,9 @@ func (l *Leaf) newWriteHandler() http.Handler {
 		remoteapi.WithWriteHandlerLogger(l.logger),
 		remoteapi.WithWriteHandlerMiddlewares(l.guard.snappyDecoded))
 	// The metadata that comes with the series of 2.0 reaches the appender,
-	// which keeps it.
-	v2 := remote.NewWriteHandler(l.logger, l.reg, l.written,
-		remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType}, false, false, true)
+	// which keeps it. Start timestamps are of use to aggregation only.
+	v2 := remote.NewWriteHandler(l.logger, l.reg, l.in,
+		remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType}, l.aggregator != nil, false, true)
 	v2 = l.guard.snappyChecked(v2)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kind, err := remoteapi.ParseProtoMsg(r.Header.Get("Content-Type"))
@@ -242,7 +242,7 @@ func isInputError(err error) bool {
 func (l *Leaf) OTLPHandler() http.Handler { return l.otlpHandler }
 
 func (l *Leaf) newOTLPHandler() http.Handler {
-	next := remote.NewOTLPWriteHandler(l.logger, l.reg, l.written, func() config.Config { return *l.PrometheusConfig() },
+	next := remote.NewOTLPWriteHandler(l.logger, l.reg, l.in, func() config.Config { return *l.PrometheusConfig() },
 		remote.OTLPOptions{LookbackDelta: l.cfg.LookbackDelta})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sent, plain := l.guard.buffer(), l.guard.buffer()

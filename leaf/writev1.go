@@ -45,7 +45,8 @@ func (s *writeV1) Store(r *http.Request, _ remoteapi.WriteMessageType) (*remotea
 	if !ok {
 		return res, errors.New("remote write: request body was not decoded")
 	}
-	tx := v1Tx{leaf: s.leaf, app: s.leaf.written.Appender(r.Context()), maxTime: s.leaf.now().Add(maxAhead).UnixMilli()}
+	tx := v1Tx{leaf: s.leaf, app: s.leaf.in.Appender(r.Context()), maxTime: s.leaf.now().Add(maxAhead).UnixMilli()}
+	tx.known, _ = tx.app.(knownAppender)
 	err := tx.request(body.data)
 	if err != nil {
 		err = errors.Join(err, tx.app.Rollback())
@@ -112,11 +113,22 @@ type v1Tx struct {
 	app     storage.Appender
 	maxTime int64
 
+	// known takes samples of series whose labels need not be decoded. May be nil.
+	known    knownAppender
 	builder  labels.ScratchBuilder
+	labels   [][]byte
 	samples  [][]byte
 	others   []field // exemplars and histograms
 	metadata []familyMetadata
 	skipped  int
+}
+
+// knownAppender knows series by the bytes of their labels, as sent.
+type knownAppender interface {
+	// AppendKnown appends a sample, if it was told of these labels.
+	AppendKnown(labels []byte, t int64, v float64) bool
+	// Learn tells whose labels these are.
+	Learn(labels []byte, ref storage.SeriesRef)
 }
 
 type familyMetadata struct {
@@ -160,12 +172,15 @@ func (tx *v1Tx) describe(b []byte) error {
 
 // series stores one TimeSeries. Its fields may come in any order.
 func (tx *v1Tx) series(b []byte) error {
-	tx.builder.Reset()
-	tx.samples, tx.others = tx.samples[:0], tx.others[:0]
+	tx.labels, tx.samples, tx.others = tx.labels[:0], tx.samples[:0], tx.others[:0]
+	sent := sentLabels{all: b}
 	for len(b) > 0 {
 		f, rest, err := nextField(b)
 		if err != nil {
 			return malformed("series", err)
+		}
+		if f.num == 1 {
+			sent.add(len(sent.all)-len(b), len(sent.all)-len(rest))
 		}
 		b = rest
 		if f.num >= 1 && f.num <= 4 && f.typ != protowire.BytesType {
@@ -173,13 +188,20 @@ func (tx *v1Tx) series(b []byte) error {
 		}
 		switch f.num {
 		case 1:
-			if err := tx.label(f.bytes); err != nil {
-				return err
-			}
+			tx.labels = append(tx.labels, f.bytes)
 		case 2:
 			tx.samples = append(tx.samples, f.bytes)
 		case 3, 4:
 			tx.others = append(tx.others, f)
+		}
+	}
+	if tx.appendKnown(sent.bytes()) {
+		return nil
+	}
+	tx.builder.Reset()
+	for _, l := range tx.labels {
+		if err := tx.label(l); err != nil {
+			return err
 		}
 	}
 	tx.builder.Sort()
@@ -190,7 +212,44 @@ func (tx *v1Tx) series(b []byte) error {
 	if name, dup := lset.HasDuplicateLabelNames(); dup {
 		return tx.skip("duplicate label "+name, lset)
 	}
-	return tx.append(lset)
+	return tx.append(lset, sent.bytes())
+}
+
+// sentLabels is where in a series its labels are.
+type sentLabels struct {
+	all       []byte
+	from, to  int
+	scattered bool // there is something between
+}
+
+func (s *sentLabels) add(from, to int) {
+	if s.to == 0 {
+		s.from = from
+	} else if s.to != from {
+		s.scattered = true
+	}
+	s.to = to
+}
+
+// bytes returns the labels as sent, or nil if they are not in one piece.
+func (s *sentLabels) bytes() []byte {
+	if s.scattered {
+		return nil
+	}
+	return s.all[s.from:s.to]
+}
+
+// appendKnown appends the samples of a series whose labels are known, if they are and
+// it has nothing else.
+func (tx *v1Tx) appendKnown(sent []byte) bool {
+	if tx.known == nil || len(sent) == 0 || len(tx.others) > 0 || len(tx.samples) != 1 {
+		return false
+	}
+	t, v, err := sampleV1(tx.samples[0])
+	if err != nil || tx.notAhead(t) != nil {
+		return false // is told with the labels
+	}
+	return tx.known.AppendKnown(sent, t, v)
 }
 
 // skip leaves a series out. It must still be well-formed.
@@ -244,7 +303,8 @@ func borrowed(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-func (tx *v1Tx) append(lset labels.Labels) error {
+// append appends what a series has. Sent are its labels as sent, or nil.
+func (tx *v1Tx) append(lset labels.Labels, sent []byte) error {
 	var ref storage.SeriesRef
 	for _, b := range tx.samples {
 		t, v, err := sampleV1(b)
@@ -257,6 +317,9 @@ func (tx *v1Tx) append(lset labels.Labels) error {
 		if ref, err = tx.app.Append(ref, lset, t, v); err != nil {
 			return tx.refused(err, lset, t)
 		}
+	}
+	if tx.known != nil && ref != 0 && len(sent) > 0 {
+		tx.known.Learn(sent, ref)
 	}
 	// Exemplars of native histograms come with the series of the histogram,
 	// which must exist: histograms first.

@@ -33,6 +33,7 @@ type leafFlags struct {
 	rollupFlags
 	finalDelay     model.Duration
 	configFile     string
+	aggregateFile  string
 	dataDir        string
 	retention      model.Duration
 	retentionSize  units.Base2Bytes
@@ -53,6 +54,7 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 	f.registerLeaf(c)
 	c.Flag("shard-key", "Label by which series were spread over the shards. Repeatable.").StringsVar(&f.shardKey)
 	c.Flag("config.file", "Prometheus configuration file: what to scrape, rules, Alertmanagers.").StringVar(&f.configFile)
+	c.Flag("aggregate.file", "Rules by which series are summed up before they are stored; read again with the configuration file.").StringVar(&f.aggregateFile)
 	c.Flag("storage.tsdb.path", "Directory of the TSDB; that of a Prometheus opens as it is.").Default("data/leaf").StringVar(&f.dataDir)
 	c.Flag("storage.tsdb.retention.time", "How long samples are kept; 15d if neither this nor the size is set.").SetValue(&f.retention)
 	c.Flag("storage.tsdb.retention.size", "Most that blocks may take, such as 512MB.").BytesVar(&f.retentionSize)
@@ -84,7 +86,7 @@ func (f *leafFlags) config() (leaf.Config, error) {
 		return c, errors.New("a leaf needs --zone and --cluster, or --external-label: they are on every series it serves")
 	}
 	c.Identity, c.ShardKey = id, f.shardKey
-	c.DataDir, c.ConfigFile = f.dataDir, f.configFile
+	c.DataDir, c.ConfigFile, c.AggregateFile = f.dataDir, f.configFile, f.aggregateFile
 	c.Retention, c.RetentionBytes = time.Duration(f.retention), int64(f.retentionSize)
 	c.OutOfOrderWindow, c.MaxExemplars = time.Duration(f.outOfOrder), f.exemplars
 	c.WALCompression, c.NoLockfile = f.walCompression, f.noLockfile

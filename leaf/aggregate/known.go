@@ -1,0 +1,139 @@
+package aggregate
+
+import (
+	"hash/crc32"
+	"sync"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/prometheus/prometheus/storage"
+)
+
+// known finds inputs by their labels as they were sent, so that these need not be
+// decoded: a sender sends the same bytes each time. It is a hash table of entries of
+// 16 bytes, 80 bits of which say that the bytes are the same. Inputs that are kept, and
+// histograms, are not in it. It is safe for concurrent use.
+type known struct {
+	parts [shards]knownPart
+}
+
+type knownPart struct {
+	mu    sync.RWMutex
+	slots []knownInput // a power of two, at most three quarters in use
+	n     int
+}
+
+// knownInput is where an input is, and which use of the place is meant.
+type knownInput struct {
+	hash   uint64
+	place  uint32 // plus one, the shard in the highest four bits
+	gen    uint16
+	verify uint16
+}
+
+// knownPlaces is how many places of a shard fit in an entry.
+const knownPlaces = 1<<28 - 1
+
+// noPlace is the place, plus one, of an empty slot.
+const noPlace = 0
+
+func knownHashes(raw []byte) (uint64, uint16) {
+	return xxhash.Sum64(raw), uint16(crc32.Checksum(raw, castagnoli))
+}
+
+// find returns an entry.
+func (k *known) find(hash uint64, verify uint16) (knownInput, bool) {
+	p := &k.parts[hash%shards]
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if len(p.slots) == 0 {
+		return knownInput{}, false
+	}
+	s := p.slots[p.slot(hash)]
+	return s, s.place != noPlace && s.verify == verify
+}
+
+// slot returns where the entry of a hash is, or would be.
+func (p *knownPart) slot(hash uint64) uint64 {
+	mask := uint64(len(p.slots) - 1)
+	i := home(hash) & mask
+	for p.slots[i].place != noPlace && p.slots[i].hash != hash {
+		i = (i + 1) & mask
+	}
+	return i
+}
+
+// add adds or replaces an entry. Most is how many there may be: entries of inputs that
+// were forgotten stay until there are more, and then all go.
+func (k *known) add(s knownInput, most int) {
+	p := &k.parts[s.hash%shards]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.n > most {
+		p.slots, p.n = nil, 0
+	}
+	if 4*(p.n+1) > 3*len(p.slots) {
+		old := p.slots
+		p.slots = make([]knownInput, max(16, 2*len(old)))
+		for _, o := range old {
+			if o.place != noPlace {
+				p.slots[p.slot(o.hash)] = o
+			}
+		}
+	}
+	i := p.slot(s.hash)
+	if p.slots[i].place == noPlace {
+		p.n++
+	}
+	p.slots[i] = s
+}
+
+// AppendKnown appends a sample to the input whose labels were learned in that form. It
+// returns false if there is none: then the labels must be decoded. It is a method of
+// the appenders that Appendable.Appender returns.
+func (p *appender) AppendKnown(labels []byte, t int64, v float64) bool {
+	hash, verify := knownHashes(labels)
+	s, ok := p.tx.a.known.find(hash, verify)
+	if !ok {
+		return false
+	}
+	r := route{input: true, shard: int((s.place - 1) >> 28), idx: (s.place - 1) & knownPlaces, gen: s.gen}
+	sh := p.tx.a.shards[r.shard]
+	sh.mu.RLock()
+	ok = sh.used(r.idx)
+	var in input
+	if ok {
+		in = sh.inputs[r.idx]
+	}
+	sh.mu.RUnlock()
+	if !ok || in.gen != s.gen || in.epoch != uint32(p.tx.rules.epoch) || in.keep || in.kind.histogram() {
+		return false
+	}
+	p.tx.float(r, p.start(t), t, v)
+	return true
+}
+
+// Learn notes that labels in that form are those of a reference that the appender
+// returned.
+func (p *appender) Learn(labels []byte, ref storage.SeriesRef) {
+	if ref&refInput == 0 || ref&(refKeep|refHistogram) != 0 || epochOf(ref) != p.tx.rules.epoch&refEpoch {
+		return
+	}
+	s, idx := int(ref>>30&(shards-1)), uint32(ref&(refPlaces-1))
+	if idx >= knownPlaces-1 {
+		return
+	}
+	sh := p.tx.a.shards[s]
+	sh.mu.RLock()
+	ok := sh.used(idx)
+	var gen uint16
+	if ok {
+		gen = sh.inputs[idx].gen
+	}
+	most := minPending + 2*len(sh.inputs)
+	sh.mu.RUnlock()
+	if !ok || uint64(gen&refGen) != uint64(ref)>>34&refGen {
+		return
+	}
+	hash, verify := knownHashes(labels)
+	p.tx.a.known.add(knownInput{hash: hash, verify: verify, place: (uint32(s)<<28 | idx) + 1, gen: gen}, most)
+}
