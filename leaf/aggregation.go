@@ -77,9 +77,10 @@ func (l *Leaf) openAggregation(conf *config.Config) error {
 	if err != nil {
 		return err
 	}
-	out := &appendable{v2: l.store.DB, id: l.id, samples: &l.samples, late: l.changes.appended}
+	out := *l.written
+	out.metadata = nil // outputs are described when they are first stored
 	l.aggregator, err = aggregate.Open(aggregate.Config{Dir: filepath.Join(l.cfg.DataDir, aggregationDir), Rules: rules}, aggregate.Deps{
-		Out: out, Last: l.lastStored, Metadata: l.metadataOf, Describe: l.metadata.add, Rename: l.id.rename,
+		Out: &out, Last: l.lastStored, Metadata: l.metadataOf, Describe: l.metadata.add, Rename: l.id.rename,
 		Logger: l.logger.With("component", "aggregation"), Registerer: l.reg, Now: l.now,
 	})
 	if err != nil {
