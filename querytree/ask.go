@@ -239,6 +239,10 @@ func (a *asking) snapshot() Report {
 	return r
 }
 
+// clockDifference is how much sooner than its parent a child may find that its
+// time is over.
+const clockDifference = 50 * time.Millisecond
+
 // watched runs f, which talks to one child, and returns its result, or ErrLate
 // once the soft deadline has passed, whether f heeds its context or not.
 func watched[T any](ctx context.Context, soft time.Duration, f func(context.Context) (T, error)) (T, error) {
@@ -247,9 +251,9 @@ func watched[T any](ctx context.Context, soft time.Duration, f func(context.Cont
 		err error
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, soft, ErrLate)
+	defer cancel()
 	done := make(chan result, 1)
 	go func() {
-		defer cancel()
 		v, err := f(ctx)
 		done <- result{v, err}
 	}()
@@ -261,6 +265,12 @@ func watched[T any](ctx context.Context, soft time.Duration, f func(context.Cont
 		case r = <-done:
 		default:
 			r.err = context.Cause(ctx)
+		}
+	}
+	if errors.Is(r.err, context.DeadlineExceeded) {
+		// The child has a clock of its own, by which it may be over a moment sooner.
+		if end, ok := ctx.Deadline(); ok && time.Until(end) < clockDifference {
+			<-ctx.Done()
 		}
 	}
 	if r.err != nil && errors.Is(context.Cause(ctx), ErrLate) {
