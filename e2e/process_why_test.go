@@ -56,7 +56,7 @@ func TestProcessWhyCommand(t *testing.T) {
 			t.Errorf("query log: %v %q", err, line)
 		}
 	}
-	if n := strings.Count(string(b), "sum by (job) (up)"); n != 5 {
-		t.Errorf("the audit's query is in the log %d times, want 5", n)
+	if n := strings.Count(string(b), "sum by (job) (up)"); n != 6 {
+		t.Errorf("the audit's query is in the log %d times, want 6", n)
 	}
 }

@@ -50,6 +50,8 @@ type asking struct {
 	mu     sync.Mutex
 	report Report
 	warn   annotations.Annotations
+	// absent are those who had no part in points of rollups, whatever they answer.
+	absent Report
 	// torn names what answered a part of the query and failed in another.
 	torn string
 }
@@ -236,6 +238,7 @@ func (a *asking) snapshot() Report {
 	defer a.mu.Unlock()
 	var r Report
 	r.Merge(a.report)
+	r.Merge(a.absent)
 	return r
 }
 

@@ -132,7 +132,7 @@ func (e *execution) raw(ctx context.Context, mint, maxt int64, hints *storage.Se
 func (e *execution) report() Report {
 	r := e.ask.snapshot()
 	r.Merge(e.prune.report(e.req.Detail))
-	for _, u := range e.plan.rollupUses(e.m.name()) {
+	for _, u := range append(e.plan.rollupUses(e.m.name()), e.ownUse()...) {
 		r.addRollup(u)
 	}
 	return r

@@ -100,6 +100,10 @@ func (r *fragmentRun) run(ctx context.Context) (promql.Matrix, error) {
 		guards = append(guards, run)
 	}
 	rolled := r.startRollup(ctx)
+	defer func() {
+		cancel()
+		rolled.wait()
+	}()
 	parts, err := r.askAll(ctx)
 	if r.asked != nil {
 		r.asked.Done()
@@ -290,7 +294,7 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		return err
 	}
 	defer set.Close()
-	staged := int64(0)
+	staged, series := int64(0), int64(0)
 	for set.Next() {
 		s := set.At()
 		if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
@@ -303,8 +307,9 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		if err := r.hold(n); err != nil {
 			return err
 		}
-		a.series, a.samples, staged = a.series+1, a.samples+n, staged+n
-		if limit := r.ask.opts.MaxSeries; limit > 0 && a.series > int64(limit) {
+		series, a.samples, staged = series+1, a.samples+n, staged+n
+		a.series = max(a.series, series)
+		if limit := r.ask.opts.MaxSeries; limit > 0 && series > int64(limit) {
 			return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
 		}
 		if a.m = append(a.m, s); staged >= maxStaged && r.streams() {

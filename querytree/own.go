@@ -52,6 +52,27 @@ func (m *Mixer) ownNames(req NamesRequest) (out []string) {
 	return out
 }
 
+// ownUse tells that names of the tier's own had a part in an answer: they change
+// when points are made, of which no child tells.
+func (e *execution) ownUse() (out []RollupUse) {
+	for _, s := range e.prune.selections {
+		if e.prune.own.owns(s.ms) {
+			g := grid{e.req.Start, e.req.End, e.req.Step}
+			out = append(out, RollupUse{Tier: e.m.name(), Rule: nameOf(s.ms), Steps: g.steps(), Of: g.steps(), Until: e.req.End})
+		}
+	}
+	return out
+}
+
+func nameOf(ms []*labels.Matcher) string {
+	for _, m := range ms {
+		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
+			return m.Value
+		}
+	}
+	return ""
+}
+
 // children counts the members that are not the tier's own storage.
 func children(members []Member) (n int) {
 	for _, m := range members {

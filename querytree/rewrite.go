@@ -78,7 +78,7 @@ func (b *builder) rewrite(e parser.Expr, top bool) parser.Expr {
 			return out
 		}
 	}
-	rolled := b.holdsRollups(e)
+	rolled := b.holdsRollups(e, t.children.count() == 0)
 	if t.constant || t.children.count() == 0 && !rolled {
 		return e // without series it still may have a value, or a warning
 	}

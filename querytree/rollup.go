@@ -174,8 +174,9 @@ func (b *builder) rollup(n *parser.AggregateExpr) *Rollup {
 func (b *builder) rollupKey(n *parser.AggregateExpr) string { return b.key("rollup", n) }
 
 // holdsRollups reports whether e has an aggregation for which there is a rollup
-// that has most of the steps, so that e is better evaluated here than below.
-func (b *builder) holdsRollups(e parser.Expr) bool {
+// that has most of the steps, or any of them, so that e is better evaluated here
+// than below.
+func (b *builder) holdsRollups(e parser.Expr, any bool) bool {
 	if b.p.rollups == nil {
 		return false
 	}
@@ -185,7 +186,7 @@ func (b *builder) holdsRollups(e parser.Expr) bool {
 		if !ok || found || slices.ContainsFunc(path, func(p parser.Node) bool { _, sub := p.(*parser.SubqueryExpr); return sub }) {
 			return nil
 		}
-		if r := b.rollup(n); r != nil && 2*r.covers(b.grid) >= b.grid.steps() {
+		if r := b.rollup(n); r != nil && (any || 2*r.covers(b.grid) >= b.grid.steps()) {
 			found = true
 		}
 		return nil
@@ -209,7 +210,7 @@ func (b *builder) rolledUp(n *parser.AggregateExpr) parser.Expr {
 	if f == nil {
 		return nil
 	}
-	f.rollup, f.quiet = r, false
+	f.quiet = false
 	return b.standIn(f, n)
 }
 
@@ -220,9 +221,10 @@ func (b *builder) rolledFragment(n *parser.AggregateExpr, t traits, r *Rollup) *
 		below.Op, kind = parser.SUM, "rollup for avg"
 	}
 	f := b.fragment(&below, n, t, kind)
-	if f == nil {
-		return nil
+	if f == nil || f.rollup != nil {
+		return f // it occurs twice in the query
 	}
+	f.rollup = r
 	if len(r.others(b.grid)) == 0 {
 		f.Children, f.spared = nil, nil
 	}
@@ -245,9 +247,17 @@ func (f *Fragment) grids() []grid {
 // readRollup returns the steps that a rollup has, aggregated.
 func (r *fragmentRun) readRollup(ctx context.Context) (out promql.Matrix, warn annotations.Annotations, err error) {
 	for _, op := range r.f.rollup.Ops {
+		held := int64(0)
 		into := newFold([]string{op}, r.f.grid, r.ask.opts.MaxSamples, r.name)
 		w, err := r.f.rollup.Read(ctx, op, func(s promql.Series) error {
+			if err := contextErr(ctx); err != nil {
+				return err
+			}
 			if err := r.f.grid.on(&s); err != nil {
+				return err
+			}
+			held += sizeOfSeries(s)
+			if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
 				return err
 			}
 			return into.add([]promql.Series{s})
@@ -257,6 +267,7 @@ func (r *fragmentRun) readRollup(ctx context.Context) (out promql.Matrix, warn a
 		}
 		warn.Merge(w)
 		m, hists, err := into.result()
+		r.ask.budget.Release(held) // what is left of it is counted below
 		if err != nil {
 			return nil, nil, r.unrolled(ctx, err)
 		}
@@ -288,7 +299,7 @@ func (a *asking) gone(r *Rollup) {
 	for _, name := range slices.Sorted(maps.Keys(r.Missing)) {
 		err := fmt.Errorf("it was away when points of rollup %q were made", r.Rule)
 		a.warn.Add(fmt.Errorf("partial answer: %s %q did not answer: %w", r.Missing[name], name, err))
-		a.report.Add(name, ChildReport{Tier: r.Missing[name], Verdict: Asked, Failed: err.Error()})
+		a.absent.Add(name, ChildReport{Tier: r.Missing[name], Verdict: Asked, Failed: err.Error()})
 	}
 }
 
@@ -359,6 +370,21 @@ func (r *fragmentRun) startRollup(ctx context.Context) *rolled {
 		out.m, out.warn, out.err = r.readRollup(ctx)
 	}()
 	return out
+}
+
+// wait returns when nothing is read any more.
+func (r *rolled) wait() {
+	if r != nil {
+		<-r.done
+	}
+}
+
+// contextErr is contextError while the context lives: nil.
+func contextErr(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return contextError(ctx)
 }
 
 // join waits for the rollup and adds it to the children's parts, with which it

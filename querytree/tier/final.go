@@ -24,6 +24,9 @@ func final(members []querytree.Member) int64 {
 	}
 	out := int64(math.MaxInt64)
 	for _, m := range members {
+		if !m.Connected && m.Description.Final == 0 {
+			continue // it has not been here since the tier was started: strict answers lack it
+		}
 		if m.Connected || !there[of(m)] {
 			out = min(out, m.Description.Final)
 		}

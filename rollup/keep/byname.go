@@ -60,6 +60,7 @@ func (q chunkQuerier) Select(ctx context.Context, sorted bool, hints *storage.Se
 type seriesList struct {
 	at   storage.Series
 	rest []storage.Series
+	warn annotations.Annotations
 }
 
 func (l *seriesList) Next() bool {
@@ -72,7 +73,7 @@ func (l *seriesList) Next() bool {
 
 func (l *seriesList) At() storage.Series                { return l.at }
 func (l *seriesList) Err() error                        { return nil }
-func (l *seriesList) Warnings() annotations.Annotations { return nil }
+func (l *seriesList) Warnings() annotations.Annotations { return l.warn }
 
 type nameQuerier struct {
 	s          *Store
@@ -117,7 +118,7 @@ func (q *nameQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectH
 		}
 	}
 	slices.SortFunc(out, func(a, b storage.Series) int { return labels.Compare(a.Labels(), b.Labels()) })
-	return &seriesList{rest: out}
+	return &seriesList{rest: out, warn: n.lacking(r)}
 }
 
 // rule returns the rule that a selector names, and those of its matchers that
@@ -176,6 +177,19 @@ func (s *Store) reading(r *rollup.Rule, mint, maxt int64) (out nameReading, ok b
 	return out, ok
 }
 
+// lacking warns of times between points that are decided of, at which there is
+// none that is whole.
+func (n nameReading) lacking(r *rollup.Rule) annotations.Annotations {
+	var warn annotations.Annotations
+	for i := 1; i < len(n.spans); i++ {
+		if n.spans[i-1].to+n.step < n.spans[i].from {
+			warn.Add(fmt.Errorf("rollup %q has no whole points of some of the times asked for", r.Name))
+			break
+		}
+	}
+	return warn
+}
+
 // named is a series of points.
 type named struct {
 	lset labels.Labels
@@ -196,7 +210,11 @@ func (n nameReading) named(ctx context.Context, ms []*labels.Matcher) (map[strin
 	r := &reading{match: &rollup.Match{}, covered: []querytree.Interval{{Mint: n.mint, Maxt: n.maxt}}, spans: n.spans}
 	var it chunkenc.Iterator
 	var buf []byte
+	points := 0
 	for set.Next() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		stored := set.At().Labels()
 		lset := visible(stored)
 		buf = lset.Bytes(buf)
@@ -211,10 +229,16 @@ func (n nameReading) named(ctx context.Context, ms []*labels.Matcher) (map[strin
 		if err := r.points(it, revOf(stored), &s); err != nil {
 			return nil, err
 		}
+		if points += len(s.Floats) + len(s.Histograms); points > maxNamedPoints {
+			return nil, fmt.Errorf("more than %d points are asked for: ask for a shorter time, or fewer series", maxNamedPoints)
+		}
 		p.f[op] = s
 	}
 	return out, set.Err()
 }
+
+// maxNamedPoints bounds the points that one selector of a rule's name reads.
+const maxNamedPoints = 50_000_000
 
 // cloneLabels copies labels out of memory that is unmapped with the querier.
 func cloneLabels(l labels.Labels) labels.Labels {

@@ -146,6 +146,7 @@ func (c *Collector) Run(ctx context.Context) error {
 // due. Errors of single rules are logged and counted.
 func (c *Collector) Fresh(ctx context.Context) error {
 	if err := c.restate(ctx); err != nil {
+		c.cfg.Store.doubt()
 		return err
 	}
 	now := c.cfg.Now().UnixMilli()
@@ -351,13 +352,10 @@ func (c *Collector) evaluate(ctx context.Context, j *job, run querytree.Interval
 	return nil
 }
 
-// notFinal returns the last time that a whole point may be of: what is final, unless
-// that is not known.
+// notFinal returns the last time that a whole point may be of: what is final. If
+// that is not known there is none, since nobody would tell of a change.
 func (c *Collector) notFinal(j *job) int64 {
-	if final := c.cfg.Final(); final != 0 {
-		return final
-	}
-	return math.MaxInt64
+	return c.cfg.Final()
 }
 
 // ask evaluates the rule. The points are not fit if there is more to say of them

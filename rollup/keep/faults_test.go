@@ -248,6 +248,10 @@ func TestUnfitPoints(t *testing.T) {
 		}
 		k.check(when)
 		k.again(k.dir)
+		if points, _ := k.read(worldStep, true); len(points) > 0 {
+			t.Errorf("%d points are read before it is known that they count", len(points))
+		}
+		k.must(k.collect())
 	}
 }
 

@@ -148,6 +148,9 @@ func (p *planet) restart(name string) {
 		p.tb.Fatal(err)
 	}
 	p.open(p.mixer[name])
+	if err := p.tiers[name].collector.Fresh(context.Background()); err != nil {
+		p.tb.Fatal(err)
+	}
 }
 
 // owe has all tiers owe points from a time on.

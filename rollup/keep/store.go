@@ -110,11 +110,9 @@ func (s *Store) SetRules(rules *rollup.Rules) error {
 			}
 		}
 	}
-	if s.rules != nil {
-		for key := range s.kindsOf(rules) {
-			if s.kindsOf(s.rules)[key] == nil {
-				s.unchecked[key] = true
-			}
+	for key := range s.kindsOf(rules) {
+		if s.rules == nil || s.kindsOf(s.rules)[key] == nil {
+			s.unchecked[key] = true
 		}
 	}
 	s.rules, s.names = rules, nil
@@ -136,6 +134,15 @@ func (s *Store) kindsOf(rules *rollup.Rules) map[keptKey]*rollup.Rule {
 		}
 	}
 	return out
+}
+
+// doubt has no point read until check has been called.
+func (s *Store) doubt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.kindsOf(s.rules) {
+		s.unchecked[key] = true
+	}
 }
 
 // check notes that the points of rules have been made void so far as they were
@@ -179,7 +186,8 @@ func (s *Store) open(k rollup.Keep) (*tsdb.DB, error) {
 	block := min(max(120*k.Every, 2*time.Hour), maxBlock).Milliseconds()
 	opts.MinBlockDuration, opts.MaxBlockDuration = block, max(block, k.For.Milliseconds()/10)
 	// A block goes when all of it is too old; a point is not read once it is.
-	opts.RetentionDuration = k.For.Milliseconds()
+	// The TSDB counts from the end of its newest block, which may be to come.
+	opts.RetentionDuration = k.For.Milliseconds() + block
 	// Points are made good however late.
 	opts.OutOfOrderTimeWindow = k.For.Milliseconds()
 	opts.StripeSize = 1 << 9
@@ -301,7 +309,7 @@ func (s *Store) Owe(ctx context.Context, r *rollup.Rule, since int64) error {
 	}
 	for _, k := range r.Keep[s.cfg.Tier] {
 		from := max(since, up(s.oldestOf(k), r.Interval)) // older ones could not be stored
-		if err := s.mark(ctx, k, markerLabels(storedAs(r, k), markSince, 0, ""), []querytree.Interval{{Mint: from, Maxt: from}}, 1); err != nil {
+		if err := s.mark(ctx, s.dbs[k.For], markerLabels(storedAs(r, k), markSince, 0, ""), []querytree.Interval{{Mint: from, Maxt: from}}, 1); err != nil {
 			return fmt.Errorf("rollup %q: note since when it is owed: %w", r.Name, err)
 		}
 	}
@@ -348,8 +356,11 @@ func (s *Store) Forget(now int64) {
 }
 
 // mark appends a marker at each time of the runs.
-func (s *Store) mark(ctx context.Context, k rollup.Keep, lset labels.Labels, runs []querytree.Interval, step int64) error {
-	app := s.dbs[k.For].AppenderV2(ctx)
+func (s *Store) mark(ctx context.Context, db *tsdb.DB, lset labels.Labels, runs []querytree.Interval, step int64) error {
+	if db == nil {
+		return errClosed
+	}
+	app := db.AppenderV2(ctx)
 	var ref storage.SeriesRef
 	for _, r := range runs {
 		for t := r.Mint; t <= r.Maxt; t += step {

@@ -25,6 +25,9 @@ type batch struct {
 	series []promql.Series
 }
 
+// errClosed: the store is closed, or was never opened for a retention.
+var errClosed = errors.New("the store is closed")
+
 // maxAppended bounds the samples of one transaction.
 const maxAppended = 50_000
 
@@ -78,7 +81,7 @@ func (s *Store) writeSpan(ctx context.Context, key keptKey, sp span, b batch) er
 	db, l := s.dbs[key.keep.For], s.kept[key]
 	s.mu.RUnlock()
 	if db == nil || l == nil {
-		return errors.New("the store is closed")
+		return errClosed
 	}
 	if err := s.writePoints(ctx, db, key.keep, l.id, sp, b); err != nil {
 		// Some of them may be there: what is written next is of another revision.
@@ -104,7 +107,7 @@ func (s *Store) writePoints(ctx context.Context, db *tsdb.DB, k rollup.Keep, id 
 	if err := w.commit(); err != nil {
 		return err
 	}
-	return s.mark(ctx, k, markerLabels(id, sp.state.mark(), sp.rev, sp.missing), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, step)
+	return s.mark(ctx, db, markerLabels(id, sp.state.mark(), sp.rev, sp.missing), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, step)
 }
 
 // oldestOf is the oldest time that points of a distance are kept of.
@@ -201,7 +204,7 @@ func (s *Store) void(ctx context.Context, r *rollup.Rule, keeps []rollup.Keep, m
 	defer s.writing.Unlock()
 	for _, k := range keeps {
 		s.mu.Lock()
-		l := s.kept[keptKey{r.ID, k}]
+		l, db := s.kept[keptKey{r.ID, k}], s.dbs[k.For]
 		var gone []span
 		if l != nil {
 			// What is older is not read, and could not be marked.
@@ -209,7 +212,7 @@ func (s *Store) void(ctx context.Context, r *rollup.Rule, keeps []rollup.Keep, m
 		}
 		s.mu.Unlock()
 		for _, sp := range gone {
-			if err := s.mark(ctx, k, markerLabels(storedAs(r, k), markVoid, sp.rev, ""), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
+			if err := s.mark(ctx, db, markerLabels(storedAs(r, k), markVoid, sp.rev, ""), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
 				return fmt.Errorf("rollup %q: void %d..%d: %w", r.Name, mint, maxt, err)
 			}
 		}
