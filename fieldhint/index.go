@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -212,15 +213,15 @@ type resolved struct {
 
 // places are those of a list of children in a table; -1 of those that it has not.
 type places struct {
-	table *table
+	table weak.Pointer[table] // a list that is asked seldom keeps no old filters
 	at    []int32
 }
 
 // in returns the places of the children in a table.
 func (r *resolved) in(t *table) []int32 {
 	p := r.places.Load()
-	if p == nil || p.table != t {
-		p = &places{t, make([]int32, len(r.children))}
+	if p == nil || p.table.Value() != t {
+		p = &places{weak.Make(t), make([]int32, len(r.children))}
 		for i := range r.children {
 			p.at[i] = t.place(&r.children[i])
 		}

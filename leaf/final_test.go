@@ -60,8 +60,13 @@ func TestFinality(t *testing.T) {
 		"late":                    {steps{{at: hour, final: hour - minute}, {at: hour, do: "commit", from: 50 * minute, to: 51 * minute, final: hour - minute}}, []querytree.Interval{{Mint: 50 * minute, Maxt: 51 * minute}}},
 		"late, up to the present": {steps{{at: hour, final: hour - minute}, {at: hour, do: "commit", from: 50 * minute, to: hour, final: hour - minute}, {at: hour + minute, final: hour - minute}}, []querytree.Interval{{Mint: 50 * minute, Maxt: hour - minute}}},
 		"what was late is waited for": {steps{
-			{at: hour, final: hour - minute}, {at: hour, do: "commit", from: 50 * minute, to: 51 * minute, final: hour - minute}, {at: hour, do: "done", final: hour - minute},
-			{at: hour + 5*minute, final: hour - minute}, {at: hour + 20*minute, final: hour + 10*minute}, {at: 4 * hour, do: "", final: 4*hour - 10*minute}, {at: 5 * hour, final: 5*hour - minute},
+			{at: hour, final: hour - minute},
+			{at: hour, do: "commit", from: 50 * minute, to: 51 * minute, final: hour - minute},
+			{at: hour, do: "done", final: hour - minute},
+			{at: hour + 5*minute, final: hour - minute},
+			{at: hour + 20*minute, final: hour + 10*minute},
+			{at: 4 * hour, do: "", final: 4*hour - 10*minute},
+			{at: 5 * hour, final: 5*hour - minute},
 		}, []querytree.Interval{{Mint: 50 * minute, Maxt: 51 * minute}}},
 		"two hours late at most": {steps{
 			{at: 9 * hour, final: 9*hour - minute}, {at: 9 * hour, do: "commit", from: 0, to: 0, final: 9*hour - minute}, {at: 9 * hour, do: "done", final: 9*hour - minute}, {at: 9*hour + 150*minute, final: 9*hour + 30*minute},

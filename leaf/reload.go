@@ -22,6 +22,8 @@ import (
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/rules"
 	"go.yaml.in/yaml/v2"
+
+	"github.com/pandometrics/pando/leaf/aggregate"
 )
 
 // loadConfig reads and checks the configuration file whole, rule files
@@ -192,7 +194,11 @@ func outOfOrder(conf *config.Config) time.Duration {
 
 // finalDelay is the age from which on no sample is expected any more.
 func (l *Leaf) finalDelay() time.Duration {
-	return max(l.cfg.FinalDelay, outOfOrder(l.PrometheusConfig()))
+	delay := l.cfg.FinalDelay
+	if l.cfg.AggregateFile != "" {
+		delay += aggregate.MaxDelay // what is aggregated comes so much later
+	}
+	return max(delay, outOfOrder(l.PrometheusConfig()))
 }
 
 func (l *Leaf) applyScrapeDiscovery(conf *config.Config) error {

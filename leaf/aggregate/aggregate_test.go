@@ -406,6 +406,10 @@ func TestFirstInterfaceTellsStartTimestamps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Another series of the same time, that tells none: its value is from before.
+	if _, err := app.Append(0, lset(t, "x_total{pod=b}"), start+5000, 1000); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := app.Append(ref, l, start+6000, 7); err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,7 @@ type appender struct {
 }
 
 func (p *appender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v float64) (storage.SeriesRef, error) {
+	st := p.start(t)
 	to := p.tx.route(ref, series{lset: l}, value.IsStaleNaN(v))
 	if to.pass {
 		own, err := p.Appender.Append(to.own, to.lset, t, v)
@@ -54,12 +55,13 @@ func (p *appender) Append(ref storage.SeriesRef, l labels.Labels, t int64, v flo
 		ref = p.tx.passed(to, own)
 	}
 	if to.input {
-		p.tx.float(to, p.start(t), t, v)
+		p.tx.float(to, st, t, v)
 	}
 	return to.returned(ref), nil
 }
 
 func (p *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int64, h *histogram.Histogram, fh *histogram.FloatHistogram) (storage.SeriesRef, error) {
+	st := p.start(t)
 	to := p.tx.route(ref, series{lset: l, h: h, fh: fh}, false)
 	if to.pass {
 		own, err := p.Appender.AppendHistogram(to.own, to.lset, t, h, fh)
@@ -69,16 +71,20 @@ func (p *appender) AppendHistogram(ref storage.SeriesRef, l labels.Labels, t int
 		ref = p.tx.passed(to, own)
 	}
 	if to.input {
-		p.tx.histogram(to, p.start(t), t, h, fh)
+		p.tx.histogram(to, st, t, h, fh)
 	}
 	return to.returned(ref), nil
 }
 
+// start returns the start timestamp that came just before a sample. It is of that
+// sample alone: the next series may have none.
 func (p *appender) start(t int64) int64 {
-	if p.stT != t {
+	st, of := p.st, p.stT
+	p.st, p.stT = 0, 0
+	if of != t {
 		return 0
 	}
-	return p.st
+	return st
 }
 
 // AppendSTZeroSample notes the start timestamp of the next sample.

@@ -85,7 +85,11 @@ func (a *Aggregator) flushInterval(ctx context.Context, interval, t int64) error
 	a.mu.Lock()
 	behind := 0
 	for gid, s := range stored {
-		if a.groups[gid].resume(s) {
+		g := a.groups[gid]
+		if g == nil || g.next != noGroup {
+			continue // rules changed meanwhile: who took its place is resumed next time
+		}
+		if g.resume(s) {
 			behind++
 		}
 		a.journal.add(encodeResume(gid, s))

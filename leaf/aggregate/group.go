@@ -25,9 +25,7 @@ type spec struct {
 }
 
 func (s spec) equal(o spec) bool {
-	ops := slices.Equal(s.ops, o.ops)
-	s.ops, o.ops = nil, nil
-	return ops && s.rule == o.rule && s.metric == o.metric && s.kind == o.kind && s.interval == o.interval &&
+	return slices.Equal(s.ops, o.ops) && s.rule == o.rule && s.metric == o.metric && s.kind == o.kind && s.interval == o.interval &&
 		s.staleness == o.staleness && s.forget == o.forget && s.since == o.since
 }
 

@@ -163,7 +163,6 @@ type sim struct {
 	rnd    *rand.Rand
 	o      *oracle
 	pods   []*pod
-	kills  int
 	events map[string]int
 }
 

@@ -23,13 +23,14 @@ var Schema []byte
 
 // Bounds of a rules file.
 const (
-	maxFileBytes     = 1 << 20
-	maxRules         = 1000
-	minInterval      = time.Second
-	maxInterval      = time.Hour
-	leastDefault     = 15 * time.Second // of intervals
-	mostDefault      = time.Minute
-	maxDelay         = time.Minute
+	maxFileBytes = 1 << 20
+	maxRules     = 1000
+	minInterval  = time.Second
+	maxInterval  = time.Hour
+	leastDefault = 15 * time.Second // of intervals
+	mostDefault  = time.Minute
+	// MaxDelay is the longest Rules.Delay.
+	MaxDelay         = time.Minute
 	maxForget        = 7 * 24 * time.Hour
 	defaultDelay     = 5 * time.Second
 	defaultForget    = time.Hour
@@ -176,8 +177,8 @@ func (r *Rule) complete(scrape time.Duration) {
 
 // Validate reports the first thing that is wrong, and what to change.
 func (r Rules) Validate() error {
-	if r.Delay < 0 || time.Duration(r.Delay) > maxDelay {
-		return fmt.Errorf("delay is %v; it must be between 0s and %v", r.Delay, maxDelay)
+	if r.Delay < 0 || time.Duration(r.Delay) > MaxDelay {
+		return fmt.Errorf("delay is %v; it must be between 0s and %v", r.Delay, MaxDelay)
 	}
 	if len(r.Rules) > maxRules {
 		return fmt.Errorf("%d rules; at most %d are allowed", len(r.Rules), maxRules)

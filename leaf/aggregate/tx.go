@@ -142,7 +142,7 @@ func (t *tx) routeByLabels(r route, info *nameInfo, s series, mark bool) route {
 	case clash:
 		t.a.metrics.refused("clash")
 		return r
-	case found && in.epoch == uint32(t.rules.epoch):
+	case found && (mark || in.epoch == uint32(t.rules.epoch)):
 	case mark && !found:
 		match := info.match(t.a.deps.Rename(s.lset))
 		r.pass = match == nil || match.Raw == RawKeep
