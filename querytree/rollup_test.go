@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -21,6 +22,7 @@ import (
 // rollup may have: of some steps, chosen at random.
 type remembering struct {
 	m   *querytree.Mixer
+	mu  sync.Mutex // guards rnd: queries plan side by side
 	rnd *rand.Rand
 	// whole: it has all steps.
 	whole bool
@@ -70,6 +72,8 @@ func (r *remembering) Rewrite(n *parser.AggregateExpr, at querytree.RewriteAt) (
 
 // covered chooses steps: mostly some at the start, as of a rollup that is behind.
 func (r *remembering) covered(at querytree.RewriteAt) (out []querytree.Interval) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	last := int64(0)
 	if at.Step > 0 {
 		last = (at.End - at.Start) / at.Step
