@@ -16,6 +16,11 @@ func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
 	if e := b.reaggregate(n); e != nil {
 		return e
 	}
+	if n.Op == parser.LIMITK && hasLimitRatio(n.Expr) {
+		heaped := b.heaped
+		b.heaped = true
+		defer func() { b.heaped = heaped }()
+	}
 	c := *n
 	c.Expr = b.build(n.Expr, false)
 	if n.Param != nil && !usesAt(n.Param) {
