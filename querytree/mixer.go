@@ -37,8 +37,6 @@ type MixerConfig struct {
 	Own *Own
 	// Limits are the tier's own.
 	Limits Limits
-	// Turns are those of the process; nil makes some of its own.
-	Turns *Turns
 	// Lookback is the lookback delta of requests that name none.
 	Lookback time.Duration
 	// SubqueryStep is the resolution of subqueries that name none.
@@ -74,7 +72,6 @@ type Mixer struct {
 	gate    *Gate // of queries
 	reads   *Gate // of names, metadata and exemplars
 	memory  *Memory
-	turns   *turns
 	tickets *ticketParser
 	engine  *promql.Engine
 	metrics *mixerMetrics
@@ -98,7 +95,6 @@ func NewMixer(cfg MixerConfig) (*Mixer, error) {
 	m.gate, m.reads = newGate(queryGate, cfg.Limits, m.name, bounds), newGate(readGate, cfg.Limits, m.name, bounds)
 	m.memory = newMemory(cfg.Limits, bounds)
 	bounds.watchMemory(m.memory)
-	m.turns = newTurns(cfg.Turns, bounds)
 	m.engine = promql.NewEngine(EngineOpts(cfg, m.tickets))
 	return m, nil
 }

@@ -250,8 +250,8 @@ func (r *fragmentRun) readRollup(ctx context.Context) (out promql.Matrix, warn a
 		held := int64(0)
 		into := newFold([]string{op}, r.f.grid, r.ask.opts.MaxSamples, r.name)
 		w, err := r.f.rollup.Read(ctx, op, func(s promql.Series) error {
-			if err := contextErr(ctx); err != nil {
-				return err
+			if ctx.Err() != nil {
+				return contextError(ctx)
 			}
 			if err := r.f.grid.on(&s); err != nil {
 				return err
@@ -377,14 +377,6 @@ func (r *rolled) wait() {
 	if r != nil {
 		<-r.done
 	}
-}
-
-// contextErr is contextError while the context lives: nil.
-func contextErr(ctx context.Context) error {
-	if ctx.Err() == nil {
-		return nil
-	}
-	return contextError(ctx)
 }
 
 // join waits for the rollup and adds it to the children's parts, with which it

@@ -97,12 +97,12 @@ func (k *keeping) rewriter(constants labels.Labels) querytree.Rewriter {
 }
 
 // own returns what a zone or root answers by the rules' names.
-func (k *keeping) own(constants labels.Labels, limits querytree.Limits) (*querytree.Own, error) {
+func (k *keeping) own(constants labels.Labels, f commonFlags) (*querytree.Own, error) {
 	p := querytree.NewParser()
-	opts := querytree.EngineOpts(querytree.MixerConfig{Limits: limits, Lookback: k.lookback, SubqueryStep: defaultSubqueryStep, Logger: k.logger}, p)
+	opts := querytree.EngineOpts(querytree.MixerConfig{Limits: f.limits, Lookback: k.lookback, SubqueryStep: defaultSubqueryStep, Logger: k.logger}, p)
 	series := k.store.ByName(constants)
 	child, err := querytree.NewLocal(querytree.LocalConfig{
-		Engine: promql.NewEngine(opts), EngineOpts: &opts, Samples: series, Chunks: series, Limits: limits,
+		Engine: promql.NewEngine(opts), EngineOpts: &opts, Samples: series, Chunks: series, Limits: f.limits, Turns: f.turns,
 		Describe: func() querytree.Description {
 			return querytree.Description{
 				Identity: querytree.Identity{Tier: ownTier, Labels: constants, Shard: ownTier},

@@ -149,13 +149,13 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 // anything.
 func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, *fieldhint.Set, error) {
 	cfg := tier.Config{
-		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits, Turns: f.turns,
+		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits,
 		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
 		Cache: &f.cache, Version: buildVersion(), Logger: logger, Registerer: reg,
 		Rewriter: k.rewriter(id.Labels), Told: k.past.Told,
 	}
 	var err error
-	if cfg.Own, err = k.own(id.Labels, f.limits); err != nil {
+	if cfg.Own, err = k.own(id.Labels, f.commonFlags); err != nil {
 		return nil, nil, err
 	}
 	if id.Tier == querytree.TierRoot {

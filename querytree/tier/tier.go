@@ -62,10 +62,9 @@ type Config struct {
 	// counted by, and the latest ones. Nil keeps the tier from saying that
 	// anything is final.
 	Told func() (string, []querytree.Restatement)
-	// Limits, Turns, Lookback, SubqueryStep, StrictByDefault, as in
+	// Limits, Lookback, SubqueryStep, StrictByDefault, as in
 	// querytree.MixerConfig.
 	Limits                 querytree.Limits
-	Turns                  *querytree.Turns
 	Lookback, SubqueryStep time.Duration
 	StrictByDefault        bool
 	// Version is the build version.
@@ -126,7 +125,7 @@ func (t *Tier) newRoster() error {
 
 func (t *Tier) newMixer() error {
 	c := querytree.MixerConfig{
-		Describe: t.Describe, Members: t.Roster.Members, Nodes: t.Roster.Nodes, Limits: t.cfg.Limits, Turns: t.cfg.Turns, Lookback: t.cfg.Lookback,
+		Describe: t.Describe, Members: t.Roster.Members, Nodes: t.Roster.Nodes, Limits: t.cfg.Limits, Lookback: t.cfg.Lookback,
 		Rewriter: t.cfg.Rewriter, Own: t.cfg.Own, SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
 		Logger: t.cfg.Logger, Registerer: t.cfg.Registerer,
 	}

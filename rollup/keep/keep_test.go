@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
 
@@ -112,7 +113,7 @@ type rewriting struct {
 	m *querytree.Mixer
 }
 
-func (r rewriting) Rewrite(n *aggregateExpr, at querytree.RewriteAt) (*querytree.Rollup, string) {
+func (r rewriting) Rewrite(n *parser.AggregateExpr, at querytree.RewriteAt) (*querytree.Rollup, string) {
 	d := r.m.Describe()
 	return r.p.tiers[d.Name()].store.Rewriter(d.Labels, treetest.Lookback.Milliseconds()).Rewrite(n, at)
 }

@@ -75,7 +75,7 @@ func (o RollupListOptions) render(w io.Writer, list treehttp.RollupList) (int, e
 	var rows [][]string
 	for _, r := range found {
 		rows = append(rows, []string{
-			printable(r.Name), seconds2(r.Every), seconds2(r.For), unixTime(r.Since), unixTime(r.Until), lagText(r),
+			printable(r.Name), spanText(r.Every), spanText(r.For), unixTime(r.Since), unixTime(r.Until), lagText(r),
 			strconv.FormatInt(r.Whole, 10), strconv.FormatInt(r.Partial, 10), strconv.FormatInt(r.Unfit, 10), strconv.FormatInt(r.Absent, 10), printable(r.Failing),
 		})
 	}
@@ -85,7 +85,7 @@ func (o RollupListOptions) render(w io.Writer, list treehttp.RollupList) (int, e
 // renderCoverage lists what is not whole, a line each.
 func renderCoverage(w io.Writer, rules []treehttp.RollupStatus) error {
 	for _, r := range rules {
-		if _, err := fmt.Fprintf(w, "%s every %s: whole from %s up to %s\n", printable(r.Name), seconds2(r.Every), unixTime(r.Since), unixTime(r.Until)); err != nil {
+		if _, err := fmt.Fprintf(w, "%s every %s: whole from %s up to %s\n", printable(r.Name), spanText(r.Every), unixTime(r.Since), unixTime(r.Until)); err != nil {
 			return err
 		}
 		for _, h := range r.Holes {
@@ -101,7 +101,7 @@ func renderCoverage(w io.Writer, rules []treehttp.RollupStatus) error {
 	return nil
 }
 
-func seconds2(s float64) string {
+func spanText(s float64) string {
 	return model.Duration(time.Duration(s * float64(time.Second))).String()
 }
 
