@@ -16,10 +16,10 @@ func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
 	if e := b.reaggregate(n); e != nil {
 		return e
 	}
-	if n.Op == parser.LIMITK && hasLimitRatio(n.Expr) {
-		heaped := b.heaped
-		b.heaped = true
-		defer func() { b.heaped = heaped }()
+	if n.Op == parser.LIMITK && ordersItself(n.Expr) {
+		first := b.first
+		b.first = true
+		defer func() { b.first = first }()
 	}
 	c := *n
 	c.Expr = b.build(n.Expr, false)

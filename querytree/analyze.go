@@ -1,6 +1,8 @@
 package querytree
 
 import (
+	"strings"
+
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -183,6 +185,25 @@ func (a *analyzer) aggregate(n *parser.AggregateExpr) traits {
 		out.unique = a.p.separated(t.children, out.keeps)
 	}
 	return out
+}
+
+// ordersItself reports whether the series of e may come in another order than
+// that of labels or of what storage returns: one that results of several children
+// lose when they are merged.
+func ordersItself(e parser.Expr) bool {
+	found := false
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		switch n := n.(type) {
+		case *parser.AggregateExpr:
+			found = found || n.Op == parser.TOPK || n.Op == parser.BOTTOMK || n.Op == parser.LIMITK || n.Op == parser.LIMIT_RATIO
+		case *parser.BinaryExpr:
+			found = found || n.Op == parser.LOR
+		case *parser.Call:
+			found = found || strings.HasPrefix(n.Func.Name, "sort")
+		}
+		return nil
+	})
+	return found
 }
 
 func hasLimitRatio(e parser.Expr) bool {

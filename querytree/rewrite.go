@@ -57,9 +57,9 @@ type builder struct {
 	// histograms; buckets: it is not, whatever function is above, since it is
 	// within a subquery or something that needs them.
 	stats, buckets bool
-	// heaped: a limitk above takes the first of what limit_ratio gives, in the
-	// order of a heap of all series, so that is evaluated here.
-	heaped bool
+	// first: a limitk above takes the first of what comes in an order of its
+	// own, such as that of a heap of all series, so that is evaluated here.
+	first bool
 	// under: it is to stand under a function that leaves out the buckets.
 	under bool
 	// pushed are the parts of the query that fragments stand for.
@@ -128,7 +128,7 @@ func unparen(e parser.Expr) parser.Expr {
 
 // pushable reports whether a local expression may become a fragment here.
 func (b *builder) pushable(e parser.Expr, t traits, top bool) bool {
-	if b.heaped && hasLimitRatio(e) && t.children.count() > 1 {
+	if b.first && ordersItself(e) && t.children.count() > 1 {
 		return false
 	}
 	switch e.Type() {
