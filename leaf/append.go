@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -30,6 +31,9 @@ type appendable struct {
 	// ownLabels is set where the input read its labels from the leaf itself:
 	// labels equal to the identity are then dropped, not renamed.
 	ownLabels bool
+	// alerts is the name that series of alerts get instead of ALERTS; empty
+	// leaves it at that.
+	alerts string
 	// metadata takes what comes with samples, by metric family. May be nil.
 	metadata func(family string, m metadata.Metadata)
 }
@@ -66,6 +70,10 @@ func (i *ingest) labels(ref storage.SeriesRef, lset labels.Labels) labels.Labels
 	}
 	if i.to.ownLabels {
 		lset = i.to.id.strip(lset)
+	}
+	if i.to.alerts != "" && lset.Get(model.MetricNameLabel) == alertMetric {
+		b := labels.NewBuilder(lset)
+		lset = b.Set(model.MetricNameLabel, i.to.alerts).Labels()
 	}
 	return i.to.id.rename(lset)
 }

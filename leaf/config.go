@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/rules"
 
 	"github.com/pandometrics/pando/querytree"
 )
@@ -27,6 +28,10 @@ type Config struct {
 	// ConfigFile is a Prometheus configuration file: what to scrape, rules,
 	// Alertmanagers, storage and OTLP settings. Empty means nothing of those.
 	ConfigFile string
+	// RulesOnly makes it a place for what rules record and for their alerts, as
+	// zones and the root have one: the configuration file must not name anything
+	// to scrape then.
+	RulesOnly bool
 	// AggregateFile has rules by which series are summed up before they are stored;
 	// empty means none are.
 	AggregateFile string
@@ -188,6 +193,11 @@ type Deps struct {
 	// Cores counts the evaluations of all leaves of this process, so that a query
 	// takes idle cores only; nil makes one of Config.QueryParallelism.
 	Cores *querytree.Cores
+	// RuleQuery evaluates the expressions of rules; nil has them evaluated over
+	// the leaf's own series.
+	RuleQuery rules.QueryFunc
+	// AlertSeries is the name of the series that tell of alerts; ALERTS if empty.
+	AlertSeries string
 	// Restater keeps note of changes to what was final; nil keeps the leaf from
 	// saying that anything is.
 	Restater Restater

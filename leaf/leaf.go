@@ -64,6 +64,9 @@ type Leaf struct {
 
 	final           *finality
 	restater        Restater
+	ruleQuery       rules.QueryFunc
+	alertSeries     string
+	recordedNames   atomic.Pointer[[]string]
 	scraper         *scrape.Manager
 	scrapeDiscovery *discovery.Manager
 	notifier        *notifier.Manager
@@ -113,6 +116,8 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		version:     deps.Version,
 		cores:       deps.Cores,
 		restater:    deps.Restater,
+		ruleQuery:   deps.RuleQuery,
+		alertSeries: deps.AlertSeries,
 		turns:       deps.Turns,
 		shardKey:    cfg.ShardKey,
 	}
@@ -169,7 +174,7 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	}
 	to := appendable{v1: store.DB, v2: store.DB, id: l.id, samples: &l.samples, late: l.changes.appended, final: l.final, committing: l.indexing.committing()}
 	written, recorded := to, to
-	written.metadata, recorded.ownLabels = l.metadata.add, true
+	written.metadata, recorded.ownLabels, recorded.alerts = l.metadata.add, true, l.alertSeries
 	l.written, l.recorded = &written, &recorded
 	l.in = l.written
 	return nil
@@ -249,6 +254,9 @@ func (l *Leaf) scraped() intake {
 
 func (l *Leaf) buildRules(ctx context.Context, conf *config.Config) error {
 	scheme := conf.GlobalConfig.MetricNameValidationScheme
+	if l.ruleQuery == nil {
+		l.ruleQuery = l.queryForRules()
+	}
 	l.notifier = notifier.NewManager(&notifier.Options{
 		QueueCapacity:   l.cfg.NotificationQueue,
 		DrainOnShutdown: true,
@@ -258,7 +266,7 @@ func (l *Leaf) buildRules(ctx context.Context, conf *config.Config) error {
 		NameValidationScheme: scheme,
 		Appendable:           l.recorded,
 		Queryable:            restoring{l.served},
-		QueryFunc:            l.queryForRules(),
+		QueryFunc:            l.ruleQuery,
 		NotifyFunc:           rules.SendAlerts(l.notifier, l.externalURL.String()),
 		Context:              ctx,
 		ExternalURL:          l.externalURL,

@@ -48,6 +48,9 @@ func loadConfig(cfg Config, p parser.Parser, logger *slog.Logger) (*config.Confi
 	if _, err := conf.GetScrapeConfigs(); err != nil {
 		return nil, fmt.Errorf("scrape configurations of %q: %w", cfg.ConfigFile, err)
 	}
+	if cfg.RulesOnly && len(conf.ScrapeConfigs)+len(conf.ScrapeConfigFiles) > 0 {
+		return nil, fmt.Errorf("configuration file %q: it names something to scrape, which only leaves do; have a leaf scrape it, and keep rules and Alertmanagers here", cfg.ConfigFile)
+	}
 	if err := rules.ParseFiles(conf.RuleFiles, conf.GlobalConfig.MetricNameValidationScheme, p, logger); err != nil {
 		return nil, fmt.Errorf("rule files of %q: %w", cfg.ConfigFile, err)
 	}
@@ -230,6 +233,10 @@ func (l *Leaf) applyRules(conf *config.Config) error {
 		}
 		files = append(files, matched...)
 	}
-	return l.rules.Update(time.Duration(conf.GlobalConfig.EvaluationInterval), files,
+	err := l.rules.Update(time.Duration(conf.GlobalConfig.EvaluationInterval), files,
 		conf.GlobalConfig.ExternalLabels, l.externalURL.String(), nil)
+	if err == nil {
+		l.nameRecorded()
+	}
+	return err
 }

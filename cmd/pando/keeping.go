@@ -96,11 +96,10 @@ func (k *keeping) rewriter(constants labels.Labels) querytree.Rewriter {
 	return k.store.Rewriter(constants, k.lookback.Milliseconds())
 }
 
-// own returns what a zone or root answers by the rules' names.
-func (k *keeping) own(constants labels.Labels, f commonFlags) (*querytree.Own, error) {
+// own returns what a zone or root answers itself.
+func (k *keeping) own(series *ownSeries, constants labels.Labels, f commonFlags) (*querytree.Own, error) {
 	p := querytree.NewParser()
 	opts := querytree.EngineOpts(querytree.MixerConfig{Limits: f.limits, Lookback: k.lookback, SubqueryStep: defaultSubqueryStep, Logger: k.logger}, p)
-	series := k.store.ByName(constants)
 	child, err := querytree.NewLocal(querytree.LocalConfig{
 		Engine: promql.NewEngine(opts), EngineOpts: &opts, Samples: series, Chunks: series, Limits: f.limits, Turns: f.turns,
 		Describe: func() querytree.Description {
@@ -113,7 +112,7 @@ func (k *keeping) own(constants labels.Labels, f commonFlags) (*querytree.Own, e
 	if err != nil {
 		return nil, err
 	}
-	return &querytree.Own{Child: child, Names: k.store.Names}, nil
+	return &querytree.Own{Child: child, Names: series.names}, nil
 }
 
 // ownTier is what a tier's own rollups are called among its children.

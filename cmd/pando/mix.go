@@ -29,6 +29,7 @@ type mixFlags struct {
 	parentFlags
 	childrenFlags
 	rollupFlags
+	ruleFlags
 }
 
 func (f *mixFlags) register(c *kingpin.CmdClause, dataDir string) {
@@ -36,6 +37,7 @@ func (f *mixFlags) register(c *kingpin.CmdClause, dataDir string) {
 	f.commonFlags.register(c)
 	f.commonFlags.registerMix(c)
 	f.rollupFlags.registerMix(c)
+	f.ruleFlags.register(c)
 }
 
 func zoneCommand(app *kingpin.Application, out streams) (string, command) {
@@ -62,12 +64,12 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 	if err != nil {
 		return err
 	}
-	n, k, err := openMix(f, kind, logger, newRegistry(), nil)
+	n, _, err := openMix(f, kind, logger, newRegistry(), nil)
 	if err != nil {
 		return err
 	}
 	n.announce(out.out)
-	n.add(reloadOnHangup(k.after(n.tellHangup(kind, f.queryLog)), logger))
+	n.add(reloadOnHangup(n.reload, logger))
 	return n.Run(ctx)
 }
 
@@ -124,7 +126,12 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 		return nil, nil, err
 	}
 	n.closers = append(n.closers, k.store.Close)
-	t, offered, err := n.buildTier(f, id, k, logger, reg)
+	r, err := openRules(f, id, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.closers = append(n.closers, r.close)
+	t, offered, err := n.buildTier(f, id, k, r, logger, reg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,6 +144,8 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	}
 	cfg := mixHTTP(f, n, t, liveTree{child: t.Mixer, link: link, roster: t.Roster}, reg, logger)
 	cfg.Links, cfg.Hints, cfg.Rollups = links, liveHints{describe: t.Mixer.Describe, own: offered, tier: t}, k.rollups()
+	n.reload = k.after(r.reload(n.tellHangup(kind, f.queryLog)))
+	r.serve(&cfg, n.reload)
 	h, err := treehttp.New(cfg)
 	if err != nil {
 		return nil, nil, err
@@ -147,7 +156,7 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 
 // buildTier builds a zone or a root, and returns what it offers its parents, if
 // anything.
-func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, *fieldhint.Set, error) {
+func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, rules *tierRules, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, *fieldhint.Set, error) {
 	cfg := tier.Config{
 		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits,
 		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
@@ -155,7 +164,7 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, logger *
 		Rewriter: k.rewriter(id.Labels), Told: k.past.Told,
 	}
 	var err error
-	if cfg.Own, err = k.own(id.Labels, f.commonFlags); err != nil {
+	if cfg.Own, err = k.own(newOwnSeries(rules, k.store, id.Labels), id.Labels, f.commonFlags); err != nil {
 		return nil, nil, err
 	}
 	if id.Tier == querytree.TierRoot {
@@ -164,6 +173,7 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, logger *
 			return nil, nil, err
 		}
 		n.add(r.Run)
+		rules.run(n, r.Tier.Mixer)
 		return r.Tier, nil, k.collectTier(n, r.Tier)
 	}
 	z, err := zone.New(zone.Config{Tier: cfg})
@@ -171,6 +181,7 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, logger *
 		return nil, nil, err
 	}
 	n.add(z.Run)
+	rules.run(n, z.Tier.Mixer)
 	return z.Tier, z.Union, k.collectTier(n, z.Tier)
 }
 
