@@ -163,7 +163,7 @@ func TestProcessTierRules(t *testing.T) {
 		}
 		return err
 	})
-	if text, err := page(root.http + "/metrics"); err != nil || mentions([]string{text}, "prometheus_rule_group_iterations_total", "prometheus_notifications_sent_total", "pando_tree_") != nil {
+	if text, err := page(root.http + "/metrics"); err != nil || mentions([]string{text}, "prometheus_rule_group_iterations_total", "prometheus_notifications_queue_capacity", "pando_tree_") != nil {
 		t.Errorf("metrics: %v, %d bytes", err, len(text))
 	}
 	bad := writeFile(t, "bad.yml", "scrape_configs: [{job_name: a}]\n")
