@@ -64,6 +64,9 @@ type Report struct {
 	Cache *CacheUse
 	// Rollups are those that had a part in the answer, of all tiers.
 	Rollups []RollupUse
+	// Aligned tells at which times the query was evaluated instead of those asked
+	// for; nil if it did not ask for that. It is not merged.
+	Aligned *Alignment
 }
 
 // Add notes one child's part, merging it with what is already known of it.

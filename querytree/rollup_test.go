@@ -132,13 +132,29 @@ func rolledPlanet(t *testing.T, whole bool) (p *treetest.Planet, used *atomic.In
 	return treetest.New(t, cfg), used
 }
 
+// rolledLeaves is a planet of three tiers all of whose leaves have rollups.
+func rolledLeaves(t *testing.T, whole bool) (p *treetest.Planet, used *atomic.Int64) {
+	t.Helper()
+	used = &atomic.Int64{}
+	cfg := treetest.Config{LeafRewriter: func(_ testing.TB, m *querytree.Mixer) querytree.Rewriter {
+		return &remembering{m: m, rnd: rand.New(rand.NewSource(5)), whole: whole, used: used}
+	}}
+	cfg.Leaves, cfg.Zones = treetest.Clusters("eu", 3, "us", 1)
+	return treetest.New(t, cfg), used
+}
+
 // Generated queries, with rollups of any part of them and at any steps, against
 // one stock engine.
 func TestGeneratedQueriesOverRollups(t *testing.T) {
-	for name, whole := range map[string]bool{"some steps": false, "all steps": true} {
+	for name, planet := range map[string]func(*testing.T) (*treetest.Planet, *atomic.Int64){
+		"some steps":           func(t *testing.T) (*treetest.Planet, *atomic.Int64) { return rolledPlanet(t, false) },
+		"all steps":            func(t *testing.T) (*treetest.Planet, *atomic.Int64) { return rolledPlanet(t, true) },
+		"some steps at leaves": func(t *testing.T) (*treetest.Planet, *atomic.Int64) { return rolledLeaves(t, false) },
+		"all steps at leaves":  func(t *testing.T) (*treetest.Planet, *atomic.Int64) { return rolledLeaves(t, true) },
+	} {
 		t.Run(name, func(t *testing.T) {
 			rnd := rand.New(rand.NewSource(11))
-			p, used := rolledPlanet(t, whole)
+			p, used := planet(t)
 			data := treetest.Data{Minutes: 60, Interval: 15_000}
 			g := treetest.NewGenerator(rnd, data, data.Fill(t, p, rnd))
 			total, wrong := queries(t, 1500), 0

@@ -21,6 +21,8 @@ import (
 // rewriter answers queries at one tier from its Store.
 type rewriter struct {
 	s *Store
+	// past, if not nil, knows of changes by which points are to be made void.
+	past *Past
 	// constants are labels that all series at this tier have.
 	constants labels.Labels
 	// lookback is the lookback delta that points were made with, in milliseconds.
@@ -31,7 +33,7 @@ type rewriter struct {
 // that all series of the tier have, lookback is the delta in milliseconds that
 // the tiers evaluate with.
 func (s *Store) Rewriter(constants labels.Labels, lookback int64) querytree.Rewriter {
-	return &rewriter{s, constants, lookback}
+	return &rewriter{s: s, constants: constants, lookback: lookback}
 }
 
 // Rewrite implements querytree.Rewriter: of the rules that match, and the
@@ -129,7 +131,7 @@ func (w *rewriter) over(m *rollup.Match, key keptKey, l *ledger, at querytree.Re
 		states = append(states, partial)
 	}
 	start, end := at.Start-m.Offset, at.End-m.Offset
-	for _, run := range l.has(max(start, w.s.oldestOf(key.keep)), end, states...) {
+	for _, run := range w.stable(m.Rule, l.has(max(start, w.s.oldestOf(key.keep)), end, states...), l.step) {
 		r.add(start, at.Step, run)
 	}
 	r.bound()
