@@ -213,8 +213,9 @@ func (r *reading) series(ctx context.Context, op string, add func(promql.Series)
 	set := q.Select(ctx, false, &storage.SelectHints{Start: mint, End: maxt}, r.matchers(op)...)
 	var it chunkenc.Iterator
 	floats := false
+	s := promql.Series{Floats: make([]promql.FPoint, 0, r.steps)} // used again for each series
 	for set.Next() {
-		s := promql.Series{Metric: r.match.Labels(visible(set.At().Labels()), r.w.constants)}
+		s.Metric, s.Floats, s.Histograms = r.match.Labels(visible(set.At().Labels()), r.w.constants), s.Floats[:0], s.Histograms[:0]
 		it = set.At().Iterator(it)
 		if err := r.points(it, revOf(set.At().Labels()), &s); err != nil {
 			return nil, err
@@ -257,8 +258,12 @@ func visible(lset labels.Labels) labels.Labels {
 // revision that counts there.
 func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) error {
 	run, sp := 0, 0
+	next := r.covered[0].Mint // no point before it is wanted
 	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
 		t := it.AtT()
+		if t < next {
+			continue
+		}
 		for run < len(r.covered) && t > r.covered[run].Maxt {
 			run++
 		}
@@ -268,8 +273,12 @@ func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) err
 		if run == len(r.covered) || sp == len(r.spans) {
 			return it.Err()
 		}
-		from := r.covered[run].Mint
-		if t < from || t < r.spans[sp].from || r.spans[sp].rev != rev || r.step > 0 && (t-from)%r.step != 0 {
+		if t != next || t < r.covered[run].Mint {
+			if next = r.stepFrom(run, t); t != next {
+				continue
+			}
+		}
+		if next += r.step; t < r.spans[sp].from || r.spans[sp].rev != rev {
 			continue
 		}
 		switch kind {
@@ -282,4 +291,13 @@ func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) err
 		}
 	}
 	return it.Err()
+}
+
+// stepFrom returns the first step of a run that is not before t.
+func (r *reading) stepFrom(run int, t int64) int64 {
+	from := r.covered[run].Mint
+	if t <= from || r.step <= 0 {
+		return from
+	}
+	return from + (t-from+r.step-1)/r.step*r.step
 }
