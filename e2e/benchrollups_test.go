@@ -244,7 +244,7 @@ func (t *monthTree) remoteWritten(tb testing.TB) (bytes float64) {
 // it asks when they become final.
 func (t *monthTree) pushed(tb testing.TB) float64 {
 	tb.Helper()
-	const n = 50
+	const n = 200
 	before := receivedBytes(tb, t.root)
 	begin := time.Now()
 	for range n {
@@ -258,9 +258,9 @@ func (t *monthTree) pushed(tb testing.TB) float64 {
 	received := receivedBytes(tb, t.root) - before
 	// What children say of themselves every second would have come anyway.
 	idle := receivedBytes(tb, t.root)
-	wait := time.NewTimer(3 * time.Second)
+	wait := time.NewTimer(5 * time.Second)
 	<-wait.C
-	idle = (receivedBytes(tb, t.root) - idle) / 3
+	idle = (receivedBytes(tb, t.root) - idle) / 5
 	return max(0, received-idle*took.Seconds()) / n
 }
 

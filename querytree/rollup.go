@@ -363,6 +363,33 @@ func operatorNamed(op string) parser.ItemType {
 	return 0
 }
 
+// rolledWhole reports whether rollups have all of a query, so that no child will
+// be asked.
+func (m *Mixer) rolledWhole(expr parser.Expr, req ExecRequest) bool {
+	if m.cfg.Rewriter == nil || req.NoRollup || req.NoPushdown || req.Stats || len(req.Ops) > 0 {
+		return false
+	}
+	r := newRollups(m.cfg.Rewriter, req)
+	g, any := grid{req.Start, req.End, req.Step}, false
+	parser.Inspect(expr, func(n parser.Node, path []parser.Node) error {
+		if a, ok := n.(*parser.AggregateExpr); ok && !any && !inSubquery(path) {
+			of := r.find(a, g)
+			any = of != nil && len(of.others(g)) == 0
+		}
+		return nil
+	})
+	if !any {
+		return false // planning costs more
+	}
+	e, err := m.newExecution(req, nil, &lost{})
+	if err != nil || len(e.plan.rawSelectors()) > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(e.plan.Fragments, func(f *Fragment) bool {
+		return f.rollup == nil || len(f.grids()) > 0
+	})
+}
+
 // rolled is a rollup that is being read; nil is none.
 type rolled struct {
 	done chan struct{}

@@ -242,3 +242,46 @@ func TestRollupReport(t *testing.T) {
 		t.Errorf("%d children not asked because of the rollup, and rows of %v; want both zones, and none", n, got.Children)
 	}
 }
+
+// passing is a Cache that notes what it is asked, and keeps nothing.
+type passing struct{ asked []string }
+
+func (c *passing) Range(ctx context.Context, req querytree.ExecRequest, tree querytree.Evaluator) (querytree.Answer, error) {
+	c.asked = append(c.asked, req.Query)
+	return tree.Eval(ctx, req)
+}
+
+// A range query that rollups have all of goes past the cache, which would take a
+// long range to pieces; one that children have a part in does not.
+func TestRollupsGoPastTheCache(t *testing.T) {
+	p, used := rolledPlanet(t, true)
+	for at := int64(0); at <= 600_000; at += 15_000 {
+		p.Append(t, labels.FromStrings("__name__", "x", "zone", "eu", "cluster", "eu-0"), at, 1)
+	}
+	cache := &passing{}
+	m, err := querytree.NewMixer(querytree.MixerConfig{
+		Describe: p.Root.Describe, Members: p.Root.MembersNow, Cache: cache,
+		Rewriter: &remembering{m: p.Root, rnd: rand.New(rand.NewSource(5)), whole: true, used: used},
+		Limits:   querytree.DefaultLimits(), Lookback: treetest.Lookback, SubqueryStep: treetest.SubqueryStep,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{`sum(x)`, `sum(x) / count(x) > 0`, `sum(x) + on () x`, `x`, `sum(x) or quantile(0.5, x)`} {
+		set, err := m.Exec(t.Context(), querytree.ExecRequest{Query: query, End: 600_000, Step: 60_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for set.Next() {
+			n += len(set.At().Floats)
+		}
+		if use := set.Report().Cache; n != 11 || set.Err() != nil || use != nil && use.State != "not used: rollups have all of it" {
+			t.Errorf("%s: %d points, %v, %+v", query, n, set.Err(), use)
+		}
+		set.Close()
+	}
+	if d := cmp.Diff([]string{`sum(x) + on () x`, `x`, `sum(x) or quantile(0.5, x)`}, cache.asked); d != "" {
+		t.Errorf("asked of the cache: -want +got:\n%s", d)
+	}
+}

@@ -254,8 +254,8 @@ func visible(lset labels.Labels) labels.Labels {
 	return labels.NewBuilder(lset).Del(ruleLabel, opLabel, revLabel).Labels()
 }
 
-// points reads those of one series that are at the steps asked for and of the
-// revision that counts there.
+// points reads those of one series that are at the steps asked for, or all if
+// there is no step, and of the revision that counts there.
 func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) error {
 	run, sp := 0, 0
 	next := r.covered[0].Mint // no point before it is wanted
@@ -273,7 +273,10 @@ func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) err
 		if run == len(r.covered) || sp == len(r.spans) {
 			return it.Err()
 		}
-		if t != next || t < r.covered[run].Mint {
+		if t < r.covered[run].Mint {
+			continue
+		}
+		if r.step > 0 && t != next {
 			if next = r.stepFrom(run, t); t != next {
 				continue
 			}
@@ -296,8 +299,5 @@ func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) err
 // stepFrom returns the first step of a run that is not before t.
 func (r *reading) stepFrom(run int, t int64) int64 {
 	from := r.covered[run].Mint
-	if t <= from || r.step <= 0 {
-		return from
-	}
 	return from + (t-from+r.step-1)/r.step*r.step
 }
