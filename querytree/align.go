@@ -57,11 +57,12 @@ func (m *Mixer) align(req ExecRequest) (ExecRequest, *Alignment) {
 	return req, a
 }
 
-// distance returns the least time of which the distances of the rollups of all
+// distance returns, whether or not the request does without rollups, so that it
+// can be compared with itself, the least time of which the distances of the rollups of all
 // aggregations are divisors; zero if there are none.
 func (m *Mixer) distance(req ExecRequest) (out int64) {
 	w, ok := m.cfg.Rewriter.(Aligner)
-	if !ok || req.NoRollup {
+	if !ok {
 		return 0
 	}
 	expr, err := m.parse(req.Query)
