@@ -32,6 +32,12 @@ const (
 	monthBlock = 54 * time.Hour
 )
 
+// monthValue is a sample of a leaf's i-th series: a counter whose rate is never
+// quite the same, or values would take no room on the wire.
+func monthValue(i, step int) float64 {
+	return float64(step*(i%17+1)*60 + (i*7919+step*104_729)%53)
+}
+
 // monthRules are what the root keeps.
 const monthRules = `
 rollups:
@@ -81,7 +87,7 @@ func (t *monthTree) write(tb testing.TB, dir string, leaf int) {
 		for ; from.Before(until) && from.Before(to); from, step = from.Add(monthInterval), step+1 {
 			app := w.Appender(context.Background())
 			for i, l := range all {
-				if refs[i], err = app.Append(refs[i], l, from.UnixMilli(), benchValue(i, step)); err != nil {
+				if refs[i], err = app.Append(refs[i], l, from.UnixMilli(), monthValue(i, step)); err != nil {
 					tb.Fatal(err)
 				}
 			}
@@ -228,7 +234,7 @@ func (t *monthTree) remoteWritten(tb testing.TB) (bytes float64) {
 			for i, l := range all {
 				req.Timeseries = append(req.Timeseries, prompb.TimeSeries{
 					Labels:  prompb.FromLabels(l, nil),
-					Samples: []prompb.Sample{{Value: benchValue(i, step), Timestamp: t.end.Add(time.Duration(step) * monthInterval).UnixMilli()}},
+					Samples: []prompb.Sample{{Value: monthValue(i, step), Timestamp: t.end.Add(time.Duration(step) * monthInterval).UnixMilli()}},
 				})
 				if len(req.Timeseries) == perRequest {
 					flush()
