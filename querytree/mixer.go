@@ -203,7 +203,7 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest, t *trail) (parser.Val
 		req.Lookback = m.cfg.Lookback.Milliseconds()
 	}
 	if m.cfg.Cache != nil && req.Step > 0 {
-		if m.rolledWhole(expr, req) {
+		if m.mostlyRolled(expr, req) {
 			return m.pastCache(ctx, req, t)
 		}
 		return m.cached(ctx, req, expr, t)

@@ -65,11 +65,11 @@ const (
 	CachePartial = "partial"
 )
 
-// cacheRolled says that there is nothing to spare by the cache, nor by asking for
-// a long range in pieces.
-const cacheRolled = "not used: rollups have all of it"
+// cacheRolled says that there is nothing to spare by the cache, which does not keep
+// what rollups have a part in, nor by asking for a long range in pieces.
+const cacheRolled = "not used: rollups have it, or most of it"
 
-// pastCache answers a range query that rollups have all of.
+// pastCache answers a range query that rollups have most of.
 func (m *Mixer) pastCache(ctx context.Context, req ExecRequest, t *trail) (parser.Value, annotations.Annotations, Report, error) {
 	value, warn, report, err := m.evaluate(ctx, req, t)
 	report.Cache = &CacheUse{State: cacheRolled}

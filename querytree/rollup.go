@@ -363,9 +363,9 @@ func operatorNamed(op string) parser.ItemType {
 	return 0
 }
 
-// rolledWhole reports whether rollups have all of a query, so that no child will
-// be asked.
-func (m *Mixer) rolledWhole(expr parser.Expr, req ExecRequest) bool {
+// mostlyRolled reports whether rollups have all of a query, or nearly, as of one
+// until now: children will be asked for a few steps, if at all.
+func (m *Mixer) mostlyRolled(expr parser.Expr, req ExecRequest) bool {
 	if m.cfg.Rewriter == nil || req.NoRollup || req.NoPushdown || req.Stats || len(req.Ops) > 0 {
 		return false
 	}
@@ -374,7 +374,7 @@ func (m *Mixer) rolledWhole(expr parser.Expr, req ExecRequest) bool {
 	parser.Inspect(expr, func(n parser.Node, path []parser.Node) error {
 		if a, ok := n.(*parser.AggregateExpr); ok && !any && !inSubquery(path) {
 			of := r.find(a, g)
-			any = of != nil && len(of.others(g)) == 0
+			any = of.mostOf(g)
 		}
 		return nil
 	})
@@ -385,10 +385,12 @@ func (m *Mixer) rolledWhole(expr parser.Expr, req ExecRequest) bool {
 	if err != nil || len(e.plan.rawSelectors()) > 0 {
 		return false
 	}
-	return !slices.ContainsFunc(e.plan.Fragments, func(f *Fragment) bool {
-		return f.rollup == nil || len(f.grids()) > 0
-	})
+	return !slices.ContainsFunc(e.plan.Fragments, func(f *Fragment) bool { return !f.rollup.mostOf(f.grid) })
 }
+
+// mostOf reports whether a rollup, which may be nil, has seven eighths of the
+// steps of a grid.
+func (r *Rollup) mostOf(g grid) bool { return r != nil && 8*r.covers(g) >= 7*g.steps() }
 
 // rolled is a rollup that is being read; nil is none.
 type rolled struct {
