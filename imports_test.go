@@ -26,7 +26,7 @@ var edges = map[string][]string{
 	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
 	"cmd/pando/client":      {"querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
-	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
+	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "rollup", "rollup/keep", "root", "zone"},
 	"e2e/planetbench":       {"fieldhint"},
 	"fieldhint":             {},
 	"leaf":                  {"fieldhint", "leaf/aggregate", "querytree"},

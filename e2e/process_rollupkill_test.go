@@ -45,7 +45,7 @@ rollups:
 - name: job_zone:level
   expr: avg by (job, zone) (last_over_time(level[4s]))
   interval: 2s
-  keep: {zone: {for: 2h}, root: [{for: 2h}, {every: 10s, for: 4h}]}
+  keep: {leaf: {for: 2h}, zone: {for: 2h}, root: [{for: 2h}, {every: 10s, for: 4h}]}
 - name: level:max
   expr: max without (instance) (max_over_time(level[8s]))
   interval: 2s
@@ -308,7 +308,8 @@ func (p *keptPlanet) kill(rnd *rand.Rand) (kills int) {
 
 // compare compares with and without rollups, and with what was said before.
 func (p *keptPlanet) compare(to time.Time) (compared, excused, used int) {
-	for _, base := range p.tops {
+	for _, base := range slices.Concat(p.tops, p.leaves) {
+		before := used
 		for expr := range rolledUp {
 			want, _, err := p.values(base, expr, to, "rollup", "off", "nocache", "1")
 			if err != nil {
@@ -338,6 +339,9 @@ func (p *keptPlanet) compare(to time.Time) (compared, excused, used int) {
 				}
 				return false
 			})
+		}
+		if used == before {
+			p.t.Errorf("%s: no answer was from rollups", base)
 		}
 	}
 	for at, what := range p.changed {

@@ -203,6 +203,9 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest, t *trail) (parser.Val
 		req.Lookback = m.cfg.Lookback.Milliseconds()
 	}
 	if m.cfg.Cache != nil && req.Step > 0 {
+		if m.mostlyRolled(expr, req) {
+			return m.pastCache(ctx, req, t)
+		}
 		return m.cached(ctx, req, expr, t)
 	}
 	return m.evaluate(ctx, req, t)

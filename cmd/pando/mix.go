@@ -201,7 +201,7 @@ func hintSource(set *fieldhint.Set) treerpc.HintSource {
 func mixHTTP(f mixFlags, n *node, t *tier.Tier, tree liveTree, reg *prometheus.Registry, logger *slog.Logger) treehttp.Config {
 	return treehttp.Config{
 		Engine: querytree.Engine{}, Queryable: t.Mixer, Exemplars: t.Mixer, Metadata: t.Mixer.Metadata,
-		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Turns: f.turns, Defaults: querytree.Options{Strict: !f.partial, NoRollup: !f.use},
+		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Turns: f.turns, Defaults: querytree.Options{Strict: !f.partial, NoRollup: !f.use, Align: f.align},
 		Authenticated: n.authenticated,
 		Lookback:      time.Duration(f.lookback), Ready: t.Ready, Flags: f.shown,
 		ExternalURL: mustURL(f.commonFlags), ListenAddress: n.http.Addr().String(),
