@@ -145,6 +145,13 @@ func (s *Store) doubt() {
 	}
 }
 
+// doubtOne has no point of one kind read until check has been called.
+func (s *Store) doubtOne(key keptKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unchecked[key] = true
+}
+
 // check notes that the points of rules have been made void so far as they were
 // restated.
 func (s *Store) check(kinds map[keptKey]*rollup.Rule) {
