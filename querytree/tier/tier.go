@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -84,6 +85,8 @@ type Tier struct {
 	instance string
 	started  time.Time
 	met      atomic.Bool // a child has been seen connected
+	// remembers: what was known of children was there at the start.
+	remembers bool
 }
 
 // New returns a Tier without children, but for those that it knew before.
@@ -114,6 +117,8 @@ func (t *Tier) newRoster() error {
 	}
 	if t.cfg.DataDir != "" {
 		c.Path = filepath.Join(t.cfg.DataDir, "children.json")
+		_, err := os.Stat(c.Path)
+		t.remembers = err == nil
 	}
 	if t.Index != nil {
 		c.Hints = hints{t.Index}
@@ -186,7 +191,7 @@ func (t *Tier) Describe() querytree.Description {
 	d.Epochs = t.Roster.Epochs()
 	tells := true
 	if t.cfg.Told != nil {
-		d.Final = final(t.Roster.Members())
+		d.Final = t.toldFinal()
 		d.Past, d.Restatements = t.cfg.Told()
 	}
 	// After what is restated: who knows of that knows from when on there are

@@ -163,6 +163,9 @@ func (c *Collector) Fresh(ctx context.Context) error {
 	c.welcome()
 	now := c.cfg.Now().UnixMilli()
 	c.cfg.Store.Forget(now)
+	if err := c.cfg.Store.SweepUnused(); err != nil {
+		c.cfg.Logger.Error("rollups that no rule keeps stay", "error", err)
+	}
 	c.schedule(ctx, now)
 	horizon := c.horizon(now)
 	return c.each(ctx, func(j *job) (querytree.Interval, bool) {

@@ -69,6 +69,8 @@ type Store struct {
 	// unchecked are those that have come back with their rule, of which it is not
 	// known yet whether they were restated meanwhile.
 	unchecked map[keptKey]bool
+	metrics   map[time.Duration]*prometheus.Registry // of dbs
+	swept     time.Time                              // when unused ones were last looked for
 }
 
 // keptKey names the points of one rule in one TSDB.
@@ -91,7 +93,7 @@ func Open(cfg StoreConfig) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}, unchecked: map[keptKey]bool{}}
+	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}, unchecked: map[keptKey]bool{}, metrics: map[time.Duration]*prometheus.Registry{}}
 	if err := s.SetRules(cfg.Rules); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -198,10 +200,9 @@ func (s *Store) open(k rollup.Keep) (*tsdb.DB, error) {
 	// Points are made good however late.
 	opts.OutOfOrderTimeWindow = k.For.Milliseconds()
 	opts.StripeSize = 1 << 9
-	reg := prometheus.WrapRegistererWith(prometheus.Labels{"retention": name}, prometheus.WrapRegistererWithPrefix("pando_rollup_", s.cfg.Registerer))
-	db, err := tsdb.Open(dir, s.cfg.Logger.With("component", "rollups", "retention", name), reg, opts, nil)
+	db, err := s.openTSDB(dir, name, k.For, opts)
 	if err != nil {
-		return nil, fmt.Errorf("open rollups in %q: %w", dir, err)
+		return nil, err
 	}
 	s.dbs[k.For] = db
 	return db, nil
