@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/tsdb"
 )
 
@@ -139,4 +140,42 @@ func TestTotals(t *testing.T) {
 	k.pass(2 * worldHold)
 	k.must(k.collect())
 	want("pando_rollup_due_points{state=\"partial\"} 31\n")
+}
+
+// An answer by name says when points cannot be read, and whom newer ones wait for.
+func TestByNameSaysWhyItLacksPoints(t *testing.T) {
+	k := collected(t, hourRule)
+	warnings := func() (out []string) {
+		t.Helper()
+		q, err := k.store.ByName(labels.EmptyLabels()).Querier(k.now-30_000, k.now)
+		k.must(err)
+		defer q.Close()
+		set := q.Select(t.Context(), true, nil, labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, "r"))
+		for set.Next() {
+		}
+		k.must(set.Err())
+		for _, w := range set.Warnings().AsErrors() {
+			out = append(out, w.Error())
+		}
+		return out
+	}
+	if w := warnings(); len(w) > 0 {
+		t.Errorf("all is there: %q", w)
+	}
+	k.away = true
+	k.pass(time.Minute)
+	k.must(k.collect())
+	if w := warnings(); len(w) != 1 || !strings.Contains(w[0], `it waits for ["b"]`) {
+		t.Errorf("a child is away: %q", w)
+	}
+	k.away = false
+	k.pass(time.Second)
+	k.must(k.collect())
+	if w := warnings(); len(w) > 0 {
+		t.Errorf("it is back: %q", w)
+	}
+	k.again(k.dir)
+	if w := warnings(); len(w) != 1 || !strings.Contains(w[0], "cannot be read yet") {
+		t.Errorf("just opened: %q", w)
+	}
 }

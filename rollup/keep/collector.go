@@ -168,6 +168,8 @@ func (c *Collector) Fresh(ctx context.Context) error {
 	}
 	c.schedule(ctx, now)
 	horizon := c.horizon(now)
+	// Not before they have been tried: points are late only then.
+	defer func() { c.cfg.Store.setDue(horizon, c.gone) }()
 	return c.each(ctx, func(j *job) (querytree.Interval, bool) {
 		runs := c.lacking(j, math.MinInt64, now, horizon)
 		if len(runs) == 0 || runs[len(runs)-1].Maxt != down(horizon, j.step()) {

@@ -71,6 +71,10 @@ type Store struct {
 	unchecked map[keptKey]bool
 	metrics   map[time.Duration]*prometheus.Registry // of dbs
 	swept     time.Time                              // when unused ones were last looked for
+	// due is up to when points are due, in milliseconds, and awaited names who is
+	// away and holds up newer ones.
+	due     int64
+	awaited []string
 }
 
 // keptKey names the points of one rule in one TSDB.
@@ -93,7 +97,7 @@ func Open(cfg StoreConfig) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}, unchecked: map[keptKey]bool{}, metrics: map[time.Duration]*prometheus.Registry{}}
+	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}, unchecked: map[keptKey]bool{}, metrics: map[time.Duration]*prometheus.Registry{}, due: math.MinInt64}
 	if err := s.SetRules(cfg.Rules); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
