@@ -175,7 +175,7 @@ func TestByNameSaysWhyItLacksPoints(t *testing.T) {
 		t.Errorf("it is back: %q", w)
 	}
 	k.again(k.dir)
-	if w := warnings(); len(w) != 1 || !strings.Contains(w[0], "cannot be read yet") {
+	if w := warnings(); len(w) != 1 || !strings.Contains(w[0], "can be read yet") {
 		t.Errorf("just opened: %q", w)
 	}
 }
