@@ -36,7 +36,7 @@ func TestFinalWithoutChildren(t *testing.T) {
 				z := finalTier(t, dir)
 				says := func(when string, want bool) {
 					t.Helper()
-					got, now := z.Describe().Final, time.Now().Add(-emptyMargin).UnixMilli()
+					got, now := z.Describe().Final, time.Now().UnixMilli()
 					if want && got != now || !want && got != 0 {
 						t.Errorf("%s: final up to %d, want %v of %d", when, got, want, now)
 					}

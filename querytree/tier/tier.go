@@ -131,7 +131,7 @@ func (t *Tier) newRoster() error {
 func (t *Tier) newMixer() error {
 	c := querytree.MixerConfig{
 		Describe: t.Describe, Members: t.Roster.Members, Nodes: t.Roster.Nodes, Limits: t.cfg.Limits, Lookback: t.cfg.Lookback,
-		Rewriter: t.cfg.Rewriter, Own: t.cfg.Own, SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
+		Rewriter: t.cfg.Rewriter, Own: t.cfg.Own, Childless: t.childless, SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
 		Logger: t.cfg.Logger, Registerer: t.cfg.Registerer,
 	}
 	if t.Index != nil {
