@@ -40,6 +40,10 @@ func TestFinalWithoutChildren(t *testing.T) {
 					if want && got != now || !want && got != 0 {
 						t.Errorf("%s: final up to %d, want %v of %d", when, got, want, now)
 					}
+					// What it says it owes, it answers: nothing, or that it does not know.
+					if _, err := z.Mixer.Exec(t.Context(), querytree.ExecRequest{Query: "sum(x)", Options: querytree.Options{Strict: true}}); (err == nil) != want {
+						t.Errorf("%s: a strict query: %v", when, err)
+					}
 					if own := z.Final(); own != 0 {
 						t.Errorf("%s: own points up to %d, although there is nothing to make them of", when, own)
 					}
