@@ -1,11 +1,17 @@
 package e2e_test
 
 import (
+	"fmt"
 	"math/rand"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/pandometrics/pando/querytree/treehttp"
 )
 
 // Links between leaves and zones, and between zones and the root, are cut in one
@@ -67,5 +73,61 @@ func (p *keptPlanet) pause(rnd *rand.Rand, atMost time.Duration) {
 	select {
 	case <-time.After(time.Duration(rnd.Int63n(int64(atMost)))):
 	case <-p.t.Context().Done():
+	}
+}
+
+// A leaf that is away for longer than is waited for is named in the points that are
+// made without it: strict queries have none of them, others a warning. Once it is
+// back they are made again, and are what they would have been.
+func TestProcessRollupsHeld(t *testing.T) {
+	processes(t)
+	const hold = 10 * time.Second
+	p := newKeptPlanet(t, keptOptions{flags: []string{"--rollup.hold=" + hold.String()}})
+	p.endures(func(rnd *rand.Rand) int {
+		p.pause(rnd, 10*time.Second)
+		last := len(p.tiers) - 1
+		name := p.tiers[last].name
+		p.tiers[last].kill()
+		eventually(t, time.Minute, func() error { return lacks(p.root.http, "c3", 5) })
+		p.allowed(name)
+		p.tiers[last] = p.tiers[last].again()
+		ready(t, p.tiers[last])
+		return 1
+	})
+}
+
+// lacks returns an error unless a tier has so many points of each rule that were
+// made without a leaf, and says so.
+func lacks(base, leaf string, points int64) error {
+	list, err := rollupsOf(base)
+	if err != nil {
+		return err
+	}
+	for _, r := range list.Rules {
+		named := slices.ContainsFunc(r.Holes, func(h treehttp.RollupHole) bool {
+			return h.State == "partial" && slices.ContainsFunc(h.Missing, func(name string) bool { return strings.Contains(name, leaf) })
+		})
+		if !named || r.Partial < points/int64(r.Every) {
+			return fmt.Errorf("%s: %d partial points, holes %v", r.Name, r.Partial, r.Holes)
+		}
+	}
+	return nil
+}
+
+// allowed asks for points without a leaf: queries that allow that get them with a
+// warning, others get no answer.
+func (p *keptPlanet) allowed(leaf string) {
+	p.t.Helper()
+	const expr = `sum by (job) (rate(events_total[10s]))`
+	at := time.Now().Add(-15 * time.Second).Truncate(time.Second)
+	params := func(partial string) url.Values {
+		return url.Values{"query": {expr}, "time": {seconds(at)}, "partial_response": {partial}, "nocache": {"1"}}
+	}
+	a, err := call(p.root.http, "/api/v1/query", params("true"))
+	if err != nil || !a.Partial || mentions(a.Warnings, "c3") != nil {
+		p.t.Errorf("without %s: %v, partial %t, warnings %q", leaf, err, a.Partial, a.Warnings)
+	}
+	if a, err := call(p.root.http, "/api/v1/query", params("false")); err == nil && a.Status == "success" {
+		p.t.Errorf("strict, without %s: %+v", leaf, a)
 	}
 }

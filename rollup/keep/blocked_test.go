@@ -179,3 +179,18 @@ func TestByNameSaysWhyItLacksPoints(t *testing.T) {
 		t.Errorf("just opened: %q", w)
 	}
 }
+
+// Samples may be final later than the tier waits for children. While nobody is away
+// that holds up nothing but what is not final.
+func TestHoldIsShorterThanSamplesAreFinal(t *testing.T) {
+	k := collected(t, hourRule)
+	for range 10 {
+		k.pass(time.Minute)
+		k.final = k.now - 2*worldHold.Milliseconds()
+		k.must(k.collect())
+	}
+	if st := k.status(); st.Absent > 0 || st.Failing != "" || st.Until.Before(time.UnixMilli(k.final-worldStep)) {
+		t.Errorf("%d absent, until %v of %v, failing: %q", st.Absent, st.Until, time.UnixMilli(k.final), st.Failing)
+	}
+	k.check("late")
+}

@@ -207,10 +207,15 @@ func (c *Collector) MakeGood(ctx context.Context) bool {
 
 func (j *job) step() int64 { return j.keep.Every.Milliseconds() }
 
-// horizon is the time up to which points are made: what is final, or so old that
-// nobody is waited for. It looks at all children: once a round is enough.
+// horizon is the time up to which points are made: what is final, or if somebody is
+// away, so old that nobody is waited for. It looks at all children: once a round is
+// enough.
 func (c *Collector) horizon(now int64) int64 {
-	return max(c.cfg.Final(), now-c.cfg.Hold.Milliseconds())
+	final := c.cfg.Final()
+	if c.cfg.Missing == nil || len(c.cfg.Missing()) == 0 {
+		return final
+	}
+	return max(final, now-c.cfg.Hold.Milliseconds())
 }
 
 // lacking returns the runs of points that are owed and not there, from a time on.
@@ -385,20 +390,19 @@ func (c *Collector) evaluate(ctx context.Context, j *job, run querytree.Interval
 	if !fit {
 		b.state, b.series, b.missing = unfit, nil, ""
 	}
-	if b.state != partial && run.Maxt > c.notFinal(j) {
-		return errors.New("samples are not final yet, although nobody is away")
+	var early error
+	if last := down(c.cfg.Final(), j.step()); b.state != partial && run.Maxt > last {
+		// Nobody would tell of a change to a whole point that is not final.
+		early = errors.New("samples are not final yet, although nobody is away")
+		if b.to = last; b.to < b.from {
+			return early
+		}
 	}
 	if err := c.cfg.Store.write(ctx, j.rule, b); err != nil {
 		return &storeError{err}
 	}
 	c.metrics.points.WithLabelValues(b.state.mark()).Add(float64((b.to-b.from)/b.step + 1))
-	return nil
-}
-
-// notFinal returns the last time that a whole point may be of: what is final. If
-// that is not known there is none, since nobody would tell of a change.
-func (c *Collector) notFinal(j *job) int64 {
-	return c.cfg.Final()
+	return early
 }
 
 // ask evaluates the rule. The points are not fit if there is more to say of them

@@ -79,7 +79,8 @@ func (s *Store) status(r *rollup.Rule, k rollup.Keep, now, horizon int64, holes 
 	st.newest, _ = l.last(whole, partial, unfit)
 	step := l.step
 	next := up(max(since, now-k.For.Milliseconds()+step), step)
-	end := down(horizon, step)
+	// While somebody was away, points were due up to a later time than what is final.
+	end := down(max(horizon, st.newest), step)
 	hole := func(from, to int64, sp span) {
 		st.count(sp.state, (to-from)/step+1)
 		if sp.state == whole {

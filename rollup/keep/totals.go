@@ -61,7 +61,11 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	gauge(t.due, float64(due.Unfit), markUnfit)
 	gauge(t.due, float64(due.Absent), absentText)
 	gauge(t.lag, seconds(lag))
-	gauge(t.horizon, seconds(now-t.c.horizon(now)))
+	horizon := t.c.horizon(now)
+	if horizon <= 0 { // not known: there is nobody to make points of
+		horizon = now - t.c.cfg.Hold.Milliseconds()
+	}
+	gauge(t.horizon, seconds(now-horizon))
 	gauge(t.oldest, seconds(oldest))
 	gauge(t.failing, float64(failing))
 	gauge(t.blocked, float64(blocked))
