@@ -35,6 +35,9 @@ type MixerConfig struct {
 	Rewriter Rewriter
 	// Own is what the tier holds under names of its own; nil if there is nothing.
 	Own *Own
+	// Childless reports whether a tier that has no members is known to have none,
+	// so that there are no series below it; nil if that is never known.
+	Childless func() bool
 	// Limits are the tier's own.
 	Limits Limits
 	// Lookback is the lookback delta of requests that name none.

@@ -215,7 +215,7 @@ func rollupStatus(s keep.Status, now time.Time) treehttp.RollupStatus {
 	out := treehttp.RollupStatus{
 		ID: s.Rule.ID, Name: s.Rule.Name, Expr: s.Rule.String(), Every: s.Keep.Every.Seconds(), For: s.Keep.For.Seconds(),
 		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent,
-		Holes: []treehttp.RollupHole{}, Failing: s.Failing,
+		Holes: []treehttp.RollupHole{}, Failing: s.Failing, Blocked: s.Blocked,
 	}
 	if !s.Until.IsZero() {
 		out.Lag = now.Sub(s.Until).Seconds()
