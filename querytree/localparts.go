@@ -215,7 +215,7 @@ func (s *matrixSeriesSet) Next() bool {
 	return s.at <= len(s.m)
 }
 
-func (s *matrixSeriesSet) At() storage.Series                { return newGridSeries(s.m[s.at-1], s.grid) }
+func (s *matrixSeriesSet) At() storage.Series                { return newGridSeries(&s.m[s.at-1], s.grid) }
 func (s *matrixSeriesSet) Err() error                        { return nil }
 func (s *matrixSeriesSet) Warnings() annotations.Annotations { return nil }
 

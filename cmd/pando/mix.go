@@ -55,7 +55,7 @@ func rootCommand(app *kingpin.Application, out streams) (string, command) {
 }
 
 func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
-	collectOften()
+	ready := collectOften()
 	spareProcessor()
 	f.turns = querytree.NewTurns(0, f.lowPriority)
 	logger, err := f.logger(out.err)
@@ -66,6 +66,7 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 	if err != nil {
 		return err
 	}
+	ready()
 	n.announce(out.out)
 	n.add(reloadOnHangup(k.after(n.tellHangup(kind, f.queryLog)), logger))
 	return n.Run(ctx)
