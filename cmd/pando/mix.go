@@ -57,7 +57,7 @@ func rootCommand(app *kingpin.Application, out streams) (string, command) {
 }
 
 func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
-	collectOften()
+	ready := collectOften()
 	spareProcessor()
 	f.turns = querytree.NewTurns(0, f.lowPriority)
 	logger, err := f.logger(out.err)
@@ -68,6 +68,7 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 	if err != nil {
 		return err
 	}
+	ready()
 	n.announce(out.out)
 	n.add(reloadOnHangup(n.reload, logger))
 	return n.Run(ctx)
