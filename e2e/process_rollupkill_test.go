@@ -353,7 +353,7 @@ func (p *keptPlanet) kill(rnd *rand.Rand) (kills int) {
 
 // compare compares with and without rollups, and with what was said before.
 func (p *keptPlanet) compare(to time.Time) (compared, excused, used int) {
-	for _, base := range slices.Concat(p.tops, p.leaves) {
+	for _, base := range slices.Concat(append([][]string{p.tops}, p.leaves...)...) {
 		before := used
 		for expr := range rolledUp {
 			want, _, err := p.values(base, expr, to, "rollup", "off", "nocache", "1")
