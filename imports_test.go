@@ -31,6 +31,7 @@ var edges = map[string][]string{
 	"fieldhint":             {},
 	"gitops/gittest":        {},
 	"gitops/source":         {},
+	"gitops/wave":           {},
 	"leaf":                  {"fieldhint", "leaf/aggregate", "querytree"},
 	"leaf/aggregate":        {},
 	"querytree":             {},
