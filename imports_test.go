@@ -29,6 +29,8 @@ var edges = map[string][]string{
 	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
 	"e2e/planetbench":       {"fieldhint"},
 	"fieldhint":             {},
+	"gitops":                {"gitops/source", "gitops/wave"},
+	"gitops/dirs":           {"gitops"},
 	"gitops/gittest":        {},
 	"gitops/source":         {},
 	"gitops/wave":           {},
