@@ -305,6 +305,9 @@ func (l *Loop) decide(ctx context.Context) error {
 	err = l.change(func(s *State) {
 		s.Memory = next
 		s.reject(d.Reject, d.Why, now)
+		if in.Fleet != nil { // what another cluster found bad is not good here
+			s.Good = slices.DeleteFunc(s.Good, func(g string) bool { return in.Fleet.Rejected[g] != "" && g != s.Promoted })
+		}
 		if d.Good {
 			s.good(s.Running, now)
 			if b := l.store.bundle(s.Running); b != nil {

@@ -180,7 +180,7 @@ func TestRootDown(t *testing.T) {
 	p.pass(time.Minute)
 	p.runs("two", "one", "one")
 	p.down = true
-	p.pass(2 * time.Hour)
+	p.pass(20 * time.Minute)
 	p.runs("two", "one", "one")
 	if s := p.loops[1].loop.Status(); s.State != "waiting" || !strings.Contains(s.Doing, "the root is down") {
 		t.Fatalf("status %s: %q, want it to wait for the root", s.State, s.Doing)
@@ -273,7 +273,7 @@ func (m *member) turnKilled(n int) (at string) {
 			panic(killed{point})
 		}
 	}
-	for range 40 {
+	for range 16 {
 		m.loop.turn(m.t.Context())
 		m.now = m.now.Add(15 * time.Second)
 	}
@@ -301,7 +301,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			cycles++
 			points[at] = true
 			a.open()
-			p.pass(10 * time.Minute)
+			p.pass(4 * time.Minute)
 			want := []string{"one", "two"}
 			if refuse != "" {
 				want = []string{"one"}
