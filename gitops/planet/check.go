@@ -40,7 +40,7 @@ func (p *Planet) Check(opts CheckOptions) []Problem {
 }
 
 func (p *Planet) check(opts CheckOptions, r *report) {
-	c := &checker{p: p, r: r, parser: querytree.NewParser(), done: map[string]bool{}}
+	c := &checker{p: p, r: r, parser: querytree.NewParser(), done: map[string]bool{}, parsed: map[string]*settings{}}
 	c.gates()
 	work := c.places(opts.Cluster)
 	// What each place has in common with others is checked once, whoever comes
@@ -59,6 +59,9 @@ func (p *Planet) check(opts CheckOptions, r *report) {
 	}
 	close(next)
 	wg.Wait()
+	if opts.Cluster != "" && !r.failed() {
+		c.whole(opts.Cluster)
+	}
 	c.tests(opts)
 }
 
@@ -69,6 +72,7 @@ type checker struct {
 	parser parser.Parser
 	mu     sync.Mutex
 	done   map[string]bool // what was checked, by what it is
+	parsed map[string]*settings
 }
 
 // once reports whether it is called for the first time with a name.
@@ -172,7 +176,6 @@ func (c *checker) place(a *spot) {
 			c.limit(a, f)
 		}
 	}
-	c.ruleFiles(a)
 }
 
 // leaf checks what a cluster has.
@@ -189,7 +192,6 @@ func (c *checker) leaf(cl *cluster) {
 			c.job(a, f, conf)
 		}
 	}
-	c.whole(a, conf)
 	c.aggregations(a, conf, c.p.identity(cl))
 	c.alerts(a, conf)
 }
@@ -202,8 +204,8 @@ func (c *checker) limit(a *spot, f *fragment) {
 		c.fail(a, f, nil, f.item.name+" is not a limit of tier "+string(a.t)+": move it to the file of the tier that has it")
 		return
 	}
-	if err := known[i].check(f.node.Value); err != nil {
-		c.fail(a, f, f.node, err.Error())
+	if err := known[i].check(f.tree().Value); err != nil {
+		c.fail(a, f, f.tree(), err.Error())
 	}
 }
 

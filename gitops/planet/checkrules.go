@@ -2,10 +2,7 @@ package planet
 
 import (
 	"fmt"
-	"log/slog"
-	"maps"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -21,16 +18,16 @@ import (
 // group checks a rule group by Prometheus' own code.
 func (c *checker) group(a *spot, f *fragment) {
 	var g rulefmt.RuleGroup
-	if err := f.node.Decode(&g); err != nil {
+	if err := f.tree().Decode(&g); err != nil {
 		c.decoded(a, f, err)
 		return
 	}
 	for name := range g.Labels {
 		if !model.UTF8Validation.IsValidLabelName(name) || name == model.MetricNameLabel {
-			c.fail(a, f, field(f.node, "labels"), fmt.Sprintf("%s is not a label name", shortened(name)))
+			c.fail(a, f, field(f.tree(), "labels"), fmt.Sprintf("%s is not a label name", shortened(name)))
 		}
 	}
-	for i, n := range items(f.node, "rules") {
+	for i, n := range items(f.tree(), "rules") {
 		c.rule(a, f, g.Rules[i], n)
 	}
 }
@@ -81,33 +78,14 @@ func (c *checker) rule(a *spot, f *fragment, r rulefmt.Rule, n *yaml.Node) {
 	}
 }
 
-// ruleFiles checks rule files as a whole, once for each list of groups.
-func (c *checker) ruleFiles(a *spot) {
-	if !c.once("rule files", strconv.Itoa(a.s.id)) || c.r.failed() {
-		return
-	}
-	files := map[string][]*fragment{}
-	for _, f := range c.fragments(a, Rules) {
-		files[f.item.base] = append(files[f.item.base], f)
-	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		_, errs := rulefmt.Parse(listOf("groups", files[name]), false, model.UTF8Validation, c.parser, slog.New(slog.DiscardHandler))
-		for _, err := range errs {
-			if !c.r.failed() {
-				c.fail(a, files[name][0], nil, err.Error())
-			}
-		}
-	}
-}
-
 // numbered is how package rollup tells of a rule.
 var numbered = regexp.MustCompile(`^rollup (\d+)(?: \([^)]*\))?: `)
 
 // rollups checks rollup rules by the code of the tiers that keep them.
 func (c *checker) rollups(a *spot, fs []*fragment) {
 	for _, f := range fs {
-		if err := querytree.DefaultLimits().CheckQuery(text(f.node, "expr")); err != nil {
-			c.fail(a, f, field(f.node, "expr"), err.Error())
+		if err := querytree.DefaultLimits().CheckQuery(text(f.tree(), "expr")); err != nil {
+			c.fail(a, f, field(f.tree(), "expr"), err.Error())
 			return
 		}
 	}
@@ -129,9 +107,9 @@ func (c *checker) rollups(a *spot, fs []*fragment) {
 			}
 			line = line[len(m[0]):]
 		}
-		n := f.node
-		if of, _, ok := strings.Cut(line, ": "); ok && field(f.node, of) != nil {
-			n = field(f.node, of)
+		n := f.tree()
+		if of, _, ok := strings.Cut(line, ": "); ok && field(f.tree(), of) != nil {
+			n = field(f.tree(), of)
 		}
 		c.fail(a, f, n, title+": "+otherNumbers(line, fs))
 	}
@@ -160,7 +138,7 @@ func (c *checker) aggregations(a *spot, with *settings, identity map[string]stri
 	for _, f := range c.fragments(a, Aggregations) {
 		data := listOf("rules", []*fragment{f})
 		if f.item.section != "" {
-			data = []byte("delay: " + f.node.Value + "\n")
+			data = []byte("delay: " + f.tree().Value + "\n")
 		} else {
 			rules = append(rules, f)
 		}

@@ -2,15 +2,18 @@ package planet
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/config"
 	// The discoveries that a leaf has: importing one makes Prometheus' parser know
 	// it.
@@ -18,6 +21,7 @@ import (
 	_ "github.com/prometheus/prometheus/discovery/file"
 	_ "github.com/prometheus/prometheus/discovery/http"
 	_ "github.com/prometheus/prometheus/discovery/kubernetes"
+	"github.com/prometheus/prometheus/model/rulefmt"
 	yaml "go.yaml.in/yaml/v3"
 )
 
@@ -30,21 +34,22 @@ type settings struct {
 
 // settings parses prometheus.yml. It returns nil if that is not possible.
 func (c *checker) settings(a *spot, fs []*fragment, identity map[string]string) *settings {
-	out := &settings{key: joined(fs)}
-	var err error
-	if out.text, err = c.p.sections(a.s.by[Settings], a.v); err != nil {
-		return nil // told
+	key := joined(fs)
+	c.mu.Lock()
+	out, ok := c.parsed[key]
+	c.mu.Unlock()
+	if !ok {
+		out = c.parseSettings(a, fs, key)
+		c.mu.Lock()
+		c.parsed[key] = out
+		c.mu.Unlock()
 	}
-	out.Config, err = config.Load(string(out.text), slog.New(slog.DiscardHandler))
-	if err != nil {
-		if c.once("settings", out.key) {
-			c.told(a, err, out.text, func(root *yaml.Node) []pair { return settingPairs(root, fs) }, first(fs))
-		}
+	if out == nil {
 		return nil
 	}
 	for _, f := range fs {
 		if c.once("setting", f.key) {
-			for _, fault := range c.p.allow.check(f.node, f.item.name) {
+			for _, fault := range c.p.allow.check(f.tree(), f.item.name) {
 				c.fail(a, f, fault.node, fault.text)
 			}
 		}
@@ -53,6 +58,19 @@ func (c *checker) settings(a *spot, fs []*fragment, identity map[string]string) 
 		}
 	}
 	return out
+}
+
+func (c *checker) parseSettings(a *spot, fs []*fragment, key string) *settings {
+	text, err := c.p.sections(a.s.by[Settings], a.v)
+	if err != nil {
+		return nil // told
+	}
+	conf, err := config.Load(string(text), slog.New(slog.DiscardHandler))
+	if err != nil {
+		c.told(a, err, text, func(root *yaml.Node) []pair { return settingPairs(root, fs) }, first(fs))
+		return nil
+	}
+	return &settings{text, key, conf}
 }
 
 func first(fs []*fragment) *fragment {
@@ -65,7 +83,7 @@ func first(fs []*fragment) *fragment {
 // external checks the labels that alerts get. Prometheus puts the leaf's
 // environment into them, which is none of git's business.
 func (c *checker) external(a *spot, f *fragment, identity map[string]string) {
-	keys(f.node, func(k, v *yaml.Node) {
+	keys(f.tree(), func(k, v *yaml.Node) {
 		switch want, ok := identity[k.Value]; {
 		case strings.Contains(v.Value, "$"):
 			c.fail(a, f, v, "external labels with $ would tell the leaf's environment: use ${cluster}, ${zone} or ${label:NAME}, or leave it out")
@@ -77,7 +95,7 @@ func (c *checker) external(a *spot, f *fragment, identity map[string]string) {
 
 // job checks a scrape configuration.
 func (c *checker) job(a *spot, f *fragment, with *settings) {
-	for _, fault := range c.p.allow.check(f.node, "") {
+	for _, fault := range c.p.allow.check(f.tree(), "") {
 		c.fail(a, f, fault.node, fault.text)
 	}
 	text := with.document([]*fragment{f})
@@ -96,17 +114,27 @@ func (s *settings) document(jobs []*fragment) []byte {
 	return b.Bytes()
 }
 
-// whole checks a configuration file as a whole, once for each list of items: what
-// is put into them does not change what they are to each other.
-func (c *checker) whole(a *spot, with *settings) {
-	if !c.once("whole", strconv.Itoa(a.s.id)) {
+// whole parses the files of one cluster as a leaf would. Each item was checked by
+// itself, and all there is between them is that names are unique, which they are:
+// so this finds nothing, unless the code is wrong.
+func (c *checker) whole(cluster string) {
+	b, err := c.p.Render(cluster)
+	if err != nil {
+		c.r.failf(place{file: mainFile}, "%v", err)
 		return
 	}
-	jobs := c.fragments(a, Scrape)
-	text := with.document(jobs)
-	before := c.r.count()
-	if _, err := config.Load(string(text), slog.New(slog.DiscardHandler)); err != nil && c.r.count() == before && !c.r.failed() {
-		c.told(a, err, text, func(root *yaml.Node) []pair { return listPairs(root, "scrape_configs", jobs) }, first(jobs))
+	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
+		var errs []error
+		switch {
+		case strings.Contains(name, "/rules/"):
+			_, errs = rulefmt.Parse(b.Files[name], false, model.UTF8Validation, c.parser, slog.New(slog.DiscardHandler))
+		case path.Base(name) == "prometheus.yml":
+			_, err := config.Load(string(b.Files[name]), slog.New(slog.DiscardHandler))
+			errs = append(errs, err)
+		}
+		if err := errors.Join(errs...); err != nil {
+			c.r.failf(place{file: mainFile}, "%s of cluster %s: %v", name, cluster, err)
+		}
 	}
 }
 
@@ -136,7 +164,7 @@ type pair struct {
 func listPairs(root *yaml.Node, list string, fs []*fragment) (out []pair) {
 	for i, n := range items(root, list) {
 		if i < len(fs) {
-			out = append(out, pair{n, fs[i].node, fs[i]})
+			out = append(out, pair{n, fs[i].tree(), fs[i]})
 		}
 	}
 	return out
@@ -150,7 +178,7 @@ func settingPairs(root *yaml.Node, fs []*fragment) (out []pair) {
 			section = field(root, f.item.section)
 		}
 		if n := field(section, f.item.name); n != nil {
-			out = append(out, pair{n, f.node, f})
+			out = append(out, pair{n, f.tree(), f})
 		}
 	}
 	return out

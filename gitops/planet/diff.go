@@ -142,27 +142,27 @@ func elementsOf(t Tier, f *fragment) []*element {
 	e := &element{kind: it.kind, tier: t, title: it.title(), fields: map[string]string{}}
 	switch it.kind {
 	case Settings, LimitsKind:
-		e.fields[""] = flow(f.node)
+		e.fields[""] = flow(f.tree())
 		return []*element{e}
 	case Rules:
 		return append([]*element{e}, ruleElements(t, f, e)...)
 	case Scrape:
 		e.job = it.name
-		for _, group := range items(f.node, "static_configs") {
+		for _, group := range items(f.tree(), "static_configs") {
 			for _, n := range items(group, "targets") {
 				e.targets = append(e.targets, n.Value)
 			}
 		}
 	case Rollups:
-		if field(field(f.node, "keep"), string(t)) == nil {
+		if field(field(f.tree(), "keep"), string(t)) == nil {
 			return nil // kept by other tiers
 		}
-		e.recorded, e.metric = text(f.node, "expr"), text(f.node, "name")
+		e.recorded, e.metric = text(f.tree(), "expr"), text(f.tree(), "name")
 	}
-	if f.node.Kind != yaml.MappingNode {
-		e.fields[""] = flow(f.node)
+	if f.tree().Kind != yaml.MappingNode {
+		e.fields[""] = flow(f.tree())
 	}
-	keys(f.node, func(k, v *yaml.Node) { e.fields[k.Value] = flow(v) })
+	keys(f.tree(), func(k, v *yaml.Node) { e.fields[k.Value] = flow(v) })
 	return []*element{e}
 }
 
@@ -170,12 +170,12 @@ func elementsOf(t Tier, f *fragment) []*element {
 // element.
 func ruleElements(t Tier, f *fragment, group *element) (out []*element) {
 	seen := map[string]int{}
-	keys(f.node, func(k, v *yaml.Node) {
+	keys(f.tree(), func(k, v *yaml.Node) {
 		if k.Value != "rules" {
 			group.fields[k.Value] = flow(v)
 		}
 	})
-	for _, n := range items(f.node, "rules") {
+	for _, n := range items(f.tree(), "rules") {
 		e := &element{kind: Rules, tier: t, fields: map[string]string{}}
 		e.title = fmt.Sprintf("alert %s of %s", text(n, "alert"), f.item.title())
 		if name := text(n, "record"); name != "" {

@@ -36,7 +36,7 @@ func Validate(fsys fs.FS, opts CheckOptions) (*Planet, Problems) {
 func load(fsys fs.FS) *Planet {
 	p := &Planet{
 		zones: map[string]*zone{}, byName: map[string]*cluster{},
-		layers: map[string]*layer{"": {by: map[key]*item{}}}, stacks: map[string]*stack{}, report: newReport(), cache: newCache(),
+		layers: map[string]*layer{"": {by: map[key]*item{}}}, stacks: map[string]*stack{}, report: newReport(), cache: newCache(), templates: map[int]*template{},
 	}
 	forms, err := schemas()
 	if err != nil {
@@ -64,6 +64,7 @@ func load(fsys fs.FS) *Planet {
 	}
 	p.broken = p.broken || p.report.failed()
 	p.mergeAll()
+	p.prepare()
 	return p
 }
 

@@ -31,6 +31,8 @@ type Planet struct {
 	report   *report // of Load
 	broken   bool    // something could not be read
 	cache    *cache
+	// templates are by the item's id.
+	templates map[int]*template
 }
 
 // main is planet.yaml as it is written.

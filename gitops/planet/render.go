@@ -35,7 +35,9 @@ type Bundle struct {
 
 // fragment is an item with values put in.
 type fragment struct {
-	item *item
+	item   *item
+	values values
+	// node is nil for what only one place has, until it is asked for.
 	node *yaml.Node
 	// text is the node as an element of a list; of settings and limits, nil.
 	text []byte
@@ -103,19 +105,16 @@ func (p *Planet) render(it *item, v values) (*fragment, error) {
 			return f, nil
 		}
 	}
-	f := &fragment{item: it, node: it.node, key: k}
-	if it.substituted {
-		var err error
-		f.node = v.apply(it.node, func(word string) {
-			err = &MissingError{it.title(), it.at.file, it.at.line, word, v.place()}
-		})
-		if err != nil {
-			return nil, err
-		}
+	if word, missing := v.missing(it.words); missing {
+		return nil, &MissingError{it.title(), it.at.file, it.at.line, word, v.place()}
 	}
-	if it.kind != Settings && it.kind != LimitsKind && it.section == "" {
+	f := &fragment{item: it, values: v, key: k}
+	if shared {
+		f.node = f.tree()
+	}
+	if it.listed() {
 		var err error
-		if f.text, err = encode(&yaml.Node{Kind: yaml.SequenceNode, Content: []*yaml.Node{f.node}}); err != nil {
+		if f.text, err = p.text(f); err != nil {
 			return nil, err
 		}
 	}
@@ -125,6 +124,48 @@ func (p *Planet) render(it *item, v values) (*fragment, error) {
 		p.cache.mu.Unlock()
 	}
 	return f, nil
+}
+
+// tree returns the node with values put in. It is made when it is first asked for,
+// which must not be done by several goroutines at once; but where fragments are
+// shared it is there.
+func (f *fragment) tree() *yaml.Node {
+	if f.node == nil {
+		f.node = f.item.node
+		if f.item.substituted {
+			f.node = f.values.apply(f.item.node)
+		}
+	}
+	return f.node
+}
+
+// listed reports whether an item is an element of a list.
+func (it *item) listed() bool {
+	return it.kind != Settings && it.kind != LimitsKind && it.section == ""
+}
+
+// text encodes a fragment.
+func (p *Planet) text(f *fragment) ([]byte, error) {
+	if t := p.templates[f.item.id]; t != nil {
+		return t.fill(f.values), nil
+	}
+	return encodeItem(f.tree())
+}
+
+// prepare makes the templates of items that differ from place to place.
+func (p *Planet) prepare() {
+	for _, l := range p.layers {
+		for _, it := range l.items {
+			if it.deleted || len(it.words) == 0 || !it.listed() {
+				continue
+			}
+			t, err := newTemplate(it.node)
+			if err != nil {
+				p.report.failf(it.at, "%v", err)
+			}
+			p.templates[it.id] = t
+		}
+	}
 }
 
 // renderAll puts values into items.
@@ -329,7 +370,7 @@ func (p *Planet) sections(of []*item, v values) ([]byte, error) {
 			bySection[it.section] = to
 			doc.Content = append(doc.Content, word(it.section), to)
 		}
-		to.Content = append(to.Content, word(it.name), f.node)
+		to.Content = append(to.Content, word(it.name), f.tree())
 	}
 	return encode(doc)
 }

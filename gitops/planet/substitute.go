@@ -45,11 +45,10 @@ func (v values) get(word string) (string, bool) {
 	}
 }
 
-// substitute puts values in for the variables of a text. Of dollars before a
-// variable, two stand for one, and an odd one makes it a variable: $${zone} is
-// the text ${zone}. All other dollars are left as they are. Missing is called
-// with variables that have no value.
-func (v values) substitute(s string, missing func(word string)) string {
+// replaceVariables replaces the variables of a text. Of dollars before a variable,
+// two stand for one, and an odd one makes it a variable: $${zone} is the text
+// ${zone}. All other dollars are left as they are.
+func replaceVariables(s string, value func(word string) string) string {
 	if !strings.Contains(s, "${") {
 		return s
 	}
@@ -63,13 +62,12 @@ func (v values) substitute(s string, missing func(word string)) string {
 		if dollars%2 == 0 {
 			return out + "{" + word + "}"
 		}
-		value, ok := v.get(word)
-		if !ok {
-			missing(word)
-		}
-		return out + value
+		return out + value(word)
 	})
 }
+
+// alone is a text that is one variable and nothing else.
+var alone = regexp.MustCompile(`^\$\{[A-Za-z_][A-Za-z0-9_:.-]*\}$`)
 
 // scanned is what a node says of variables.
 type scanned struct {
@@ -125,41 +123,57 @@ func unknownText(n *yaml.Node) string {
 // number is a value that a plain text with variables may become.
 var number = regexp.MustCompile(`^(0|[1-9][0-9]{0,17})$`)
 
-// apply returns a node with values put in. Nodes without variables are shared.
-func (v values) apply(n *yaml.Node, missing func(word string)) *yaml.Node {
-	switch n.Kind {
-	case yaml.ScalarNode:
-		s := v.substitute(n.Value, missing)
-		if s == n.Value {
-			return n
+// apply returns a node with values put in, empty ones if there are none. Nodes
+// without variables are shared.
+func (v values) apply(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.ScalarNode {
+		return v.applyText(n)
+	}
+	var out *yaml.Node
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 {
+			continue
 		}
-		out := *n
-		out.Value = s
-		// What was not quoted may become a number, such as that of a port.
-		if out.Tag = "!!str"; n.Style == 0 && number.MatchString(s) {
-			out.Tag = "!!int"
-		}
-		return &out
-	default:
-		var out *yaml.Node
-		for i, c := range n.Content {
-			if n.Kind == yaml.MappingNode && i%2 == 0 {
-				continue
-			}
-			changed := v.apply(c, missing)
-			if changed == c {
-				continue
-			}
-			if out == nil {
-				copied := *n
-				out = &copied
-				out.Content = slices.Clone(n.Content)
-			}
-			out.Content[i] = changed
+		changed := v.apply(c)
+		if changed == c {
+			continue
 		}
 		if out == nil {
-			return n
+			copied := *n
+			out = &copied
+			out.Content = slices.Clone(n.Content)
 		}
-		return out
+		out.Content[i] = changed
 	}
+	if out == nil {
+		return n
+	}
+	return out
+}
+
+func (v values) applyText(n *yaml.Node) *yaml.Node {
+	s := replaceVariables(n.Value, func(word string) string {
+		value, _ := v.get(word)
+		return value
+	})
+	if s == n.Value {
+		return n
+	}
+	out := *n
+	out.Value = s
+	// What is one variable and not quoted may become a number, such as a port.
+	if out.Tag = "!!str"; n.Style == 0 && alone.MatchString(n.Value) && number.MatchString(s) {
+		out.Tag = "!!int"
+	}
+	return &out
+}
+
+// missing returns the first variable that has no value.
+func (v values) missing(words []string) (string, bool) {
+	for _, word := range words {
+		if _, ok := v.get(word); !ok {
+			return word, true
+		}
+	}
+	return "", false
 }
