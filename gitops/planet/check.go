@@ -198,7 +198,7 @@ func (c *checker) leaf(cl *cluster) {
 
 // limit checks a limit.
 func (c *checker) limit(a *spot, f *fragment) {
-	known := limitsOf(a.t)
+	known := LimitsOf(a.t)
 	i := slices.IndexFunc(known, func(l Limit) bool { return l.Name == f.item.name })
 	if i < 0 {
 		c.fail(a, f, nil, f.item.name+" is not a limit of tier "+string(a.t)+": move it to the file of the tier that has it")

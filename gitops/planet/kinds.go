@@ -120,7 +120,7 @@ func withDeletion(text []byte, list string) ([]byte, error) {
 // limitsSchema makes the schema of limits files from the list of flags.
 func limitsSchema() ([]byte, error) {
 	properties := map[string]any{}
-	for _, l := range slices.Concat(limitsOf(Leaf), limitsOf(Root)) {
+	for _, l := range slices.Concat(LimitsOf(Leaf), LimitsOf(Root)) {
 		properties[l.Name] = map[string]any{"type": l.Kind.types(), "description": l.Help}
 	}
 	return json.MarshalIndent(map[string]any{

@@ -1,6 +1,7 @@
 package planet
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/alecthomas/units"
 	"github.com/prometheus/common/model"
+	yaml "go.yaml.in/yaml/v3"
 )
 
 // Limit is a flag of a tier that a limits file may set.
@@ -35,8 +37,8 @@ const (
 	Switch         LimitKind = "switch"
 )
 
-// Limits lists what a limits file may set.
-func Limits() []Limit {
+// limits lists what a limits file may set, but for what only leaves have.
+func limits() []Limit {
 	return []Limit{
 		{"query.timeout", Duration, false, "Longest time for a query."},
 		{"query.max-samples", Count, false, "Most samples of one query."},
@@ -64,9 +66,9 @@ func Limits() []Limit {
 	}
 }
 
-// limitsOf returns the limits of a tier.
-func limitsOf(tier Tier) []Limit {
-	all := Limits()
+// LimitsOf returns the limits of a tier.
+func LimitsOf(tier Tier) []Limit {
+	all := limits()
 	if tier == Leaf {
 		all = slices.DeleteFunc(all, func(l Limit) bool { return l.Mixers })
 		all = append(all, Limit{"query.leaf-parallelism", CountOrNone, false, "Idle cores that one query may use; 0 for all."})
@@ -105,4 +107,31 @@ func positive(yes bool) string {
 		return " above zero"
 	}
 	return ""
+}
+
+// ParseLimits reads a limits file as it was rendered for a tier: values by the names
+// of flags. The error is of type Problems, and names the lines of file.
+func ParseLimits(tier Tier, file string, data []byte) (map[string]string, error) {
+	r := newReport()
+	out := map[string]string{}
+	n := document(file, data, r)
+	if n != nil && n.Kind != yaml.MappingNode {
+		r.failf(place{file, n.Line, n.Column}, "write flags and their values, such as query.timeout: 2m")
+	}
+	known := LimitsOf(tier)
+	keys(n, func(k, v *yaml.Node) {
+		i := slices.IndexFunc(known, func(l Limit) bool { return l.Name == k.Value })
+		if i < 0 {
+			r.failf(place{file, k.Line, k.Column}, "%s is not a limit of tier %s", shortened(k.Value), tier)
+			return
+		}
+		if err := known[i].check(v.Value); err != nil || v.Kind != yaml.ScalarNode {
+			r.failf(place{file, v.Line, v.Column}, "%v", cmp.Or(err, fmt.Errorf("%s is not a single value", k.Value)))
+		}
+		out[k.Value] = v.Value
+	})
+	if r.failed() {
+		return nil, r.problems()
+	}
+	return out, nil
 }
