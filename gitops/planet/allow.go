@@ -2,6 +2,7 @@ package planet
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"path"
@@ -69,13 +70,20 @@ func (a allowed) check(n *yaml.Node, parent string) (faults []fault) {
 	keys(n, func(k, v *yaml.Node) {
 		name := k.Value
 		switch {
+		case name == "params": // of the scrape's URL
+			return
+		case name == "labels":
+			if address := field(v, "__address__"); address != nil {
+				a.checkTarget(address, address.Value, add)
+			}
+			return
 		case strings.HasSuffix(name, "log_file"):
 			add(k, "%s makes the leaf write a file: it cannot be set from git", name)
-		case (strings.HasSuffix(name, "_file") || name == "files") && parent != "labels":
+		case strings.HasSuffix(name, "_file") || name == "files":
 			a.checkFiles(name, v, add)
 		case slices.Contains(secrets(), name) || name == "key" && parent == "tls_config":
 			add(k, "%s holds a secret, which must not be in git: mount it as a file, name it in %s_file, and allow that in allow.files of planet.yaml", name, name)
-		case slices.Contains([]string{"url", "proxy_url", "token_url", "api_server"}, name) && v.Kind == yaml.ScalarNode && parent != "labels" && parent != "params":
+		case slices.Contains([]string{"url", "proxy_url", "token_url", "api_server"}, name) && v.Kind == yaml.ScalarNode:
 			a.checkURL(name, v, add)
 		case strings.HasSuffix(name, "_sd_configs") || name == "static_configs":
 			a.checkDiscovery(k, add)
@@ -83,8 +91,6 @@ func (a allowed) check(n *yaml.Node, parent string) (faults []fault) {
 			for _, t := range v.Content {
 				a.checkTarget(t, t.Value, add)
 			}
-		case name == "__address__" && parent == "labels":
-			a.checkTarget(v, v.Value, add)
 		}
 		faults = append(faults, a.check(v, name)...)
 	})
@@ -134,9 +140,9 @@ var odd = regexp.MustCompile(`^(0[xX][0-9a-fA-F]+|[0-9]+)(\.(0[xX][0-9a-fA-F]+|[
 
 // checkTarget refuses targets where clouds keep credentials.
 func (a allowed) checkTarget(n *yaml.Node, target string, add adding) {
-	host := target
-	if u, err := url.Parse("http://" + target); err == nil && u.Hostname() != "" {
-		host = u.Hostname()
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		host = strings.Trim(target, "[]")
 	}
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	ip, err := netip.ParseAddr(host)

@@ -141,7 +141,7 @@ func (c *checker) fragments(a *spot, k Kind) (out []*fragment) {
 			text := err.Error()
 			var me *MissingError
 			if errors.As(err, &me) {
-				text = "${" + me.Variable + "} has no value in " + me.Place + ": give it that label, or leave the variable out"
+				text = me.short()
 			}
 			c.r.add(it.at, Error, a.v.masked(text), text, a.v.cluster)
 			continue

@@ -35,7 +35,7 @@ func Validate(fsys fs.FS, opts CheckOptions) (*Planet, Problems) {
 
 func load(fsys fs.FS) *Planet {
 	p := &Planet{
-		zones: map[string]*zone{}, byName: map[string]*cluster{},
+		zones: map[string]*zone{}, byName: map[string]*cluster{}, misplaced: map[string]bool{},
 		layers: map[string]*layer{"": {by: map[key]*item{}}}, stacks: map[string]*stack{}, report: newReport(), cache: newCache(), templates: map[int]*template{},
 	}
 	forms, err := schemas()

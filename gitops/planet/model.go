@@ -20,17 +20,19 @@ type Planet struct {
 	zones    map[string]*zone
 	clusters []*cluster // as in the file
 	byName   map[string]*cluster
-	waves    []Wave
-	gates    []*gate
-	allow    allowed
-	root     rootTier
-	deploy   *yaml.Node
-	layers   map[string]*layer
-	stacks   map[string]*stack
-	tests    []*testFile
-	report   *report // of Load
-	broken   bool    // something could not be read
-	cache    *cache
+	// misplaced are clusters that are left out, since there is no such zone.
+	misplaced map[string]bool
+	waves     []Wave
+	gates     []*gate
+	allow     allowed
+	root      rootTier
+	deploy    *yaml.Node
+	layers    map[string]*layer
+	stacks    map[string]*stack
+	tests     []*testFile
+	report    *report // of Load
+	broken    bool    // something could not be read
+	cache     *cache
 	// templates are by the item's id.
 	templates map[int]*template
 }
@@ -258,6 +260,7 @@ func (p *Planet) buildClusters(all []*cluster) {
 		}
 		c.in = p.zones[c.Zone]
 		if c.in == nil {
+			p.misplaced[c.Name] = true
 			p.report.failf(near(c.node, "zone"), "cluster %s is in zone %s, which is not in zones%s", c.Name, c.Zone, meant(c.Zone, slices.Collect(maps.Keys(p.zones))))
 			continue
 		}
@@ -353,6 +356,7 @@ func (p *Planet) selectors(w *wave) (_ func(*cluster) bool, ok bool) {
 		}
 		if !slices.ContainsFunc(p.clusters, func(c *cluster) bool { return c.matches(ms) }) {
 			p.report.failf(at(n), "the selector %s matches no cluster", text)
+			ok = false
 		}
 		all = append(all, ms)
 	}
@@ -379,7 +383,7 @@ func (c *cluster) matches(ms []*labels.Matcher) bool {
 func (p *Planet) checkHosts() {
 	hosts := func(n *yaml.Node, names []string, what string) {
 		for _, name := range names {
-			if p.byName[name] == nil {
+			if p.byName[name] == nil && !p.misplaced[name] {
 				p.report.failf(entryAt(n, "hosts", name), "%s is hosted by cluster %s, which is not in clusters%s", what, name, meant(name, slices.Collect(maps.Keys(p.byName))))
 			}
 		}

@@ -84,8 +84,8 @@ func (p *Planet) add(f file, doc *yaml.Node, next *int) {
 			p.report.failf(it.at, "%s is in %s:%d too: names are unique in a layer", it.title(), other.at.file, other.at.line)
 			continue
 		}
-		if !it.deleted {
-			p.scan(it)
+		if !it.deleted && !p.scan(it) {
+			continue
 		}
 		*next++
 		it.id = *next
@@ -94,20 +94,24 @@ func (p *Planet) add(f file, doc *yaml.Node, next *int) {
 	}
 }
 
-// scan finds the variables of an item, which must be those of its tier.
-func (p *Planet) scan(it *item) {
+// scan finds the variables of an item, which must be those of its tier; if they are
+// not, it says so.
+func (p *Planet) scan(it *item) (ok bool) {
 	var s scanned
 	scan(it.node, false, &s)
 	for _, n := range s.unknown {
 		p.report.failf(place{it.at.file, n.Line, n.Column}, "%s", unknownText(n))
 	}
+	ok = len(s.unknown) == 0
 	it.words, it.substituted = s.words, s.any
 	slices.Sort(it.words)
 	for _, word := range it.words {
 		if it.tier != Leaf && word == clusterVar || it.tier == Root {
 			p.report.failf(it.at, "%s uses ${%s}, which tier %s does not have", it.title(), word, it.tier)
+			ok = false
 		}
 	}
+	return ok
 }
 
 // itemsOf returns the items of a file, which fits its schema.
@@ -201,7 +205,7 @@ func (p *Planet) checkOverlays(names []string) {
 		case len(p.zones) == 0: // planet.yaml could not be read
 		case folder == "zones/" && p.zones[of] == nil:
 			p.report.failf(place{file: name}, "there is no zone %s in planet.yaml%s", of, meant(of, slices.Collect(maps.Keys(p.zones))))
-		case folder == "clusters/" && p.byName[of] == nil:
+		case folder == "clusters/" && p.byName[of] == nil && !p.misplaced[of]:
 			p.report.failf(place{file: name}, "there is no cluster %s in planet.yaml%s", of, meant(of, slices.Collect(maps.Keys(p.byName))))
 		}
 	}

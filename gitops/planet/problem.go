@@ -88,8 +88,14 @@ type place struct {
 // are one. It is safe for concurrent use, as far as add goes.
 type report struct {
 	mu   sync.Mutex
-	all  []*Problem
-	seen map[reported]*Problem
+	all  []*noted
+	seen map[reported]*noted
+}
+
+// noted is a problem, with the cluster whose text it has.
+type noted struct {
+	Problem
+	by string
 }
 
 // reported tells problems apart.
@@ -99,7 +105,7 @@ type reported struct {
 	warning bool
 }
 
-func newReport() *report { return &report{seen: map[reported]*Problem{}} }
+func newReport() *report { return &report{seen: map[reported]*noted{}} }
 
 // failf notes an error.
 func (r *report) failf(at place, format string, args ...any) {
@@ -121,9 +127,12 @@ func (r *report) add(at place, s Severity, about, text, cluster string) {
 	key := reported{at, about, s == Warning}
 	p := r.seen[key]
 	if p == nil {
-		p = &Problem{File: at.file, Line: at.line, Column: at.col, Severity: s, Message: text}
+		p = &noted{Problem: Problem{File: at.file, Line: at.line, Column: at.col, Severity: s, Message: text}, by: cluster}
 		r.seen[key] = p
 		r.all = append(r.all, p)
+	}
+	if cluster < p.by { // whoever comes first, the text is the same in the end
+		p.by, p.Message = cluster, text
 	}
 	if cluster != "" && !slices.Contains(p.Clusters, cluster) {
 		p.Clusters = append(p.Clusters, cluster)
@@ -134,7 +143,7 @@ func (r *report) add(at place, s Severity, about, text, cluster string) {
 func (r *report) failed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.ContainsFunc(r.all, func(p *Problem) bool { return p.Severity == Error })
+	return slices.ContainsFunc(r.all, func(p *noted) bool { return p.Severity == Error })
 }
 
 // problems returns them in order.
@@ -142,7 +151,7 @@ func (r *report) problems() Problems {
 	out := make(Problems, 0, len(r.all))
 	for _, p := range r.all {
 		slices.Sort(p.Clusters)
-		out = append(out, *p)
+		out = append(out, p.Problem)
 	}
 	slices.SortStableFunc(out, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))

@@ -79,7 +79,14 @@ type MissingError struct {
 
 // Error implements error.
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("%s:%d: %s uses ${%s}, which %s does not have: give it that label, or leave the variable out", e.File, e.Line, e.Item, e.Variable, e.Place)
+	return fmt.Sprintf("%s:%d: %s: %s", e.File, e.Line, e.Item, e.short())
+}
+
+func (e *MissingError) short() string {
+	if e.Variable == clusterVar || e.Variable == zoneVar {
+		return fmt.Sprintf("${%s} has no value in %s, which is to have it too: leave the variable out", e.Variable, e.Place)
+	}
+	return fmt.Sprintf("${%s} has no value in %s: give it that label, or leave the variable out", e.Variable, e.Place)
 }
 
 // place names where values are of.
