@@ -26,7 +26,7 @@ var edges = map[string][]string{
 	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "gitops", "gitops/dirs", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
 	"cmd/pando/client":      {"gitops", "querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
-	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
+	"e2e":                   {"demo", "fieldhint", "gitops/gittest", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
 	"e2e/planetbench":       {"fieldhint"},
 	"fieldhint":             {},
 	"gitops":                {"gitops/source", "gitops/wave"},

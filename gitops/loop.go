@@ -286,6 +286,9 @@ func (l *Loop) decide(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	in.Fleet = without(fleet, l.cfg.Cluster)
+	if in.Fleet == nil && in.Running == "" {
+		in.Fresh = l.fresh(ctx)
+	}
 	d, next := wave.Decide(in, memory)
 	for len(d.Need) > 0 {
 		if in.Gates == nil {
@@ -319,6 +322,13 @@ func (l *Loop) decide(ctx context.Context) error {
 		return err
 	}
 	return errors.Join(append(errs, l.obey(ctx, d))...)
+}
+
+// fresh tells whether nothing has ever run here: a workload that has loaded
+// something tells of a loop whose state was lost, which has to wait its turn.
+func (l *Loop) fresh(ctx context.Context) bool {
+	loaded, err := l.deps.Confirmer.Loaded(ctx)
+	return err != nil || loaded == ""
 }
 
 // without leaves out what the own cluster tells: the loop knows that itself,

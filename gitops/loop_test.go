@@ -190,6 +190,26 @@ func TestRootDown(t *testing.T) {
 	p.runs("two", "two", "two")
 }
 
+// The first cluster of a planet begins without a root; one whose state was lost
+// does not.
+func TestFirstCluster(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	p.down = true
+	p.repo.Commit("config", "one")
+	p.pass(time.Minute)
+	p.runs("one", "one")
+	b := p.loops[1]
+	_ = b.loop.Close()
+	b.dir = t.TempDir()
+	b.open()
+	p.repo.Commit("config", "two")
+	p.pass(10 * time.Minute)
+	p.runs("one", "one")
+	p.down = false
+	p.pass(10 * time.Minute)
+	p.runs("two", "two")
+}
+
 // A workload that is down, for its own reasons, does not cost a good revision.
 func TestWorkloadDown(t *testing.T) {
 	p := newPlanet(t, "a")

@@ -108,6 +108,29 @@ func TestRootDown(t *testing.T) {
 	}
 }
 
+// Without a root, a cluster begins only if nothing has ever run in it, nobody
+// paused it, and it knows nothing bad of the revision.
+func TestFresh(t *testing.T) {
+	in := wave.Input{Now: epoch, Cluster: "a", Waves: []wave.Wave{{Name: "w", Clusters: []string{"z"}}, {Name: "v", Clusters: []string{"a"}}}, Newest: "r1", FleetErr: "down"}
+	for name, c := range map[string]struct {
+		change func(*wave.Input)
+		want   wave.Action
+	}{
+		"fresh":      {func(in *wave.Input) { in.Fresh = true }, wave.Advance},
+		"not fresh":  {func(*wave.Input) {}, wave.Wait},
+		"paused":     {func(in *wave.Input) { in.Fresh, in.Paused = true, true }, wave.Wait},
+		"rejected":   {func(in *wave.Input) { in.Fresh, in.Rejected = true, map[string]string{"r1": "no"} }, wave.Wait},
+		"root is up": {func(in *wave.Input) { in.Fresh, in.Fleet = true, &wave.Fleet{} }, wave.Wait},
+		"runs":       {func(in *wave.Input) { in.Fresh, in.Running = true, "r0" }, wave.Wait},
+	} {
+		in := in
+		c.change(&in)
+		if d, _ := wave.Decide(in, wave.Memory{}); d.Do != c.want {
+			t.Errorf("%s: %+v, want %s", name, d, c.want)
+		}
+	}
+}
+
 // A pause of any cluster stops all, and a resume lets them go on.
 func TestPauseAndResume(t *testing.T) {
 	s := newSim(6, 4, 5, 5*time.Minute)
