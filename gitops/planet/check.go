@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/prometheus/promql/parser"
 	yaml "go.yaml.in/yaml/v3"
@@ -73,6 +74,8 @@ type checker struct {
 	mu     sync.Mutex
 	done   map[string]bool // what was checked, by what it is
 	parsed map[string]*settings
+	// badRules says that there are rules that cannot be tested.
+	badRules atomic.Bool
 }
 
 // once reports whether it is called for the first time with a name.
@@ -130,6 +133,9 @@ func (c *checker) fail(a *spot, f *fragment, n *yaml.Node, text string) {
 }
 
 func (c *checker) failAt(a *spot, f *fragment, at place, text string) {
+	if f.item.kind == Rules {
+		c.badRules.Store(true)
+	}
 	c.r.add(at, Error, a.v.masked(text), text, a.cluster(f))
 }
 

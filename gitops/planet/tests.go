@@ -173,7 +173,7 @@ func (c *checker) tests(opts CheckOptions) {
 	for _, t := range c.p.tests {
 		before := c.r.count()
 		runs := c.testsOf(t)
-		if opts.Tests == nil || c.r.count() > before || c.p.broken {
+		if opts.Tests == nil || c.r.count() > before || c.p.broken || c.badRules.Load() {
 			continue
 		}
 		for i, run := range runs {
