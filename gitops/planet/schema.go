@@ -160,6 +160,9 @@ func (s *schema) fits(n *yaml.Node) bool {
 
 func typed(n *yaml.Node, t string) bool {
 	tag := n.ShortTag()
+	if n.Kind == yaml.ScalarNode && n.Style == 0 && alone.MatchString(n.Value) {
+		return t == "string" || t == "integer" || t == "number" // for what is put in to decide
+	}
 	switch t {
 	case "object":
 		return n.Kind == yaml.MappingNode
