@@ -1,6 +1,7 @@
 package planet_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -387,5 +388,37 @@ func TestSchemas(t *testing.T) {
 	}
 	if _, err := planet.Schema("other"); err == nil {
 		t.Error("there is a schema of an unknown kind")
+	}
+}
+
+// A check that is ended, or of a cluster that is not there, is not taken for one
+// that found nothing.
+func TestCheckOfNothing(t *testing.T) {
+	p := load(t, files(small))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for want, opts := range map[string]planet.CheckOptions{
+		"the check was ended":                       {Context: ctx},
+		`there is no cluster "eu-3" in planet.yaml`: {Cluster: "eu-3"},
+	} {
+		problems := planet.Problems(p.Check(opts))
+		if !problems.Failed() || !strings.Contains(problems.Error(), want) {
+			t.Errorf("want %s, got %v", want, problems)
+		}
+	}
+}
+
+// Of very many problems the first are told, and how many more there are.
+func TestManyProblems(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("groups:\n")
+	for i := range 990 {
+		fmt.Fprintf(&b, "  - {name: g%d, rules: [{record: a, expr: 'sum('}, {record: b, expr: 'sum('}]}\n", i)
+	}
+	fsys := files(small)
+	fsys["rules/leaf/up.yml"].Data = []byte(b.String())
+	_, problems := planet.Validate(fsys, planet.CheckOptions{})
+	if len(problems) != 1001 || problems[0].Line != 2 || !strings.HasPrefix(problems[1000].Message, "980 more problems") {
+		t.Errorf("%d problems, the last is %s", len(problems), problems[len(problems)-1])
 	}
 }
