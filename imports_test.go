@@ -68,6 +68,8 @@ var limits = []struct {
 	{"github.com/prometheus/exporter-toolkit", []string{"cmd/pando"}, "listening is cmd/pando's; be an http.Handler"},
 	{"go.opentelemetry.io/otel/sdk", []string{"cmd/pando"}, "take a trace.TracerProvider"},
 	{"go.opentelemetry.io/otel/exporters", []string{"cmd/pando"}, "take a trace.TracerProvider"},
+	{"github.com/go-git/go-git", []string{"gitops/source"}, "git ends in gitops/source; take an fs.FS"},
+	{"github.com/fluxcd/pkg", []string{"gitops/source"}, "git ends in gitops/source; take an fs.FS"},
 	{"github.com/Shopify/toxiproxy", []string{"e2e"}, "it is for end-to-end tests"},
 }
 

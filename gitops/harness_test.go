@@ -104,8 +104,10 @@ type planet struct {
 	now   time.Time
 	loops []*member
 	down  bool
-	gate  func(expr string) wave.Verdict
-	asked int
+	// silent are clusters whose loop the tree hears nothing of.
+	silent map[string]bool
+	gate   func(expr string) wave.Verdict
+	asked  int
 }
 
 type member struct {
@@ -175,6 +177,9 @@ func (p *planet) Fleet(context.Context) (*wave.Fleet, error) {
 	}
 	f := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
 	for _, m := range p.loops {
+		if p.silent[m.name] {
+			continue
+		}
 		families, err := m.reg.Gather()
 		if err != nil {
 			p.t.Fatal(err)

@@ -308,8 +308,8 @@ func (l *Loop) decide(ctx context.Context) error {
 	err = l.change(func(s *State) {
 		s.Memory = next
 		s.reject(d.Reject, d.Why, now)
-		if in.Fleet != nil { // what another cluster found bad is not good here
-			s.Good = slices.DeleteFunc(s.Good, func(g string) bool { return in.Fleet.Rejected[g] != "" && g != s.Promoted })
+		if in.Fleet != nil {
+			s.hear(in.Fleet.Rejected, now)
 		}
 		if d.Good {
 			s.good(s.Running, now)
@@ -338,7 +338,7 @@ func without(f *wave.Fleet, cluster string) *wave.Fleet {
 	if f == nil {
 		return nil
 	}
-	out := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}, Paused: f.Paused}
+	out := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
 	for c, r := range f.Clusters {
 		if c != cluster {
 			out.Clusters[c] = r
@@ -349,9 +349,8 @@ func without(f *wave.Fleet, cluster string) *wave.Fleet {
 			out.Rejected[r] = why
 		}
 	}
-	if out.Paused == cluster {
-		out.Paused = ""
-	}
+	paused := slices.DeleteFunc(strings.Split(f.Paused, pausedSeparator), func(c string) bool { return c == cluster })
+	out.Paused = strings.Join(paused, pausedSeparator)
 	return out
 }
 

@@ -63,6 +63,11 @@ func TestGateFails(t *testing.T) {
 	if slices.Contains(p.loops[2].workload.history, "two") {
 		t.Fatal("the third wave has seen the bad revision")
 	}
+	// Who rejected it falls silent, and still nobody takes it again.
+	p.silent = map[string]bool{"b": true}
+	p.pass(10 * time.Minute)
+	p.runs("one", "one", "one")
+	p.silent = nil
 	p.repo.Commit("config", "three")
 	p.pass(15 * time.Minute)
 	p.runs("three", "three", "three")
