@@ -193,7 +193,8 @@ func TestPromoteAndPin(t *testing.T) {
 	}
 }
 
-// Whatever the loops know late, and whatever is committed: a cluster takes a
+// Whatever the loops know late, whatever their clocks say, and whatever is
+// committed: a cluster takes a
 // revision only after all of the earlier waves ran it for the bake time, and
 // nobody takes one that was rejected longer ago than news take.
 func TestLateNewsNeverOvertake(t *testing.T) {
@@ -203,6 +204,9 @@ func TestLateNewsNeverOvertake(t *testing.T) {
 		s := newSim(seed, 1+rng.IntN(5), 1+rng.IntN(3), bake)
 		s.scrape = time.Duration(1+rng.IntN(300)) * time.Second
 		outage := time.Duration(rng.IntN(100)) * time.Minute
+		for _, c := range s.order {
+			c.skew = time.Duration(rng.IntN(48)-24) * time.Hour
+		}
 		s.rootDown = func(at time.Time) bool { d := at.Sub(epoch) - outage; return d > 0 && d < 10*time.Minute }
 		if rng.IntN(3) > 0 {
 			s.settled("r0")
