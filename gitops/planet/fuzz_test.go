@@ -25,7 +25,15 @@ func TestSubstitution(t *testing.T) {
 		{"$$$${cluster}", "$${cluster}"},
 		{"$${label:nothing}", "${label:nothing}"},
 		// All other dollars are left as they are.
-		{"$1", "$1"}, {"${1}", "${1}"}, {"$$1", "$$1"}, {"$$", "$$"}, {"$", "$"}, {"$cluster", "$cluster"}, {"${}", "${}"}, {"${", "${"}, {"$${1}", "$${1}"},
+		{"$1", "$1"},
+		{"${1}", "${1}"},
+		{"$$1", "$$1"},
+		{"$$", "$$"},
+		{"$", "$"},
+		{"$cluster", "$cluster"},
+		{"${}", "${}"},
+		{"${", "${"},
+		{"$${1}", "$${1}"},
 		{"${1}${cluster}$2", "${1}eu-1$2"},
 		// What is put in is not looked at again, nor does it end a text.
 		{"${${cluster}}", "${eu-1}"},
