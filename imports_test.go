@@ -23,12 +23,19 @@ const module = "github.com/pandometrics/pando/"
 // cmd/pando plugs the other in.
 var edges = map[string][]string{
 	".":                     {},
-	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
-	"cmd/pando/client":      {"querytree", "querytree/treehttp", "rollup"},
+	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "gitops", "gitops/dirs", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
+	"cmd/pando/client":      {"gitops", "querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
-	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "rollup", "rollup/keep", "root", "zone"},
+	"e2e":                   {"demo", "fieldhint", "gitops/gittest", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "rollup", "rollup/keep", "root", "zone"},
 	"e2e/planetbench":       {"fieldhint"},
 	"fieldhint":             {},
+	"gitops":                {"gitops/source", "gitops/wave"},
+	"gitops/dirs":           {"gitops"},
+	"gitops/gittest":        {},
+	"gitops/source":         {},
+	"gitops/wave":           {},
+	"gitops/planet":         {"leaf/aggregate", "querytree", "rollup"},
+	"gitops/ruletest":       {"gitops/planet", "querytree"},
 	"leaf":                  {"fieldhint", "leaf/aggregate", "querytree"},
 	"leaf/aggregate":        {},
 	"querytree":             {},
@@ -46,7 +53,7 @@ var edges = map[string][]string{
 }
 
 // testFolders may be imported by tests of any other folder.
-var testFolders = []string{"querytree/treetest"}
+var testFolders = []string{"querytree/treetest", "gitops/gittest"}
 
 // limits say which folders may import a package of others, and all below it.
 var limits = []struct {
@@ -61,6 +68,8 @@ var limits = []struct {
 	{"github.com/prometheus/exporter-toolkit", []string{"cmd/pando"}, "listening is cmd/pando's; be an http.Handler"},
 	{"go.opentelemetry.io/otel/sdk", []string{"cmd/pando"}, "take a trace.TracerProvider"},
 	{"go.opentelemetry.io/otel/exporters", []string{"cmd/pando"}, "take a trace.TracerProvider"},
+	{"github.com/go-git/go-git", []string{"gitops/source"}, "git ends in gitops/source; take an fs.FS"},
+	{"github.com/fluxcd/pkg", []string{"gitops/source"}, "git ends in gitops/source; take an fs.FS"},
 	{"github.com/Shopify/toxiproxy", []string{"e2e"}, "it is for end-to-end tests"},
 }
 
