@@ -19,6 +19,8 @@ type interned struct {
 	label labels.Label
 }
 
+func (n *interned) labelName() string { return n.label.Name }
+
 // interner remembers labels whose fingerprints are in the log, so that a label
 // that many series share costs one lookup, and so that pairs of labels can be told
 // by numbers. It compares whole strings, not hashes: two values with the same hash

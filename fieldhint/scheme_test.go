@@ -19,9 +19,10 @@ func randomScheme(r *rand.Rand, names []string) *Scheme {
 	}
 	s := undecided(nil)
 	s.decided, s.labels, s.pairs = r.IntN(8) > 0, map[string]labelKinds{}, map[[2]string]bool{}
-	s.prefixPairs, s.prefixed = map[[2]string]bool{}, map[string]bool{}
+	s.prefixPairs, s.prefixed, s.infixPairs = map[[2]string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, a := range names {
-		s.labels[a] = labelKinds{values: r.IntN(4) > 0, trigrams: r.IntN(4) > 0, prefixes: r.IntN(4) > 0}
+		s.labels[a] = labelKinds{values: r.IntN(4) > 0, trigrams: r.IntN(4) > 0, prefixes: r.IntN(4) > 0, infixes: r.IntN(2) > 0}
+		s.infixPairs[a] = r.IntN(2) > 0
 		for _, b := range names {
 			if a != b && r.IntN(2) == 0 {
 				s.prefixPairs[[2]string{a, b}], s.prefixed[a] = true, true
@@ -47,7 +48,7 @@ type world struct {
 var worldLabels = []string{labels.MetricName, "cluster", "job", "ns", "pod", "é.x"}
 
 func worldValue(r *rand.Rand) string {
-	return pick(r, []string{"a", "b", "c", "ab", "Ab", "ab-1", "é", "\u212a", "K", "k", strings.Repeat("long", 70)}) // 212a is the sign for kelvin
+	return pick(r, []string{"a", "b", "c", "ab", "Ab", "ab-1", "ab-1-cd-2", "cd-2-ab-1", "é", "\u212a", "K", "k", strings.Repeat("long", 70)}) // 212a is the sign for kelvin
 }
 
 func worldSeries(r *rand.Rand) labels.Labels {
