@@ -198,10 +198,11 @@ func (p *pairer) remember(slot *atomic.Pointer[pairing], way *pairing) {
 // addPair adds the facts about a pair of labels, unless they are known to be there.
 func (l *fpLog) addPair(p *pairOf, a, b *interned) (added bool) {
 	id := uint64(a.id)<<32 | uint64(b.id)
-	var slot *atomic.Uint64
-	if a.id != 0 && b.id != 0 && len(l.pairs.known) > 0 {
-		slot = &l.pairs.known[id*0x9e3779b97f4a7c15>>(64-l.pairs.knownBits)]
-		if slot.Load() == id {
+	var slot, older *atomic.Uint64
+	if a.id != 0 && b.id != 0 && len(l.pairs.known) > 1 {
+		at := id * 0x9e3779b97f4a7c15 >> (64 - l.pairs.knownBits)
+		slot, older = &l.pairs.known[at], &l.pairs.known[at^1] // in one line of the cache
+		if slot.Load() == id || older.Load() == id {
 			return false
 		}
 	}
@@ -221,7 +222,7 @@ func (l *fpLog) addPair(p *pairOf, a, b *interned) (added bool) {
 		added = l.insertAll(appendInfixPairs(room[:0], metric.value, other.name, other.label.Value, true)) || added
 	}
 	if slot != nil {
-		slot.Store(id)
+		older.Store(slot.Swap(id))
 	}
 	return added
 }

@@ -174,6 +174,43 @@ func TestLogAddsWhatTheSchemeSays(t *testing.T) {
 	}
 }
 
+// The same, of runs of series that have all but a few labels in common, as those of a
+// target have, broken by others: of series of other labels, without any, or with those
+// of the leaf.
+func TestLogAddsRunsOfSeries(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	external := labels.FromStrings("cluster", "a")
+	for range 200 {
+		scheme := randomScheme(r, worldLabels[:5])
+		l := newLog(r.Uint64(), newRoom(1<<20), pick(r, []int{2, 1 << 10})).keep(scheme, external)
+		plain := newLog(r.Uint64(), newRoom(1<<20), 0).keep(scheme, external)
+		for range 8 {
+			first, changing := worldSeries(r), []string{pick(r, worldLabels), pick(r, worldLabels)}
+			for range 12 {
+				b := labels.NewBuilder(first)
+				for _, name := range changing {
+					b.Set(name, worldValue(r))
+				}
+				lset := b.Labels()
+				if r.IntN(12) == 0 {
+					lset = pick(r, []labels.Labels{worldSeries(r), labels.FromStrings("job", "a"), labels.EmptyLabels()})
+				}
+				l.addSeries(lset)
+				// One that has seen no other series: it compares with none.
+				fresh := newLog(1, newRoom(1<<20), 0).keep(scheme, external)
+				fresh.addSeries(lset)
+				plain.insertAll(fresh.read(nil, 0, fresh.len()))
+			}
+		}
+		want, got := plain.read(nil, 0, plain.len()), l.read(nil, 0, l.len())
+		slices.Sort(want)
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("log (-want +got):\n%s", diff)
+		}
+	}
+}
+
 // A series with more labels than are paired, or a log with more kinds of pairs
 // than it can tell of, is unpaired of everything.
 func TestBoundsOnPairs(t *testing.T) {
