@@ -180,7 +180,7 @@ func TestLogAddsWhatTheSchemeSays(t *testing.T) {
 func TestLogAddsRunsOfSeries(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
 	external := labels.FromStrings("cluster", "a")
-	for range 200 {
+	for range 40 {
 		scheme := randomScheme(r, worldLabels[:5])
 		l := newLog(r.Uint64(), newRoom(1<<20), pick(r, []int{2, 1 << 10})).keep(scheme, external)
 		plain := newLog(r.Uint64(), newRoom(1<<20), 0).keep(scheme, external)
