@@ -171,6 +171,31 @@ func (e *expr) infixes() *expr {
 	})
 }
 
+// infixProof is of the infixes that come with a pair of the metric's name and another
+// label's value; empty of other pairs.
+func infixProof(metric, other labels.Label) (p proof) {
+	if metric.Name != labels.MetricName || len(other.Value) > maxGramValue {
+		return p
+	}
+	name, value := xxhash.Sum64String(other.Name), xxhash.Sum64String(metric.Value)
+	for f := range infixesOfLen(pairedInfix, other.Value, true, true) {
+		if p.facts = append(p.facts, infixPairAtom(metric, other.Name, name, value, f).atom); len(p.facts) == fewInfixes {
+			break
+		}
+	}
+	p.spare = []*atom{newSure(atom{kind: factUninfixedPair, label: other.Name}, name).atom, uninfixedAll().atom}
+	return p
+}
+
+// infixPairAtom asks for a metric with a label that holds an infix, given the hashes
+// of the label's name and of the metric's.
+func infixPairAtom(metric labels.Label, label string, name, value uint64, f infix) *expr {
+	return atomOf(atom{
+		kind: factInfixPair, label: metric.Name, value: metric.Value, with: labels.Label{Name: label, Value: f.text}, gram: gram(f.marks),
+		fp: prefixFact(infixPairBase(name), value, f.payload()),
+	})
+}
+
 // shortInfixes asks for the short infixes of one.
 func (a *atom) shortInfixes() *expr {
 	name := xxhash.Sum64String(a.label)
@@ -234,16 +259,11 @@ func askInfixPairs(demands []demand, room int) *expr {
 
 func askInfixPair(metric, d *demand) *expr {
 	name := xxhash.Sum64String(d.label)
-	base := infixPairBase(name)
 	subs := make([]*expr, 0, len(metric.values)+3)
 	for _, v := range metric.values {
 		value := xxhash.Sum64String(v)
 		subs = append(subs, d.infixes.replace(func(a *atom) *expr {
-			f := infix{a.value, infixMarks(a.gram)}
-			return atomOf(atom{
-				kind: factInfixPair, label: metric.label, value: v, with: labels.Label{Name: d.label, Value: f.text}, gram: a.gram,
-				fp: prefixFact(base, value, f.payload()),
-			})
+			return infixPairAtom(labels.Label{Name: metric.label, Value: v}, d.label, name, value, infix{a.value, infixMarks(a.gram)})
 		}))
 	}
 	if metric.wide {

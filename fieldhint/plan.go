@@ -41,7 +41,7 @@ const (
 	// there are several of each pair.
 	prefixShare = 0.5
 	// leastPrefixBudget is what they may take however few series there are.
-	leastPrefixBudget = leastBudget / 4
+	leastPrefixBudget = leastBudget / 2
 	// maxPrefixed is the number of labels whose values are kept with prefixes: each
 	// costs a fact for every label that it is not kept with.
 	maxPrefixed = 8

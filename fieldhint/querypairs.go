@@ -118,6 +118,9 @@ func (a *atom) witness() {
 		facts: prefixPairWitnesses(base, value, v, w.Name, rung(w.Value)),
 		spare: []*atom{ofBoth.atom, ofAny.atom, unprefixedAll().atom},
 	}}
+	if p := infixProof(v, w); len(p.facts) > 0 {
+		a.proofs = append(a.proofs, p)
+	}
 }
 
 func askPair(a, b *demand) *expr {

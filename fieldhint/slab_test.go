@@ -84,7 +84,7 @@ func TestAChildTwiceInASlab(t *testing.T) {
 	var names []string
 	for i := range 200 {
 		names = append(names, fmt.Sprint(i))
-		fr := frame{complete: true, first: true, epoch: 1}
+		fr := frame{complete: true, first: true, epoch: 1, facts: factsInfixes}
 		for id := range uint64(2) {
 			fps := factsOf(podOf(i, int(id)))
 			for j := range 600 {
