@@ -31,9 +31,6 @@ const (
 	prefixPairWorth = 0.25
 	// infixWorth is that of a label's infixes.
 	infixWorth = 0.5
-	// infixPairWorth is that of infix pairs, prefix pairs with the metric's name being
-	// worth 1: the prefixes that a regexp asks for are infixes, too.
-	infixPairWorth = 2
 	// otherPairWorth is that of pairs of values of which neither is the metric's name,
 	// if all series have both.
 	otherPairWorth = 0.25
@@ -41,7 +38,7 @@ const (
 	// there are several of each pair.
 	prefixShare = 0.5
 	// leastPrefixBudget is what they may take however few series there are.
-	leastPrefixBudget = leastBudget / 2
+	leastPrefixBudget = leastBudget / 4
 	// maxPrefixed is the number of labels whose values are kept with prefixes: each
 	// costs a fact for every label that it is not kept with.
 	maxPrefixed = 8
@@ -230,7 +227,7 @@ func (p *planner) addInfixPair(key [2]string, counted *sketch, share float64) {
 	facts := counted.count()
 	possible := float64(max(p.counts[labels.MetricName], elsewhere)) * float64(max(p.pieces[other], elsewhere))
 	k := newCandidate(ClassInfixPairs, facts, max(0, 1-float64(facts)/possible), labels.MetricName, other)
-	k.rank *= infixPairWorth * share
+	k.rank *= share
 	p.kinds = append(p.kinds, k)
 }
 
