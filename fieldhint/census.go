@@ -44,12 +44,13 @@ type Census struct {
 type pairCounts struct {
 	values   *sketch
 	prefixes [2]*sketch
-	series   int // with the two labels, each as often as it was added
+	infixes  *sketch // with the metric's name; nil if that is neither label
+	series   int     // with the two labels, each as often as it was added
 }
 
 // labelCount counts the values of a label.
 type labelCount struct {
-	values, trigrams, prefixes *sketch
+	values, trigrams, prefixes, infixes *sketch
 }
 
 // outline finds the sketches of all series that have labels of the same names.
@@ -60,10 +61,11 @@ type outline struct {
 }
 
 type pairCount struct {
-	a, b   uint8 // places, a's name being the lesser
-	base   uint64
-	bases  [2]uint64 // of prefixes
-	counts *pairCounts
+	a, b       uint8 // places, a's name being the lesser
+	base       uint64
+	bases      [2]uint64 // of prefixes
+	counts     *pairCounts
+	metricLast bool // b is the metric's name
 }
 
 // NewCensus returns a census of series that are served with external labels,
@@ -155,6 +157,19 @@ func (c *Census) countPair(p *pairCount, ls []hashed, values *[maxPaired]string)
 	for _, fp := range appendPrefixPairs(room[:0], p.bases[1], b.value, values[p.a]) {
 		p.counts.prefixes[1].add(mix(fp))
 	}
+	if p.counts.infixes == nil {
+		return
+	}
+	other := values[p.b]
+	if p.metricLast {
+		a, b, other = b, a, values[p.a]
+	}
+	if len(other) <= maxGramValue {
+		var room [maxRoomInfixes]uint64
+		for _, fp := range appendInfixPairs(room[:0], a.value, b.name, other, true) {
+			p.counts.infixes.add(mix(fp))
+		}
+	}
 }
 
 // count counts a value, its prefixes and its trigrams, unless that was done lately.
@@ -175,6 +190,9 @@ func (c *Census) count(to *labelCount, h hashed, value string) {
 	}
 	for g := range grams(value, true, true) {
 		to.trigrams.add(mix(uint64(g)))
+	}
+	for f := range infixes(value) {
+		to.infixes.add(f.payload())
 	}
 }
 
@@ -211,6 +229,7 @@ func (c *Census) outline(ls []hashed, lset labels.Labels) *outline {
 			if p := c.pair(byHash[x], byHash[y]); p != nil {
 				o.pairs = append(o.pairs, pairCount{
 					a: uint8(a), b: uint8(b), base: pairBase(x, y), bases: [2]uint64{prefixBase(x, y), prefixBase(y, x)}, counts: p,
+					metricLast: byHash[y] == labels.MetricName,
 				})
 			}
 		}
@@ -221,7 +240,7 @@ func (c *Census) outline(ls []hashed, lset labels.Labels) *outline {
 func (c *Census) label(name string) *labelCount {
 	l := c.labels[name]
 	if l == nil && len(c.labels) < maxCensusLabels {
-		l = &labelCount{values: newSketch(valueRegisters, exactValues), trigrams: newSketch(valueRegisters, 0), prefixes: newSketch(valueRegisters, 0)}
+		l = &labelCount{values: newSketch(valueRegisters, exactValues), trigrams: newSketch(valueRegisters, 0), prefixes: newSketch(valueRegisters, 0), infixes: newSketch(valueRegisters, 0)}
 		c.labels[name] = l
 	}
 	return l
@@ -233,6 +252,9 @@ func (c *Census) pair(a, b string) *pairCounts {
 	if p == nil && len(c.pairs) < maxCensusPairs && c.labels[a] != nil && c.labels[b] != nil && a != b {
 		p = &pairCounts{values: newSketch(pairRegisters, 0)}
 		p.prefixes = [2]*sketch{newSketch(prefixRegisters, 0), newSketch(prefixRegisters, 0)}
+		if a == labels.MetricName || b == labels.MetricName {
+			p.infixes = newSketch(prefixRegisters, 0)
+		}
 		c.pairs[key] = p
 	}
 	return p

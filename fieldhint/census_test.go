@@ -74,6 +74,7 @@ func TestPlanSpendsTheBudget(t *testing.T) {
 	s := planOf(few(60_000), Budget{BytesPerSeries: budget})
 	kept, dropped := decided(s)
 	want := []string{
+		"infix pairs(__name__, pod)", "infixes(__name__)", "infixes(job)", "infixes(ns)", "infixes(pod)",
 		"pairs(job, ns)", "pairs(job, pod)", "pairs(ns, pod)",
 		"prefix pairs(__name__, ns)", "prefix pairs(__name__, pod)", "prefix pairs(job, __name__)", "prefix pairs(job, ns)",
 		"prefix pairs(job, pod)", "prefix pairs(ns, job)", "prefix pairs(ns, pod)", "prefix pairs(ns, uid)",
@@ -86,6 +87,8 @@ func TestPlanSpendsTheBudget(t *testing.T) {
 		t.Errorf("kept (-want +got):\n%s%s", diff, s)
 	}
 	wantDropped := []string{
+		"infix pairs(__name__, job): nearly all combinations occur", "infix pairs(__name__, ns): nearly all combinations occur",
+		"infix pairs(__name__, uid): beyond the budget", "infixes(uid): beyond the budget",
 		"pairs(__name__, job): nearly all combinations occur", "pairs(__name__, ns): nearly all combinations occur",
 		"pairs(__name__, pod): nearly all combinations occur", "pairs(__name__, uid): beyond the budget",
 		"pairs(job, uid): beyond the budget", "pairs(ns, uid): beyond the budget", "pairs(pod, uid): beyond the budget",
@@ -162,7 +165,7 @@ func TestUnknownLabels(t *testing.T) {
 			t.Errorf("pairs of %q kept: %v, want %v", pair, !want, want)
 		}
 	}
-	if s.label("new") != (labelKinds{true, true, true}) || s.label("later") != (labelKinds{}) {
+	if s.label("new") != (labelKinds{values: true, trigrams: true, prefixes: true}) || s.label("later") != (labelKinds{}) {
 		t.Errorf("new label: %+v, one that is to be dropped: %+v", s.label("new"), s.label("later"))
 	}
 }
@@ -180,7 +183,7 @@ func TestCensusIsBounded(t *testing.T) {
 		t.Errorf("%d labels, %d pairs", len(c.labels), len(c.pairs))
 	}
 	s := c.Plan(Budget{})
-	if s.label("l01000-00") != (labelKinds{true, true, true}) || s.keepsPair("l01000-00", "l01000-01") {
+	if s.label("l01000-00") != (labelKinds{values: true, trigrams: true, prefixes: true}) || s.keepsPair("l01000-00", "l01000-01") {
 		t.Error("a label beyond the bound is not treated as unknown")
 	}
 }
@@ -233,8 +236,8 @@ func TestRebuildTakesACensus(t *testing.T) {
 		t.Error("an external label is not paired")
 	}
 	text, err := testutil.GatherAndCount(reg, "pando_fieldhint_set_kinds", "pando_fieldhint_set_kind_bytes")
-	if err != nil || text != 15 {
-		t.Errorf("%d series of metrics, %v; want 15", text, err)
+	if err != nil || text != 21 {
+		t.Errorf("%d series of metrics, %v; want 21", text, err)
 	}
 }
 

@@ -16,12 +16,14 @@
 // A series is turned into fingerprints, 64-bit hashes of facts about its labels
 // (the metric name is the label __name__): that a label is there, that it has a
 // value, that the value contains a trigram, that it starts with a prefix of some
-// lengths, that two labels of the series have two values, and that a label has a value
-// beside another that starts with a prefix. Values have marks before their start and after their end,
+// lengths, that it holds an infix of five or nine characters, that two labels of the
+// series have two values, that a label has a value beside another that starts with a
+// prefix, and that the metric has a name beside a label that holds an infix. Values have marks before their start and after their end,
 // since PromQL's regexps are anchored:
 //
 //	job="api", ns="pay"  →  has(job)  job="api"  job~"^^a" "^ap" "api" "pi$" "i$$"  job^="api"
 //	                        has(ns)   ns="pay"   ns~"^^p" …   pair(job="api", ns="pay")
+//	                        job~"^api$"  ns~"^pay$"
 //	                        pair(job="api", ns^="")  pair(job="api", ns^="p")  pair(job="api", ns^="pay")  …
 //
 // A selector becomes a boolean query over such facts. It holds for every set of
@@ -29,14 +31,14 @@
 //
 //	{job=~"api|web", pod=~"api-.*"}  →  (pair(job="api", pod^="api") OR pair(job="web", pod^="api") OR unprefixed(job, pod) OR …) AND
 //	                                    (job="api" OR job="web" OR unvalued(job)) AND
-//	                                    (pod~"^^a" "^ap" "api" "pi-" OR long(pod)) AND (pod^="api" OR unprefixed(pod) OR …)
+//	                                    (pod~"^^a" "^ap" "api" "pi-" AND (pod~"^api-" OR uninfixed(pod) OR …) OR long(pod)) AND (pod^="api" OR unprefixed(pod) OR …)
 //	{job="api", ns="pay"}            →  (pair(job="api", ns="pay") OR unpaired(job, ns) OR unpaired(*)) AND
 //	                                    (job="api" OR unvalued(job)) AND (ns="pay" OR unvalued(ns))
 //
 // Not all is worth keeping: a Scheme says which kinds of facts a set keeps of the
 // series that are added to it, and what it does not keep is a fact itself:
-// unvalued(label), unpaired(a, b), unprefixed(label), unprefixed(a, b), long(label)
-// for trigrams. So a query holds
+// unvalued(label), unpaired(a, b), unprefixed(label), unprefixed(a, b),
+// uninfixed(label), uninfixed(__name__, b), long(label) for trigrams. So a query holds
 // whatever the schemes of the children below. Set.Rebuild takes a Census of all
 // series and spends the set's Budget on the kinds that rule out most for a byte.
 //
@@ -93,8 +95,10 @@
 //     show something else by now.
 //   - A label that many series share is looked up once, in a cache that compares
 //     strings. A hash would do but for two values with equal hashes. Pairs of such
-//     labels are known by the numbers that the cache gave them, never twice the same.
-//   - A parent adds unprefixed(*) for a child that does not say that it knows prefixes.
+//     labels are known by the numbers that the cache gave them, never twice the same,
+//     and pairs with all labels that a run of series has in common by a number of the run.
+//   - A parent adds unprefixed(*) for a child that does not say that it knows prefixes,
+//     and uninfixed(*) for one that does not say that it knows infixes.
 //   - External labels belong in SetConfig.External: a hint of bare series would
 //     rule out {zone="eu"}. They make pairs with the labels of each series,
 //     whether a series is added with them or without. What a zone adds by Set.Add

@@ -35,14 +35,18 @@ type atom struct {
 	kind  factKind
 	label string
 	value string       // of factValue, factPrefix, factPair and factPrefixPair
-	gram  gram         // of factGram
+	gram  gram         // of factGram; of infixes, their marks
 	with  labels.Label // the other label of pairs and of what is not paired
 	fp    uint64
-	echo  *atom    // of the facts that are two fingerprints, the second
-	grams []*atom  // facts that come with this one unless one of spare is there; may be fewer
-	spare []*atom  // of an atom with grams; may be none
-	locs  []uint64 // places to look at in a bloom filter, of any size
+	echo  *atom // of the facts that are two fingerprints, the second
+	// proofs are of what comes with this fact; all of them must hold for it to be
+	// believed.
+	proofs []proof
+	locs   []uint64 // places to look at in a bloom filter, of any size
 }
+
+// proof is facts that come with another one, unless one of spare is there.
+type proof struct{ facts, spare []*atom }
 
 var (
 	all  = &expr{op: opAll, hash: mix(1)}
@@ -88,13 +92,17 @@ func hasValueSurely(label, value string) *expr {
 	}
 	name := xxhash.Sum64String(label)
 	seen := map[gram]bool{}
+	trigrams := proof{spare: []*atom{hasLong(label).atom}} // trigrams that are not kept
 	for g := range grams(value, true, true) {
 		if !seen[g] && len(seen) < maxWitnesses {
 			seen[g] = true
-			e.atom.grams = append(e.atom.grams, newAtom(atom{kind: factGram, label: label, gram: g}, name, uint64(g)).atom)
+			trigrams.facts = append(trigrams.facts, newAtom(atom{kind: factGram, label: label, gram: g}, name, uint64(g)).atom)
 		}
 	}
-	e.atom.spare = []*atom{hasLong(label).atom} // trigrams that are not kept
+	e.atom.proofs = []proof{trigrams}
+	if p := prefixProof(label, value); len(p.facts) > 0 {
+		e.atom.proofs = append(e.atom.proofs, p)
+	}
 	return e
 }
 
@@ -103,8 +111,10 @@ func (a *atom) found(has func(*atom) bool) bool {
 	if !a.there(has) {
 		return false
 	}
-	return !slices.ContainsFunc(a.grams, func(g *atom) bool { return !has(g) }) ||
-		slices.ContainsFunc(a.spare, func(s *atom) bool { return s.there(has) })
+	return !slices.ContainsFunc(a.proofs, func(p proof) bool {
+		return slices.ContainsFunc(p.facts, func(f *atom) bool { return !has(f) }) &&
+			!slices.ContainsFunc(p.spare, func(s *atom) bool { return s.there(has) })
+	})
 }
 
 func (a *atom) there(has func(*atom) bool) bool { return has(a) && (a.echo == nil || has(a.echo)) }
@@ -116,11 +126,13 @@ func (a *atom) locate() {
 	}
 	a.locs = locations(a.fp)
 	a.echo.locate()
-	for _, g := range a.grams {
-		g.locate()
-	}
-	for _, s := range a.spare {
-		s.locate()
+	for _, p := range a.proofs {
+		for _, f := range p.facts {
+			f.locate()
+		}
+		for _, s := range p.spare {
+			s.locate()
+		}
 	}
 }
 
@@ -269,8 +281,8 @@ func (e *expr) writeAnd(b *strings.Builder) {
 	var last *atom
 	for i, sub := range e.subs {
 		switch {
-		case last != nil && sub.op == opAtom && sub.atom.kind == factGram && last.label == sub.atom.label:
-			b.WriteString(` "` + sub.atom.gram.String() + `"`)
+		case last != nil && sub.op == opAtom && sub.atom.kind == last.kind && last.label == sub.atom.label:
+			b.WriteString(` "` + sub.atom.piece() + `"`)
 			continue
 		case i > 0:
 			b.WriteString(" AND ")
@@ -283,10 +295,18 @@ func (e *expr) writeAnd(b *strings.Builder) {
 			continue
 		}
 		sub.write(b)
-		if sub.op == opAtom && sub.atom.kind == factGram {
+		if sub.op == opAtom && (sub.atom.kind == factGram || sub.atom.kind == factInfix) {
 			last = sub.atom
 		}
 	}
+}
+
+// piece is what a trigram or an infix shows.
+func (a *atom) piece() string {
+	if a.kind == factInfix {
+		return infix{a.value, infixMarks(a.gram)}.String()
+	}
+	return a.gram.String()
 }
 
 func (a *atom) write(b *strings.Builder) {
@@ -300,8 +320,8 @@ func (a *atom) write(b *strings.Builder) {
 		b.WriteString("wide(" + label + ")")
 	case factValue:
 		b.WriteString(label + "=" + strconv.Quote(a.value))
-	case factGram:
-		b.WriteString(label + `~"` + a.gram.String() + `"`)
+	case factGram, factInfix:
+		b.WriteString(label + `~"` + a.piece() + `"`)
 	case factUnvalued:
 		b.WriteString("unvalued(" + label + ")")
 	case factPair:
@@ -322,6 +342,14 @@ func (a *atom) write(b *strings.Builder) {
 		b.WriteString("unprefixed(" + label + ", *)")
 	case factUnprefixedAll:
 		b.WriteString("unprefixed(*)")
+	case factInfixPair:
+		b.WriteString("pair(" + label + "=" + strconv.Quote(a.value) + ", " + showName(a.with.Name) + `~"` + infix{a.with.Value, infixMarks(a.gram)}.String() + `")`)
+	case factUninfixed:
+		b.WriteString("uninfixed(" + label + ")")
+	case factUninfixedPair:
+		b.WriteString("uninfixed(__name__, " + label + ")")
+	case factUninfixedAll:
+		b.WriteString("uninfixed(*)")
 	}
 }
 

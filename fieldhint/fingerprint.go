@@ -38,6 +38,13 @@ const (
 	factUnprefixedPair // the same, of the prefixes of one label with values of another
 	factUnprefixedWith // the same, of the prefixes of any label with values of another
 	factUnprefixedAll  // no prefix is kept of some series
+
+	// What follows tells of pieces of values (see infixLen), and who does not.
+	factInfix         // the label's value holds this infix
+	factInfixPair     // the metric has this name, and another label's value holds this infix
+	factUninfixed     // the label has some value whose infixes are not kept
+	factUninfixedPair // the same, of the infixes of a label with the metric's name
+	factUninfixedAll  // no infix is kept of some series
 )
 
 // gram is three symbols of nine bits: bytes, and two marks which are no bytes
@@ -98,6 +105,7 @@ func appendLabel(dst []uint64, name uint64, value string, valueHash uint64, keep
 	} else {
 		dst = appendSure(dst, name, factUnprefixed)
 	}
+	dst = appendInfixes(dst, name, value, keep.infixes)
 	if len(value) > maxGramValue || !keep.trigrams {
 		return append(dst, fact(name, factLong, 0))
 	}

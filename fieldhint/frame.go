@@ -61,6 +61,8 @@ const (
 
 	// factsPrefixes is the number of additions of a child that knows prefixes.
 	factsPrefixes = 1
+	// factsInfixes is that of one that knows infixes, too: what this release knows.
+	factsInfixes = 2
 
 	// MaxFrameFingerprints is the largest number of fingerprints in a frame.
 	MaxFrameFingerprints = 8192

@@ -123,6 +123,9 @@ func (h *hint) open(x *Index, fr frame, from *hint) error {
 		if h.facts < factsPrefixes {
 			h.sections[len(h.sections)-1].lacks(AppendUnprefixedOfAll(nil))
 		}
+		if h.facts < factsInfixes {
+			h.sections[len(h.sections)-1].lacks(AppendUninfixedOfAll(nil))
+		}
 	}
 	return nil
 }

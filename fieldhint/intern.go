@@ -19,6 +19,8 @@ type interned struct {
 	label labels.Label
 }
 
+func (n *interned) labelName() string { return n.label.Name }
+
 // interner remembers labels whose fingerprints are in the log, so that a label
 // that many series share costs one lookup, and so that pairs of labels can be told
 // by numbers. It compares whole strings, not hashes: two values with the same hash
@@ -86,12 +88,21 @@ type adder struct {
 	way    *pairing
 	// clash is set if the series has labels with the names of external ones.
 	clash bool
+	// stable are places of labels that are those of the series before; group numbers
+	// the run of series for which these are the same. grouped remembers labels all of
+	// whose pairs with these are there, by their ids, with the group.
+	stable  uint64
+	group   uint32
+	grouped [groupedLabels]uint64
 
 	changed uint64 // places of labels that are not those of the series before
 	foreign uint64 // places of labels that are not to be kept
 	renamed bool   // a label that has changed has another name
 	added   bool   // anything was new
 }
+
+// groupedLabels is how many labels an adder remembers.
+const groupedLabels = 128
 
 // addSeries adds the fingerprints of series and reports whether any is new.
 func (l *fpLog) addSeries(series ...labels.Labels) (added bool) {
@@ -145,6 +156,8 @@ func (a *adder) label(l *fpLog, at int, lb labels.Label) {
 
 // together adds what the n labels of the series are together.
 func (a *adder) together(l *fpLog, n int) {
+	stable := a.stable
+	a.stable = 0 // a series whose pairs are not added ends the run
 	if l.pairs.off.Load() {
 		a.n, a.way = 0, nil
 		return
@@ -165,11 +178,54 @@ func (a *adder) together(l *fpLog, n int) {
 	if a.way == nil {
 		return
 	}
-	a.pairs(l, a.labels[:a.all])
 	if a.clash {
+		a.pairs(l, a.labels[:a.all])
 		served := a.labels
 		override(served[:a.n], l.outer)
 		a.pairs(l, served[:a.all])
+		return
+	}
+	a.regroup(stable)
+	a.groupedPairs(l)
+}
+
+// regroup begins another group unless the labels that have not changed are those
+// that had not the last time.
+func (a *adder) regroup(before uint64) {
+	a.stable = (1<<a.all - 1) &^ a.changed
+	if a.stable == before && before != 0 {
+		return
+	}
+	if a.group++; a.group == 0 { // after four billion
+		clear(a.grouped[:])
+		a.group = 1
+	}
+}
+
+// groupedPairs is pairs, but for those that a label had with the stable ones when it
+// was there before.
+func (a *adder) groupedPairs(l *fpLog) {
+	var known uint64 // places of such labels
+	for m := a.changed & (1<<a.all - 1); m != 0; m &= m - 1 {
+		at := bits.TrailingZeros64(m)
+		id := a.labels[at].id
+		if a.grouped[id%groupedLabels] == uint64(id)<<32|uint64(a.group) && id != 0 {
+			known |= 1 << at
+		}
+	}
+	for i := range a.way.kept {
+		p := &a.way.kept[i]
+		switch of := p.places & a.changed; {
+		case of == 0:
+		case of&known == of && of != p.places: // one has changed, and is known
+		default:
+			a.added = l.addPair(p, &a.labels[p.a], &a.labels[p.b]) || a.added
+		}
+	}
+	for m := a.changed & (1<<a.all - 1) &^ known; m != 0; m &= m - 1 {
+		if id := a.labels[bits.TrailingZeros64(m)].id; id != 0 {
+			a.grouped[id%groupedLabels] = uint64(id)<<32 | uint64(a.group)
+		}
 	}
 }
 

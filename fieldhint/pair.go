@@ -107,6 +107,9 @@ type pairOf struct {
 	// way; bases are those of these facts.
 	prefixed [2]bool
 	bases    [2]uint64
+	// infixed says that one is the metric's name, and that infixes of the other are
+	// kept with it.
+	infixed bool
 }
 
 func (p *pairing) of(ls []interned) bool {
@@ -195,10 +198,11 @@ func (p *pairer) remember(slot *atomic.Pointer[pairing], way *pairing) {
 // addPair adds the facts about a pair of labels, unless they are known to be there.
 func (l *fpLog) addPair(p *pairOf, a, b *interned) (added bool) {
 	id := uint64(a.id)<<32 | uint64(b.id)
-	var slot *atomic.Uint64
-	if a.id != 0 && b.id != 0 && len(l.pairs.known) > 0 {
-		slot = &l.pairs.known[id*0x9e3779b97f4a7c15>>(64-l.pairs.knownBits)]
-		if slot.Load() == id {
+	var slot, older *atomic.Uint64
+	if a.id != 0 && b.id != 0 && len(l.pairs.known) > 1 {
+		at := id * 0x9e3779b97f4a7c15 >> (64 - l.pairs.knownBits)
+		slot, older = &l.pairs.known[at], &l.pairs.known[at^1] // in one line of the cache
+		if slot.Load() == id || older.Load() == id {
 			return false
 		}
 	}
@@ -212,8 +216,13 @@ func (l *fpLog) addPair(p *pairOf, a, b *interned) (added bool) {
 	if p.prefixed[1] {
 		added = l.insertAll(appendPrefixPairs(room[:0], p.bases[1], b.value, a.label.Value)) || added
 	}
+	if p.infixed {
+		metric, other, _ := metricFirst(a, b, (*interned).labelName)
+		var room [maxRoomInfixes]uint64
+		added = l.insertAll(appendInfixPairs(room[:0], metric.value, other.name, other.label.Value, true)) || added
+	}
 	if slot != nil {
-		slot.Store(id)
+		older.Store(slot.Swap(id))
 	}
 	return added
 }
@@ -229,12 +238,12 @@ func (l *fpLog) insertAll(fps []uint64) (added bool) {
 // others are not.
 func (l *fpLog) pair(ls []interned) (_ *pairing, added bool) {
 	way := &pairing{names: make([]uint64, len(ls))}
-	var room [6]uint64
+	var room [8]uint64
 	for i := range ls {
 		way.names[i] = ls[i].name
 		for j := range i {
 			p, lacks := l.pairOf(room[:0], &ls[j], &ls[i])
-			if p.a, p.b, p.places = uint8(j), uint8(i), 1<<i|1<<j; p.values || p.prefixed[0] || p.prefixed[1] {
+			if p.a, p.b, p.places = uint8(j), uint8(i), 1<<i|1<<j; p.values || p.prefixed[0] || p.prefixed[1] || p.infixed {
 				way.kept = append(way.kept, p)
 			}
 			for _, fp := range lacks {
@@ -268,13 +277,18 @@ func (l *fpLog) pairOf(dst []uint64, a, b *interned) (pairOf, []uint64) {
 	if !p.prefixed[1] {
 		dst = appendUnprefixedPair(dst, b.name, a.name, !l.scheme.prefixes(y))
 	}
+	if _, other, ok := metricFirst(a, b, (*interned).labelName); ok {
+		if p.infixed = l.scheme.keepsInfixPair(other.label.Name); !p.infixed {
+			dst = appendSure(dst, other.name, factUninfixedPair)
+		}
+	}
 	return p, dst
 }
 
 // unpairAll says that the log's pairs are good for nothing, and ends them.
 func (l *fpLog) unpairAll() (added bool) {
-	var room [4]uint64
-	added = l.insertAll(AppendUnprefixedOfAll(AppendUnpairedOfAll(room[:0])))
+	var room [6]uint64
+	added = l.insertAll(AppendUninfixedOfAll(AppendUnprefixedOfAll(AppendUnpairedOfAll(room[:0]))))
 	l.pairs.off.Store(true)
 	return added
 }

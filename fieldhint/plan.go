@@ -24,12 +24,18 @@ const (
 	// trigramWorth is that of a label's trigrams, values being worth 1: regexps
 	// that cannot be enumerated are rarer.
 	trigramWorth = 0.5
-	// prefixWorth is that of a label's prefixes; prefixPairWorth that of prefixes with
+	// prefixWorth is that of a label's prefixes, without which no value is believed
+	// whose trigrams are common; prefixPairWorth that of prefixes with
 	// values of other labels than the metric's name, if all series have both.
-	prefixWorth     = 0.5
+	prefixWorth     = 2
 	prefixPairWorth = 0.25
-	// prefixShare is the part of the budget that prefix pairs may take: there are
-	// several of each pair.
+	// infixWorth is that of a label's infixes.
+	infixWorth = 0.5
+	// otherPairWorth is that of pairs of values of which neither is the metric's name,
+	// if all series have both.
+	otherPairWorth = 0.25
+	// prefixShare is the part of the budget that prefix pairs and infix pairs may take:
+	// there are several of each pair.
 	prefixShare = 0.5
 	// leastPrefixBudget is what they may take however few series there are.
 	leastPrefixBudget = leastBudget / 4
@@ -81,7 +87,7 @@ func (c *Census) Plan(b Budget) *Scheme {
 	orDefault(&b.BytesPerSeries, 2)
 	p := &planner{
 		budget: b, series: c.series.count(), prefixed: map[string]bool{},
-		counts: map[string]int{}, starts: map[string]int{}, ranks: map[string]float64{},
+		counts: map[string]int{}, starts: map[string]int{}, pieces: map[string]int{}, ranks: map[string]float64{},
 	}
 	p.room = max(leastBudget, b.BytesPerSeries*float64(p.series))
 	p.prefixRoom = max(leastPrefixBudget, prefixShare*b.BytesPerSeries*float64(p.series))
@@ -90,19 +96,20 @@ func (c *Census) Plan(b Budget) *Scheme {
 		p.addLabel(name, c.labels[name])
 	}
 	for _, key := range slices.SortedFunc(maps.Keys(c.pairs), func(x, y [2]string) int { return slices.Compare(x[:], y[:]) }) {
-		p.addPair(key, c.pairs[key])
+		share := float64(c.pairs[key].series) / float64(max(c.added, 1))
+		p.addPair(key, c.pairs[key], share)
 		// Which clusters to ask is decided by their own labels before hints are.
 		if !c.external.Has(key[0]) && !c.external.Has(key[1]) {
-			share := float64(c.pairs[key].series) / float64(max(c.added, 1))
 			p.addPrefixPair(key[0], key[1], c.pairs[key].prefixes[0].count(), share)
 			p.addPrefixPair(key[1], key[0], c.pairs[key].prefixes[1].count(), share)
+			p.addInfixPair(key, c.pairs[key].infixes, share)
 		}
 	}
 	s := undecided(b.Drop)
 	s.series, s.decided = p.series, true
 	s.decisions = p.decide()
 	s.labels, s.pairs = map[string]labelKinds{}, map[[2]string]bool{}
-	s.prefixPairs, s.prefixed = map[[2]string]bool{}, map[string]bool{}
+	s.prefixPairs, s.prefixed, s.infixPairs = map[[2]string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, name := range names {
 		s.labels[name] = labelKinds{}
 	}
@@ -117,7 +124,7 @@ func (c Class) place() int {
 	switch c {
 	case ClassPairs:
 		return 1
-	case ClassPrefixPairs:
+	case ClassPrefixPairs, ClassInfixPairs:
 		return 2
 	default:
 		return 0
@@ -134,6 +141,10 @@ func (s *Scheme) adopt(d Decision) {
 		if d.Kept {
 			s.prefixPairs[[2]string{d.Labels[0], d.Labels[1]}], s.prefixed[d.Labels[0]] = true, true
 		}
+	case ClassInfixPairs:
+		s.infixPairs[d.Labels[1]] = d.Kept
+	case ClassInfixes:
+		k.infixes = d.Kept
 	case ClassValues:
 		k.values = d.Kept
 	case ClassPrefixes:
@@ -154,7 +165,8 @@ type planner struct {
 	prefixed   map[string]bool
 	counts     map[string]int
 	starts     map[string]int     // prefixes of a label
-	ranks      map[string]float64 // of a label's trigrams, the last of its own kinds
+	pieces     map[string]int     // infixes of a label
+	ranks      map[string]float64 // of a label's values
 	kinds      []candidate
 }
 
@@ -172,14 +184,21 @@ func (p *planner) addLabel(name string, l *labelCount) {
 	trigrams.rank = min(trigrams.rank, values.rank)
 	prefixes := newCandidate(ClassPrefixes, l.prefixes.count(), prefixWorth, name)
 	prefixes.rank = min(prefixes.rank, values.rank)
-	p.counts[name], p.starts[name], p.ranks[name] = values.Facts, prefixes.Facts, trigrams.rank
-	p.kinds = append(p.kinds, values, trigrams, prefixes)
+	infixes := newCandidate(ClassInfixes, l.infixes.count(), infixWorth, name)
+	infixes.rank = min(infixes.rank, values.rank)
+	p.counts[name], p.starts[name], p.pieces[name], p.ranks[name] = values.Facts, prefixes.Facts, infixes.Facts, values.rank
+	p.kinds = append(p.kinds, values, trigrams, prefixes, infixes)
 }
 
-func (p *planner) addPair(key [2]string, c *pairCounts) {
+// addPair weighs pairs of values of two labels, which a share of the series have
+// both.
+func (p *planner) addPair(key [2]string, c *pairCounts, share float64) {
 	facts := c.values.count()
 	possible := float64(max(p.counts[key[0]], elsewhere)) * float64(max(p.counts[key[1]], elsewhere))
 	k := newCandidate(ClassPairs, facts, max(0, 1-float64(facts)/possible), key[0], key[1])
+	if key[0] != labels.MetricName && key[1] != labels.MetricName {
+		k.rank *= share * otherPairWorth
+	}
 	k.rank = min(k.rank, p.ranks[key[0]], p.ranks[key[1]])
 	p.kinds = append(p.kinds, k)
 }
@@ -192,6 +211,23 @@ func (p *planner) addPrefixPair(a, b string, facts int, share float64) {
 	if k.rank *= share * prefixPairWorth; a == labels.MetricName {
 		k.rank /= prefixPairWorth // nearly all selectors name it
 	}
+	p.kinds = append(p.kinds, k)
+}
+
+// addInfixPair weighs the infixes of a label with the metric's name, which is the
+// other of two, if counted.
+func (p *planner) addInfixPair(key [2]string, counted *sketch, share float64) {
+	if counted == nil {
+		return
+	}
+	other := key[1]
+	if other == labels.MetricName {
+		other = key[0]
+	}
+	facts := counted.count()
+	possible := float64(max(p.counts[labels.MetricName], elsewhere)) * float64(max(p.pieces[other], elsewhere))
+	k := newCandidate(ClassInfixPairs, facts, max(0, 1-float64(facts)/possible), labels.MetricName, other)
+	k.rank *= share
 	p.kinds = append(p.kinds, k)
 }
 
@@ -238,7 +274,7 @@ func (p *planner) impose(k *candidate) {
 		k.Reason = "dropped by configuration"
 	case k.Class == ClassValues && k.Labels[0] == labels.MetricName:
 		p.take(k, "always kept")
-	case k.Class == ClassPrefixPairs: // there are many, and each takes much
+	case k.Class.place() == 2: // there are many, and each takes much
 	case among(p.budget.Keep):
 		p.take(k, "kept by configuration")
 	}
@@ -247,8 +283,10 @@ func (p *planner) impose(k *candidate) {
 func (p *planner) take(k *candidate, reason string) {
 	k.Kept, k.Reason = true, reason
 	p.room -= float64(k.Bytes)
-	if k.Class == ClassPrefixPairs {
+	if k.Class.place() == 2 {
 		p.prefixRoom -= float64(k.Bytes)
+	}
+	if k.Class == ClassPrefixPairs {
 		p.prefixed[k.Labels[0]] = true
 	}
 }
@@ -259,7 +297,7 @@ func (p *planner) weigh(k *candidate) {
 		k.Reason = "nearly all combinations occur"
 	case float64(k.Bytes) > p.room:
 		k.Reason = "beyond the budget"
-	case k.Class == ClassPrefixPairs:
+	case k.Class.place() == 2:
 		p.weighPrefixPair(k)
 	case k.Class == ClassPairs:
 		p.take(k, fmt.Sprintf("rules out %.0f%% of other combinations", 100*k.worth))
@@ -274,7 +312,7 @@ func (p *planner) weighPrefixPair(k *candidate) {
 		k.Reason = "nearly all combinations occur"
 	case float64(k.Bytes) > p.prefixRoom:
 		k.Reason = "beyond the prefixes' part of the budget"
-	case len(p.prefixed) >= maxPrefixed && !p.prefixed[k.Labels[0]]:
+	case k.Class == ClassPrefixPairs && len(p.prefixed) >= maxPrefixed && !p.prefixed[k.Labels[0]]:
 		k.Reason = fmt.Sprintf("prefixes are kept with values of %d labels already", maxPrefixed)
 	default:
 		p.take(k, fmt.Sprintf("rules out %.0f%% of other combinations", 100*k.worth))

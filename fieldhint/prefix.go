@@ -92,14 +92,27 @@ const maxPrefixWitnesses = 2
 func hasPrefix(label, prefix string) *expr {
 	name := xxhash.Sum64String(label)
 	e := newAtom(atom{kind: factPrefix, label: label, value: prefix}, name, xxhash.Sum64String(prefix))
-	for len(e.atom.grams) < maxPrefixWitnesses {
-		var ok bool
-		if prefix, ok = shorter(prefix); !ok || len(prefix) < leastPrefix {
-			break
-		}
-		e.atom.grams = append(e.atom.grams, newAtom(atom{kind: factPrefix, label: label, value: prefix}, name, xxhash.Sum64String(prefix)).atom)
+	if next, ok := shorter(prefix); ok {
+		e.atom.proofs = []proof{{facts: prefixWitnesses(label, next)}}
 	}
 	return e
+}
+
+// prefixWitnesses are facts about a prefix, which must be a rung, and shorter ones.
+func prefixWitnesses(label, prefix string) (out []*atom) {
+	name := xxhash.Sum64String(label)
+	for ok := true; ok && len(out) < maxPrefixWitnesses && len(prefix) >= leastPrefix; prefix, ok = shorter(prefix) {
+		out = append(out, newAtom(atom{kind: factPrefix, label: label, value: prefix}, name, xxhash.Sum64String(prefix)).atom)
+	}
+	return out
+}
+
+// prefixProof is of the prefixes that come with a value.
+func prefixProof(label, value string) proof {
+	return proof{
+		facts: prefixWitnesses(label, rung(value)),
+		spare: []*atom{newSure(atom{kind: factUnprefixed, label: label}, xxhash.Sum64String(label)).atom, unprefixedAll().atom},
+	}
 }
 
 // hasPrefixPair asks for a label with a value beside one that starts with prefix.
@@ -107,7 +120,7 @@ func hasPrefixPair(a labels.Label, label, prefix string) *expr {
 	base, value := prefixBase(xxhash.Sum64String(a.Name), xxhash.Sum64String(label)), xxhash.Sum64String(a.Value)
 	e := prefixPairAtom(base, value, a, label, prefix)
 	if next, ok := shorter(prefix); ok {
-		e.atom.grams = prefixPairWitnesses(base, value, a, label, next)
+		e.atom.proofs = []proof{{facts: prefixPairWitnesses(base, value, a, label, next)}}
 	}
 	return e
 }

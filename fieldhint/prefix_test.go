@@ -100,6 +100,8 @@ func newFacts(lset labels.Labels) (out []uint64) {
 	i := 0
 	lset.Range(func(l labels.Label) {
 		out = appendSure(appendPrefixes(out, hs[i].name, l.Value), hs[i].name, factUnprefixed)
+		out = appendSure(appendInfixes(out, hs[i].name, l.Value, true), hs[i].name, factUninfixed)
+		out = appendSure(out, hs[i].name, factUninfixedPair)
 		for j := range hs {
 			out = appendUnprefixedPair(appendUnprefixedPair(out, hs[i].name, hs[j].name, true), hs[i].name, hs[j].name, false)
 		}
@@ -110,17 +112,17 @@ func newFacts(lset labels.Labels) (out []uint64) {
 
 // A parent of the release before ignores what a child says of itself.
 func TestFactsMayBeIgnored(t *testing.T) {
-	fr := frame{first: true, facts: factsPrefixes}
+	fr := frame{first: true, facts: factsInfixes}
 	b := fr.append(nil)
 	if kind := b[frameHeaderSize]; kind < recordOptional {
 		t.Errorf("record of kind %d, which others may not ignore", kind)
 	}
 	got, _, err := decodeFrame(b, nil)
-	if err != nil || got.facts != factsPrefixes {
+	if err != nil || got.facts != factsInfixes {
 		t.Errorf("decoded %+v, %v", got, err)
 	}
 	st := newSet(t, SetConfig{}).newStream(Cursor{}, func(b []byte) error {
-		if fr, _, err := decodeFrame(b, nil); err != nil || fr.first != (fr.facts == factsPrefixes) {
+		if fr, _, err := decodeFrame(b, nil); err != nil || fr.first != (fr.facts == factsInfixes) {
 			t.Errorf("frame %+v, %v", fr, err)
 		}
 		return nil
@@ -137,7 +139,7 @@ func TestPairNeedsItsPrefixes(t *testing.T) {
 	up, job := hashAll(labels.FromStrings(labels.MetricName, "up"))[0], hashAll(labels.FromStrings("job", "api"))[0]
 	pair := pairFact(pairBase(up.name, job.name), up, job)
 	others := slices.DeleteFunc(AppendFingerprints(nil, labels.FromStrings(labels.MetricName, "up", "job", "api")), func(fp uint64) bool {
-		return slices.Contains(newFacts(labels.FromStrings(labels.MetricName, "up", "job", "api")), fp) ||
+		return slices.Contains(appendUnprefixedPair(nil, up.name, job.name, true), fp) || slices.Contains(appendUnprefixedPair(nil, up.name, job.name, false), fp) ||
 			slices.Contains(appendUnpaired(nil, up.name, job.name), fp)
 	})
 	q := Compile(selector(t, `__name__="up" job="api"`))

@@ -71,6 +71,7 @@ func askLabel(label string, ms []*labels.Matcher) demand {
 		d.expr = and(d.expr, set.ask(label))
 		d.list(set)
 		d.start(set)
+		d.hold(set)
 	}
 	d.present = present
 	if present && (d.expr.op == opAll || d.expr.op == opOr && d.expr.size > 8) {
@@ -95,6 +96,15 @@ func (d *demand) start(set valueSet) {
 	if trivial(d.starts) || shortest(starts) > shortest(d.starts) {
 		d.starts, d.startsWide = starts, set.fold
 	}
+}
+
+// hold notes what infixes the value holds, as every matcher says.
+func (d *demand) hold(set valueSet) {
+	if d.infixes == nil {
+		d.infixes = all
+	}
+	d.infixes = and(d.infixes, set.infixes(d.label))
+	d.infixesWide = d.infixesWide || set.fold
 }
 
 // values says what one matcher asks of a label's value, and false if it asks no

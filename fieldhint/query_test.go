@@ -63,7 +63,7 @@ var regexpQueries = [][2]string{
 	{`a.c`, `l~"^^a" "c$$" OR long(l)`},
 	{`a+`, `l~"^^a" "a$$" OR long(l)`},
 	{`.+abc.+`, `l~"abc" OR long(l)`},
-	{`http://.*:90`, `(l~"^^h" "^ht" "htt" "ttp" "tp:" "p:/" "://" ":90" "90$" "0$$" OR long(l)) AND (l^="http:" OR unprefixed(l) OR unprefixed(*))`},
+	{`http://.*:90`, `(l~"^^h" "^ht" "htt" "ttp" "tp:" "p:/" "://" AND (l~"^http" "http:" "ttp:/" "tp://" OR uninfixed(l) OR uninfixed(*)) AND l~":90" "90$" "0$$" OR long(l)) AND (l^="http:" OR unprefixed(l) OR unprefixed(*))`},
 
 	// alternatives
 	{`foo.*|bar.*`, `(l~"^^f" "^fo" "foo" OR l~"^^b" "^ba" "bar" OR long(l)) AND (l^="bar" OR l^="foo" OR unprefixed(l) OR unprefixed(*))`},
@@ -77,7 +77,7 @@ var regexpQueries = [][2]string{
 	{`foo|foo.*bar`, `(l~"^^f" "^fo" "foo" OR long(l)) AND (l^="foo" OR unprefixed(l) OR unprefixed(*))`},
 
 	// what stands before or after a part makes trigrams with it
-	{`(ab|cd)ef.*`, `(l~"^^a" "^ab" "abe" "bef" OR l~"^^c" "^cd" "cde" "def" OR long(l)) AND (l^="abe" OR l^="cde" OR unprefixed(l) OR unprefixed(*))`},
+	{`(ab|cd)ef.*`, `((l~"^^a" "^ab" "abe" "bef" OR l~"^^c" "^cd" "cde" "def") AND (l~"^abef" OR l~"^cdef" OR uninfixed(l) OR uninfixed(*)) OR long(l)) AND (l^="abe" OR l^="cde" OR unprefixed(l) OR unprefixed(*))`},
 	{`a(b.*|c.*)d`, `(l~"^^a" "^ab" OR l~"^^a" "^ac") AND l~"d$$" OR long(l)`},
 	{`(ab)+c`, `l~"^^a" "^ab" "abc" "bc$" "c$$" OR long(l)`},
 	{`a(bc)?d.*`, `l~"^^a" "^ab" "abc" "bcd" OR l~"^^a" "^ad" OR long(l)`},
@@ -88,10 +88,10 @@ var regexpQueries = [][2]string{
 	{`(ab)*c`, `l~"c$$" OR long(l)`},
 	{`(ab.){6}`, `l~"^^a" "^ab" OR long(l)`},
 	{`.{3,}abc`, `l~"abc" "bc$" "c$$" OR long(l)`},
-	{`(abc){2,}`, `(l~"^^a" "^ab" "abc" "bca" "cab" "bc$" "c$$" OR long(l)) AND (l^="abcab" OR unprefixed(l) OR unprefixed(*))`},
+	{`(abc){2,}`, `(l~"^^a" "^ab" "abc" "bca" "cab" AND (l~"^abca" "abcab" "bcabc" OR uninfixed(l) OR uninfixed(*)) AND l~"bc$" "c$$" AND (l~"abcab" "bcabc" "cabc$" OR uninfixed(l) OR uninfixed(*)) OR long(l)) AND (l^="abcab" OR unprefixed(l) OR unprefixed(*))`},
 	{`(.*ab.*){9}c`, `l~"c$$" OR long(l)`},
 	{`a{0}b.*`, `l~"^^b" OR long(l)`},
-	{`(foo-|bar-)+`, `((l~"^^b" "^ba" "bar" "ar-" OR l~"^^f" "^fo" "foo" "oo-") AND (l~"bar" "ar-" "r-$" "-$$" OR l~"foo" "oo-" "o-$" "-$$") OR long(l)) AND (l^="bar" OR l^="foo" OR unprefixed(l) OR unprefixed(*))`},
+	{`(foo-|bar-)+`, `((l~"^^b" "^ba" "bar" "ar-" OR l~"^^f" "^fo" "foo" "oo-") AND (l~"^bar-" OR l~"^foo-" OR uninfixed(l) OR uninfixed(*)) AND (l~"bar" "ar-" "r-$" "-$$" OR l~"foo" "oo-" "o-$" "-$$") AND (l~"bar-$" OR l~"foo-$" OR uninfixed(l) OR uninfixed(*)) OR long(l)) AND (l^="bar" OR l^="foo" OR unprefixed(l) OR unprefixed(*))`},
 
 	// classes: small ones are spelled out
 	{`[ab]c.*`, `l~"^^a" "^ac" OR l~"^^b" "^bc" OR long(l)`},
@@ -100,7 +100,7 @@ var regexpQueries = [][2]string{
 	{`foo[a-z]+bar`, `(l~"^^f" "^fo" "foo" "bar" "ar$" "r$$" OR long(l)) AND (l^="foo" OR unprefixed(l) OR unprefixed(*))`},
 	{`x[0-2]`, `l="x0" OR l="x1" OR l="x2" OR unvalued(l)`},
 	{`v\d\..*`, `(l~"^^v" "^v0" "v0." OR l~"^^v" "^v1" "v1." OR l~"^^v" "^v2" "v2." OR l~"^^v" "^v3" "v3." OR l~"^^v" "^v4" "v4." OR l~"^^v" "^v5" "v5." OR l~"^^v" "^v6" "v6." OR l~"^^v" "^v7" "v7." OR l~"^^v" "^v8" "v8." OR l~"^^v" "^v9" "v9." OR long(l)) AND (l^="v0." OR l^="v1." OR l^="v2." OR l^="v3." OR l^="v4." OR l^="v5." OR l^="v6." OR l^="v7." OR l^="v8." OR l^="v9." OR unprefixed(l) OR unprefixed(*))`},
-	{`\pL+-abc`, `l~"-ab" "abc" "bc$" "c$$" OR long(l)`},
+	{`\pL+-abc`, `l~"-ab" "abc" "bc$" "c$$" AND (l~"-abc$" OR uninfixed(l) OR uninfixed(*)) OR long(l)`},
 
 	// either case; other characters may then stand for anything, and values beyond ASCII pass
 	{`(?i)ab`, `l="AB" OR l="Ab" OR l="aB" OR l="ab" OR unvalued(l) OR wide(l)`},
@@ -134,7 +134,7 @@ var regexpQueries = [][2]string{
 	{`é.*`, `l~"^^\xc3" "^\xc3\xa9" OR long(l)`},
 	{`.*\x{FFFD}ab.*`, `has(l)`},
 	{`\^a\$.*`, `(l~"^^\^" "^\^a" "\^a\$" OR long(l)) AND (l^="^a$" OR unprefixed(l) OR unprefixed(*))`},
-	{`"a\\b.*`, `(l~"^^\"" "^\"a" "\"a\\" "a\\b" OR long(l)) AND (l^="\"a\\" OR unprefixed(l) OR unprefixed(*))`},
+	{`"a\\b.*`, `(l~"^^\"" "^\"a" "\"a\\" "a\\b" AND (l~"^\"a\\b" OR uninfixed(l) OR uninfixed(*)) OR long(l)) AND (l^="\"a\\" OR unprefixed(l) OR unprefixed(*))`},
 	{`\x{FFFD}`, `has(l)`},
 	{`[\x{FFFD}]abc`, `l~"abc" "bc$" "c$$" OR long(l)`},
 	{`\.\+.*`, `l~"^^." "^.+" OR long(l)`},
@@ -205,7 +205,7 @@ var selectorQueries = [][2]string{
 	{`job=~"(?i)api" job!~".*[A-Z].*"`, `job="api" OR unvalued(job) OR wide(job)`},
 
 	// labels are conjunctive
-	{`job="api" pod=~"api-.*" zone=~".*"`, `(pair(job="api", pod^="api") OR unprefixed(job, pod) OR unprefixed(job, *) OR unprefixed(*)) AND (job="api" OR unvalued(job)) AND (pod~"^^a" "^ap" "api" "pi-" OR long(pod)) AND (pod^="api" OR unprefixed(pod) OR unprefixed(*))`},
+	{`job="api" pod=~"api-.*" zone=~".*"`, `(pair(job="api", pod^="api") OR unprefixed(job, pod) OR unprefixed(job, *) OR unprefixed(*)) AND (job="api" OR unvalued(job)) AND (pod~"^^a" "^ap" "api" "pi-" AND (pod~"^api-" OR uninfixed(pod) OR uninfixed(*)) OR long(pod)) AND (pod^="api" OR unprefixed(pod) OR unprefixed(*))`},
 }
 
 func TestSelectorQueries(t *testing.T) {
@@ -275,7 +275,7 @@ func TestHugeRegexpsAreBounded(t *testing.T) {
 func TestFingerprintsAreStable(t *testing.T) {
 	got := AppendFingerprints(nil, labels.FromStrings("job", "aé"))
 	want := cutAll([]uint64{
-		10063263969910409946, 5923419369696322565, 4899536485089312838, 264248638990640, 12031327774206962920,
+		10063263969910409946, 5923419369696322565, 4899536485089312838, 264248638990640, 229991604840631, 156262828414266, 12031327774206962920,
 		708960302820677010, 9179174286424451952, 17878250349547847945, 16289666231871135857,
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -299,8 +299,8 @@ func TestFingerprintsOfValues(t *testing.T) {
 			t.Errorf("trigrams of %q (-want +got):\n%s", c[0], diff)
 		}
 	}
-	if n := len(AppendFingerprints(nil, labels.FromStrings("l", strings.Repeat("x", maxGramValue+1)))); n != 3+len(rungs)-1 {
-		t.Errorf("a long value has %d fingerprints, want 12: presence, value, long, prefixes but for the shortest", n)
+	if n := len(AppendFingerprints(nil, labels.FromStrings("l", strings.Repeat("x", maxGramValue+1)))); n != 5+len(rungs)-1 {
+		t.Errorf("a long value has %d fingerprints, want 14: presence, value, long, uninfixed, prefixes but for the shortest", n)
 	}
 	if n := len(AppendFingerprints(nil, labels.FromStrings("l", ""))); n != 0 {
 		t.Errorf("an empty value has %d fingerprints, want none", n)

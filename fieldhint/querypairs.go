@@ -29,6 +29,10 @@ type demand struct {
 	// another if startsWide is set too and the series says so.
 	starts              []string
 	present, startsWide bool
+	// infixes are what the value holds, if not nil; or any other value if infixesWide
+	// is set too and the series says so.
+	infixes     *expr
+	infixesWide bool
 }
 
 // Ranks of demands: what rules out more is asked first, since the first answer
@@ -93,7 +97,7 @@ func askPairs(demands []demand) *expr {
 			paired[pairKey(listed[i].label, listed[j].label)] = true
 		}
 	}
-	prefixes := askPrefixPairs(listed, demands, paired, room)
+	prefixes := and(askPrefixPairs(listed, demands, paired, room), askInfixPairs(demands, maxPairAtoms))
 	if pairs.op == opAll || pairs.op == opNone {
 		return and(pairs, prefixes)
 	}
@@ -109,9 +113,14 @@ func (a *atom) witness() {
 		v, w = w, v
 	}
 	base, value := prefixBase(xxhash.Sum64String(v.Name), xxhash.Sum64String(w.Name)), xxhash.Sum64String(v.Value)
-	a.grams = prefixPairWitnesses(base, value, v, w.Name, rung(w.Value))
 	ofBoth, ofAny := unprefixedPair(v.Name, w.Name)
-	a.spare = []*atom{ofBoth.atom, ofAny.atom, unprefixedAll().atom}
+	a.proofs = []proof{{
+		facts: prefixPairWitnesses(base, value, v, w.Name, rung(w.Value)),
+		spare: []*atom{ofBoth.atom, ofAny.atom, unprefixedAll().atom},
+	}}
+	if p := infixProof(v, w); len(p.facts) > 0 {
+		a.proofs = append(a.proofs, p)
+	}
 }
 
 func askPair(a, b *demand) *expr {

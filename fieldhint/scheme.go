@@ -20,6 +20,9 @@ const (
 	// ClassPrefixPairs tells that a label of a series has a value, and what the value
 	// of another one starts with; or that the other is there.
 	ClassPrefixPairs Class = "prefix pairs"
+	ClassInfixes     Class = "infixes" // which five characters a label's value holds in a row
+	// ClassInfixPairs tells which metrics have series whose other label holds an infix.
+	ClassInfixPairs Class = "infix pairs"
 )
 
 // Decision is what was decided about one kind of facts.
@@ -52,7 +55,7 @@ func (d Decision) kind() string {
 // several together.
 //
 // Kinds that the census did not know: values, trigrams and prefixes are kept, pairs
-// only with the metric name, prefix pairs not. The nil Scheme is that of a set that has taken no census:
+// only with the metric name, infixes, prefix pairs and infix pairs not. The nil Scheme is that of a set that has taken no census:
 // it keeps no pairs.
 type Scheme struct {
 	series    int
@@ -63,11 +66,12 @@ type Scheme struct {
 	// prefixPairs are those that are kept, prefixed the labels whose values are in any.
 	prefixPairs map[[2]string]bool
 	prefixed    map[string]bool
+	infixPairs  map[string]bool // labels of which infixes are kept with the metric's name
 	drop        map[string]bool // labels of which only presence is kept, by configuration
 }
 
 // labelKinds says what is kept of a label.
-type labelKinds struct{ values, trigrams, prefixes bool }
+type labelKinds struct{ values, trigrams, prefixes, infixes bool }
 
 // undecided returns the scheme of a set without a census.
 func undecided(drop []string) *Scheme {
@@ -111,6 +115,11 @@ func (s *Scheme) keepsPrefixPair(a, b string) bool {
 
 // prefixes reports whether values of a are kept with prefixes of any label.
 func (s *Scheme) prefixes(a string) bool { return s != nil && s.decided && s.prefixed[a] }
+
+// keepsInfixPair reports whether infixes of a label are kept with the metric's name.
+func (s *Scheme) keepsInfixPair(label string) bool {
+	return s != nil && s.decided && s.infixPairs[label]
+}
 
 func (s *Scheme) knows(label string) bool {
 	_, ok := s.labels[label]
@@ -192,6 +201,10 @@ func (s *Scheme) keeps(d Decision) bool {
 		return s.label(d.Labels[0]).prefixes
 	case ClassPrefixPairs:
 		return s.keepsPrefixPair(d.Labels[0], d.Labels[1])
+	case ClassInfixes:
+		return s.label(d.Labels[0]).infixes
+	case ClassInfixPairs:
+		return s.keepsInfixPair(d.Labels[1])
 	default:
 		return s.keepsPair(d.Labels[0], d.Labels[1])
 	}
@@ -199,7 +212,7 @@ func (s *Scheme) keeps(d Decision) bool {
 
 // AppendFingerprints appends the fingerprints of all facts about a series'
 // labels that the scheme keeps, the metric name being the label __name__: which
-// labels are there, their values, the trigrams and prefixes of the values, pairs,
+// labels are there, their values, the trigrams, prefixes and infixes of the values, pairs,
 // and what of these is not kept. Some may be appended twice. Labels with an
 // empty value count as absent, as everywhere in Prometheus.
 func (s *Scheme) AppendFingerprints(dst []uint64, lset labels.Labels) []uint64 {
@@ -214,7 +227,7 @@ func (s *Scheme) AppendFingerprints(dst []uint64, lset labels.Labels) []uint64 {
 		all = append(all, l)
 	})
 	if len(all) > maxPaired {
-		return AppendUnprefixedOfAll(AppendUnpairedOfAll(dst))
+		return AppendUninfixedOfAll(AppendUnprefixedOfAll(AppendUnpairedOfAll(dst)))
 	}
 	for i, a := range all {
 		for j, b := range all {
@@ -230,6 +243,9 @@ func (s *Scheme) AppendFingerprints(dst []uint64, lset labels.Labels) []uint64 {
 				dst = appendPrefixPairs(dst, prefixBase(hashes[i].name, hashes[j].name), hashes[i].value, b.Value)
 			} else {
 				dst = appendUnprefixedPair(dst, hashes[i].name, hashes[j].name, !s.prefixes(a.Name))
+			}
+			if a.Name == labels.MetricName {
+				dst = appendInfixPairs(dst, hashes[i].value, hashes[j].name, b.Value, s.keepsInfixPair(b.Name))
 			}
 		}
 	}

@@ -19,9 +19,10 @@ func randomScheme(r *rand.Rand, names []string) *Scheme {
 	}
 	s := undecided(nil)
 	s.decided, s.labels, s.pairs = r.IntN(8) > 0, map[string]labelKinds{}, map[[2]string]bool{}
-	s.prefixPairs, s.prefixed = map[[2]string]bool{}, map[string]bool{}
+	s.prefixPairs, s.prefixed, s.infixPairs = map[[2]string]bool{}, map[string]bool{}, map[string]bool{}
 	for i, a := range names {
-		s.labels[a] = labelKinds{values: r.IntN(4) > 0, trigrams: r.IntN(4) > 0, prefixes: r.IntN(4) > 0}
+		s.labels[a] = labelKinds{values: r.IntN(4) > 0, trigrams: r.IntN(4) > 0, prefixes: r.IntN(4) > 0, infixes: r.IntN(2) > 0}
+		s.infixPairs[a] = r.IntN(2) > 0
 		for _, b := range names {
 			if a != b && r.IntN(2) == 0 {
 				s.prefixPairs[[2]string{a, b}], s.prefixed[a] = true, true
@@ -47,7 +48,7 @@ type world struct {
 var worldLabels = []string{labels.MetricName, "cluster", "job", "ns", "pod", "é.x"}
 
 func worldValue(r *rand.Rand) string {
-	return pick(r, []string{"a", "b", "c", "ab", "Ab", "ab-1", "é", "\u212a", "K", "k", strings.Repeat("long", 70)}) // 212a is the sign for kelvin
+	return pick(r, []string{"a", "b", "c", "ab", "Ab", "ab-1", "ab-1-cd-2", "cd-2-ab-1", "é", "\u212a", "K", "k", strings.Repeat("long", 70)}) // 212a is the sign for kelvin
 }
 
 func worldSeries(r *rand.Rand) labels.Labels {
@@ -167,6 +168,43 @@ func TestLogAddsWhatTheSchemeSays(t *testing.T) {
 		for _, fp := range l.read(nil, 0, l.len()) {
 			got[fp] = true
 		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("log (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// The same, of runs of series that have all but a few labels in common, as those of a
+// target have, broken by others: of series of other labels, without any, or with those
+// of the leaf.
+func TestLogAddsRunsOfSeries(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	external := labels.FromStrings("cluster", "a")
+	for range 40 {
+		scheme := randomScheme(r, worldLabels[:5])
+		l := newLog(r.Uint64(), newRoom(1<<20), pick(r, []int{2, 1 << 10})).keep(scheme, external)
+		plain := newLog(r.Uint64(), newRoom(1<<20), 0).keep(scheme, external)
+		for range 8 {
+			first, changing := worldSeries(r), []string{pick(r, worldLabels), pick(r, worldLabels)}
+			for range 12 {
+				b := labels.NewBuilder(first)
+				for _, name := range changing {
+					b.Set(name, worldValue(r))
+				}
+				lset := b.Labels()
+				if r.IntN(12) == 0 {
+					lset = pick(r, []labels.Labels{worldSeries(r), labels.FromStrings("job", "a"), labels.EmptyLabels()})
+				}
+				l.addSeries(lset)
+				// One that has seen no other series: it compares with none.
+				fresh := newLog(1, newRoom(1<<20), 0).keep(scheme, external)
+				fresh.addSeries(lset)
+				plain.insertAll(fresh.read(nil, 0, fresh.len()))
+			}
+		}
+		want, got := plain.read(nil, 0, plain.len()), l.read(nil, 0, l.len())
+		slices.Sort(want)
+		slices.Sort(got)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("log (-want +got):\n%s", diff)
 		}

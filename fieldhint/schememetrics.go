@@ -11,7 +11,7 @@ import (
 // many.
 func schemeMetrics(registerer prometheus.Registerer, scheme func() *Scheme) {
 	reg := promauto.With(registerer)
-	for _, class := range []Class{ClassValues, ClassTrigrams, ClassPrefixes, ClassPairs, ClassPrefixPairs} {
+	for _, class := range []Class{ClassValues, ClassTrigrams, ClassPrefixes, ClassInfixes, ClassPairs, ClassPrefixPairs, ClassInfixPairs} {
 		sum := func(kept bool, of func(Decision) int) func() float64 {
 			return func() float64 {
 				total := 0
@@ -26,7 +26,7 @@ func schemeMetrics(registerer prometheus.Registerer, scheme func() *Scheme) {
 		for _, kept := range []bool{true, false} {
 			reg.NewGaugeFunc(prometheus.GaugeOpts{
 				Name:        "pando_fieldhint_set_kinds",
-				Help:        "Number of kinds of facts that the latest census decided to keep, or not, by class: values, trigrams, prefixes, pairs, prefix pairs.",
+				Help:        "Number of kinds of facts that the latest census decided to keep, or not, by class: values, trigrams, prefixes, infixes, pairs, prefix pairs, infix pairs.",
 				ConstLabels: prometheus.Labels{"class": string(class), "kept": strconv.FormatBool(kept)},
 			}, sum(kept, func(Decision) int { return 1 }))
 		}

@@ -174,7 +174,7 @@ func TestRebuildForgetsAndKeepsWhatComesMeanwhile(t *testing.T) {
 	}
 	want := map[uint64]bool{42: true}
 	for _, v := range []string{"kept", "meanwhile", "elsewhere"} {
-		for _, fp := range fingerprintsOf("l", v) {
+		for _, fp := range s.Scheme().AppendFingerprints(nil, labels.FromStrings("l", v)) {
 			want[fp] = true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -74,7 +75,7 @@ func TestLayersMoveWithWhatComesMeanwhile(t *testing.T) {
 // Two layers of a child may be in one slab, only one of them in the child's
 // place.
 func TestAChildTwiceInASlab(t *testing.T) {
-	x, err := NewIndex(IndexConfig{})
+	x, err := NewIndex(IndexConfig{MaxAge: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

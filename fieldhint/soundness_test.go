@@ -194,10 +194,12 @@ func FuzzNoFalseNegative(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			for _, scheme := range []*Scheme{nil, randomScheme(rand.New(rand.NewPCG(5, uint64(kind))), []string{"k", "l", "m"})} {
+			for _, scheme := range []*Scheme{nil, randomScheme(rand.New(rand.NewPCG(5, uint64(kind))), []string{labels.MetricName, "k", "l", "m"})} {
 				checkSound(t, scheme, lset, []*labels.Matcher{m})
 				both := labels.NewBuilder(lset).Set("k", value).Labels()
 				checkSound(t, scheme, both, []*labels.Matcher{m, other})
+				named := labels.NewBuilder(both).Set(labels.MetricName, "up").Labels()
+				checkSound(t, scheme, named, []*labels.Matcher{m, labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, "up|down")})
 			}
 		}
 	})

@@ -182,7 +182,7 @@ func (st *stream) step() (bool, error) {
 		return false, nil
 	}
 	if f.first {
-		f.facts = factsPrefixes
+		f.facts = factsInfixes
 	}
 	st.buf = f.append(st.buf[:0])
 	if err := st.send(st.buf); err != nil {

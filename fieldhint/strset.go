@@ -82,6 +82,14 @@ func shared(set []string) (prefix, suffix string) {
 // place (one of the first trigrams, and one of the second ones …) takes fewer
 // atoms when the strings are a product, such as a word in all mixes of case.
 func (a *analyzer) gramsOf(set []string, start, end bool) *expr {
+	grams := a.trigramsOf(set, start, end)
+	if grams.op != opAnd && grams.op != opOr {
+		return grams // too little for an infix
+	}
+	return and(grams, a.infixesOf(set, start, end))
+}
+
+func (a *analyzer) trigramsOf(set []string, start, end bool) *expr {
 	if len(set) == 0 {
 		return none
 	}

@@ -87,16 +87,26 @@ func bySize(subs []*expr) []*expr {
 func (s *sweep) found(a *atom, among placeSet) placeSet {
 	asked := among.len()
 	among = s.there(a, among)
-	if s.rough || len(a.grams) == 0 || among.len() > asked/2 {
+	if s.rough || among.len() > asked/2 {
 		return among
 	}
-	sure := slices.Clone(among)
-	for _, g := range a.grams {
-		if sure = s.has(g, sure); sure.empty() {
+	for i := range a.proofs {
+		if among = s.proven(&a.proofs[i], among); among.empty() {
 			break
 		}
 	}
-	for _, spare := range a.spare {
+	return among
+}
+
+// proven returns those of some children of which a proof holds.
+func (s *sweep) proven(p *proof, among placeSet) placeSet {
+	sure := slices.Clone(among)
+	for _, f := range p.facts {
+		if sure = s.has(f, sure); sure.empty() {
+			break
+		}
+	}
+	for _, spare := range p.spare {
 		sure.unite(s.there(spare, among.less(sure)))
 	}
 	return sure

@@ -20,8 +20,12 @@ const (
 // creations holds series that the head has created until the transaction commits,
 // so that they are added to the hint together: one after the other, between the
 // head's own work, that takes several times as long, for the processor's caches.
-// A series is in the hint before the commit of whoever created it, and so before
+// A series is in the hint before the commit of whoever wrote to it, and so before
 // there is anything to be found of it. It is safe for concurrent use.
+//
+// The head announces a series before anybody can write to it (announce), so that the
+// commit of another writer waits for it too, and says when it can be found (push): if
+// it was added in between, it is added again, for the sake of a scan that began then.
 type creations struct {
 	add func([]labels.Labels)
 
@@ -34,9 +38,23 @@ type creations struct {
 	added  atomic.Uint64
 }
 
-// push takes a series; if there are too many, it adds all.
-func (c *creations) push(lset labels.Labels) {
+// lastAnnounced is how many of those that wait push looks at: as many as there may
+// be writers that create series at the same moment.
+const lastAnnounced = 8
+
+// announce takes a series that is about to be created; if there are too many, it adds
+// all.
+func (c *creations) announce(lset labels.Labels) { c.take(lset, false) }
+
+// push takes a series that was created, unless it was announced and still waits.
+func (c *creations) push(lset labels.Labels) { c.take(lset, true) }
+
+func (c *creations) take(lset labels.Labels, announced bool) {
 	c.mu.Lock()
+	if announced && c.waits(lset) {
+		c.mu.Unlock()
+		return
+	}
 	c.waiting = append(c.waiting, lset)
 	full := len(c.waiting) >= maxCreations
 	c.pushed.Add(1)
@@ -44,6 +62,16 @@ func (c *creations) push(lset labels.Labels) {
 	if full {
 		c.flush()
 	}
+}
+
+// waits reports whether a series is among the last that wait. mu must be held.
+func (c *creations) waits(lset labels.Labels) bool {
+	for i := len(c.waiting) - 1; i >= max(0, len(c.waiting)-lastAnnounced); i-- {
+		if labels.Equal(c.waiting[i], lset) {
+			return true
+		}
+	}
+	return false
 }
 
 // flush returns when all that was pushed before is added.

@@ -65,6 +65,31 @@ func TestCreationsWaitForAFlush(t *testing.T) {
 	}
 }
 
+// What is announced is added by the commit of another writer, who may write to it
+// before its creator says that it is there; and again when it is there.
+func TestAnnouncedSeriesAreAddedByOthers(t *testing.T) {
+	n := &noted{}
+	c := &creations{add: n.add}
+	c.announce(numbered(1))
+	c.flush()
+	if n.all[numbered(1).String()] != 1 {
+		t.Error("announced, and not added before another's commit")
+	}
+	c.push(numbered(1))
+	c.flush()
+	if n.all[numbered(1).String()] != 2 {
+		t.Error("not added again when it could be found")
+	}
+	c.announce(numbered(2))
+	c.announce(numbered(3))
+	c.push(numbered(2))
+	c.push(numbered(3))
+	c.flush()
+	if n.all[numbered(2).String()] != 1 || n.all[numbered(3).String()] != 1 {
+		t.Errorf("added %v, want each once that still waited", n.all)
+	}
+}
+
 // Whoever flushes returns when its series are added, even if someone else does so.
 func TestFlushWaitsForOthers(t *testing.T) {
 	n := &noted{}

@@ -136,12 +136,12 @@ func (x *indexing) windowStart(t time.Time) time.Time {
 	return time.UnixMilli(t.UnixMilli() - since)
 }
 
-// created returns the function to call for each new series of the head.
-func (x *indexing) created() func(labels.Labels) {
+// created returns what takes the new series of the head.
+func (x *indexing) created() *creations {
 	if x == nil {
 		return nil
 	}
-	return x.fresh.push
+	return x.fresh
 }
 
 // committing must be called before a transaction that may have created series is

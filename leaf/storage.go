@@ -25,7 +25,7 @@ const (
 
 // tsdbOptions are the options that Prometheus would choose for the same
 // configuration. conf must have been through settle.
-func tsdbOptions(cfg Config, conf *config.Config, created func(labels.Labels)) *tsdb.Options {
+func tsdbOptions(cfg Config, conf *config.Config, created *creations) *tsdb.Options {
 	ts := conf.StorageConfig.TSDBConfig
 	opts := tsdb.DefaultOptions()
 	opts.RetentionDuration = time.Duration(ts.Retention.Time).Milliseconds()
@@ -65,16 +65,21 @@ func blockRange(cfg Config, retention time.Duration) time.Duration {
 
 // lifecycle passes on the series that the head creates.
 type lifecycle struct {
-	created func(labels.Labels)
+	created *creations // nil without hints
 }
 
 // PreCreation implements tsdb.SeriesLifecycleCallback.
-func (lifecycle) PreCreation(labels.Labels) error { return nil }
+func (l lifecycle) PreCreation(lset labels.Labels) error {
+	if l.created != nil {
+		l.created.announce(lset)
+	}
+	return nil
+}
 
 // PostCreation implements tsdb.SeriesLifecycleCallback.
 func (l lifecycle) PostCreation(lset labels.Labels) {
 	if l.created != nil {
-		l.created(lset)
+		l.created.push(lset)
 	}
 }
 

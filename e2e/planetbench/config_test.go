@@ -6,6 +6,7 @@ package planetbench_test
 import (
 	"fmt"
 	"math"
+	"os"
 	"testing"
 
 	"github.com/pandometrics/pando/querytree/treetest"
@@ -19,7 +20,11 @@ type config struct {
 	series  int // PANDO_PLANET_SERIES: of a leaf of middling size
 	queries int // PANDO_PLANET_QUERIES: for each locality
 	seed    uint64
+	only    string // PANDO_PLANET_LOCALITY: the one locality; empty means all
 }
+
+// places reports whether series are to be placed so.
+func (c config) places(l locality) bool { return c.only == "" || c.only == string(l) }
 
 func configFromEnv(tb testing.TB) config {
 	tb.Helper()
@@ -28,6 +33,7 @@ func configFromEnv(tb testing.TB) config {
 		series:  treetest.FromEnv(tb, "PANDO_PLANET_SERIES", 1_000),
 		queries: treetest.FromEnv(tb, "PANDO_PLANET_QUERIES", 480),
 		seed:    uint64(treetest.FromEnv(tb, "PANDO_SEED", 1)),
+		only:    os.Getenv("PANDO_PLANET_LOCALITY"),
 	}
 }
 

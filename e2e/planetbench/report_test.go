@@ -159,6 +159,7 @@ func (p *planet) pruning(r report) {
 	}
 	p.targets(r, by)
 	p.causes(r)
+	p.vain(r)
 }
 
 func (p *planet) targets(r report, by map[scope]map[form]*sums) {
@@ -226,5 +227,31 @@ func (p *planet) causes(r report) {
 		for _, c := range causes[:min(12, len(causes))] {
 			r.row("", c, tier.counts[c], pct(tier.counts[c], total))
 		}
+	}
+}
+
+// shownInVain is how many selectors vain lists.
+const shownInVain = 15
+
+// vain writes the selectors that asked most leaves in vain, of those that match
+// anywhere.
+func (p *planet) vain(r report) {
+	type asked struct {
+		query    query
+		of       scope
+		in, vain int
+	}
+	var all []asked
+	for i, q := range p.queries {
+		o := &p.verdict.queries[i]
+		var s sums
+		if s.add(o, p.zones); s.leavesHeld > 0 && s.leavesAsked > s.leavesHeld {
+			all = append(all, asked{q, o.scope(len(p.gen.places)), s.leavesHeld, s.leavesAsked - s.leavesHeld})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b asked) int { return cmp.Compare(b.vain, a.vain) })
+	r.title("Selectors that asked most leaves in vain, locality by %s: %d of %d did", p.gen.locality, len(all), len(p.queries))
+	for _, a := range all[:min(shownInVain, len(all))] {
+		r.row("", a.vain, "of "+fmt.Sprint(a.in+a.vain), a.of, a.query.form, a.query)
 	}
 }
