@@ -132,7 +132,7 @@ func (t *monthTree) backfill(tb testing.TB) (points int64) {
 			if r.Since > float64(since.Unix()) || r.Absent > 0 || r.Until < float64(t.end.Unix()) {
 				return fmt.Errorf("%s: %d points are not there; %s", r.Name, r.Absent, r.Failing)
 			}
-			points += int64(r.Whole)
+			points += r.Whole
 		}
 		if len(list.Rules) != len(names) {
 			return errors.New("not all rules are there")

@@ -1,9 +1,8 @@
 package querytree
 
 import (
-	"strings"
-
 	"slices"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"

@@ -91,7 +91,6 @@ type plan struct {
 	query    query
 	wants    []*want
 	answered map[pattern]*demand
-	series   int64
 }
 
 func planOf(text string, q query, of ...*want) *plan {

@@ -38,7 +38,7 @@ groups: [{name: a, rules: [{record: "zone:up:sum", expr: sum(up)}]}]
 	}
 	want := map[string]string{
 		"zone/eu/prometheus.yml": zone("eu"),
-		"root/prometheus.yml": "global:\n  evaluation_interval: 20s\nrule_files:\n- rules/*.yml\n",
+		"root/prometheus.yml":    "global:\n  evaluation_interval: 20s\nrule_files:\n- rules/*.yml\n",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)

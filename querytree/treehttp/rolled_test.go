@@ -93,8 +93,10 @@ func TestRollupsOfALeafOverHTTP(t *testing.T) {
 		{"/api/v1/query?time=601&query=sum(up)&align=on", []string{`[601,"2"]`}, "42"},
 		{"/api/v1/query_range?start=60&end=120&step=60&query=sum(up)", []string{`[[60,"42"],[120,"42"]]`}, "aligned"},
 		{"/api/v1/query_range?start=67&end=187&step=60&query=sum(up)", []string{`[[67,"2"],[127,"2"],[187,"2"]]`}, "aligned"},
-		{"/api/v1/query_range?start=67&end=187&step=60&query=sum(up)&align=on&stats=all", []string{`[[60,"42"],[120,"42"],[180,"42"]]`,
-			`"aligned":{"start":60000,"end":180000,"step":60000,"askedStart":67000,"askedEnd":187000,"askedStep":60000}`}, ""},
+		{"/api/v1/query_range?start=67&end=187&step=60&query=sum(up)&align=on&stats=all", []string{
+			`[[60,"42"],[120,"42"],[180,"42"]]`,
+			`"aligned":{"start":60000,"end":180000,"step":60000,"askedStart":67000,"askedEnd":187000,"askedStep":60000}`,
+		}, ""},
 		{"/api/v1/query_range?start=67&end=187&step=60&query=sum(up)&align=on&rollup=off", []string{`[[60,"2"],[120,"2"],[180,"2"]]`}, "42"},
 		{"/api/v1/query_range?start=67&end=187&step=60&query=count(up)&align=on&stats=all", []string{`[[67,"2"],[127,"2"],[187,"2"]]`, `"why":"there is no rollup for any part of it"`}, "42"},
 		{"/pando/api/v1/explain?start=67&end=187&step=60&query=sum(up)&align=on", []string{`"rule":"always"`, `"askedStart":67000`, `"start":60000`}, ""},

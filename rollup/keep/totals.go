@@ -76,14 +76,14 @@ const absentText = "absent"
 
 // lag is by how much the newest point is older than it need be, in milliseconds.
 // Where there is none, it is owed since a time.
-func (s Status) lag(now int64) int64 {
-	step := s.Keep.Every.Milliseconds()
+func (st Status) lag(now int64) int64 {
+	step := st.Keep.Every.Milliseconds()
 	switch {
-	case s.newest != 0:
-		return now - s.newest - step
-	case s.Since.IsZero():
+	case st.newest != 0:
+		return now - st.newest - step
+	case st.Since.IsZero():
 		return 0
 	default:
-		return now - max(s.Since.UnixMilli(), now-s.Keep.For.Milliseconds())
+		return now - max(st.Since.UnixMilli(), now-st.Keep.For.Milliseconds())
 	}
 }

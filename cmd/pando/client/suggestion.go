@@ -166,8 +166,17 @@ func (s suggestion) yaml(out io.Writer) error {
 
 func (s suggestion) table(w io.Writer) error {
 	cols := []column{
-		{head: "RULE"}, {head: "EVERY"}, {head: "ASKED", right: true}, {head: "TOOK", right: true}, {head: "SAVED", right: true},
-		{head: "ALIGNED", right: true}, {head: "BYTES", right: true}, {head: "SERIES", right: true}, {head: "POINTS READ", right: true}, {head: "POINTS/DAY", right: true}, {head: "EXPRESSION"},
+		{head: "RULE"},
+		{head: "EVERY"},
+		{head: "ASKED", right: true},
+		{head: "TOOK", right: true},
+		{head: "SAVED", right: true},
+		{head: "ALIGNED", right: true},
+		{head: "BYTES", right: true},
+		{head: "SERIES", right: true},
+		{head: "POINTS READ", right: true},
+		{head: "POINTS/DAY", right: true},
+		{head: "EXPRESSION"},
 	}
 	var rows [][]string
 	for _, r := range s.Rules {
