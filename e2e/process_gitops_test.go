@@ -1,15 +1,18 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pandometrics/pando/gitops/gittest"
+	"github.com/pandometrics/pando/querytree/treehttp"
 )
 
 // gitopsPlanet is two clusters in two waves; of the loops' and the leaves'
@@ -93,6 +96,7 @@ func TestProcessGitops(t *testing.T) {
 
 	bin := pando(t)
 	good := repo.Git("rev-parse", "HEAD")
+	eventually(t, 30*time.Second, func() error { return runsEverywhere(root.http, good, "eu-1", "eu-2") })
 	repo.Commit("rules/leaf/rules.yml", "groups: [\n")
 	eventually(t, 30*time.Second, func() error {
 		r := run(t, bin, "rollout", "status", "--server="+clusters[1].loop.http)
@@ -140,4 +144,27 @@ func TestProcessGitops(t *testing.T) {
 	for _, c := range clusters {
 		c.loop.stop(syscall.SIGTERM, 10*time.Second)
 	}
+}
+
+// runsEverywhere reports whether a tier tells that clusters, and they alone, run a
+// revision.
+func runsEverywhere(base, revision string, clusters ...string) error {
+	text, err := page(base + "/pando/api/v1/config")
+	if err != nil {
+		return err
+	}
+	var list treehttp.ConfigList
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return fmt.Errorf("%w: %s", err, text)
+	}
+	var got []string
+	for _, c := range list.Clusters {
+		if c.Revision == revision && c.Since > 0 {
+			got = append(got, c.Cluster)
+		}
+	}
+	if !slices.Equal(got, clusters) || len(list.Clusters) != len(clusters) || len(list.Warnings) > 0 {
+		return fmt.Errorf("revision %s: %s", revision, text)
+	}
+	return nil
 }

@@ -36,7 +36,7 @@ func tierConfig(t *testing.T, tier, alertmanager string) string {
 	if alertmanager != "" {
 		text += fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", strings.TrimPrefix(alertmanager, "http://"))
 	}
-	for name, data := range map[string]string{"prometheus.yml": text, "rules.yml": fmt.Sprintf(tierRules, tier)} {
+	for name, data := range map[string]string{"revision": "abc123\n", "prometheus.yml": text, "rules.yml": fmt.Sprintf(tierRules, tier)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -163,8 +163,11 @@ func TestProcessTierRules(t *testing.T) {
 		}
 		return err
 	})
-	if text, err := page(root.http + "/metrics"); err != nil || mentions([]string{text}, "prometheus_rule_group_iterations_total", "prometheus_notifications_queue_capacity", "pando_tree_") != nil {
+	if text, err := page(root.http + "/metrics"); err != nil || mentions([]string{text}, "prometheus_rule_group_iterations_total", "prometheus_notifications_queue_capacity", "pando_tree_", `pando_config_revision_info{revision="abc123"} 1`) != nil {
 		t.Errorf("metrics: %v, %d bytes", err, len(text))
+	}
+	if text, err := page(root.http + "/pando/api/v1/config"); err != nil || mentions([]string{text}, `"revision":"abc123"`, `"tier":"root"`) != nil {
+		t.Errorf("configuration: %v, %s", err, text)
 	}
 	bad := writeFile(t, "bad.yml", "scrape_configs: [{job_name: a}]\n")
 	if r := run(t, pando(t), "root", "--storage.path="+t.TempDir(), "--config.file="+bad, "--web.listen-address=127.0.0.1:0", "--grpc.listen-address=127.0.0.1:0"); r.code == 0 || !strings.Contains(r.errOut, "only leaves") {

@@ -67,6 +67,7 @@ type Leaf struct {
 	restater        Restater
 	ruleQuery       rules.QueryFunc
 	alertSeries     string
+	inEffect        atomic.Pointer[string] // revision of the configuration
 	recordedNames   atomic.Pointer[[]string]
 	scraper         *scrape.Manager
 	scrapeDiscovery *discovery.Manager

@@ -67,15 +67,24 @@ func unmixed(configFile string, load func() error) (revision string, err error) 
 // newRevisionMetric tells the revision of the configuration in effect.
 func newRevisionMetric(reg prometheus.Registerer) *prometheus.GaugeVec {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "pando_leaf_config_revision_info",
+		Name: "pando_config_revision_info",
 		Help: "Revision of the configuration in effect, as the file revision beside the configuration file named it when it was loaded.",
 	}, []string{"revision"})
 	reg.MustRegister(g)
 	return g
 }
 
+// Revision returns the revision of the configuration in effect, "" if it has none.
+func (l *Leaf) Revision() string {
+	if r := l.inEffect.Load(); r != nil {
+		return *r
+	}
+	return ""
+}
+
 // useRevision makes a revision that of the configuration in effect.
 func (l *Leaf) useRevision(revision string) {
+	l.inEffect.Store(&revision)
 	l.revision.Reset()
 	if revision != "" {
 		l.revision.WithLabelValues(revision).Set(1)

@@ -113,11 +113,14 @@ func (r *tierRules) serve(cfg *treehttp.Config, reload func() error) {
 	cfg.Gatherer = prometheus.Gatherers{cfg.Gatherer, prometheus.GathererFunc(r.gather)}
 }
 
+// revisionMetric tells the revision of the configuration in effect.
+const revisionMetric = "pando_config_revision_info"
+
 // gather returns the metrics that Prometheus has of rules, notifications and
 // storage. The leaf's own would be taken for the tier's.
 func (r *tierRules) gather() ([]*dto.MetricFamily, error) {
 	all, err := r.metrics.Gather()
 	return slices.DeleteFunc(all, func(f *dto.MetricFamily) bool {
-		return !strings.HasPrefix(f.GetName(), "prometheus_") || strings.HasPrefix(f.GetName(), "prometheus_engine_")
+		return f.GetName() != revisionMetric && !strings.HasPrefix(f.GetName(), "prometheus_") || strings.HasPrefix(f.GetName(), "prometheus_engine_")
 	}), err
 }

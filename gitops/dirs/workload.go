@@ -35,8 +35,8 @@ type Workload struct {
 	Client *http.Client
 }
 
-// leafMetric is what pando leaf tells its revision by.
-const leafMetric = "pando_leaf_config_revision_info"
+// revisionMetric is what pando leaf tells its revision by.
+const revisionMetric = "pando_config_revision_info"
 
 // reloadTimeout bounds a request to a workload; loading 100,000 rules takes seconds.
 const reloadTimeout = 2 * time.Minute
@@ -110,7 +110,7 @@ func (w Workload) hangUp() error {
 func (w Workload) loaded(ctx context.Context) (string, error) {
 	name := w.Metric
 	if name == "" {
-		name = leafMetric
+		name = revisionMetric
 	}
 	var revision string
 	err := w.do(ctx, http.MethodGet, "/metrics", answerLimit, func(resp *http.Response, body io.Reader) error {

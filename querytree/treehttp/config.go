@@ -38,6 +38,8 @@ type Config struct {
 	Hints HintSource
 	// Rollups is optional: without it the tier keeps none.
 	Rollups Rollups
+	// Delivery tells of configuration. Optional.
+	Delivery Delivery
 	// Parts are what only some tiers have.
 	Parts Parts
 
