@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -26,7 +27,10 @@ var edges = map[string][]string{
 	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
 	"cmd/pando/client":      {"querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
+	"deploy":                {},
 	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
+	"e2e/kube":              {"e2e/kubetest"},
+	"e2e/kubetest":          {},
 	"e2e/planetbench":       {"fieldhint"},
 	"fieldhint":             {},
 	"leaf":                  {"fieldhint", "leaf/aggregate", "querytree"},
@@ -46,7 +50,7 @@ var edges = map[string][]string{
 }
 
 // testFolders may be imported by tests of any other folder.
-var testFolders = []string{"querytree/treetest"}
+var testFolders = []string{"querytree/treetest", "e2e/kubetest"}
 
 // limits say which folders may import a package of others, and all below it.
 var limits = []struct {
@@ -62,6 +66,7 @@ var limits = []struct {
 	{"go.opentelemetry.io/otel/sdk", []string{"cmd/pando"}, "take a trace.TracerProvider"},
 	{"go.opentelemetry.io/otel/exporters", []string{"cmd/pando"}, "take a trace.TracerProvider"},
 	{"github.com/Shopify/toxiproxy", []string{"e2e"}, "it is for end-to-end tests"},
+	{"k8s.io", []string{"gitops/kube", "e2e/kube"}, "clusters are gitops/kube's; be a Deliverer"},
 }
 
 const tsdbPath = "github.com/prometheus/prometheus/tsdb"
@@ -123,6 +128,8 @@ var parsed = sync.OnceValues(func() ([]source, error) {
 			return err
 		case d.IsDir() && name != "." && (base == "testdata" || base == "bin" || base == "data" || strings.HasPrefix(base, ".")):
 			return fs.SkipDir
+		case d.IsDir() && name != "." && isFile(filepath.Join(name, "go.mod")): // a module of its own, with rules of its own
+			return fs.SkipDir
 		case d.IsDir() || !strings.HasSuffix(base, ".go"):
 			return nil
 		}
@@ -135,6 +142,11 @@ var parsed = sync.OnceValues(func() ([]source, error) {
 	})
 	return out, err
 })
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
 
 // Each folder imports only those of ours that the table allows, and the table
 // has no folders that are not there.
