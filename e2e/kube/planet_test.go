@@ -69,6 +69,32 @@ func TestTwoClustersAndARoot(t *testing.T) {
 	awaitAnswer(t, eu.address("pando-root-0"), first, leaf, before)
 }
 
+// What a newcomer applies first: a whole planet in one cluster, which scrapes
+// whatever pods ask for it.
+func TestFirstCluster(t *testing.T) {
+	c := startCluster(t, kubetest.Config{Number: 3})
+	c.install("overlays/single-cluster", nil, nil)
+	c.awaitReady()
+	shop := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Pod",
+		"metadata": map[string]any{
+			"name": "shop-0", "namespace": "default", "labels": map[string]any{"app.kubernetes.io/name": "shop"},
+			"annotations": map[string]any{"prometheus.io/scrape": "true", "prometheus.io/port": "9090"},
+		},
+		// Any program with metrics will do.
+		"spec": map[string]any{"containers": []any{map[string]any{
+			"name": "shop", "image": image + ":any", "args": []any{"root", "--storage.path=/tmp", "--web.listen-address=0.0.0.0:9090", "--grpc.listen-address=0.0.0.0:9091"},
+			"volumeMounts": []any{map[string]any{"name": "tmp", "mountPath": "/tmp"}},
+		}}, "volumes": []any{map[string]any{"name": "tmp", "emptyDir": map[string]any{}}}},
+	}}
+	if err := c.applyOne(shop, nil); err != nil {
+		t.Fatal(err)
+	}
+	awaitAnswer(t, c.address("pando-root-0"), `count by (zone, cluster, namespace, job) (up == 1)`, []string{"zone", "cluster", "namespace", "job"}, []string{
+		"home first default shop 1", "home first pando pando-leaf 1", "home first pando pando-root 1", "home first pando pando-zone 1",
+	})
+}
+
 // install applies an overlay, and makes the Secrets that cert-manager would.
 func (c *cluster) install(overlay string, ca *authority, names map[string][]string) {
 	c.t.Helper()
