@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/pandometrics/pando/e2e/kubetest"
@@ -90,9 +91,22 @@ func TestFirstCluster(t *testing.T) {
 	if err := c.applyOne(shop, nil); err != nil {
 		t.Fatal(err)
 	}
-	awaitAnswer(t, c.address("pando-root-0"), `count by (zone, cluster, namespace, job) (up == 1)`, []string{"zone", "cluster", "namespace", "job"}, []string{
-		"home first default shop 1", "home first pando pando-leaf 1", "home first pando pando-root 1", "home first pando pando-zone 1",
-	})
+	targets, by := `count by (zone, cluster, namespace, job) (up == 1)`, []string{"zone", "cluster", "namespace", "job"}
+	whole := []string{"home first default shop 1", "home first pando pando-leaf 1", "home first pando pando-root 1", "home first pando pando-zone 1"}
+	awaitAnswer(t, c.address("pando-root-0"), targets, by, whole)
+
+	// Nothing of Pando needs the API server to go on.
+	root := c.address("pando-root-0")
+	c.Pause()
+	answered, err := query(t.Context(), root, targets, by...)
+	c.Resume()
+	if d := cmp.Diff(whole, answered); err != nil || d != "" {
+		t.Errorf("while the API server hangs: %v, another answer (-want +got):\n%s", err, d)
+	}
+
+	// The whole cluster loses power, and comes back.
+	c.Restart()
+	awaitAnswer(t, c.address("pando-root-0"), targets, by, whole)
 }
 
 // install applies an overlay, and makes the Secrets that cert-manager would.
