@@ -24,15 +24,22 @@ const module = "github.com/pandometrics/pando/"
 // cmd/pando plugs the other in.
 var edges = map[string][]string{
 	".":                     {},
-	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
-	"cmd/pando/client":      {"querytree", "querytree/treehttp", "rollup"},
+	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "gitops", "gitops/dirs", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
+	"cmd/pando/client":      {"gitops", "querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
 	"deploy":                {},
-	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
+	"e2e":                   {"demo", "fieldhint", "gitops/gittest", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "rollup", "rollup/keep", "root", "zone"},
 	"e2e/kube":              {"e2e/kubetest"},
 	"e2e/kubetest":          {},
 	"e2e/planetbench":       {"fieldhint"},
 	"fieldhint":             {},
+	"gitops":                {"gitops/source", "gitops/wave"},
+	"gitops/dirs":           {"gitops"},
+	"gitops/gittest":        {},
+	"gitops/source":         {},
+	"gitops/wave":           {},
+	"gitops/planet":         {"leaf/aggregate", "querytree", "rollup"},
+	"gitops/ruletest":       {"gitops/planet", "querytree"},
 	"leaf":                  {"fieldhint", "leaf/aggregate", "querytree"},
 	"leaf/aggregate":        {},
 	"querytree":             {},
@@ -50,7 +57,7 @@ var edges = map[string][]string{
 }
 
 // testFolders may be imported by tests of any other folder.
-var testFolders = []string{"querytree/treetest", "e2e/kubetest"}
+var testFolders = []string{"querytree/treetest", "gitops/gittest", "e2e/kubetest"}
 
 // limits say which folders may import a package of others, and all below it.
 var limits = []struct {
@@ -65,6 +72,8 @@ var limits = []struct {
 	{"github.com/prometheus/exporter-toolkit", []string{"cmd/pando"}, "listening is cmd/pando's; be an http.Handler"},
 	{"go.opentelemetry.io/otel/sdk", []string{"cmd/pando"}, "take a trace.TracerProvider"},
 	{"go.opentelemetry.io/otel/exporters", []string{"cmd/pando"}, "take a trace.TracerProvider"},
+	{"github.com/go-git/go-git", []string{"gitops/source"}, "git ends in gitops/source; take an fs.FS"},
+	{"github.com/fluxcd/pkg", []string{"gitops/source"}, "git ends in gitops/source; take an fs.FS"},
 	{"github.com/Shopify/toxiproxy", []string{"e2e"}, "it is for end-to-end tests"},
 	{"k8s.io", []string{"gitops/kube", "e2e/kube"}, "clusters are gitops/kube's; be a Deliverer"},
 }

@@ -65,17 +65,16 @@ func CheckAggregations(file string) (summary string, err error) {
 	for _, rule := range r.Rules {
 		fmt.Fprintf(&b, "%s: %s, every %v, inputs: %s\n", rule.Name, strings.Join(rule.Outputs(), ", "), rule.Interval, rule.Raw)
 	}
+	for _, note := range r.Overlaps() {
+		fmt.Fprintf(&b, "note: %s\n", note)
+	}
 	return b.String(), nil
 }
 
 // openAggregation puts ingest aggregation between what comes in and the storage.
-func (l *Leaf) openAggregation(conf *config.Config) error {
+func (l *Leaf) openAggregation(rules aggregate.Rules) (err error) {
 	if l.cfg.AggregateFile == "" {
 		return nil
-	}
-	rules, err := loadAggregations(l.cfg, conf)
-	if err != nil {
-		return err
 	}
 	out := *l.written
 	out.metadata = nil // outputs are described when they are first stored
