@@ -212,3 +212,41 @@ func (c *cluster) replace(pod string, loseClaim bool) {
 		return err
 	})
 }
+
+// upgrade has a StatefulSet roll out another image, and checks all the while that
+// one of its pods is fine.
+func (c *cluster) upgrade(name string, fine func(ctx context.Context, address string) error) {
+	c.t.Helper()
+	sets := c.typed.AppsV1().StatefulSets(namespace)
+	patch := fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"pando","image":"%s:next"}]}}}}`, image)
+	if _, err := sets.Patch(c.t.Context(), name, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		c.t.Fatal(err)
+	}
+	looks := 0
+	await(c.t, "upgrade of "+name, func(ctx context.Context) error {
+		s, err := sets.Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		var errs []error
+		ok := false
+		for i := range *s.Spec.Replicas {
+			p, err := c.pod(ctx, fmt.Sprintf("%s-%d", name, i))
+			if err == nil {
+				err = fine(ctx, p.Status.PodIP+":9090")
+			}
+			ok = ok || err == nil
+			errs = append(errs, err)
+		}
+		if looks++; !ok && ctx.Err() == nil {
+			c.t.Errorf("during the upgrade of %s, no pod is fine: %v", name, errors.Join(errs...))
+		}
+		if s.Status.ObservedGeneration != s.Generation || s.Status.UpdatedReplicas != *s.Spec.Replicas || s.Status.AvailableReplicas != *s.Spec.Replicas {
+			return fmt.Errorf("%d of %d pods are upgraded and available", s.Status.UpdatedReplicas, *s.Spec.Replicas)
+		}
+		return nil
+	})
+	if looks < 5 {
+		c.t.Errorf("the upgrade of %s was looked at %d times only", name, looks)
+	}
+}

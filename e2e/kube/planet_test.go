@@ -60,6 +60,15 @@ func TestTwoClustersAndARoot(t *testing.T) {
 	eu.replace("pando-root-1", true)
 	awaitAnswer(t, eu.address("pando-root-1"), targets, by, whole)
 
+	// Roots are upgraded, one after the other: one of them has the whole answer at any time.
+	eu.upgrade("pando-root", func(ctx context.Context, address string) error {
+		got, err := query(ctx, address, `count by (zone, cluster) (up{job="pando-leaf"})`, "zone", "cluster")
+		if d := cmp.Diff([]string{"eu eu-1 1", "us us-1 1"}, got); err == nil && d != "" {
+			return fmt.Errorf("another answer (-want +got):\n%s", d)
+		}
+		return err
+	})
+
 	// A leaf's samples survive its pod: the first of them is the same.
 	first, leaf := `min by (cluster) (min_over_time(timestamp(up{job="pando-leaf"})[1h:1s]))`, []string{"cluster"}
 	before, err := query(t.Context(), eu.address("pando-root-0"), first, leaf...)
