@@ -29,6 +29,11 @@ var edges = map[string][]string{
 	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
 	"e2e/planetbench":       {"fieldhint"},
 	"fieldhint":             {},
+	"gitops":                {"gitops/source", "gitops/wave"},
+	"gitops/dirs":           {"gitops"},
+	"gitops/gittest":        {},
+	"gitops/source":         {},
+	"gitops/wave":           {},
 	"leaf":                  {"fieldhint", "leaf/aggregate", "querytree"},
 	"leaf/aggregate":        {},
 	"querytree":             {},
@@ -46,7 +51,7 @@ var edges = map[string][]string{
 }
 
 // testFolders may be imported by tests of any other folder.
-var testFolders = []string{"querytree/treetest"}
+var testFolders = []string{"querytree/treetest", "gitops/gittest"}
 
 // limits say which folders may import a package of others, and all below it.
 var limits = []struct {

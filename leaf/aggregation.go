@@ -69,13 +69,9 @@ func CheckAggregations(file string) (summary string, err error) {
 }
 
 // openAggregation puts ingest aggregation between what comes in and the storage.
-func (l *Leaf) openAggregation(conf *config.Config) error {
+func (l *Leaf) openAggregation(rules aggregate.Rules) (err error) {
 	if l.cfg.AggregateFile == "" {
 		return nil
-	}
-	rules, err := loadAggregations(l.cfg, conf)
-	if err != nil {
-		return err
 	}
 	out := *l.written
 	out.metadata = nil // outputs are described when they are first stored

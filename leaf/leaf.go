@@ -40,6 +40,7 @@ type Leaf struct {
 	now         func() time.Time
 	externalURL *url.URL
 	metrics     *metrics
+	revision    *prometheus.GaugeVec // of the configuration in effect
 
 	id       *identity
 	store    *Store
@@ -97,7 +98,14 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		return nil, err
 	}
 	deps = deps.withDefaults()
-	conf, err := loadConfig(cfg, deps.Parser, deps.Logger)
+	var conf *config.Config
+	var aggregations aggregate.Rules
+	revision, err := unmixed(cfg.ConfigFile, func() (err error) {
+		if conf, err = loadConfig(cfg, deps.Parser, deps.Logger); err == nil {
+			aggregations, err = loadAggregations(cfg, conf)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +118,7 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		now:         deps.Now,
 		externalURL: cfg.ExternalURL,
 		metrics:     newMetrics(deps.Registerer),
+		revision:    newRevisionMetric(deps.Registerer),
 		id:          newIdentity(cfg.Identity.Labels),
 		guard:       newWriteGuard(cfg),
 		stop:        stop,
@@ -125,11 +134,12 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		l.externalURL = &url.URL{}
 	}
 	l.conf.Store(conf)
+	l.useRevision(revision)
 	l.reloadOK.Store(true)
 	for _, build := range []func() error{
 		l.nameInstance,
 		func() error { return l.openStorage(conf, deps.Hints) },
-		func() error { return l.openAggregation(conf) },
+		func() error { return l.openAggregation(aggregations) },
 		l.buildQueries,
 		func() error { return l.buildIngest(ctx) },
 		func() error { return l.buildRules(ctx, conf) },

@@ -143,11 +143,14 @@ func (l *Leaf) Reload() error {
 }
 
 func (l *Leaf) reload() error {
-	conf, err := loadConfig(l.cfg, l.parser, l.logger)
-	if err != nil {
+	var conf *config.Config
+	var aggregations aggregate.Rules
+	revision, err := unmixed(l.cfg.ConfigFile, func() (err error) {
+		if conf, err = loadConfig(l.cfg, l.parser, l.logger); err == nil {
+			aggregations, err = loadAggregations(l.cfg, conf)
+		}
 		return err
-	}
-	aggregations, err := loadAggregations(l.cfg, conf)
+	})
 	if err != nil {
 		return err
 	}
@@ -155,7 +158,11 @@ func (l *Leaf) reload() error {
 	if err := l.apply(conf); err != nil {
 		return errors.Join(err, l.apply(old))
 	}
-	return l.useAggregations(aggregations)
+	if err := l.useAggregations(aggregations); err != nil {
+		return errors.Join(err, l.apply(old))
+	}
+	l.useRevision(revision)
+	return nil
 }
 
 // apply makes every part use conf. The order is Prometheus': what is to receive

@@ -1,0 +1,272 @@
+package dirs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pandometrics/pando/gitops"
+)
+
+func bundle(hash string) *gitops.Bundle {
+	return &gitops.Bundle{Revision: "rev-" + hash, Hash: hash, Files: map[string][]byte{
+		"leaf/prometheus.yml": []byte("# " + hash), "leaf/rules/a.yml": []byte("groups: [] # " + hash),
+	}}
+}
+
+func open(t *testing.T, c Config) *Dirs {
+	t.Helper()
+	d, err := Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// whole checks that current leads to one of these revisions, all of it, and
+// returns which.
+func whole(t *testing.T, base string, hashes ...string) string {
+	t.Helper()
+	read := func(name string) string {
+		data, err := os.ReadFile(filepath.Join(base, "current", filepath.FromSlash(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	for _, h := range hashes {
+		if read("leaf/prometheus.yml") == "# "+h && read("leaf/rules/a.yml") == "groups: [] # "+h && read("leaf/revision") == h+"\n" {
+			return h
+		}
+	}
+	t.Fatalf("current holds %q and %q, want one whole revision of %v", read("leaf/prometheus.yml"), read("leaf/rules/a.yml"), hashes)
+	return ""
+}
+
+func TestDeliver(t *testing.T) {
+	base := t.TempDir()
+	d := open(t, Config{Base: base, Keep: 2})
+	for i := range 6 {
+		h := fmt.Sprintf("hash%d", i)
+		if err := d.Deliver(t.Context(), bundle(h)); err != nil {
+			t.Fatal(err)
+		}
+		whole(t, base, h)
+		if got, err := d.Loaded(t.Context()); err != nil || got != h {
+			t.Fatalf("loaded %q, error %v; want %s", got, err, h)
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(base, "revisions"))
+	if err != nil || len(entries) != 3 {
+		t.Fatalf("%d revisions are kept, error %v; want 3", len(entries), err)
+	}
+}
+
+// What was altered on the disk is replaced, without touching what may be read.
+func TestDrift(t *testing.T) {
+	base := t.TempDir()
+	d := open(t, Config{Base: base, Keep: 2})
+	if err := d.Deliver(t.Context(), bundle("h")); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func(dir string) error{
+		func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "leaf", "prometheus.yml"), []byte("evil"), 0o644)
+		},
+		func(dir string) error { return os.WriteFile(filepath.Join(dir, "leaf", "more"), nil, 0o644) },
+		func(dir string) error { return os.Remove(filepath.Join(dir, "leaf", "rules", "a.yml")) },
+	} {
+		if err := change(filepath.Join(base, "current")); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Deliver(t.Context(), bundle("h")); err != nil {
+			t.Fatal(err)
+		}
+		whole(t, base, "h")
+		if got, err := d.Loaded(t.Context()); err != nil || got != "h" {
+			t.Fatalf("loaded %q, error %v; want h", got, err)
+		}
+	}
+}
+
+// However often the disk fails on the way, current leads to one whole revision,
+// and the next delivery succeeds.
+func TestInterrupted(t *testing.T) {
+	base := t.TempDir()
+	d := open(t, Config{Base: base, Keep: 1})
+	if err := d.Deliver(t.Context(), bundle("old")); err != nil {
+		t.Fatal(err)
+	}
+	for after := 0; ; after++ {
+		d := open(t, Config{Base: base, Keep: 1})
+		n := 0
+		d.fsync = func(f *os.File) error {
+			if n++; n > after {
+				return errors.New("the power is cut")
+			}
+			return f.Sync()
+		}
+		hash := fmt.Sprintf("new%d", after)
+		err := d.Deliver(t.Context(), bundle(hash))
+		got := whole(t, base, "old", hash)
+		if err == nil {
+			if got != hash || after < 5 {
+				t.Fatalf("delivered after %d calls of fsync, current is %s", after, got)
+			}
+			break
+		}
+		if err := open(t, Config{Base: base, Keep: 1}).Deliver(t.Context(), bundle("old")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(base, "revisions"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), unfinished) {
+			t.Errorf("unfinished folder %s stays", e.Name())
+		}
+	}
+}
+
+func TestHostileNames(t *testing.T) {
+	base := t.TempDir()
+	d := open(t, Config{Base: filepath.Join(base, "in")})
+	for _, name := range []string{"../out", "/out", "a/../../out", `a\b`, "", ".", "leaf/revision"} {
+		b := bundle("h")
+		b.Files[name] = []byte("x")
+		if err := d.Deliver(t.Context(), b); err == nil {
+			t.Errorf("file %q is delivered", name)
+		}
+	}
+	for _, hash := range []string{"", "../x", "a/b", ".", strings.Repeat("x", 200)} {
+		if err := d.Deliver(t.Context(), bundle(hash)); err == nil {
+			t.Errorf("hash %q is accepted", hash)
+		}
+	}
+	if entries, _ := os.ReadDir(base); len(entries) != 1 {
+		t.Errorf("the base's folder holds %v", entries)
+	}
+}
+
+// workload is a process that loads what current leads to when it is told.
+func workload(t *testing.T, base string) (*httptest.Server, *string, *int) {
+	t.Helper()
+	loaded, status := "", http.StatusOK
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		switch {
+		case q.URL.Path == "/-/reload" && q.Method == http.MethodPost:
+			if status != http.StatusOK {
+				http.Error(w, "scrape interval of job \"x\" is nonsense", status)
+				return
+			}
+			data, err := os.ReadFile(filepath.Join(base, "current", "leaf", "revision"))
+			if err != nil {
+				t.Error(err)
+			}
+			loaded = strings.TrimSpace(string(data))
+		case q.URL.Path == "/metrics" && loaded != "":
+			fmt.Fprintf(w, "# TYPE pando_leaf_config_revision_info gauge\npando_leaf_config_revision_info{revision=%q} 1\n", loaded)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	return srv, &loaded, &status
+}
+
+func TestWorkload(t *testing.T) {
+	base := t.TempDir()
+	srv, _, status := workload(t, base)
+	d := open(t, Config{Base: base, Keep: 2, Workloads: []Workload{{Name: "leaf-0", URL: srv.URL}}})
+	loaded := func(want string) {
+		t.Helper()
+		if got, err := d.Loaded(t.Context()); err != nil || got != want {
+			t.Fatalf("loaded %q, error %v; want %q", got, err, want)
+		}
+	}
+	loaded("")
+	if err := d.Deliver(t.Context(), bundle("a")); err != nil {
+		t.Fatal(err)
+	}
+	loaded("a")
+	*status = http.StatusInternalServerError
+	err := d.Deliver(t.Context(), bundle("b"))
+	var no *gitops.RefusedError
+	if !errors.As(err, &no) || no.Workload != "leaf-0" || !strings.Contains(no.Message, "nonsense") {
+		t.Fatalf("error %v, want leaf-0's own words", err)
+	}
+	loaded("a")
+	for _, s := range []int{503, 404, 401} {
+		*status = s
+		if err := d.Deliver(t.Context(), bundle("b")); err == nil || errors.As(err, &no) {
+			t.Fatalf("HTTP status %d: error %v, want one that is tried again", s, err)
+		}
+	}
+	*status = http.StatusOK
+	if err := d.Deliver(t.Context(), bundle("b")); err != nil {
+		t.Fatal(err)
+	}
+	loaded("b")
+	srv.Close()
+	if _, err := d.Loaded(t.Context()); err == nil {
+		t.Fatal("a workload that is down confirms")
+	}
+}
+
+// Workloads that run different revisions confirm none.
+func TestWorkloadsDiffer(t *testing.T) {
+	base := t.TempDir()
+	one, _, _ := workload(t, base)
+	two, loaded, _ := workload(t, base)
+	d := open(t, Config{Base: base, Workloads: []Workload{{Name: "a", URL: one.URL}, {Name: "b", URL: two.URL}}})
+	if err := d.Deliver(t.Context(), bundle("x")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Loaded(t.Context()); err != nil || got != "x" {
+		t.Fatalf("loaded %q, error %v; want x", got, err)
+	}
+	*loaded = "y"
+	if got, err := d.Loaded(t.Context()); err == nil {
+		t.Fatalf("loaded %q, want an error", got)
+	}
+}
+
+func TestHangUp(t *testing.T) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	base := t.TempDir()
+	pid := filepath.Join(base, "pid")
+	d := open(t, Config{Base: base, Workloads: []Workload{{Name: "a", URL: "http://127.0.0.1:1", PIDFile: pid}}})
+	for _, text := range []string{"", "1", "-5", "x"} {
+		if err := os.WriteFile(pid, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Deliver(t.Context(), bundle("h")); err == nil {
+			t.Errorf("process id %q is signalled", text)
+		}
+	}
+	if err := os.WriteFile(pid, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Deliver(t.Context(), bundle("h")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	select {
+	case <-hup:
+	case <-ctx.Done():
+		t.Fatal("no SIGHUP came")
+	}
+}

@@ -1,0 +1,270 @@
+package wave
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Fleet is what the tree tells of the clusters, whole: a partial answer is no
+// Fleet.
+type Fleet struct {
+	// Clusters says which revision each cluster runs. A cluster that tells none
+	// is missing; one that tells several has "".
+	Clusters map[string]string
+	// Rejected says who rejects a revision, and why.
+	Rejected map[string]string
+	// Paused says who asks for a pause, "" for nobody.
+	Paused string
+}
+
+// Input is all that a decision depends on, but for the Memory.
+type Input struct {
+	// Now is the loop's own clock.
+	Now time.Time
+	// Cluster is the loop's own.
+	Cluster string
+	// Waves are those of Effective.
+	Waves []Wave
+	// Newest is the revision that the followed reference names, "" if unknown.
+	Newest string
+	// Running is what the workload has confirmed to run, "" for nothing yet.
+	Running string
+	// Good are the revisions that proved themselves here, newest first.
+	Good []string
+	// Rejected says of revisions why this cluster does not want them.
+	Rejected map[string]string
+	// Older are revisions known not to descend from Running.
+	Older map[string]bool
+	// Fleet is nil if the root could not be asked, FleetErr says why.
+	Fleet    *Fleet
+	FleetErr string
+	// Gates are the answers to Decision.Need, by Gate key; nil before they were
+	// asked.
+	Gates map[string]Verdict
+	// Paused, Promoted and Pinned are the operator's commands for this cluster.
+	Paused           bool
+	Promoted, Pinned string
+}
+
+// Memory is what a loop has to remember from decision to decision. It belongs
+// to the state that survives a restart; a zero Memory is safe, and begins to
+// bake anew.
+type Memory struct {
+	// Candidate was seen to run in all earlier waves since Since.
+	Candidate string    `json:"candidate,omitempty"`
+	Since     time.Time `json:"since,omitzero"`
+	// Loaded runs here since LoadedAt.
+	Loaded   string    `json:"loaded,omitempty"`
+	LoadedAt time.Time `json:"loadedAt,omitzero"`
+	// Held says since when gates hold, Failed how often in a row they failed.
+	Held   map[string]time.Time `json:"held,omitempty"`
+	Failed map[string]int       `json:"failed,omitempty"`
+}
+
+// Action is what to do.
+type Action string
+
+// The actions.
+const (
+	// Hold: nothing is to be done.
+	Hold Action = "hold"
+	// Wait: there is something, but not yet.
+	Wait Action = "wait"
+	// Advance to To.
+	Advance Action = "advance"
+	// RollBack to To; "" if there is nothing to go back to.
+	RollBack Action = "rollback"
+)
+
+// Decision says what to do, and why.
+type Decision struct {
+	Do  Action
+	To  string
+	Why string
+	// Until is the earliest time at which it may change, if that is known.
+	Until time.Time
+	// Reject is a revision that this cluster has to reject from now on.
+	Reject string
+	// Good says that Running has proved itself.
+	Good bool
+	// Soon says that the next decision should not wait for a long interval: this
+	// cluster is part of a rollout, or its turn is near.
+	Soon bool
+	// Need are gates to be asked before Decide is called again with the same
+	// input and memory. If it is not empty, all else is to be ignored.
+	Need map[string]Gate
+}
+
+// FailAfter is how many answers in a row must say that a gate fails before a
+// revision is rejected for it: one may be of the moment of a reload.
+const FailAfter = 2
+
+// Decide returns what to do, and what to remember.
+func Decide(in Input, m Memory) (Decision, Memory) {
+	m.Held, m.Failed = maps.Clone(m.Held), maps.Clone(m.Failed)
+	if m.Loaded != in.Running {
+		m.Loaded, m.LoadedAt = in.Running, in.Now
+	}
+	s := decider{in: in, m: &m}
+	d := s.decide()
+	if len(s.need) > 0 {
+		d = Decision{Do: Wait, Need: s.need}
+	}
+	s.forget()
+	return d, m
+}
+
+// decider is one decision in the making.
+type decider struct {
+	in   Input
+	m    *Memory
+	need map[string]Gate
+	used map[string]bool // gates that were looked at
+}
+
+func (s *decider) decide() Decision {
+	if d, ok := s.commanded(); ok {
+		return d
+	}
+	if why, bad := s.bad(s.in.Running); bad && s.in.Running != "" && s.in.Promoted != s.in.Running {
+		return s.back("", why)
+	}
+	i := find(s.in.Waves, s.in.Cluster)
+	if i < 0 {
+		return Decision{Do: Wait, Why: fmt.Sprintf("cluster %q is in no wave", s.in.Cluster)}
+	}
+	watched, failed := s.watch(s.in.Waves[i])
+	if failed != "" {
+		return s.back(s.in.Running, failed)
+	}
+	d := s.onward(i)
+	d.Good = watched
+	d.Soon = d.Soon || s.in.Running != "" && !watched && !slices.Contains(s.in.Good, s.in.Running)
+	return d
+}
+
+// commanded obeys the operator.
+func (s *decider) commanded() (Decision, bool) {
+	switch {
+	case s.in.Pinned != "" && s.in.Pinned != s.in.Running:
+		return Decision{Do: RollBack, To: s.in.Pinned, Why: "rolled back by command", Soon: true}, true
+	case s.in.Pinned != "":
+		return Decision{Do: Hold, Why: "rolled back by command: resume to go on"}, true
+	case s.in.Promoted != "" && s.in.Promoted != s.in.Running:
+		return Decision{Do: Advance, To: s.in.Promoted, Why: "promoted by command", Soon: true}, true
+	}
+	return Decision{}, false
+}
+
+// bad says who rejects a revision and why.
+func (s *decider) bad(revision string) (string, bool) {
+	if why, ok := s.in.Rejected[revision]; ok {
+		return why, true
+	}
+	if s.in.Fleet != nil {
+		if why, ok := s.in.Fleet.Rejected[revision]; ok {
+			return why, true
+		}
+	}
+	return "", false
+}
+
+// back returns to the newest good revision that nobody rejects.
+func (s *decider) back(reject, why string) Decision {
+	d := Decision{Do: RollBack, Why: why, Reject: reject, Soon: true}
+	for _, r := range s.in.Good {
+		if _, bad := s.bad(r); !bad && r != s.in.Running && r != reject {
+			d.To = r
+			return d
+		}
+	}
+	d.Why += "; there is no earlier good revision to return to"
+	return d
+}
+
+// watch asks the gates of the own wave while what runs has not proved itself.
+// It has when the wave's bake time is over and all gates hold.
+func (s *decider) watch(w Wave) (good bool, failed string) {
+	if s.in.Running == "" || slices.Contains(s.in.Good, s.in.Running) {
+		return false, ""
+	}
+	holding, why := s.gates(w)
+	if s.in.Promoted == s.in.Running {
+		why = "" // the operator knows
+	}
+	return holding && s.in.Now.Sub(s.m.LoadedAt) >= w.Bake, why
+}
+
+// gates tells whether all gates of a wave have held for as long as they should,
+// and which failed.
+func (s *decider) gates(w Wave) (holding bool, failed string) {
+	holding = true
+	for _, g := range w.Gates {
+		key := w.Name + "/" + g.Name
+		if s.used == nil {
+			s.used = map[string]bool{}
+		}
+		first := !s.used[key]
+		s.used[key] = true
+		v, asked := s.in.Gates[key]
+		if !asked {
+			if s.need == nil {
+				s.need = map[string]Gate{}
+			}
+			s.need[key] = g
+			holding = false
+			continue
+		}
+		if first {
+			s.note(key, v)
+		}
+		since, held := s.m.Held[key]
+		if !held || s.in.Now.Sub(since) < g.For {
+			holding = false
+		}
+		if s.m.Failed[key] >= FailAfter && failed == "" {
+			failed = fmt.Sprintf("gate %q of wave %q fails", g.Name, w.Name)
+		}
+	}
+	return holding, failed
+}
+
+// note remembers an answer.
+func (s *decider) note(key string, v Verdict) {
+	switch v {
+	case Holds:
+		delete(s.m.Failed, key)
+		if _, ok := s.m.Held[key]; !ok {
+			if s.m.Held == nil {
+				s.m.Held = map[string]time.Time{}
+			}
+			s.m.Held[key] = s.in.Now
+		}
+	case Fails:
+		delete(s.m.Held, key)
+		if s.m.Failed == nil {
+			s.m.Failed = map[string]int{}
+		}
+		s.m.Failed[key]++
+	default:
+		// Not known to have held all the time; what failed before may still.
+		delete(s.m.Held, key)
+	}
+}
+
+// forget drops what was remembered of gates that were not looked at: their
+// answers would be of another time.
+func (s *decider) forget() {
+	for key := range s.m.Held {
+		if !s.used[key] {
+			delete(s.m.Held, key)
+		}
+	}
+	for key := range s.m.Failed {
+		if !s.used[key] {
+			delete(s.m.Failed, key)
+		}
+	}
+}

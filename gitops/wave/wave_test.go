@@ -1,0 +1,327 @@
+package wave_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pandometrics/pando/gitops/wave"
+)
+
+// Good commits reach everybody, wave after wave.
+func TestCommitReachesAll(t *testing.T) {
+	s := newSim(1, 4, 5, 5*time.Minute)
+	s.settled("r1")
+	s.commit("r2", time.Minute, -1)
+	s.run(time.Hour)
+	if got := s.runs(); got["r2"] != 20 {
+		t.Fatalf("clusters run %v, want all r2", got)
+	}
+	for i, l := range s.loaded {
+		if i > 0 && l.cluster.wave < s.loaded[i-1].cluster.wave {
+			t.Fatalf("a cluster of wave %d loaded after one of wave %d", l.cluster.wave, s.loaded[i-1].cluster.wave)
+		}
+	}
+}
+
+// A planet on which nothing runs yet is filled wave by wave too.
+func TestFirstCommit(t *testing.T) {
+	s := newSim(2, 3, 4, time.Minute)
+	s.commits = append(s.commits, simCommit{"r1", epoch, -1})
+	s.run(time.Hour)
+	if got := s.runs(); got["r1"] != 12 {
+		t.Fatalf("clusters run %v, want all r1", got)
+	}
+}
+
+// Commits that come faster than a wave bakes neither starve the later waves nor
+// put more than two revisions on the planet.
+func TestManyCommits(t *testing.T) {
+	s := newSim(3, 4, 5, 5*time.Minute)
+	s.settled("r0")
+	for i := range 120 {
+		s.commit(fmt.Sprintf("r%d", i+1), time.Duration(i+1)*time.Minute, -1)
+	}
+	for range 150 {
+		s.run(time.Minute)
+		// Those of the first wave may begin with different ones, and then agree.
+		later := map[string]bool{}
+		for _, c := range s.order[5:] {
+			later[c.running] = true
+		}
+		if got := s.runs(); len(got) > 3 || len(later) > 2 {
+			t.Fatalf("clusters run %v, later waves %v; want two revisions at most", got, later)
+		}
+	}
+	s.run(time.Hour)
+	if got := s.runs(); got["r120"] != 20 {
+		t.Fatalf("clusters run %v, want all r120", got)
+	}
+	if n := len(s.loaded); n > 20*10 {
+		t.Errorf("%d loads, want the commits to be taken in batches", n)
+	}
+}
+
+// A rejected commit is returned from, and a fix is taken.
+func TestFixForward(t *testing.T) {
+	s := newSim(4, 4, 5, 5*time.Minute)
+	s.settled("r1")
+	s.commit("bad", time.Minute, 0)
+	s.run(30 * time.Minute)
+	if got := s.runs(); got["r1"] != 20 {
+		t.Fatalf("clusters run %v, want all r1", got)
+	}
+	s.commit("fix", time.Minute, -1)
+	s.run(time.Hour)
+	if got := s.runs(); got["fix"] != 20 {
+		t.Fatalf("clusters run %v, want all fix", got)
+	}
+}
+
+// While the root cannot be asked nothing moves, and then it goes on.
+func TestRootDown(t *testing.T) {
+	s := newSim(5, 4, 5, 5*time.Minute)
+	s.settled("r1")
+	s.commit("r2", time.Minute, -1)
+	s.run(10 * time.Minute)
+	down := true
+	s.rootDown = func(time.Time) bool { return down }
+	s.run(10 * time.Second) // what was being loaded
+	before := s.runs()
+	s.run(3 * time.Hour)
+	if diff := cmp.Diff(before, s.runs()); diff != "" {
+		t.Fatalf("clusters moved while the root was down: %s", diff)
+	}
+	for _, c := range s.order {
+		if c.running == "r1" && !strings.Contains(c.decision.Why, "root cannot be asked") {
+			t.Fatalf("cluster %s says %q", c.name, c.decision.Why)
+		}
+	}
+	down = false
+	s.run(time.Hour)
+	if got := s.runs(); got["r2"] != 20 {
+		t.Fatalf("clusters run %v, want all r2", got)
+	}
+}
+
+// A pause of any cluster stops all, and a resume lets them go on.
+func TestPauseAndResume(t *testing.T) {
+	s := newSim(6, 4, 5, 5*time.Minute)
+	s.settled("r1")
+	s.commit("r2", time.Minute, -1)
+	s.run(4 * time.Minute)
+	s.clusters["c3-2"].paused = true
+	s.run(time.Minute)
+	before := s.runs()
+	s.run(time.Hour)
+	if diff := cmp.Diff(before, s.runs()); diff != "" || before["r2"] == 0 || before["r1"] == 0 {
+		t.Fatalf("clusters run %v, after an hour of pause %s", before, diff)
+	}
+	s.clusters["c3-2"].paused = false
+	s.run(time.Hour)
+	if got := s.runs(); got["r2"] != 20 {
+		t.Fatalf("clusters run %v, want all r2", got)
+	}
+}
+
+// An abort at one cluster returns all, even after the rollout.
+func TestAbort(t *testing.T) {
+	for _, after := range []time.Duration{9 * time.Minute, 2 * time.Hour} {
+		s := newSim(7, 4, 5, 5*time.Minute)
+		s.settled("r1")
+		s.commit("r2", time.Minute, -1)
+		s.run(after)
+		s.clusters["c0-1"].rejected["r2"] = "aborted by command"
+		s.run(3 * time.Minute)
+		if got := s.runs(); got["r1"] != 20 {
+			t.Fatalf("after %s: clusters run %v, want all r1", after, got)
+		}
+	}
+}
+
+// A promoted cluster goes ahead alone; one that is pinned stays, and holds back
+// new rollouts.
+func TestPromoteAndPin(t *testing.T) {
+	s := newSim(8, 3, 3, 10*time.Minute)
+	s.settled("r1")
+	s.commit("r2", time.Minute, -1)
+	s.run(3 * time.Minute)
+	s.clusters["c2-0"].promoted = "r2"
+	s.run(3 * time.Minute)
+	if got := s.runs(); s.clusters["c2-0"].running != "r2" || got["r2"] != 4 {
+		t.Fatalf("clusters run %v, c2-0 %s; want it and the first wave to run r2", got, s.clusters["c2-0"].running)
+	}
+	s.run(2 * time.Hour)
+	s.clusters["c1-0"].pinned = "r1"
+	s.run(5 * time.Minute)
+	s.commit("r3", time.Minute, -1)
+	s.run(2 * time.Hour)
+	if got := s.runs(); got["r1"] != 1 || got["r2"] != 8 {
+		t.Fatalf("clusters run %v, want c1-0 to run r1 and to hold the others at r2", got)
+	}
+	s.clusters["c1-0"].pinned = ""
+	s.run(3 * time.Hour)
+	if got := s.runs(); got["r3"] != 9 {
+		t.Fatalf("clusters run %v, want all r3", got)
+	}
+}
+
+// Whatever the loops know late, and whatever is committed: a cluster takes a
+// revision only after all of the earlier waves ran it for the bake time, and
+// nobody takes one that was rejected longer ago than news take.
+func TestLateNewsNeverOvertake(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 7))
+		bake := time.Duration(rng.IntN(10)) * time.Minute
+		s := newSim(seed, 1+rng.IntN(5), 1+rng.IntN(3), bake)
+		s.scrape = time.Duration(1+rng.IntN(300)) * time.Second
+		outage := time.Duration(rng.IntN(100)) * time.Minute
+		s.rootDown = func(at time.Time) bool { d := at.Sub(epoch) - outage; return d > 0 && d < 10*time.Minute }
+		if rng.IntN(3) > 0 {
+			s.settled("r0")
+		}
+		s.commits = append(s.commits, simCommit{"r1", epoch, -1})
+		for i := range 8 {
+			bad := -1
+			if rng.IntN(3) == 0 {
+				bad = rng.IntN(5)
+			}
+			s.commit(fmt.Sprintf("s%d", i), time.Duration(rng.IntN(120))*time.Minute, bad)
+		}
+		s.advanced = func(c *simCluster, to string) { overtakes(t, seed, s, bake, c, to) }
+		s.run(4 * time.Hour)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func overtakes(t *testing.T, seed uint64, s *sim, bake time.Duration, c *simCluster, to string) {
+	for _, o := range s.order {
+		if o.wave < c.wave {
+			if at, ok := o.ever[to]; !ok || s.now.Sub(at) < bake {
+				t.Errorf("seed %d at %s: %s takes %s, which %s runs since %v", seed, s.now.Sub(epoch), c.name, to, o.name, at)
+			}
+		}
+		if at, ok := o.rejectAt[to]; ok && s.now.Sub(at) > s.scrape+time.Second {
+			t.Errorf("seed %d at %s: %s takes %s, which %s rejected %s before", seed, s.now.Sub(epoch), c.name, to, o.name, s.now.Sub(at))
+		}
+	}
+}
+
+// In the end all clusters run one revision, the newest that is not bad.
+func TestSettles(t *testing.T) {
+	for seed := range uint64(50) {
+		s := newSim(seed, 3, 3, 2*time.Minute)
+		s.settled("r0")
+		for i := range 6 {
+			s.commit(fmt.Sprintf("s%d", i), s.upTo(30*time.Minute), []int{-1, 0, 2}[s.rng.IntN(3)])
+		}
+		s.commit("last", 40*time.Minute, -1)
+		s.run(4 * time.Hour)
+		if got := s.runs(); got["last"] != 9 {
+			t.Fatalf("seed %d: clusters run %v, want all last; c0-0 says %q, c1-0 %q", seed, got, s.clusters["c0-0"].decision.Why, s.clusters["c1-0"].decision.Why)
+		}
+	}
+}
+
+// drill is a bad commit that shows in the third of ten waves of 100 clusters.
+func drill(seed uint64) (s *sim, touched map[int]int, back time.Duration) {
+	s = newSim(seed, 10, 100, 10*time.Minute)
+	s.settled("r1")
+	s.commit("bad", time.Minute, 2)
+	s.run(time.Hour)
+	touched = map[int]int{}
+	last := time.Time{}
+	for _, l := range s.loaded {
+		if l.revision == "bad" {
+			touched[l.cluster.wave]++
+		} else {
+			last = l.at
+		}
+	}
+	return s, touched, last.Sub(s.firstFail)
+}
+
+// Of 1,000 clusters in ten waves, a commit that is bad in the third touches the
+// first three, and is gone within a minute of the gate's first failing.
+func TestDrill(t *testing.T) {
+	for seed := range uint64(2) {
+		s, touched, back := drill(seed)
+		if got := s.runs(); got["r1"] != 1000 {
+			t.Fatalf("seed %d: clusters run %v, want all r1", seed, got)
+		}
+		if len(touched) != 3 || touched[0] != 100 || touched[1] != 100 || touched[2] > 100 {
+			t.Errorf("seed %d: the bad commit touched %v, want the first three waves", seed, touched)
+		}
+		if back > time.Minute {
+			t.Errorf("seed %d: the last cluster was back %s after the gate failed first, want a minute at most", seed, back)
+		}
+		if git, root := peak(s.git, 10), peak(s.root, 10); git > 25 || root > 100 {
+			t.Errorf("seed %d: at most %.1f requests to git and %.1f to the root a second, want 25 and 100", seed, git, root)
+		}
+	}
+}
+
+func BenchmarkDrill(b *testing.B) {
+	for i := range b.N {
+		s, touched, back := drill(uint64(i))
+		n := 0
+		for _, c := range touched {
+			n += c
+		}
+		seconds := s.now.Sub(epoch).Seconds()
+		total := func(m map[int64]int) (n int) {
+			for _, v := range m {
+				n += v
+			}
+			return n
+		}
+		b.ReportMetric(float64(n), "clusters-touched")
+		b.ReportMetric(back.Seconds(), "s-to-return")
+		b.ReportMetric(float64(total(s.git))/seconds, "git-req/s")
+		b.ReportMetric(float64(total(s.root))/seconds, "root-req/s")
+		b.ReportMetric(peak(s.git, 10), "git-req/s-peak")
+		b.ReportMetric(peak(s.root, 10), "root-req/s-peak")
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	s := newSim(1, 10, 100, time.Minute)
+	s.settled("r1")
+	in := wave.Input{Now: s.now, Cluster: "c9-99", Waves: s.waves, Newest: "r2", Running: "r1", Good: []string{"r1"}, Fleet: &s.view}
+	for b.Loop() {
+		wave.Decide(in, wave.Memory{})
+	}
+}
+
+// A commit that moves all clusters into one wave without gates is itself rolled
+// out by the waves before it.
+func TestEffective(t *testing.T) {
+	old := []wave.Wave{{Name: "canary", Clusters: []string{"a", "gone"}, Gates: []wave.Gate{{Name: "up"}}}, {Name: "rest", Clusters: []string{"b", "c"}}}
+	next := []wave.Wave{{Name: "all", Clusters: []string{"a", "b", "c", "new"}}}
+	want := []wave.Wave{{Name: "canary", Clusters: []string{"a"}, Gates: []wave.Gate{{Name: "up"}}}, {Name: "rest", Clusters: []string{"b", "c", "new"}}}
+	if diff := cmp.Diff(want, wave.Effective(old, next)); diff != "" {
+		t.Fatal(diff)
+	}
+	if diff := cmp.Diff(next, wave.Effective(nil, next)); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for says, waves := range map[string][]wave.Wave{
+		"in waves \"a\" and \"b\"": {{Name: "a", Clusters: []string{"x"}}, {Name: "b", Clusters: []string{"x"}}},
+		"wave \"a\": give":         {{Name: "a"}, {Name: "a"}},
+		"negative":                 {{Name: "a", Bake: -1}},
+		"gate a name":              {{Name: "a", Gates: []wave.Gate{{Name: "g"}, {Name: "g"}}}},
+	} {
+		if err := wave.Validate(waves); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("error %v, want one that says %q", err, says)
+		}
+	}
+}
