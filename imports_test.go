@@ -23,8 +23,8 @@ const module = "github.com/pandometrics/pando/"
 // cmd/pando plugs the other in.
 var edges = map[string][]string{
 	".":                     {},
-	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
-	"cmd/pando/client":      {"querytree", "querytree/treehttp", "rollup"},
+	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "gitops", "gitops/dirs", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
+	"cmd/pando/client":      {"gitops", "querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
 	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
 	"e2e/planetbench":       {"fieldhint"},
@@ -34,6 +34,8 @@ var edges = map[string][]string{
 	"gitops/gittest":        {},
 	"gitops/source":         {},
 	"gitops/wave":           {},
+	"gitops/planet":         {"leaf/aggregate", "querytree", "rollup"},
+	"gitops/ruletest":       {"gitops/planet", "querytree"},
 	"leaf":                  {"fieldhint", "leaf/aggregate", "querytree"},
 	"leaf/aggregate":        {},
 	"querytree":             {},

@@ -36,6 +36,7 @@ type commonFlags struct {
 	cache         resultcache.Config
 	queryLog      string
 	explainSlower time.Duration
+	limitsFile    string
 	limits        querytree.Limits
 	lookback      model.Duration
 	// memory, maxBytes, maxTotal and maxResponse become limits once all flags
@@ -67,6 +68,7 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("query.max-total-bytes", "Most memory that all queries may hold together; half of --memory.limit by default. The one that holds most is cancelled.").PlaceHolder("BYTES").BytesVar(&f.maxTotal)
 	c.Flag("query.max-response-bytes", "Largest answer of this tier to one request, in bytes of memory.").Default(bytesText(l.MaxResponse)).BytesVar(&f.maxResponse)
 	c.Flag("memory.limit", "Memory that the process may use. Close to it, the query that holds most is cancelled. GOMEMLIMIT or nine tenths of the control group's limit by default.").PlaceHolder("BYTES").BytesVar(&f.memory)
+	c.Flag("limits.file", "File with values of --query flags by their names, for those that are not given here; read when the process starts.").StringVar(&f.limitsFile)
 	c.Flag("query.lookback-delta", "How far back an instant selector looks.").Default("5m").SetValue(&f.lookback)
 	c.Flag("query.log-file", "File to append a line of JSON to for each query that has ended; reopened upon SIGHUP.").StringVar(&f.queryLog)
 	c.Flag("query.explain-slower-than", "Keep the explanation of queries that take longer, for /pando/api/v1/queries; 0 keeps none.").Default(defaultExplainSlower.String()).DurationVar(&f.explainSlower)
@@ -76,6 +78,9 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	f.limits.ChildDeadline = l.ChildDeadline // registerMix may change it
 	c.PreAction(func(ctx *kingpin.ParseContext) error {
 		f.shown = shownFlags(ctx)
+		if err := f.readLimits(c, ctx); err != nil {
+			return err
+		}
 		f.bound()
 		return nil
 	})

@@ -91,7 +91,7 @@ func (r *Repo) run(dir string, stdin []byte, args ...string) string {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		r.t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+		r.t.Fatalf("git %.200s: %v\n%.2000s", strings.Join(args, " "), err, stderr.String())
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -121,11 +121,13 @@ func (r *Repo) Write(name, content string) {
 // work tree, pushes it, and returns the commit's hash.
 func (r *Repo) Commit(files ...string) string {
 	r.t.Helper()
+	message := "change"
 	for i := 0; i+1 < len(files); i += 2 {
 		r.Write(files[i], files[i+1])
+		message += " " + files[i]
 	}
 	r.Git("add", "-A")
-	r.Git("commit", "-q", "--allow-empty", "-m", "change "+strings.Join(files, " "))
+	r.Git("commit", "-q", "--allow-empty", "-m", message)
 	return r.Push()
 }
 

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/prometheus/model/labels"
+	"go.opentelemetry.io/otel"
+
+	"github.com/pandometrics/pando/gitops"
+	"github.com/pandometrics/pando/gitops/dirs"
+	"github.com/pandometrics/pando/gitops/source"
+	"github.com/pandometrics/pando/querytree"
+)
+
+// gitopsCommand runs the control loop of one cluster.
+func gitopsCommand(app *kingpin.Application, out streams) (string, command) {
+	c := app.Command("gitops", "Make what runs in one cluster match a git repository: fetch, verify, validate, wait for its wave, deliver, confirm.")
+	f := &gitopsFlags{}
+	f.register(c)
+	return c.FullCommand(), func(ctx context.Context) error {
+		logger, err := f.logger(out.err)
+		if err != nil {
+			return err
+		}
+		n, err := openGitops(f, logger, newRegistry())
+		if err != nil {
+			return err
+		}
+		n.announce(out.out)
+		return n.Run(ctx)
+	}
+}
+
+// openGitops binds the loop's address and opens its state.
+func openGitops(f *gitopsFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *node, err error) {
+	if err := f.complete(); err != nil {
+		return nil, err
+	}
+	n := &node{name: "gitops cluster=" + f.loop.Cluster, logger: logger, webConfig: f.webConfigFile}
+	if n.authenticated, err = checksPasswords(f.webConfigFile); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = n.Close()
+		}
+	}()
+	if n.http, err = listen("web.listen-address", f.httpAddress); err != nil {
+		return nil, err
+	}
+	n.startHTTP()
+	id := querytree.Identity{Tier: "gitops", Labels: labels.FromStrings(querytree.ClusterLabel, f.loop.Cluster)}
+	if _, err := n.trace(f.commonFlags, id); err != nil {
+		return nil, err
+	}
+	loop, err := f.openLoop(logger, reg)
+	if err != nil {
+		return nil, err
+	}
+	n.closers = append(n.closers, loop.Close)
+	n.add(loop.Run)
+	n.serve(gitopsHTTP(n, loop, f, reg))
+	return n, nil
+}
+
+// openLoop joins the parts of the loop.
+func (f *gitopsFlags) openLoop(logger *slog.Logger, reg *prometheus.Registry) (*gitops.Loop, error) {
+	src, err := source.New(f.source)
+	if err != nil {
+		return nil, err
+	}
+	root, err := f.askRoot()
+	if err != nil {
+		return nil, err
+	}
+	folder, err := dirs.Open(f.dirs)
+	if err != nil {
+		return nil, err
+	}
+	return gitops.New(f.loop, gitops.Deps{
+		Source: src, Renderer: planetRenderer{cluster: f.loop.Cluster}, Deliverer: folder, Confirmer: folder, Fleet: root,
+		Logger: logger, Registerer: reg, Tracer: otel.GetTracerProvider(),
+	})
+}
+
+// gitopsHTTP serves the loop's API, its metrics, and the probes.
+func gitopsHTTP(n *node, loop *gitops.Loop, f *gitopsFlags, reg *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	api := loop.Handler(gitops.HTTPConfig{MayCommand: mayCommand(n.authenticated), WebhookSecret: f.secret()})
+	mux.Handle(gitops.Path, api)
+	mux.Handle(gitops.Path+"/", api)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	for _, probe := range []string{"healthy", "ready"} {
+		mux.HandleFunc("GET /-/"+probe, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "Pando %s is %s.\n", n.name, probe) })
+	}
+	return mux
+}
+
+// mayCommand allows commands to those whose password was checked, or else to
+// those on the same machine.
+func mayCommand(authenticated bool) func(*http.Request) error {
+	return func(r *http.Request) error {
+		if authenticated || thisMachine(r.RemoteAddr) && thisMachine(r.Host) {
+			return nil
+		}
+		return errors.New("commands are taken from this machine only, at a loopback address, unless --web.config.file says who the users are")
+	}
+}
+
+// thisMachine tells whether an address, with or without a port, is this machine's.
+// The name in a request is checked too: a web page can make a browser send one
+// to a name of its own that leads here.
+func thisMachine(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

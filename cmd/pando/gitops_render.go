@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/pandometrics/pando/gitops"
+	gitplanet "github.com/pandometrics/pando/gitops/planet"
+	"github.com/pandometrics/pando/gitops/ruletest"
+	"github.com/pandometrics/pando/gitops/wave"
+)
+
+// maxTold bounds what is told of an invalid revision: the first are to be mended
+// first, and pando check planet tells all.
+const maxTold = 5
+
+// planetRenderer makes of a revision what one cluster gets. It is where the
+// control loop and the repository's format meet.
+type planetRenderer struct{ cluster string }
+
+// Render implements gitops.Renderer. All of the planet is checked, rule tests
+// included, with the code of pando check planet.
+func (r planetRenderer) Render(ctx context.Context, revision string, files fs.FS) (*gitops.Bundle, error) {
+	p, problems := gitplanet.Validate(files, gitplanet.CheckOptions{Context: ctx, Tests: ruletest.Runner{}})
+	if problems.Failed() || p == nil {
+		return nil, firstErrors(problems)
+	}
+	b, err := p.Render(r.cluster)
+	if err != nil {
+		return nil, fmt.Errorf("render: %w", err)
+	}
+	out := &gitops.Bundle{Revision: revision, Hash: b.Hash, Files: b.Files, Waves: wavesOf(p)}
+	if b.Deploy != nil {
+		if out.Deploy, err = json.Marshal(b.Deploy); err != nil {
+			return nil, fmt.Errorf("render workloads: %w", err)
+		}
+	}
+	return out, nil
+}
+
+func firstErrors(problems gitplanet.Problems) error {
+	errs := slices.DeleteFunc(slices.Clone(problems), func(p gitplanet.Problem) bool { return p.Severity != gitplanet.Error })
+	if more := len(errs) - maxTold; more > 0 {
+		return fmt.Errorf("%w\nand %d more", errs[:maxTold], more)
+	}
+	return errs
+}
+
+func wavesOf(p *gitplanet.Planet) []wave.Wave {
+	var out []wave.Wave
+	for _, w := range p.Waves() {
+		gates := make([]wave.Gate, len(w.Gates))
+		for i, g := range w.Gates {
+			gates[i] = wave.Gate{Name: g.Name, Expr: g.Expr, For: g.For}
+		}
+		out = append(out, wave.Wave{Name: w.Name, Clusters: w.Clusters, Bake: w.Bake, Gates: gates})
+	}
+	return out
+}

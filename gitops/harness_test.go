@@ -1,0 +1,237 @@
+package gitops
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pandometrics/pando/gitops/gittest"
+	"github.com/pandometrics/pando/gitops/source"
+	"github.com/pandometrics/pando/gitops/wave"
+)
+
+// lineRenderer makes of a repository the file "config" for every cluster, and
+// the waves of "waves.json". A config that says "invalid" is.
+type lineRenderer struct{}
+
+func (lineRenderer) Render(_ context.Context, _ string, files fs.FS) (*Bundle, error) {
+	text, err := fs.ReadFile(files, "config")
+	if err != nil {
+		return nil, err
+	}
+	if strings.Contains(string(text), "invalid") {
+		return nil, errors.New("config:1: invalid: write something else")
+	}
+	b := &Bundle{Files: map[string][]byte{"leaf/prometheus.yml": text, "leaf/rules/a.yml": text}}
+	sum := sha256.Sum256(text)
+	b.Hash = hex.EncodeToString(sum[:8])
+	data, err := fs.ReadFile(files, "waves.json")
+	if err != nil {
+		return nil, err
+	}
+	return b, json.Unmarshal(data, &b.Waves)
+}
+
+// workload is what a loop delivers to.
+type workload struct {
+	mu        sync.Mutex
+	delivered *Bundle
+	loaded    *Bundle
+	refuses   string // text of configs that it refuses
+	ignores   string // text of configs that it never loads
+	down      error
+	deliver   int
+	history   []string
+}
+
+func (w *workload) Deliver(_ context.Context, b *Bundle) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.down != nil {
+		return w.down
+	}
+	w.deliver++
+	w.delivered = b
+	text := string(b.Files["leaf/prometheus.yml"])
+	if w.refuses != "" && strings.Contains(text, w.refuses) {
+		return &RefusedError{"leaf-0", "does not like " + text}
+	}
+	if w.ignores == "" || !strings.Contains(text, w.ignores) {
+		w.loaded = b
+		w.history = append(w.history, text)
+	}
+	return nil
+}
+
+func (w *workload) Loaded(context.Context) (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.down != nil {
+		return "", w.down
+	}
+	if w.loaded == nil {
+		return "", nil
+	}
+	return w.loaded.Hash, nil
+}
+
+func (w *workload) runs() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.loaded == nil {
+		return ""
+	}
+	return string(w.loaded.Files["leaf/prometheus.yml"])
+}
+
+// planet is some clusters with a loop each, one repository, and a tree that
+// tells them what the others run.
+type planet struct {
+	t     testing.TB
+	repo  *gittest.Repo
+	now   time.Time
+	loops []*member
+	down  bool
+	gate  func(expr string) wave.Verdict
+	asked int
+}
+
+type member struct {
+	*planet
+	name     string
+	dir      string
+	loop     *Loop
+	workload *workload
+	reg      *prometheus.Registry
+	source   func(*source.Config)
+}
+
+// newPlanet has one wave for each cluster, with a gate and a minute to bake.
+func newPlanet(t testing.TB, clusters ...string) *planet {
+	p := &planet{t: t, repo: gittest.New(t), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), gate: func(string) wave.Verdict { return wave.Holds }}
+	var waves []wave.Wave
+	for i, c := range clusters {
+		waves = append(waves, wave.Wave{Name: fmt.Sprintf("w%d", i), Clusters: []string{c}, Bake: time.Minute, Gates: []wave.Gate{{Name: "up", Expr: "up-" + c}}})
+	}
+	data, err := json.Marshal(waves)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.repo.Write("waves.json", string(data))
+	for _, c := range clusters {
+		m := &member{planet: p, name: c, dir: t.TempDir(), workload: &workload{}}
+		p.loops = append(p.loops, m)
+		m.open()
+		t.Cleanup(func() {
+			if m.loop != nil {
+				_ = m.loop.Close()
+			}
+		})
+	}
+	return p
+}
+
+// open starts the loop, or starts it again.
+func (m *member) open() {
+	m.t.Helper()
+	c := source.Config{URL: m.repo.URL, Branch: "main", AllowHTTP: true, Limits: source.Limits{Timeout: 10 * time.Second, Total: 4 << 20}}
+	if m.source != nil {
+		m.source(&c)
+	}
+	src, err := source.New(c)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	cfg := DefaultConfig()
+	cfg.Cluster, cfg.StateDir = m.name, m.dir
+	m.reg = prometheus.NewPedanticRegistry()
+	m.loop, err = New(cfg, Deps{
+		Source: src, Renderer: lineRenderer{}, Deliverer: m.workload, Confirmer: m.workload, Fleet: m.planet,
+		Registerer: m.reg, Now: func() time.Time { return m.now }, Jitter: func() float64 { return 0.5 },
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.loop.sleep = func(_ context.Context, d time.Duration) error { m.now = m.now.Add(d); return nil }
+}
+
+// Fleet implements Fleet: what the loops say in their metrics.
+func (p *planet) Fleet(context.Context) (*wave.Fleet, error) {
+	p.asked++
+	if p.down {
+		return nil, errors.New("the root is down")
+	}
+	f := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
+	for _, m := range p.loops {
+		families, err := m.reg.Gather()
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for _, fam := range families {
+			for _, metric := range fam.Metric {
+				labels := map[string]string{}
+				for _, l := range metric.Label {
+					labels[l.GetName()] = l.GetValue()
+				}
+				switch fam.GetName() {
+				case MetricLoaded:
+					f.Clusters[m.name] = labels["revision"]
+				case MetricRejected:
+					f.Rejected[labels["revision"]] = "by cluster " + m.name + ": " + labels["why"]
+				case MetricPaused:
+					if metric.GetGauge().GetValue() == 1 {
+						f.Paused = m.name
+					}
+				}
+			}
+		}
+	}
+	return f, nil
+}
+
+// Gate implements Fleet.
+func (p *planet) Gate(_ context.Context, g wave.Gate) (wave.Verdict, error) {
+	p.asked++
+	if p.down {
+		return wave.Unknown, errors.New("the root is down")
+	}
+	return p.gate(g.Expr), nil
+}
+
+// pass lets time pass, with a turn of every loop each 15 seconds.
+func (p *planet) pass(d time.Duration) {
+	p.t.Helper()
+	for end := p.now.Add(d); p.now.Before(end); p.now = p.now.Add(15 * time.Second) {
+		for _, m := range p.loops {
+			m.loop.turn(p.t.Context())
+		}
+	}
+}
+
+// runs checks what the workloads run.
+func (p *planet) runs(want ...string) {
+	p.t.Helper()
+	var got []string
+	for _, m := range p.loops {
+		got = append(got, m.workload.runs())
+	}
+	if !slices.Equal(got, want) {
+		for _, m := range p.loops {
+			s := m.loop.Status()
+			p.t.Logf("%s: %s: %s; problems %v", m.name, s.State, s.Doing, slices.Collect(maps.Values(s.Problems)))
+		}
+		p.t.Fatalf("clusters run %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,356 @@
+package gitops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/pandometrics/pando/gitops/wave"
+)
+
+// Loop is the control loop of one cluster.
+type Loop struct {
+	cfg     Config
+	deps    Deps
+	logger  *slog.Logger
+	tracer  trace.Tracer
+	metrics *metrics
+	store   *store
+	wake    chan struct{}
+	// sleep waits, and is replaced by tests.
+	sleep func(ctx context.Context, d time.Duration) error
+
+	mu    sync.Mutex // guards what follows; steps hold it for moments only
+	state *State
+	view  view
+
+	// What follows belongs to the goroutine that takes turns.
+	fetchAt  time.Time       // when to look at the repository
+	fetched  time.Time       // when it was looked at last
+	failures int             // fetches in a row that may be tried again
+	seen     string          // looked at already, good or bad
+	older    map[string]bool // revisions that do not descend from what runs
+	retries  int             // deliveries in a row that failed
+	healthy  bool            // the workload runs what it should, or nothing yet
+}
+
+// view is what the loop knows of this moment, and does not need to remember.
+type view struct {
+	decision wave.Decision
+	fleet    *wave.Fleet
+	stalled  *Problem
+	problems map[string]string // by step: what went wrong last
+	hurry    bool              // somebody said that there is a new commit
+}
+
+// Problem is what has to be changed before a revision can be used.
+type Problem struct {
+	Revision string    `json:"revision,omitempty"`
+	Reason   string    `json:"reason"`
+	Message  string    `json:"message"`
+	At       time.Time `json:"at"`
+}
+
+// New opens the state. Close must be called when the loop is done with.
+func New(cfg Config, deps Deps) (*Loop, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	deps, err := deps.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	l := &Loop{
+		cfg: cfg, deps: deps, logger: deps.Logger.With("cluster", cfg.Cluster),
+		tracer: deps.Tracer.Tracer("github.com/pandometrics/pando/gitops"),
+		wake:   make(chan struct{}, 1), sleep: sleep, older: map[string]bool{},
+	}
+	l.view.problems = map[string]string{}
+	if l.store, l.state, err = openStore(cfg.StateDir, cfg.Cluster); err != nil {
+		return nil, err
+	}
+	if l.state.Newest != nil {
+		l.seen = l.state.Newest.Revision
+	}
+	if l.metrics, err = newMetrics(deps.Registerer, l); err != nil {
+		return nil, errors.Join(err, l.store.close())
+	}
+	return l, nil
+}
+
+// Close releases the state.
+func (l *Loop) Close() error {
+	l.metrics.unregister()
+	return l.store.close()
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// Run takes turns until ctx ends. It may be called once.
+func (l *Loop) Run(ctx context.Context) error {
+	for {
+		next := l.turn(ctx)
+		t := time.NewTimer(next)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		case <-l.wake:
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+// jittered spreads the loops of a planet: d, give or take a fifth.
+func (l *Loop) jittered(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.8 + 0.4*l.deps.Jitter()))
+}
+
+// poke begins the next turn now.
+func (l *Loop) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// turn takes all steps, and returns the time until the next.
+func (l *Loop) turn(ctx context.Context) time.Duration {
+	ctx, span := l.tracer.Start(ctx, "gitops turn")
+	defer span.End()
+	if l.due() {
+		l.step(ctx, "fetch", l.fetch)
+	}
+	if l.pending() != nil {
+		l.step(ctx, "deliver", l.resume)
+	}
+	if l.pending() == nil {
+		l.step(ctx, "confirm", l.correct)
+		l.step(ctx, "decide", l.decide)
+	}
+	return l.pause()
+}
+
+// hurryInterval is the least time between two looks at the repository.
+const hurryInterval = time.Second
+
+// pause is the time until the next turn.
+func (l *Loop) pause() time.Duration {
+	l.mu.Lock()
+	soon, pending, hurry := l.view.decision.Soon, l.state.Pending != nil, l.view.hurry
+	l.mu.Unlock()
+	d := l.cfg.Interval
+	if hurry {
+		d = min(d, hurryInterval)
+	}
+	if soon || pending {
+		d = min(d, l.cfg.RolloutInterval)
+	}
+	if l.retries > 0 {
+		d = min(d, backoff(l.retries, l.cfg.RolloutInterval))
+	}
+	d = l.jittered(d)
+	if until := l.fetchAt.Sub(l.deps.Now()); until > 0 && until < d {
+		d = until
+	}
+	return max(d, 50*time.Millisecond)
+}
+
+// backoff doubles from a second up to most.
+func backoff(failures int, most time.Duration) time.Duration {
+	return min(most, time.Second<<min(failures-1, 10))
+}
+
+// step takes one step, and remembers how it went.
+func (l *Loop) step(ctx context.Context, name string, f func(context.Context) error) {
+	ctx, span := l.tracer.Start(ctx, "gitops "+name)
+	defer span.End()
+	start := time.Now()
+	err := f(ctx)
+	l.metrics.stepped(name, time.Since(start), err)
+	text := ""
+	if err != nil && ctx.Err() == nil {
+		text = err.Error()
+		span.SetStatus(codes.Error, text)
+	}
+	l.mu.Lock()
+	before := l.view.problems[name]
+	l.view.problems[name] = text
+	l.mu.Unlock()
+	switch {
+	case text != "" && text != before: // once, not with every turn
+		l.logger.Warn("step of the control loop did not succeed", "step", name, "err", err)
+	case text == "" && before != "":
+		l.logger.Info("step of the control loop succeeds again", "step", name)
+	}
+}
+
+// change changes the state and writes it to the disk. If that fails, nothing
+// that depends on it may be done.
+func (l *Loop) change(f func(s *State)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f(l.state)
+	return l.store.save(l.state)
+}
+
+// peek reads the state.
+func (l *Loop) peek(f func(s *State)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f(l.state)
+}
+
+func (l *Loop) pending() *Pending {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.Pending == nil {
+		return nil
+	}
+	p := *l.state.Pending
+	return &p
+}
+
+// correct sees to it that what the workload has loaded is what it should have:
+// somebody may have changed it, or put back an older copy.
+func (l *Loop) correct(ctx context.Context) error {
+	var revision, hash string
+	l.peek(func(s *State) { revision, hash = s.Running, s.RunningHash })
+	l.healthy = revision == ""
+	if l.healthy {
+		return nil
+	}
+	loaded, err := l.deps.Confirmer.Loaded(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the workload what it has loaded: %w", err)
+	}
+	if l.healthy = loaded == hash; l.healthy {
+		return nil
+	}
+	b := l.store.bundle(revision)
+	if b == nil {
+		return fmt.Errorf("the workload has loaded %.12q instead of %.12q, and the stored bundle of revision %.12s is gone", loaded, hash, revision)
+	}
+	l.metrics.drift.Inc()
+	l.logger.Warn("the workload does not run what it should: delivering that again", "loaded", loaded, "revision", revision)
+	if err := l.deps.Deliverer.Deliver(ctx, b); err != nil {
+		return fmt.Errorf("deliver revision %.12s again: %w", revision, err)
+	}
+	return nil
+}
+
+// input gathers what a decision is made of.
+func (l *Loop) input(now time.Time) (wave.Input, wave.Memory) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.state
+	in := wave.Input{
+		Now: now, Cluster: l.cfg.Cluster, Waves: s.Waves, Running: s.Running, Good: slices.Clone(s.Good),
+		Rejected: s.rejected(), Older: l.older, Paused: s.Paused, Promoted: s.Promoted, Pinned: s.Pinned,
+	}
+	if s.Newest != nil {
+		in.Newest, in.Waves = s.Newest.Revision, wave.Effective(s.Waves, s.Newest.Waves)
+	}
+	return in, s.Memory
+}
+
+// decide asks the fleet, decides, and does what was decided.
+func (l *Loop) decide(ctx context.Context) error {
+	in, memory := l.input(l.deps.Now())
+	if in.Newest == "" && in.Running == "" {
+		l.look(wave.Decision{Do: wave.Wait, Why: "no revision has been fetched yet"}, nil)
+		return nil
+	}
+	var errs []error
+	fleet, err := l.deps.Fleet.Fleet(ctx)
+	if err != nil {
+		in.FleetErr = err.Error()
+		errs = append(errs, err)
+	}
+	in.Fleet = without(fleet, l.cfg.Cluster)
+	d, next := wave.Decide(in, memory)
+	for len(d.Need) > 0 {
+		if in.Gates == nil {
+			in.Gates = map[string]wave.Verdict{}
+		}
+		for key, g := range d.Need {
+			v, err := l.deps.Fleet.Gate(ctx, g)
+			if err != nil {
+				errs = append(errs, fmt.Errorf("gate %q: %w", key, err))
+			}
+			in.Gates[key] = v
+		}
+		d, next = wave.Decide(in, memory)
+	}
+	l.look(d, fleet)
+	now := l.deps.Now()
+	err = l.change(func(s *State) {
+		s.Memory = next
+		s.reject(d.Reject, d.Why, now)
+		if in.Fleet != nil { // what another cluster found bad is not good here
+			s.Good = slices.DeleteFunc(s.Good, func(g string) bool { return in.Fleet.Rejected[g] != "" && g != s.Promoted })
+		}
+		if d.Good {
+			s.good(s.Running, now)
+			if b := l.store.bundle(s.Running); b != nil {
+				s.Waves = b.Waves
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(append(errs, l.obey(ctx, d))...)
+}
+
+// without leaves out what the own cluster tells: the loop knows that itself,
+// and before the tree does. Its own rejections of a time before it was told to
+// promote count no more.
+func without(f *wave.Fleet, cluster string) *wave.Fleet {
+	if f == nil {
+		return nil
+	}
+	out := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}, Paused: f.Paused}
+	for c, r := range f.Clusters {
+		if c != cluster {
+			out.Clusters[c] = r
+		}
+	}
+	for r, why := range f.Rejected {
+		if !strings.HasPrefix(why, "by cluster "+cluster+":") {
+			out.Rejected[r] = why
+		}
+	}
+	if out.Paused == cluster {
+		out.Paused = ""
+	}
+	return out
+}
+
+// look makes a decision visible.
+func (l *Loop) look(d wave.Decision, fleet *wave.Fleet) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.view.decision.Do != d.Do || l.view.decision.Why != d.Why {
+		l.logger.Info("decided", "do", d.Do, "to", d.To, "why", d.Why)
+	}
+	l.view.decision, l.view.fleet = d, fleet
+}

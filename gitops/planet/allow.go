@@ -1,0 +1,160 @@
+package planet
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	yaml "go.yaml.in/yaml/v3"
+)
+
+// allowed is what configuration from git may make a leaf do. What is not in it is
+// refused: whoever can commit must not thereby read a leaf's files or reach what
+// only the leaf can reach.
+type allowed struct {
+	Files     []string `yaml:"files"`
+	Hosts     []string `yaml:"hosts"`
+	Discovery []string `yaml:"discovery"`
+}
+
+// discovery returns the kinds of discovery that are allowed.
+func (a allowed) discovery() []string {
+	if a.Discovery == nil {
+		return []string{"static", "kubernetes", "dns"}
+	}
+	return a.Discovery
+}
+
+// file reports whether a file may be read.
+func (a allowed) file(name string) bool {
+	return slices.ContainsFunc(a.Files, func(f string) bool {
+		if strings.HasSuffix(f, "/") {
+			return strings.HasPrefix(name, f) && path.Clean(name) == name
+		}
+		return name == f
+	})
+}
+
+// host reports whether a host is named.
+func (a allowed) host(name string) bool {
+	return slices.ContainsFunc(a.Hosts, func(h string) bool {
+		if domain, ok := strings.CutPrefix(h, "*"); ok {
+			return strings.HasSuffix(strings.ToLower(name), strings.ToLower(domain))
+		}
+		return strings.EqualFold(name, h)
+	})
+}
+
+// secrets are fields that hold a secret itself.
+func secrets() []string {
+	return []string{"password", "credentials", "bearer_token", "client_secret", "secret_key", "client_certificate_key", "secrets", "proxy_connect_header"}
+}
+
+// check returns what is not allowed below a node. The parent is the key that the
+// node is under.
+func (a allowed) check(n *yaml.Node, parent string) (faults []fault) {
+	add := func(n *yaml.Node, format string, args ...any) {
+		faults = append(faults, fault{n, fmt.Sprintf(format, args...)})
+	}
+	if n.Kind == yaml.SequenceNode {
+		for _, c := range n.Content {
+			faults = append(faults, a.check(c, parent)...)
+		}
+		return faults
+	}
+	keys(n, func(k, v *yaml.Node) {
+		name := k.Value
+		switch {
+		case name == "params": // of the scrape's URL
+			return
+		case name == "labels":
+			if address := field(v, "__address__"); address != nil {
+				a.checkTarget(address, address.Value, add)
+			}
+			return
+		case strings.HasSuffix(name, "log_file"):
+			add(k, "%s makes the leaf write a file: it cannot be set from git", name)
+		case strings.HasSuffix(name, "_file") || name == "files":
+			a.checkFiles(name, v, add)
+		case slices.Contains(secrets(), name) || name == "key" && parent == "tls_config":
+			add(k, "%s holds a secret, which must not be in git: mount it as a file, name it in %s_file, and allow that in allow.files of planet.yaml", name, name)
+		case slices.Contains([]string{"url", "proxy_url", "token_url", "api_server"}, name) && v.Kind == yaml.ScalarNode:
+			a.checkURL(name, v, add)
+		case strings.HasSuffix(name, "_sd_configs") || name == "static_configs":
+			a.checkDiscovery(k, add)
+		case name == "targets" && parent == "static_configs":
+			for _, t := range v.Content {
+				a.checkTarget(t, t.Value, add)
+			}
+		}
+		faults = append(faults, a.check(v, name)...)
+	})
+	if parent == "relabel_configs" && text(n, "target_label") == "__address__" && field(n, "replacement") != nil {
+		a.checkTarget(field(n, "replacement"), text(n, "replacement"), add)
+	}
+	return faults
+}
+
+// adding notes a fault.
+type adding func(n *yaml.Node, format string, args ...any)
+
+func (a allowed) checkFiles(name string, v *yaml.Node, add adding) {
+	nodes := []*yaml.Node{v}
+	if v.Kind == yaml.SequenceNode {
+		nodes = v.Content
+	}
+	for _, n := range nodes {
+		if n.Kind == yaml.ScalarNode && n.Value != "" && !a.file(n.Value) {
+			add(n, "%s names %s, which configuration from git may not read: add it to allow.files of planet.yaml, or change it", name, shortened(n.Value))
+		}
+	}
+}
+
+func (a allowed) checkURL(name string, n *yaml.Node, add adding) {
+	u, err := url.Parse(n.Value)
+	if err != nil || u.Host == "" {
+		return // Prometheus says what is wrong with it, or it is not a URL
+	}
+	if u.User != nil {
+		add(n, "%s has a password, which must not be in git: take it out", name)
+	}
+	if !a.host(u.Hostname()) {
+		add(n, "%s names the host %s, which configuration from git may not ask: add it to allow.hosts of planet.yaml, or change it", name, shortened(u.Hostname()))
+	}
+}
+
+func (a allowed) checkDiscovery(k *yaml.Node, add adding) {
+	kind := strings.TrimSuffix(strings.TrimSuffix(k.Value, "_configs"), "_sd")
+	if !slices.Contains(a.discovery(), kind) && slices.Contains([]string{"static", "kubernetes", "dns", "http", "file"}, kind) {
+		add(k, "%s: discovery of kind %s is not allowed: add it to allow.discovery of planet.yaml, or find the targets otherwise", k.Value, kind)
+	}
+}
+
+// odd is an address in a spelling that some resolvers take for an IP address.
+var odd = regexp.MustCompile(`^(0[xX][0-9a-fA-F]+|[0-9]+)(\.(0[xX][0-9a-fA-F]+|[0-9]+)){0,3}\.?$`)
+
+// checkTarget refuses targets where clouds keep credentials.
+func (a allowed) checkTarget(n *yaml.Node, target string, add adding) {
+	host, _, err := net.SplitHostPort(target)
+	if err != nil {
+		host = strings.Trim(target, "[]")
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	ip, err := netip.ParseAddr(host)
+	bad := slices.Contains([]string{"metadata", "metadata.google.internal", "instance-data"}, host)
+	switch {
+	case err == nil:
+		ip = ip.Unmap().WithZone("")
+		bad = ip.IsLinkLocalUnicast() || slices.Contains([]string{"fd00:ec2::254", "100.100.100.200"}, ip.String())
+	case odd.MatchString(host):
+		bad = true
+	}
+	if bad && !a.host(host) {
+		add(n, "the target %s is where machines keep their credentials, or an address in a spelling of its own: add it to allow.hosts of planet.yaml, or change it", shortened(target))
+	}
+}

@@ -1,0 +1,103 @@
+package planet_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/pandometrics/pando/gitops/planet"
+)
+
+// large returns a planet of n clusters in ten zones, whose every cluster has 20
+// jobs (four of them with the cluster's name in them), 200 rules in 20 groups (two
+// with the cluster's name), rollups, aggregations and limits. A tenth of the
+// clusters has an overlay of its own, and half of the zones.
+func large(n int) fstest.MapFS {
+	fsys := fstest.MapFS{}
+	put := func(name, text string) { fsys[name] = &fstest.MapFile{Data: []byte(text)} }
+	var b strings.Builder
+	b.WriteString("apiVersion: pando/v1\nzones:\n")
+	for z := range 10 {
+		fmt.Fprintf(&b, "  - {name: z%d, hosts: [z%d-%d], addresses: ['z%d:9091']}\n", z, z, z, z)
+	}
+	b.WriteString("clusters:\n")
+	for c := range n {
+		fmt.Fprintf(&b, "  - {name: z%d-%d, zone: z%d, labels: {env: %s, wave: w%d}}\n", c%10, c, c%10, []string{"prod", "test"}[c%2], c%7)
+	}
+	b.WriteString("waves:\n")
+	for w := range 6 {
+		fmt.Fprintf(&b, "  - {name: w%d, select: ['{wave=\"w%d\"}'], bake: 10m, gates: [up]}\n", w, w)
+	}
+	b.WriteString("  - {name: rest}\ngates:\n  - {name: up, expr: avg(up) > bool 0.9, for: 5m}\n")
+	put("planet.yaml", b.String())
+	put("prometheus.yml", "global: {scrape_interval: 30s, evaluation_interval: 30s}\nalerting:\n  alertmanagers:\n    - static_configs: [{targets: ['am.${zone}:9093']}]\n")
+	for j := range 20 {
+		target := "svc:80"
+		if j < 4 {
+			target = "svc.${cluster}:80"
+		}
+		put(fmt.Sprintf("scrape/job-%d.yml", j), fmt.Sprintf(`scrape_configs:
+  - job_name: job-%d
+    kubernetes_sd_configs: [{role: pod}]
+    static_configs: [{targets: ['%s']}]
+    relabel_configs:
+      - {source_labels: [__meta_kubernetes_pod_label_app], regex: "app-(.*)", replacement: "${1}", target_label: app}
+      - {source_labels: [__meta_kubernetes_namespace], target_label: namespace}
+      - {action: labelmap, regex: "__meta_kubernetes_pod_label_(.+)"}
+    metric_relabel_configs:
+      - {source_labels: [__name__], regex: "go_.*", action: drop}
+`, j, target))
+	}
+	for g := range 20 {
+		var rules strings.Builder
+		fmt.Fprintf(&rules, "groups:\n  - name: group-%d\n    rules:\n", g)
+		for r := range 10 {
+			where := ""
+			if g < 2 {
+				where = `, cluster="${cluster}"`
+			}
+			fmt.Fprintf(&rules, "      - record: g%d:r%d:rate5m\n        expr: sum by (job, code) (rate(http_requests_total{job=~\"api-%d.*\"%s}[5m])) / on (job) group_left () sum by (job) (rate(x_total[5m]))\n", g, r, r, where)
+		}
+		put(fmt.Sprintf("rules/leaf/group-%d.yml", g), rules.String())
+	}
+	put("rollups/r.yml", "rollups:\n  - {name: 'a:b', expr: 'sum by (job) (rate(http_requests_total[5m]))', interval: 1m, keep: {root: {for: 90d}}}\n")
+	put("aggregations/a.yml", "rules:\n  - {name: a, match: [http_request_duration_seconds_bucket], without: [pod]}\n")
+	put("limits/leaf.yml", "query.timeout: 2m\n")
+	for z := range 5 {
+		put(fmt.Sprintf("zones/z%d/limits/leaf.yml", z), fmt.Sprintf("query.max-samples: %d\n", 1000+z))
+	}
+	for c := 0; c < n; c += 10 {
+		put(fmt.Sprintf("clusters/z%d-%d/scrape/own.yml", c%10, c), "scrape_configs:\n  - job_name: own\n    static_configs: [{targets: ['own:80']}]\n")
+	}
+	return fsys
+}
+
+// BenchmarkThousandClusters loads, checks and renders a planet of 1,000 clusters.
+func BenchmarkThousandClusters(b *testing.B) {
+	fsys := large(1000)
+	b.ReportAllocs()
+	var peak, bytes uint64
+	for b.Loop() {
+		p, problems := planet.Validate(fsys, planet.CheckOptions{})
+		if problems.Failed() {
+			b.Fatal(problems)
+		}
+		bytes = 0
+		for _, c := range p.Clusters() {
+			bundle, err := p.Render(c.Cluster)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, data := range bundle.Files {
+				bytes += uint64(len(data))
+			}
+		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		peak = max(peak, m.HeapSys)
+	}
+	b.ReportMetric(float64(peak)/(1<<20), "heap-MiB")
+	b.ReportMetric(float64(bytes)/1000/1024, "KiB/cluster")
+}

@@ -1,0 +1,137 @@
+package planet
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/alecthomas/units"
+	"github.com/prometheus/common/model"
+	yaml "go.yaml.in/yaml/v3"
+)
+
+// Limit is a flag of a tier that a limits file may set.
+type Limit struct {
+	// Name is that of the flag, without dashes.
+	Name string
+	// Kind says how it is written.
+	Kind LimitKind
+	// Mixers says that zones and the root have it, and leaves do not.
+	Mixers bool
+	// Help says what it bounds.
+	Help string
+}
+
+// LimitKind says how the value of a limit is written.
+type LimitKind string
+
+// Kinds of limits. Those that end with OrNone may be zero.
+const (
+	Count          LimitKind = "count"
+	CountOrNone    LimitKind = "count or none"
+	Duration       LimitKind = "duration"
+	DurationOrNone LimitKind = "duration or none"
+	Bytes          LimitKind = "bytes"
+	Switch         LimitKind = "switch"
+)
+
+// limits lists what a limits file may set, but for what only leaves have.
+func limits() []Limit {
+	return []Limit{
+		{"query.timeout", Duration, false, "Longest time for a query."},
+		{"query.max-samples", Count, false, "Most samples of one query."},
+		{"query.max-series", Count, false, "Most series of one request."},
+		{"query.max-concurrency", Count, false, "Most queries at the same time."},
+		{"query.max-length", Count, false, "Longest query, in bytes."},
+		{"query.max-depth", Count, false, "Deepest nesting of a query."},
+		{"query.max-fragments", CountOrNone, false, "Most parts of one query that children are asked at the same time."},
+		{"query.low-priority", Switch, false, "Run heavy queries in threads of low priority."},
+		{"query.max-queue", CountOrNone, false, "Most requests that wait for their turn; 0 for no limit."},
+		{"query.max-queue-per-client", CountOrNone, false, "Most requests of one client that wait for their turn; 0 for no limit."},
+		{"query.max-bytes", Bytes, false, "Most memory that one query may hold in this tier."},
+		{"query.max-total-bytes", Bytes, false, "Most memory that all queries may hold together."},
+		{"query.max-response-bytes", Bytes, false, "Largest answer of this tier to one request."},
+		{"query.lookback-delta", Duration, false, "How far back an instant selector looks."},
+		{"query.explain-slower-than", DurationOrNone, false, "Keep the explanation of queries that take longer; 0 keeps none."},
+		{"query.rollups", Switch, false, "Answer queries from rollups unless they say rollup=off."},
+		{"query.child-deadline", Duration, true, "How long a query waits for any one child."},
+		{"query.partial-response", Switch, true, "Answer without children that fail, with a warning."},
+		{"query.hints", Switch, true, "Prune children by field hints."},
+		{"query.cache-bytes", CountOrNone, true, "Memory for the answers to range queries; 0 keeps none."},
+		{"query.cache-window", DurationOrNone, true, "Age that steps must have to be kept."},
+		{"query.split-interval", DurationOrNone, true, "Length of the pieces in which long ranges are evaluated; 0 evaluates them whole."},
+		{"query.max-split-parallelism", Count, true, "Most pieces of one query that are evaluated at the same time."},
+	}
+}
+
+// LimitsOf returns the limits of a tier.
+func LimitsOf(tier Tier) []Limit {
+	all := limits()
+	if tier == Leaf {
+		all = slices.DeleteFunc(all, func(l Limit) bool { return l.Mixers })
+		all = append(all, Limit{"query.leaf-parallelism", CountOrNone, false, "Idle cores that one query may use; 0 for all."})
+	}
+	return all
+}
+
+// check reports what is wrong with a value.
+func (l Limit) check(value string) error {
+	switch l.Kind {
+	case Count, CountOrNone:
+		n, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || n < 0 || n == 0 && l.Kind == Count {
+			return fmt.Errorf("%s is %s: write a whole number%s", l.Name, shortened(value), positive(l.Kind == Count))
+		}
+	case Duration, DurationOrNone:
+		d, err := model.ParseDuration(value)
+		if err != nil || d < 0 || d == 0 && l.Kind == Duration || time.Duration(d) > 100*365*24*time.Hour {
+			return fmt.Errorf("%s is %s: write a duration such as 30s%s", l.Name, shortened(value), positive(l.Kind == Duration))
+		}
+	case Bytes:
+		n, err := units.ParseBase2Bytes(value)
+		if err != nil || n <= 0 {
+			return fmt.Errorf("%s is %s: write a size such as 256MiB", l.Name, shortened(value))
+		}
+	case Switch:
+		if value != "true" && value != "false" {
+			return fmt.Errorf("%s is %s: write true or false", l.Name, shortened(value))
+		}
+	}
+	return nil
+}
+
+func positive(yes bool) string {
+	if yes {
+		return " above zero"
+	}
+	return ""
+}
+
+// ParseLimits reads a limits file as it was rendered for a tier: values by the names
+// of flags. The error is of type Problems, and names the lines of file.
+func ParseLimits(tier Tier, file string, data []byte) (map[string]string, error) {
+	r := newReport()
+	out := map[string]string{}
+	n := document(file, data, r)
+	if n != nil && n.Kind != yaml.MappingNode {
+		r.failf(place{file, n.Line, n.Column}, "write flags and their values, such as query.timeout: 2m")
+	}
+	known := LimitsOf(tier)
+	keys(n, func(k, v *yaml.Node) {
+		i := slices.IndexFunc(known, func(l Limit) bool { return l.Name == k.Value })
+		if i < 0 {
+			r.failf(place{file, k.Line, k.Column}, "%s is not a limit of tier %s", shortened(k.Value), tier)
+			return
+		}
+		if err := known[i].check(v.Value); err != nil || v.Kind != yaml.ScalarNode {
+			r.failf(place{file, v.Line, v.Column}, "%v", cmp.Or(err, fmt.Errorf("%s is not a single value", k.Value)))
+		}
+		out[k.Value] = v.Value
+	})
+	if r.failed() {
+		return nil, r.problems()
+	}
+	return out, nil
+}

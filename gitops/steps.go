@@ -1,0 +1,371 @@
+package gitops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pandometrics/pando/gitops/source"
+	"github.com/pandometrics/pando/gitops/wave"
+)
+
+// due tells whether it is time to look at the repository.
+func (l *Loop) due() bool {
+	now := l.deps.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Before(l.fetchAt) && (!l.view.hurry || now.Sub(l.fetched) < hurryInterval) {
+		return false
+	}
+	l.view.hurry = false
+	return true
+}
+
+// fetch looks at the repository.
+func (l *Loop) fetch(ctx context.Context) error {
+	now := l.deps.Now()
+	l.fetched = now
+	base := ""
+	l.peek(func(s *State) { base = s.Running })
+	rev, err := l.deps.Source.Fetch(ctx, source.Want{Seen: l.seen, Base: base})
+	l.metrics.fetched(err)
+	switch {
+	case errors.Is(err, source.ErrUnchanged):
+		l.fetchAt, l.failures = now.Add(l.jittered(l.cfg.Interval)), 0
+		return l.sameProblem()
+	case err != nil:
+		return l.notFetched(err, now)
+	}
+	l.fetchAt, l.failures = now.Add(l.jittered(l.cfg.Interval)), 0
+	return l.take(ctx, rev, base, now)
+}
+
+// sameProblem repeats what is still wrong with the revision that the repository
+// names, so that it does not look solved.
+func (l *Loop) sameProblem() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.view.stalled == nil {
+		return nil
+	}
+	return errors.New(l.view.stalled.Message)
+}
+
+// stalls is implemented by errors that tell whether trying again is of use.
+type stalls interface{ Stalled() bool }
+
+func (l *Loop) notFetched(err error, now time.Time) error {
+	var s stalls
+	if !errors.As(err, &s) || !s.Stalled() {
+		l.failures++
+		l.fetchAt = now.Add(l.jittered(backoff(l.failures, l.cfg.Interval)))
+		return err
+	}
+	l.failures, l.fetchAt = 0, now.Add(l.jittered(l.cfg.Interval))
+	p := &Problem{Reason: "source", Message: clip(err.Error()), At: now}
+	var e *source.Error
+	if errors.As(err, &e) {
+		p.Revision, p.Reason = e.Revision, string(e.Reason)
+		if e.Revision != "" && aboutRevision(e.Reason) {
+			l.seen = e.Revision // the same refusal needs not be paid for again
+		}
+	}
+	l.stall(p)
+	return err
+}
+
+// aboutRevision tells refusals of a commit from those that have to do with keys
+// and credentials, which can change without it.
+func aboutRevision(r source.Reason) bool {
+	switch r {
+	case source.ReasonTooLarge, source.ReasonTree, source.ReasonUnsigned, source.ReasonCorrupt:
+		return true
+	}
+	return false
+}
+
+func (l *Loop) stall(p *Problem) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.view.stalled = p
+}
+
+// take renders a revision that was fetched, and makes it the newest if all of
+// it is valid.
+func (l *Loop) take(ctx context.Context, rev *source.Revision, base string, now time.Time) error {
+	l.seen = rev.Hash
+	b, err := l.render(ctx, rev)
+	if err != nil {
+		l.stall(&Problem{Revision: rev.Hash, Reason: "invalid", Message: clip(err.Error()), At: now})
+		return err
+	}
+	if err := l.store.keep(b); err != nil {
+		l.seen = ""
+		return err
+	}
+	err = l.change(func(s *State) {
+		s.Newest = &Seen{Revision: rev.Hash, Ref: rev.Ref, When: rev.When, Author: rev.Author, Subject: rev.Subject, Signer: rev.Signer, Base: base, Waves: b.Waves}
+		s.event(Event{now, rev.Hash, "seen", rev.Subject})
+	})
+	if err != nil {
+		l.seen = ""
+		return err
+	}
+	l.stall(nil)
+	l.logger.Info("new revision", "revision", rev.Hash, "subject", rev.Subject, "signer", rev.Signer)
+	return nil
+}
+
+func (l *Loop) render(ctx context.Context, rev *source.Revision) (*Bundle, error) {
+	b, err := l.deps.Renderer.Render(ctx, rev.Hash, rev.Files)
+	if err != nil {
+		return nil, fmt.Errorf("revision %.12s is invalid: %w", rev.Hash, err)
+	}
+	b.Revision = rev.Hash
+	return b, b.Validate()
+}
+
+// obey does what was decided.
+func (l *Loop) obey(ctx context.Context, d wave.Decision) error {
+	if d.To == "" || d.Do != wave.Advance && d.Do != wave.RollBack {
+		return nil
+	}
+	if d.Do == wave.Advance && !l.healthy {
+		// What it does not load now would say nothing of the revision.
+		return fmt.Errorf("revision %.12s is not delivered while the workload cannot be asked", d.To)
+	}
+	b, err := l.obtain(ctx, d)
+	if err != nil {
+		return err
+	}
+	now := l.deps.Now()
+	err = l.change(func(s *State) {
+		s.Pending = &Pending{Revision: b.Revision, Hash: b.Hash, Since: now, Why: d.Why, Back: d.Do == wave.RollBack}
+		s.event(Event{now, b.Revision, string(d.Do), d.Why})
+	})
+	if err != nil {
+		return err
+	}
+	return l.resume(ctx)
+}
+
+// obtain returns the bundle of a revision to go to. One that is to be advanced
+// to must descend from what runs, unless the operator wants it.
+func (l *Loop) obtain(ctx context.Context, d wave.Decision) (*Bundle, error) {
+	var running, base, promoted string
+	l.peek(func(s *State) {
+		running, promoted = s.Running, s.Promoted
+		if s.Newest != nil && s.Newest.Revision == d.To {
+			base = s.Newest.Base
+		}
+	})
+	b := l.store.bundle(d.To)
+	if b != nil && (d.Do == wave.RollBack || running == "" || promoted == d.To || base == running) {
+		return b, nil
+	}
+	if d.Do == wave.RollBack || promoted == d.To {
+		running = ""
+	}
+	rev, err := l.deps.Source.At(ctx, d.To, running)
+	var e *source.Error
+	if errors.As(err, &e) && e.Reason == source.ReasonRewound {
+		l.older[d.To] = true
+	}
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		if b, err = l.render(ctx, rev); err != nil {
+			return nil, err
+		}
+		if err := l.store.keep(b); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// resume delivers what is pending: for the first time, or again after an error
+// or a crash.
+func (l *Loop) resume(ctx context.Context) error {
+	p := l.pending()
+	if p == nil {
+		return nil
+	}
+	b, err := l.again(ctx, p)
+	if err != nil {
+		return err
+	}
+	if why := l.unwanted(ctx, p); why != "" {
+		return l.giveUp(ctx, p, why)
+	}
+	err = l.hand(ctx, p, b)
+	switch {
+	case refused(err):
+		return l.giveUp(ctx, p, err.Error())
+	case err != nil:
+		return l.undelivered(ctx, p, err)
+	}
+	if err := l.confirm(ctx, p); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return l.late(ctx, p, err.Error())
+	}
+	l.store.crash("confirmed")
+	return l.settle(p, b)
+}
+
+// hand gives a bundle to the deliverer, unless it is what runs already, by
+// another name.
+func (l *Loop) hand(ctx context.Context, p *Pending, b *Bundle) error {
+	same := false
+	l.peek(func(s *State) { same = !p.Back && s.RunningHash == p.Hash && s.Running != "" })
+	if same {
+		if loaded, err := l.deps.Confirmer.Loaded(ctx); err == nil && loaded == p.Hash {
+			return nil
+		}
+	}
+	l.store.crash("before delivery")
+	defer l.store.crash("after delivery")
+	return l.deps.Deliverer.Deliver(ctx, b)
+}
+
+// again returns the bundle of what is pending, from the repository if the disk
+// has lost it.
+func (l *Loop) again(ctx context.Context, p *Pending) (*Bundle, error) {
+	if b := l.store.bundle(p.Revision); b != nil {
+		return b, nil
+	}
+	rev, err := l.deps.Source.At(ctx, p.Revision, "")
+	if err != nil {
+		return nil, fmt.Errorf("the stored bundle of revision %.12s is gone: %w", p.Revision, err)
+	}
+	b, err := l.render(ctx, rev)
+	if err != nil {
+		return nil, err
+	}
+	return b, l.store.keep(b)
+}
+
+// unwanted tells why a delivery that was interrupted is not to be taken up: the
+// operator or the fleet has rejected the revision meanwhile.
+func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string) {
+	promoted := false
+	l.peek(func(s *State) {
+		why, promoted = s.rejected()[p.Revision], s.Promoted == p.Revision
+	})
+	if p.Back {
+		return ""
+	}
+	if why != "" || promoted || l.deps.Now().Sub(p.Since) < l.cfg.RolloutInterval {
+		return why
+	}
+	if f, err := l.deps.Fleet.Fleet(ctx); err == nil {
+		return without(f, l.cfg.Cluster).Rejected[p.Revision]
+	}
+	return ""
+}
+
+// undelivered tries again for as long as a workload may take.
+func (l *Loop) undelivered(ctx context.Context, p *Pending, err error) error {
+	l.retries++
+	if l.deps.Now().Sub(p.Since) > l.cfg.ConfirmTimeout {
+		return l.late(ctx, p, "it could not be delivered within "+l.cfg.ConfirmTimeout.String()+": "+err.Error())
+	}
+	return fmt.Errorf("deliver revision %.12s: %w", p.Revision, err)
+}
+
+// late gives up what a workload did not load in time, if that says something
+// about the revision: where nothing ran before, the workload may just not be
+// there yet, and the newest is tried again.
+func (l *Loop) late(ctx context.Context, p *Pending, why string) error {
+	first := false
+	l.peek(func(s *State) { first = s.Running == "" })
+	if !first {
+		return l.giveUp(ctx, p, why)
+	}
+	l.retries++
+	return errors.Join(fmt.Errorf("first revision %.12s: %s", p.Revision, why), l.change(func(s *State) { s.Pending = nil }))
+}
+
+// confirm waits until the workload says that it has loaded what was delivered.
+func (l *Loop) confirm(ctx context.Context, p *Pending) error {
+	deadline := l.deps.Now().Add(l.cfg.ConfirmTimeout)
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		loaded, err := l.deps.Confirmer.Loaded(ctx)
+		if err == nil && loaded == p.Hash {
+			return nil
+		}
+		if !l.deps.Now().Before(deadline) {
+			if err != nil {
+				return fmt.Errorf("whether it was loaded was not to be learned within %s: %w", l.cfg.ConfirmTimeout, err)
+			}
+			return fmt.Errorf("the workload did not load it within %s", l.cfg.ConfirmTimeout)
+		}
+		if err := l.sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// settle records that a revision runs.
+func (l *Loop) settle(p *Pending, b *Bundle) error {
+	now := l.deps.Now()
+	l.retries, l.older = 0, map[string]bool{}
+	err := l.change(func(s *State) {
+		s.Running, s.RunningHash, s.RunningAt, s.Pending = p.Revision, p.Hash, now, nil
+		if len(s.Waves) == 0 {
+			s.Waves = b.Waves // else those of what proved itself, until this does
+		}
+		if s.Promoted != p.Revision {
+			s.Promoted = ""
+		}
+		s.event(Event{now, p.Revision, "running", p.Why})
+	})
+	if err != nil {
+		return err
+	}
+	l.metrics.settled(p.Back)
+	l.logger.Info("revision runs", "revision", p.Revision, "hash", p.Hash, "why", p.Why)
+	l.peek(func(s *State) { err = l.store.prune(s.keeps) })
+	l.poke() // there may be more to do, and others to tell of it
+	return err
+}
+
+// giveUp rejects a revision that could not be made to run, and returns to what
+// ran before. That itself cannot be given up, only tried again.
+func (l *Loop) giveUp(ctx context.Context, p *Pending, why string) error {
+	refusal := fmt.Errorf("revision %.12s given up: %s", p.Revision, why)
+	now := l.deps.Now()
+	again := false
+	err := l.change(func(s *State) {
+		if again = p.Revision == s.Running; again {
+			return
+		}
+		s.reject(p.Revision, why, now)
+		if s.Promoted == p.Revision {
+			s.Promoted = ""
+		}
+		if s.Pinned == p.Revision {
+			s.Pinned, s.Paused = "", true // the operator has to look
+		}
+		s.Pending = nil
+		if s.Running != "" {
+			s.Pending = &Pending{Revision: s.Running, Hash: s.RunningHash, Since: now, Why: "after " + short(p.Revision) + " was given up", Back: true}
+			s.event(Event{now, s.Running, string(wave.RollBack), s.Pending.Why})
+		}
+	})
+	if again {
+		l.retries++
+		return refusal
+	}
+	l.metrics.gaveUp.Inc()
+	if err != nil {
+		return errors.Join(refusal, err)
+	}
+	return errors.Join(refusal, l.resume(ctx))
+}
+
+func short(revision string) string { return fmt.Sprintf("%.12s", revision) }
