@@ -23,7 +23,7 @@ const module = "github.com/pandometrics/pando/"
 // cmd/pando plugs the other in.
 var edges = map[string][]string{
 	".":                     {},
-	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "gitops", "gitops/dirs", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
+	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "gitops", "gitops/dirs", "gitops/kube", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
 	"cmd/pando/client":      {"gitops", "querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
 	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
@@ -32,6 +32,7 @@ var edges = map[string][]string{
 	"gitops":                {"gitops/source", "gitops/wave"},
 	"gitops/dirs":           {"gitops"},
 	"gitops/gittest":        {},
+	"gitops/kube":           {"gitops", "gitops/dirs"},
 	"gitops/source":         {},
 	"gitops/wave":           {},
 	"gitops/planet":         {"leaf/aggregate", "querytree", "rollup"},
@@ -68,6 +69,7 @@ var limits = []struct {
 	{"github.com/prometheus/exporter-toolkit", []string{"cmd/pando"}, "listening is cmd/pando's; be an http.Handler"},
 	{"go.opentelemetry.io/otel/sdk", []string{"cmd/pando"}, "take a trace.TracerProvider"},
 	{"go.opentelemetry.io/otel/exporters", []string{"cmd/pando"}, "take a trace.TracerProvider"},
+	{"k8s.io", []string{"cmd/pando", "gitops/kube", "e2e/kube"}, "take a gitops.Deliverer"},
 	{"github.com/Shopify/toxiproxy", []string{"e2e"}, "it is for end-to-end tests"},
 }
 

@@ -31,6 +31,7 @@ type leafFlags struct {
 	identityFlags
 	parentFlags
 	rollupFlags
+	pull           pullFlags
 	finalDelay     model.Duration
 	configFile     string
 	aggregateFile  string
@@ -51,6 +52,7 @@ type leafFlags struct {
 }
 
 func (f *leafFlags) register(c *kingpin.CmdClause) {
+	f.pull.register(c)
 	f.registerLeaf(c)
 	c.Flag("shard-key", "Label by which series were spread over the shards. Repeatable.").StringsVar(&f.shardKey)
 	c.Flag("config.file", "Prometheus configuration file: what to scrape, rules, Alertmanagers.").StringVar(&f.configFile)
@@ -201,8 +203,11 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	}
 	web := leafHTTP(f, n, l, liveTree{child: l.Child(), link: link}, reg, logger)
 	web.Hints, web.Rollups = liveHints{describe: l.Describe, own: set}, k.rollups()
-	n.reload = k.after(l.Reload)
+	n.reload = f.pull.before(k.after(l.Reload))
 	web.Reload = n.reload
+	if err := f.pull.tell(reg); err != nil {
+		return nil, nil, err
+	}
 	h, err := treehttp.New(web)
 	if err != nil {
 		return nil, nil, err

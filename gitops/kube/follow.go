@@ -173,12 +173,24 @@ func (f *Follower) Reload(load func() error) error {
 		return &NotFetchedError{err}
 	}
 	if err := load(); err != nil {
-		if f.current != nil {
-			err = errors.Join(err, f.dirs.Deliver(ctx, f.current))
-		}
-		return err
+		return f.back(ctx, err, load)
 	}
 	f.current = b
 	f.use()
 	return nil
+}
+
+// back returns to what was loaded before. It is loaded again, for of what was
+// refused some parts may have been taken.
+func (f *Follower) back(ctx context.Context, refusal error, load func() error) error {
+	if f.current == nil {
+		return refusal
+	}
+	if err := f.dirs.Deliver(ctx, f.current); err != nil {
+		return errors.Join(refusal, err)
+	}
+	if err := load(); err != nil {
+		return fmt.Errorf("%w; and what was loaded before cannot be loaded again: %w", refusal, err)
+	}
+	return refusal
 }

@@ -158,13 +158,17 @@ type desired struct {
 	// folders are those that somebody must have loaded, with how many pods there
 	// are to be; -1 if the bundle does not say.
 	folders map[string]int
-	// contents are the names of this bundle's content.
+	// contents are the names of this bundle's content, files those of its files.
 	contents []string
+	files    map[string]bool
 }
 
 // configuration adds the ConfigMaps of a bundle.
 func (c Config) configuration(b *gitops.Bundle) (*desired, error) {
-	d := &desired{folders: map[string]int{}}
+	d := &desired{folders: map[string]int{}, files: map[string]bool{}}
+	for name := range b.Files {
+		d.files[name] = true
+	}
 	p := pointer{Version: pointerVersion, Revision: b.Hash, Commit: b.Revision, Folders: map[string]pointedFolder{}}
 	all := folders(b.Files)
 	for _, folder := range slices.Sorted(maps.Keys(all)) {
