@@ -132,6 +132,9 @@ func (c Config) planOne(p *plan, o *object, inv *inventory, seen map[id]observed
 	s, exists := seen[o.id]
 	switch {
 	case !exists:
+		if known && e.Fields != "" {
+			p.drift[o.id] = nil // it was removed: by whom is not to be learned
+		}
 		p.apply = append(p.apply, o)
 		p.after.Objects[key] = entry{id: o.id, Want: o.sum}
 		return
