@@ -60,7 +60,7 @@ func (d *Deliverer) Lead(ctx context.Context, identity string, run func(context.
 	go func() { // the lease is released only after what it guards has ended
 		select {
 		case <-ctx.Done():
-			r.stop()
+			r.stop(true)
 		case err := <-r.ended:
 			r.result = err
 		case <-electing.Done():
@@ -74,7 +74,7 @@ func (d *Deliverer) Lead(ctx context.Context, identity string, run func(context.
 		}
 		e.Run(electing)
 	}
-	r.stop()
+	r.stop(true)
 	return r.result
 }
 
@@ -97,7 +97,7 @@ func (d *Deliverer) election(lock resourcelock.Interface, r *runner, identity st
 			OnNewLeader: func(leader string) {
 				if leader != identity && leader != "" {
 					d.deps.Logger.Info("another leads", "lease", d.cfg.lease(), "identity", leader)
-					r.stop()
+					r.stop(false)
 				}
 			},
 		},
@@ -111,6 +111,7 @@ type runner struct {
 	result error
 
 	mu     sync.Mutex
+	closed bool // it must not start again
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -118,7 +119,7 @@ type runner struct {
 func (r *runner) start() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cancel != nil {
+	if r.cancel != nil || r.closed {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -136,9 +137,10 @@ func (r *runner) start() {
 }
 
 // stop ends run and waits for it.
-func (r *runner) stop() {
+func (r *runner) stop(forever bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.closed = r.closed || forever
 	if r.cancel == nil {
 		return
 	}

@@ -102,10 +102,11 @@ func (c Config) makePlan(d *desired, inv *inventory, seen map[id]observed, revis
 	if p.before.Objects == nil {
 		p.before.Objects = map[string]entry{}
 	}
-	for key, e := range p.after.Objects {
-		if _, ok := p.before.Objects[key]; !ok {
-			p.before.Objects[key] = entry{id: e.id}
-		}
+	for _, o := range p.apply {
+		// Whether it was written is not to be told by its fields, if the loop is
+		// killed meanwhile: those of the next revision are the same.
+		key := o.id.String()
+		p.before.Objects[key] = entry{id: o.id, UID: inv.Objects[key].UID}
 	}
 	for _, key := range slices.Sorted(maps.Keys(inv.Objects)) {
 		e := inv.Objects[key]

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -30,7 +31,13 @@ func wanted(t *testing.T, hash string) *desired {
 type world struct {
 	inv  *inventory
 	seen map[id]observed
-	n    int
+	// holds is what was applied last.
+	holds map[id]string
+	n     int
+}
+
+func newWorld() *world {
+	return &world{inv: &inventory{}, seen: map[id]observed{}, holds: map[id]string{}}
 }
 
 // run plans, and does what was planned, to the end or to a crash.
@@ -49,8 +56,10 @@ func (w *world) run(d *desired, revision string, crash int) *plan {
 		if old, ok := w.seen[o.id]; ok {
 			uid = old.uid
 		}
-		w.seen[o.id] = observed{id: o.id, uid: uid, fields: "fields of " + o.sum, ours: true}
-		p.after.Objects[o.id.String()] = entry{id: o.id, UID: uid, Want: o.sum, Fields: "fields of " + o.sum}
+		// The fields of a kind are the same whatever is in them.
+		w.seen[o.id] = observed{id: o.id, uid: uid, fields: "all fields", ours: true}
+		w.holds[o.id] = o.sum
+		p.after.Objects[o.id.String()] = entry{id: o.id, UID: uid, Want: o.sum, Fields: "all fields"}
 	}
 	for _, o := range p.prune {
 		delete(w.seen, o.id)
@@ -75,7 +84,7 @@ func applied(p *plan) (out []string) {
 }
 
 func TestPlanUnchanged(t *testing.T) {
-	w := &world{inv: &inventory{}, seen: map[id]observed{}}
+	w := newWorld()
 	if p := w.run(wanted(t, "a"), "a", -1); len(p.apply) != 2 {
 		t.Fatalf("applied %v, want content and pointer", applied(p))
 	}
@@ -88,7 +97,7 @@ func TestPlanUnchanged(t *testing.T) {
 
 // The last contents stay, and nothing else; what others made stays whatever it is.
 func TestPlanPrune(t *testing.T) {
-	w := &world{inv: &inventory{}, seen: map[id]observed{}}
+	w := newWorld()
 	foreign := id{"ConfigMap", "pando-config-leaf-theirs"}
 	w.seen[foreign] = observed{id: foreign, uid: "x", ours: true} // marks alone do not make it ours
 	for i := range 8 {
@@ -109,7 +118,7 @@ func TestPlanPruneForeign(t *testing.T) {
 		"made anew":     func(o *observed) { o.uid = "other" },
 		"marks removed": func(o *observed) { o.ours = false },
 	} {
-		w := &world{inv: &inventory{}, seen: map[id]observed{}}
+		w := newWorld()
 		w.run(wanted(t, "a"), "a", -1)
 		extra := id{"Service", "pando-leaf"}
 		w.inv.Objects[extra.String()] = entry{id: extra, UID: "u", Want: "w", Fields: "f"}
@@ -126,7 +135,7 @@ func TestPlanPruneForeign(t *testing.T) {
 // not name, and the next delivery completes it.
 func TestPlanCrash(t *testing.T) {
 	for crash := range 3 {
-		w := &world{inv: &inventory{}, seen: map[id]observed{}}
+		w := newWorld()
 		w.run(wanted(t, "a"), "a", -1)
 		w.run(wanted(t, "b"), "b", crash)
 		for i := range w.seen {
@@ -134,16 +143,23 @@ func TestPlanCrash(t *testing.T) {
 				t.Errorf("crash at %d: %s is lost", crash, i)
 			}
 		}
-		w.run(wanted(t, "b"), "b", -1)
-		p := w.run(wanted(t, "b"), "b", -1)
-		if len(p.apply)+len(p.prune) != 0 {
-			t.Errorf("crash at %d: not complete afterwards: %v", crash, applied(p))
+		for _, next := range []string{"b", "a"} { // on, or back
+			v := &world{inv: w.inv, seen: maps.Clone(w.seen), holds: maps.Clone(w.holds), n: w.n}
+			v.run(wanted(t, next), next, -1)
+			for _, o := range wanted(t, next).objects {
+				if v.holds[o.id] != o.sum {
+					t.Errorf("crash at %d: %s is not that of %s afterwards", crash, o.id, next)
+				}
+			}
+			if p := v.run(wanted(t, next), next, -1); len(p.apply)+len(p.prune) != 0 {
+				t.Errorf("crash at %d: not complete afterwards: %v", crash, applied(p))
+			}
 		}
 	}
 }
 
 func TestPlanForeign(t *testing.T) {
-	w := &world{inv: &inventory{}, seen: map[id]observed{}}
+	w := newWorld()
 	theirs := id{"ConfigMap", "pando-config"}
 	w.seen[theirs] = observed{id: theirs, uid: "x"}
 	if p := w.run(wanted(t, "a"), "a", -1); !slices.Contains(p.foreign, theirs) {
@@ -163,7 +179,7 @@ func TestPlanDrift(t *testing.T) {
 		"removed":       func(w *world) { delete(w.seen, pointer) },
 		"marks removed": func(w *world) { o := w.seen[pointer]; o.ours = false; w.seen[pointer] = o },
 	} {
-		w := &world{inv: &inventory{}, seen: map[id]observed{}}
+		w := newWorld()
 		w.run(wanted(t, "a"), "a", -1)
 		change(w)
 		p := w.run(wanted(t, "a"), "a", -1)
