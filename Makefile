@@ -11,7 +11,7 @@ RELEASED := querytree/querytreepb/testdata/tree-v1.binpb
 QUERIES ?= 50000
 
 # Everything but the tests that run processes, which need the machine to themselves.
-UNITS = $$(go list ./... | grep -v '/e2e$$')
+UNITS = $$(go list ./... | grep -Ev '/e2e(/kube)?$$')
 
 .DEFAULT_GOAL := help
 
@@ -28,15 +28,24 @@ build: ## Build bin/pando
 	CGO_ENABLED=0 go build -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/pando
 
 .PHONY: test
-test: test-deps ## All tests: units, differential suites, processes, then the race detector
+test: test-deps testkube ## All tests: units, differential suites, processes, Kubernetes, then the race detector
 	PANDO_QUERIES=$(QUERIES) go test -timeout 20m -v -run 'TestGeneratedQueries$$' ./querytree
 	go test -timeout 20m $(UNITS)
 	go test -timeout 20m ./e2e
+	go test -timeout 20m ./e2e/kube
 	go test -race -timeout 40m $(UNITS)
 
 .PHONY: test-quick
 test-quick: test-deps ## The tests once, with fewer generated queries and no race detector
-	go test ./...
+	go test $(UNITS) ./e2e
+
+.PHONY: test-kube
+test-kube: testkube ## Pando in Kubernetes: the manifests, on control planes of this machine
+	go test -timeout 20m ./e2e/kube
+
+.PHONY: testkube
+testkube: # A Kubernetes control plane for tests, kept outside the work tree; some minutes the first time
+	./e2e/testkube/build.sh
 
 .PHONY: test-deps
 test-deps: # A real Prometheus and promtool, from Debian's packages

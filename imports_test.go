@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -23,10 +24,13 @@ const module = "github.com/pandometrics/pando/"
 // cmd/pando plugs the other in.
 var edges = map[string][]string{
 	".":                     {},
-	"cmd/pando":             {"cmd/pando/client", "demo", "fieldhint", "gitops", "gitops/dirs", "gitops/kube", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
+	"cmd/pando":             {"cmd/pando/client", "demo", "deploy", "fieldhint", "gitops", "gitops/dirs", "gitops/kube", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
 	"cmd/pando/client":      {"gitops", "querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
+	"deploy":                {},
 	"e2e":                   {"demo", "fieldhint", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "root", "zone"},
+	"e2e/kube":              {"deploy", "e2e/kubetest", "gitops", "gitops/kube"},
+	"e2e/kubetest":          {},
 	"e2e/planetbench":       {"fieldhint"},
 	"fieldhint":             {},
 	"gitops":                {"gitops/source", "gitops/wave"},
@@ -54,7 +58,7 @@ var edges = map[string][]string{
 }
 
 // testFolders may be imported by tests of any other folder.
-var testFolders = []string{"querytree/treetest", "gitops/gittest"}
+var testFolders = []string{"querytree/treetest", "gitops/gittest", "e2e/kubetest"}
 
 // limits say which folders may import a package of others, and all below it.
 var limits = []struct {
@@ -69,8 +73,8 @@ var limits = []struct {
 	{"github.com/prometheus/exporter-toolkit", []string{"cmd/pando"}, "listening is cmd/pando's; be an http.Handler"},
 	{"go.opentelemetry.io/otel/sdk", []string{"cmd/pando"}, "take a trace.TracerProvider"},
 	{"go.opentelemetry.io/otel/exporters", []string{"cmd/pando"}, "take a trace.TracerProvider"},
-	{"k8s.io", []string{"cmd/pando", "gitops/kube", "e2e/kube"}, "take a gitops.Deliverer"},
 	{"github.com/Shopify/toxiproxy", []string{"e2e"}, "it is for end-to-end tests"},
+	{"k8s.io", []string{"gitops/kube", "e2e/kube"}, "clusters are gitops/kube's; be a Deliverer"},
 }
 
 const tsdbPath = "github.com/prometheus/prometheus/tsdb"
@@ -132,6 +136,8 @@ var parsed = sync.OnceValues(func() ([]source, error) {
 			return err
 		case d.IsDir() && name != "." && (base == "testdata" || base == "bin" || base == "data" || strings.HasPrefix(base, ".")):
 			return fs.SkipDir
+		case d.IsDir() && name != "." && isFile(filepath.Join(name, "go.mod")): // a module of its own, with rules of its own
+			return fs.SkipDir
 		case d.IsDir() || !strings.HasSuffix(base, ".go"):
 			return nil
 		}
@@ -144,6 +150,11 @@ var parsed = sync.OnceValues(func() ([]source, error) {
 	})
 	return out, err
 })
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
 
 // Each folder imports only those of ours that the table allows, and the table
 // has no folders that are not there.

@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	promconfig "github.com/prometheus/common/config"
-	"k8s.io/client-go/rest"
 
+	"github.com/pandometrics/pando/deploy"
 	"github.com/pandometrics/pando/gitops/kube"
 )
 
@@ -26,7 +26,6 @@ type deliverKubeFlags struct {
 	identity   string
 	manifests  string
 	podsConfig string
-	rc         *rest.Config
 }
 
 // The ways to deliver.
@@ -41,7 +40,7 @@ const statusInterval = 2 * time.Second
 func (f *deliverKubeFlags) register(c *kingpin.CmdClause) {
 	f.kubeFlags.register(c)
 	c.Flag("deliver", "Where to deliver to: a directory, or the namespace of a Kubernetes cluster.").Default(deliverDirectory).EnumVar(&f.deliver, deliverDirectory, deliverKubernetes)
-	c.Flag("kube.manifests", "Folder with the manifests of workloads, one folder for each of leaf, zone and root; without it, workloads are not managed.").PlaceHolder("PATH").StringVar(&f.manifests)
+	c.Flag("kube.manifests", "Folder with manifests of workloads to use instead of those that come with pando: one folder for each of leaf, zone and root.").PlaceHolder("PATH").StringVar(&f.manifests)
 	c.Flag("kube.lease", "How long the lease is held by a loop that went away; another takes over then.").Default(f.kube.Lease.String()).DurationVar(&f.kube.Lease)
 	c.Flag("kube.identity", "What this loop is called in the lease; by default, the name of its host, which is that of its pod.").StringVar(&f.identity)
 	c.Flag("kube.keep", "Earlier configurations that stay in the cluster.").Default(strconv.Itoa(f.kube.Keep)).IntVar(&f.kube.Keep)
@@ -59,13 +58,12 @@ func (f *deliverKubeFlags) complete() (err error) {
 			return fmt.Errorf("--kube.identity: %w", err)
 		}
 	}
-	f.rc, err = f.connect()
-	return err
+	return f.kubeFlags.complete()
 }
 
 // open connects the parts of delivery.
 func (f *deliverKubeFlags) open(logger *slog.Logger, reg *prometheus.Registry) (*kube.Deliverer, error) {
-	deps := kube.Deps{Logger: logger, Registerer: reg}
+	deps := kube.Deps{Templates: deploy.Workloads(), Logger: logger, Registerer: reg}
 	if f.manifests != "" {
 		deps.Templates = os.DirFS(f.manifests)
 	}
@@ -78,7 +76,11 @@ func (f *deliverKubeFlags) open(logger *slog.Logger, reg *prometheus.Registry) (
 			return nil, fmt.Errorf("--kube.pod-http-config-file=%s: %w", f.podsConfig, err)
 		}
 	}
-	return kube.New(f.rc, f.kube, deps)
+	server, err := kube.Connect(f.kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("--kube.config: %w", err)
+	}
+	return kube.New(server, f.kube, deps)
 }
 
 // deliverIntoKubernetes has the node run the loop while it holds the lease.

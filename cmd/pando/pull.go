@@ -11,8 +11,6 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/pandometrics/pando/gitops/kube"
 	"github.com/pandometrics/pando/leaf"
@@ -35,20 +33,16 @@ func (f *kubeFlags) register(c *kingpin.CmdClause) {
 	c.Flag("kube.timeout", "Longest time for a request to the API server.").Default(f.kube.Timeout.String()).DurationVar(&f.kube.Timeout)
 }
 
-// connect completes the configuration.
-func (f *kubeFlags) connect() (*rest.Config, error) {
-	rc, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
-	if err != nil {
-		return nil, fmt.Errorf("--kube.config: %w", err)
-	}
+// complete finds the namespace.
+func (f *kubeFlags) complete() error {
 	if f.kube.Namespace == "" {
 		data, err := os.ReadFile(namespaceFile)
 		if err != nil {
-			return nil, fmt.Errorf("--kube.namespace is not given, and this is not a pod: %w", err)
+			return fmt.Errorf("--kube.namespace is not given, and this is not a pod: %w", err)
 		}
 		f.kube.Namespace = strings.TrimSpace(string(data))
 	}
-	return rc, f.kube.Validate()
+	return f.kube.Validate()
 }
 
 // pullFlags say which configuration a tier fetches before it starts, and before
@@ -78,11 +72,14 @@ func (f *pullFlags) register(c *kingpin.CmdClause) {
 
 // start fetches what the tier begins with.
 func (f *pullFlags) start() error {
-	rc, err := f.connect()
-	if err != nil {
+	if err := f.complete(); err != nil {
 		return err
 	}
-	p, err := kube.NewPuller(rc, f.kube, f.folder)
+	server, err := kube.Connect(f.kubeconfig)
+	if err != nil {
+		return fmt.Errorf("--kube.config: %w", err)
+	}
+	p, err := kube.NewPuller(server, f.kube, f.folder)
 	if err != nil {
 		return err
 	}

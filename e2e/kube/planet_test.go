@@ -1,0 +1,148 @@
+package kube_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/pandometrics/pando/e2e/kubetest"
+)
+
+// Two clusters, of which one has the root, installed from the overlays as they
+// are: leaves find targets by the API server, tiers find each other by name
+// across clusters and authenticate by certificates, and the root answers for
+// all. Pods and volumes are lost, and it answers for all again.
+func TestTwoClustersAndARoot(t *testing.T) {
+	ca := newAuthority(t)
+	eu := startCluster(t, kubetest.Config{Number: 1, Peers: []int{2}})
+	us := startCluster(t, kubetest.Config{Number: 2, Peers: []int{1}})
+	eu.install("overlays/planet/root", ca, map[string][]string{
+		"leaf": nil,
+		"zone": {"pando-zone-children", "zone-eu.pando.example.org"},
+		"root": {"pando-root-children", "root.pando.example.org"},
+	})
+	us.install("overlays/planet/zone", ca, map[string][]string{
+		"leaf": nil,
+		"zone": {"pando-zone-children", "zone-us.pando.example.org"},
+	})
+	eu.awaitReady()
+	us.awaitReady()
+
+	// Who is scraped: every tier, found by the leaf of its cluster.
+	targets, by := `count by (zone, cluster, job) (up{job=~"pando-.*"} == 1)`, []string{"zone", "cluster", "job"}
+	whole := []string{
+		"eu eu-1 pando-leaf 1", "eu eu-1 pando-root 2", "eu eu-1 pando-zone 2",
+		"us us-1 pando-leaf 1", "us us-1 pando-zone 2",
+	}
+	for i := range 2 { // each root has the full picture
+		awaitAnswer(t, eu.address(fmt.Sprintf("pando-root-%d", i)), targets, by, whole)
+	}
+
+	// A root dies: the other one answers, and the next one in its place does.
+	eu.replace("pando-root-0", false)
+	awaitAnswer(t, eu.address("pando-root-0"), targets, by, whole)
+
+	// A volume is lost with what a zone and a root knew: their children tell them.
+	us.replace("pando-zone-1", true)
+	eu.replace("pando-root-1", true)
+	awaitAnswer(t, eu.address("pando-root-1"), targets, by, whole)
+
+	// A leaf's samples survive its pod: the first of them is the same.
+	first, leaf := `min by (cluster) (min_over_time(timestamp(up{job="pando-leaf"})[1h:1s]))`, []string{"cluster"}
+	before, err := query(t.Context(), eu.address("pando-root-0"), first, leaf...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	us.replace("pando-leaf-0", false)
+	awaitAnswer(t, eu.address("pando-root-0"), first, leaf, before)
+}
+
+// install applies an overlay, and makes the Secrets that cert-manager would.
+func (c *cluster) install(overlay string, ca *authority, names map[string][]string) {
+	c.t.Helper()
+	all := objects(c.t, kubetest.Render(c.t, filepath.Join(manifests, overlay)))
+	for role, dns := range names {
+		all = append(all, ca.secret("pando-"+role+"-tls", dns))
+	}
+	await(c.t, overlay+" is applied", func(context.Context) error {
+		var errs []error
+		for _, u := range all { // again if one comes before its namespace
+			if err := c.applyOne(u, nil); err != nil {
+				errs = append(errs, fmt.Errorf("%s %s: %w", u.GetKind(), u.GetName(), err))
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// authority signs certificates that are good for an hour.
+type authority struct {
+	t    *testing.T
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &authority{t: t, key: key}
+	template := template("pando", nil)
+	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.cert, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func template(name string, dns []string) *x509.Certificate {
+	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62))
+	return &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: dns,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+}
+
+// secret is a certificate in the form that cert-manager gives it.
+func (a *authority) secret(name string, dns []string) *unstructured.Unstructured {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template(name, dns), a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	text := func(kind string, der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+		"metadata":   map[string]any{"name": name, "namespace": namespace},
+		"stringData": map[string]any{"tls.crt": text("CERTIFICATE", der), "tls.key": text("PRIVATE KEY", keyDER), "ca.crt": text("CERTIFICATE", a.cert.Raw)},
+	}}
+}
