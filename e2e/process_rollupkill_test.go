@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Shopify/toxiproxy/v2"
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
@@ -45,7 +46,7 @@ rollups:
 - name: job_zone:level
   expr: avg by (job, zone) (last_over_time(level[4s]))
   interval: 2s
-  keep: {zone: {for: 2h}, root: [{for: 2h}, {every: 10s, for: 4h}]}
+  keep: {leaf: {for: 2h}, zone: {for: 2h}, root: [{for: 2h}, {every: 10s, for: 4h}]}
 - name: level:max
   expr: max without (instance) (max_over_time(level[8s]))
   interval: 2s
@@ -57,9 +58,13 @@ type keptPlanet struct {
 	t      *testing.T
 	root   *process
 	tiers  []*process // root, zones, leaves
-	leaves []string   // base URLs, which stay
+	leaves [][]string // base URLs of each leaf's replicas, which stay
 	tops   []string   // those of root and zones
 	begin  time.Time
+	// links are the proxies between tiers and their parents, if there are any.
+	links []*toxiproxy.Proxy
+	// punctual: no samples come late on purpose.
+	punctual bool
 
 	mu sync.Mutex
 	// tardy are the times of samples that may have been seen later than they
@@ -73,22 +78,60 @@ type keptPlanet struct {
 	answers int
 }
 
-func newKeptPlanet(t *testing.T) *keptPlanet {
+// keptOptions say what a keptPlanet is like.
+type keptOptions struct {
+	// proxied puts a proxy on each link.
+	proxied bool
+	// replicas of each leaf; zero means one that is not called a replica.
+	replicas int
+	// flags are those of root and zones.
+	flags []string
+}
+
+func newKeptPlanet(t *testing.T, o keptOptions) *keptPlanet {
 	file := "--rollup.file=" + writeFile(t, "rollups.yml", rolledUpFile)
-	p := &keptPlanet{t: t, seen: map[string]map[int64]map[string]float64{}, changed: map[int64]string{}}
-	p.root = startRoot(t, file)
-	zones := []*process{startZone(t, p.root.grpc, "--zone=eu", file), startZone(t, p.root.grpc, "--zone=us", file)}
+	p := &keptPlanet{t: t, seen: map[string]map[int64]map[string]float64{}, changed: map[int64]string{}, punctual: o.replicas > 0}
+	flags := append([]string{file}, o.flags...)
+	parent := func(of *process) string {
+		if !o.proxied {
+			return of.grpc
+		}
+		link := newProxy(t, of.grpc)
+		p.links = append(p.links, link)
+		return link.Listen
+	}
+	p.root = startRoot(t, flags...)
+	zones := []*process{startZone(t, parent(p.root), append(flags, "--zone=eu")...), startZone(t, parent(p.root), append(flags, "--zone=us")...)}
 	p.tiers = append([]*process{p.root}, zones...)
 	for i := range 4 {
-		leaf := startLeaf(t, zones[i/2].grpc, []string{"eu", "us"}[i/2], fmt.Sprint("c", i), file, "--rollup.delay="+rollupDelay.String())
-		p.leaves, p.tiers = append(p.leaves, leaf.http), append(p.tiers, leaf)
+		var urls []string
+		for r := range max(1, o.replicas) {
+			own := []string{file, "--rollup.delay=" + rollupDelay.String()}
+			if o.replicas > 0 {
+				own = append(own, fmt.Sprint("--replica=", r))
+			}
+			leaf := startLeaf(t, parent(zones[i/2]), []string{"eu", "us"}[i/2], fmt.Sprint("c", i), own...)
+			urls, p.tiers = append(urls, leaf.http), append(p.tiers, leaf)
+		}
+		p.leaves = append(p.leaves, urls)
 	}
 	for _, tier := range p.tiers[:3] {
 		p.tops = append(p.tops, tier.http)
 	}
-	awaitLeaves(t, p.root, 4)
+	awaitLeaves(t, p.root, 4*max(1, o.replicas))
 	p.begin = time.Now().Truncate(10 * time.Second)
 	return p
+}
+
+// post sends points to all replicas of a leaf at once: what one of them takes later
+// than another is late there.
+func (p *keptPlanet) post(ctx context.Context, leaf int, points ...point) {
+	var wg sync.WaitGroup
+	body := encode(points...)
+	for _, base := range p.leaves[leaf] {
+		wg.Go(func() { _, _, _ = post(ctx, base, body) })
+	}
+	wg.Wait()
 }
 
 // write sends samples of the present to a leaf until ctx ends, and some of the
@@ -105,16 +148,16 @@ func (p *keptPlanet) write(ctx context.Context, leaf int) {
 			points = append(points, point{labels.FromStrings(append(of, "__name__", "events_total")...), now, float64(i*(s+1) + leaf)},
 				point{labels.FromStrings(append(of, "__name__", "level")...), now, float64(rnd.Intn(100))})
 		}
-		_, _, _ = post(ctx, p.leaves[leaf], encode(points...))
+		p.post(ctx, leaf, points...)
 		if time.Since(now) > rollupDelay/2 {
 			p.mu.Lock()
 			p.tardy = append(p.tardy, now)
 			p.mu.Unlock()
 		}
-		if i%12 == 0 {
-			_, _, _ = post(ctx, p.leaves[leaf], encode(point{
+		if i%12 == 0 && !p.punctual {
+			p.post(ctx, leaf, point{
 				labels.FromStrings("__name__", "level", "job", lateJob, "instance", fmt.Sprint(i)), now.Add(-time.Duration(3+rnd.Intn(20)) * time.Second), float64(i),
-			}))
+			})
 		}
 		select {
 		case <-ctx.Done():
@@ -250,7 +293,15 @@ func whole(base string, until time.Time) error {
 // leaves' samples say.
 func TestProcessRollupsUnderKills(t *testing.T) {
 	processes(t)
-	p := newKeptPlanet(t)
+	p := newKeptPlanet(t, keptOptions{})
+	p.endures(p.kill)
+}
+
+// endures has samples come and queries be asked while faults are done, and compares
+// all that was answered with what the samples say in the end. It returns once all
+// is whole.
+func (p *keptPlanet) endures(faults func(*rand.Rand) int) {
+	t := p.t
 	seed := time.Now().UnixNano()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewSource(seed))
@@ -264,11 +315,11 @@ func TestProcessRollupsUnderKills(t *testing.T) {
 		wg.Go(func() { p.watch(watching, rand.New(rand.NewSource(seed+int64(i)))) })
 	}
 	t.Cleanup(func() { stopWriting(); stopWatching(); wg.Wait() })
-	kills := p.kill(rnd)
+	done := faults(rnd)
 	stopWriting()
 	stopped := time.Now()
 	for _, base := range p.tops {
-		eventually(t, 60*time.Second, func() error { return whole(base, stopped) })
+		eventually(t, 90*time.Second, func() error { return whole(base, stopped) })
 		// There may be one more that is due at any time.
 		eventually(t, 20*time.Second, func() error {
 			if r := run(t, pando(t), "rollup", "ls", "--server="+base); r.code != 0 {
@@ -281,7 +332,7 @@ func TestProcessRollupsUnderKills(t *testing.T) {
 	wg.Wait()
 	t.Logf("whole %v after the last sample", time.Since(stopped).Round(time.Second))
 	compared, excused, used := p.compare(stopped)
-	t.Logf("%d kills, %d answers noted, %d values compared, %d excused for %d tardy samples, %d steps from rollups", kills, p.answers, compared, excused, len(p.tardy), used)
+	t.Logf("%d faults, %d answers noted, %d values compared, %d excused for %d tardy samples, %d steps from rollups", done, p.answers, compared, excused, len(p.tardy), used)
 	if p.answers < 20 || compared <= excused || used == 0 {
 		t.Error("too little was compared")
 	}
@@ -290,17 +341,11 @@ func TestProcessRollupsUnderKills(t *testing.T) {
 // kill kills tiers and starts them again.
 func (p *keptPlanet) kill(rnd *rand.Rand) (kills int) {
 	p.t.Helper()
-	pause := func(atMost time.Duration) {
-		select {
-		case <-time.After(time.Duration(rnd.Int63n(int64(atMost)))):
-		case <-p.t.Context().Done():
-		}
-	}
 	for end := time.Now().Add(killedFor); time.Now().Before(end); kills++ {
-		pause(5 * time.Second)
+		p.pause(rnd, 5*time.Second)
 		i := rnd.Intn(len(p.tiers))
 		p.tiers[i].kill()
-		pause(2 * time.Second)
+		p.pause(rnd, 2*time.Second)
 		p.tiers[i] = p.tiers[i].again()
 	}
 	return kills
@@ -308,7 +353,8 @@ func (p *keptPlanet) kill(rnd *rand.Rand) (kills int) {
 
 // compare compares with and without rollups, and with what was said before.
 func (p *keptPlanet) compare(to time.Time) (compared, excused, used int) {
-	for _, base := range p.tops {
+	for _, base := range slices.Concat(append([][]string{p.tops}, p.leaves...)...) {
+		before := used
 		for expr := range rolledUp {
 			want, _, err := p.values(base, expr, to, "rollup", "off", "nocache", "1")
 			if err != nil {
@@ -338,6 +384,9 @@ func (p *keptPlanet) compare(to time.Time) (compared, excused, used int) {
 				}
 				return false
 			})
+		}
+		if used == before {
+			p.t.Errorf("%s: no answer was from rollups", base)
 		}
 	}
 	for at, what := range p.changed {

@@ -44,8 +44,8 @@ func tierConfig(t *testing.T, tier, alertmanager string) string {
 	return filepath.Join(dir, "prometheus.yml")
 }
 
-// alertsOf returns the names of a tier's own alerts that fire.
-func alertsOf(base string) ([]string, error) {
+// tierAlerts returns the names of a tier's own alerts that fire.
+func tierAlerts(base string) ([]string, error) {
 	a, err := call(base, "/api/v1/alerts", nil)
 	if err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func TestProcessTierRules(t *testing.T) {
 	becomes(t, 30*time.Second, root.http, `root:twice`, 40)
 	becomes(t, 30*time.Second, zone.http, `zone:twice{zone="eu"}`, 40)
 	becomes(t, 30*time.Second, root.http, `sum(root:orders:sum) + sum(orders)`, 40)
-	if names, err := alertsOf(root.http); err != nil || len(names) != 0 {
+	if names, err := tierAlerts(root.http); err != nil || len(names) != 0 {
 		t.Errorf("alerts %v, %v", names, err)
 	}
 
@@ -134,7 +134,7 @@ func TestProcessTierRules(t *testing.T) {
 		}
 		return mentions([]string{string(r.Data)}, `"health":"err"`, "NoOrders")
 	})
-	if names, err := alertsOf(root.http); err != nil || len(names) != 0 {
+	if names, err := tierAlerts(root.http); err != nil || len(names) != 0 {
 		t.Errorf("with a leaf away: alerts %v, %v", names, err)
 	}
 	again := b.again()
@@ -142,7 +142,7 @@ func TestProcessTierRules(t *testing.T) {
 	write(t, again, pt(1, "__name__", "orders"))
 	becomes(t, 30*time.Second, root.http, `root:orders:sum`, 6)
 	eventually(t, 30*time.Second, func() error {
-		names, err := alertsOf(root.http)
+		names, err := tierAlerts(root.http)
 		if err == nil && len(names) != 1 {
 			err = fmt.Errorf("alerts %v", names)
 		}

@@ -141,11 +141,15 @@ func gridOf(m promql.Matrix) grid {
 }
 
 // rangeOf asks a range query that must be answered whole.
-func rangeOf(base string, q treetest.Query) (grid, error) {
-	a, err := call(base, "/api/v1/query_range", url.Values{
+func rangeOf(base string, q treetest.Query, params ...string) (grid, error) {
+	form := url.Values{
 		"query": {q.Expr}, "step": {fmt.Sprint(float64(q.Step) / 1000)},
 		"start": {seconds(time.UnixMilli(q.Start))}, "end": {seconds(time.UnixMilli(q.End))},
-	})
+	}
+	for i := 0; i < len(params); i += 2 {
+		form.Set(params[i], params[i+1])
+	}
+	a, err := call(base, "/api/v1/query_range", form)
 	if err != nil {
 		return nil, err
 	}

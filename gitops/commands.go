@@ -78,7 +78,7 @@ func (s *State) obey(c Command, at string) (string, error) {
 		return "resumed at " + at, nil
 	case CommandPromote:
 		s.Promoted, s.Pinned = revision, ""
-		s.Rejected = slices.DeleteFunc(s.Rejected, func(r Rejection) bool { return r.Revision == revision })
+		s.Rejected, s.Heard = slices.DeleteFunc(s.Rejected, of(revision)), slices.DeleteFunc(s.Heard, of(revision))
 		return "takes " + short(revision) + " without waiting for its turn", nil
 	case CommandAbort:
 		if s.Promoted == revision {
@@ -125,6 +125,9 @@ func (s *State) subject(c Command) (string, error) {
 // known completes a revision from its first characters; a full one needs not be
 // known.
 func (s *State) known(prefix string) (string, error) {
+	if strings.Trim(prefix, "0123456789abcdef") != "" {
+		return "", fmt.Errorf("%.60q is not the hash of a commit", prefix)
+	}
 	if len(prefix) == 40 {
 		return prefix, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,6 +43,32 @@ func (lineRenderer) Render(_ context.Context, _ string, files fs.FS) (*Bundle, e
 		return nil, err
 	}
 	return b, json.Unmarshal(data, &b.Waves)
+}
+
+// history is a repository in memory: configs, the newest last.
+type history struct{ configs []string }
+
+func (h *history) revision(i int) *source.Revision {
+	return &source.Revision{Hash: fmt.Sprintf("%040x", i+1), Ref: "refs/heads/main", Files: fstest.MapFS{
+		"config": {Data: []byte(h.configs[i])}, "waves.json": {Data: []byte(`[{"name":"w0","clusters":["a"]}]`)},
+	}}
+}
+
+func (h *history) Fetch(_ context.Context, want source.Want) (*source.Revision, error) {
+	r := h.revision(len(h.configs) - 1)
+	if r.Hash == want.Seen {
+		return nil, source.ErrUnchanged
+	}
+	return r, nil
+}
+
+func (h *history) At(_ context.Context, hash, _ string) (*source.Revision, error) {
+	for i := range h.configs {
+		if r := h.revision(i); r.Hash == hash {
+			return r, nil
+		}
+	}
+	return nil, errors.New("there is no such revision")
 }
 
 // workload is what a loop delivers to.
@@ -104,8 +131,10 @@ type planet struct {
 	now   time.Time
 	loops []*member
 	down  bool
-	gate  func(expr string) wave.Verdict
-	asked int
+	// silent are clusters whose loop the tree hears nothing of.
+	silent map[string]bool
+	gate   func(expr string) wave.Verdict
+	asked  int
 }
 
 type member struct {
@@ -116,6 +145,7 @@ type member struct {
 	workload *workload
 	reg      *prometheus.Registry
 	source   func(*source.Config)
+	from     Source // instead of the planet's repository
 }
 
 // newPlanet has one wave for each cluster, with a gate and a minute to bake.
@@ -146,17 +176,14 @@ func newPlanet(t testing.TB, clusters ...string) *planet {
 // open starts the loop, or starts it again.
 func (m *member) open() {
 	m.t.Helper()
-	c := source.Config{URL: m.repo.URL, Branch: "main", AllowHTTP: true, Limits: source.Limits{Timeout: 10 * time.Second, Total: 4 << 20}}
-	if m.source != nil {
-		m.source(&c)
-	}
-	src, err := source.New(c)
-	if err != nil {
-		m.t.Fatal(err)
+	src := m.from
+	if src == nil {
+		src = m.repository()
 	}
 	cfg := DefaultConfig()
 	cfg.Cluster, cfg.StateDir = m.name, m.dir
 	m.reg = prometheus.NewPedanticRegistry()
+	var err error
 	m.loop, err = New(cfg, Deps{
 		Source: src, Renderer: lineRenderer{}, Deliverer: m.workload, Confirmer: m.workload, Fleet: m.planet,
 		Registerer: m.reg, Now: func() time.Time { return m.now }, Jitter: func() float64 { return 0.5 },
@@ -167,6 +194,20 @@ func (m *member) open() {
 	m.loop.sleep = func(_ context.Context, d time.Duration) error { m.now = m.now.Add(d); return nil }
 }
 
+// repository is the planet's, as this cluster is configured to read it.
+func (m *member) repository() Source {
+	m.t.Helper()
+	c := source.Config{URL: m.repo.URL, Branch: "main", AllowHTTP: true, Limits: source.Limits{Timeout: 10 * time.Second, Total: 4 << 20}}
+	if m.source != nil {
+		m.source(&c)
+	}
+	src, err := source.New(c)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return src
+}
+
 // Fleet implements Fleet: what the loops say in their metrics.
 func (p *planet) Fleet(context.Context) (*wave.Fleet, error) {
 	p.asked++
@@ -175,6 +216,9 @@ func (p *planet) Fleet(context.Context) (*wave.Fleet, error) {
 	}
 	f := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
 	for _, m := range p.loops {
+		if p.silent[m.name] {
+			continue
+		}
 		families, err := m.reg.Gather()
 		if err != nil {
 			p.t.Fatal(err)

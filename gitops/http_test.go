@@ -110,7 +110,8 @@ func TestCommandsRefused(t *testing.T) {
 		{"explode", "{}", nil, 422, "no such command"},
 		{"promote", "{}", nil, 422, "no newer revision"},
 		{"rollback", "{}", nil, 422, "no earlier revision"},
-		{"abort", `{"revision":"zzzz"}`, nil, 422, "0 revisions are known"},
+		{"abort", `{"revision":"zzzz"}`, nil, 422, "not the hash"},
+		{"abort", `{"revision":"abcd"}`, nil, 422, "0 revisions are known"},
 	} {
 		change := c.change
 		if change == nil {
@@ -282,12 +283,13 @@ func TestRoot(t *testing.T) {
 		{"metric":{"__name__":"pando_config_loaded_timestamp_seconds","cluster":"b","revision":"r2"},"value":[1,"6"]},
 		{"metric":{"__name__":"pando_config_rejected_timestamp_seconds","cluster":"b","revision":"r3","why":"gate"},"value":[1,"6"]},
 		{"metric":{"__name__":"pando_config_paused","cluster":"a"},"value":[1,"0"]},
+		{"metric":{"__name__":"pando_config_paused","cluster":"d"},"value":[1,"1"]},
 		{"metric":{"__name__":"pando_config_paused","cluster":"c"},"value":[1,"1"]}`)
 	f, err := r.Fleet(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &wave.Fleet{Clusters: map[string]string{"a": "r1", "b": ""}, Rejected: map[string]string{"r3": "by cluster b: gate"}, Paused: "c"}
+	want := &wave.Fleet{Clusters: map[string]string{"a": "r1", "b": ""}, Rejected: map[string]string{"r3": "by cluster b: gate"}, Paused: "c, d"}
 	if diff := cmp.Diff(want, f); diff != "" {
 		t.Error(diff)
 	}

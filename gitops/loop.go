@@ -286,6 +286,9 @@ func (l *Loop) decide(ctx context.Context) error {
 		errs = append(errs, err)
 	}
 	in.Fleet = without(fleet, l.cfg.Cluster)
+	if in.Fleet == nil && in.Running == "" {
+		in.Fresh = l.fresh(ctx)
+	}
 	d, next := wave.Decide(in, memory)
 	for len(d.Need) > 0 {
 		if in.Gates == nil {
@@ -305,8 +308,8 @@ func (l *Loop) decide(ctx context.Context) error {
 	err = l.change(func(s *State) {
 		s.Memory = next
 		s.reject(d.Reject, d.Why, now)
-		if in.Fleet != nil { // what another cluster found bad is not good here
-			s.Good = slices.DeleteFunc(s.Good, func(g string) bool { return in.Fleet.Rejected[g] != "" && g != s.Promoted })
+		if in.Fleet != nil {
+			s.hear(in.Fleet.Rejected, now)
 		}
 		if d.Good {
 			s.good(s.Running, now)
@@ -321,6 +324,13 @@ func (l *Loop) decide(ctx context.Context) error {
 	return errors.Join(append(errs, l.obey(ctx, d))...)
 }
 
+// fresh tells whether nothing has ever run here: a workload that has loaded
+// something tells of a loop whose state was lost, which has to wait its turn.
+func (l *Loop) fresh(ctx context.Context) bool {
+	loaded, err := l.deps.Confirmer.Loaded(ctx)
+	return err != nil || loaded == ""
+}
+
 // without leaves out what the own cluster tells: the loop knows that itself,
 // and before the tree does. Its own rejections of a time before it was told to
 // promote count no more.
@@ -328,7 +338,7 @@ func without(f *wave.Fleet, cluster string) *wave.Fleet {
 	if f == nil {
 		return nil
 	}
-	out := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}, Paused: f.Paused}
+	out := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
 	for c, r := range f.Clusters {
 		if c != cluster {
 			out.Clusters[c] = r
@@ -339,9 +349,8 @@ func without(f *wave.Fleet, cluster string) *wave.Fleet {
 			out.Rejected[r] = why
 		}
 	}
-	if out.Paused == cluster {
-		out.Paused = ""
-	}
+	paused := slices.DeleteFunc(strings.Split(f.Paused, pausedSeparator), func(c string) bool { return c == cluster })
+	out.Paused = strings.Join(paused, pausedSeparator)
 	return out
 }
 

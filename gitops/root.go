@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,6 +28,9 @@ const (
 	// MetricPaused is 1 while the cluster asks all to pause.
 	MetricPaused = "pando_config_paused"
 )
+
+// pausedSeparator is between the names of wave.Fleet.Paused.
+const pausedSeparator = ", "
 
 // FleetQuery is what the root is asked for.
 const FleetQuery = `{__name__=~"` + MetricLoaded + `|` + MetricRejected + `|` + MetricPaused + `"}`
@@ -145,6 +149,7 @@ func (r *Root) Fleet(ctx context.Context) (*wave.Fleet, error) {
 		return nil, err
 	}
 	f := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
+	var paused []string
 	for _, s := range answer {
 		cluster := s.Metric["cluster"]
 		if cluster == "" {
@@ -164,11 +169,13 @@ func (r *Root) Fleet(ctx context.Context) (*wave.Fleet, error) {
 				f.Rejected[revision] = why
 			}
 		case MetricPaused:
-			if s.Value == 1 && (f.Paused == "" || cluster < f.Paused) {
-				f.Paused = cluster
+			if s.Value == 1 {
+				paused = append(paused, cluster)
 			}
 		}
 	}
+	slices.Sort(paused)
+	f.Paused = strings.Join(slices.Compact(paused), pausedSeparator)
 	return f, nil
 }
 

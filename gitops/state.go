@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,6 +41,8 @@ type State struct {
 	Good []string `json:"good,omitempty"`
 	// Rejected are those that this cluster does not want, newest first.
 	Rejected []Rejection `json:"rejected,omitempty"`
+	// Heard are rejections of other clusters: they hold when those fall silent.
+	Heard []Rejection `json:"heard,omitempty"`
 	// Waves are those by which the next revision is rolled out: of what runs.
 	Waves []wave.Wave `json:"waves,omitempty"`
 
@@ -97,20 +100,39 @@ type Event struct {
 const (
 	maxGood     = 5
 	maxRejected = 16
+	maxHeard    = 64
 	maxHistory  = 100
 	maxWhy      = 300
 )
 
+// rejected says of revisions why this cluster does not take them.
 func (s *State) rejected() map[string]string {
-	out := make(map[string]string, len(s.Rejected))
-	for _, r := range s.Rejected {
+	out := make(map[string]string, len(s.Rejected)+len(s.Heard))
+	for _, r := range slices.Concat(s.Heard, s.Rejected) {
 		out[r.Revision] = r.Why
 	}
 	return out
 }
 
+// of tells whether a revision is among rejections.
+func of(revision string) func(Rejection) bool {
+	return func(r Rejection) bool { return r.Revision == revision }
+}
+
+// hear remembers what other clusters reject.
+func (s *State) hear(rejected map[string]string, at time.Time) {
+	for _, r := range slices.Sorted(maps.Keys(rejected)) {
+		if slices.ContainsFunc(s.Heard, of(r)) || s.Promoted == r {
+			continue
+		}
+		s.Heard = slices.Insert(s.Heard, 0, Rejection{r, clip(rejected[r]), at})
+		s.Heard = s.Heard[:min(len(s.Heard), maxHeard)]
+		s.Good = slices.DeleteFunc(s.Good, func(g string) bool { return g == r })
+	}
+}
+
 func (s *State) reject(revision, why string, at time.Time) {
-	if revision == "" || s.rejected()[revision] != "" {
+	if revision == "" || slices.ContainsFunc(s.Rejected, of(revision)) {
 		return
 	}
 	why = clip(why)
@@ -135,7 +157,9 @@ func (s *State) event(e Event) {
 	s.History = s.History[max(0, len(s.History)-maxHistory):]
 }
 
+// clip makes a text fit for the value of a label.
 func clip(s string) string {
+	s = strings.ToValidUTF8(s, "?")
 	if len(s) > maxWhy {
 		s = strings.ToValidUTF8(s[:maxWhy], "") + "…"
 	}

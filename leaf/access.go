@@ -22,6 +22,9 @@ import (
 // Child returns the leaf as its parents see it.
 func (l *Leaf) Child() querytree.Child { return l.child }
 
+// Local returns the same as what it is, for those who add rollups to it.
+func (l *Leaf) Local() *querytree.Local { return l.child }
+
 // Ready reports whether the leaf runs with its configuration applied.
 func (l *Leaf) Ready() bool { return l.ready.Load() }
 

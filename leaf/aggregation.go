@@ -65,6 +65,9 @@ func CheckAggregations(file string) (summary string, err error) {
 	for _, rule := range r.Rules {
 		fmt.Fprintf(&b, "%s: %s, every %v, inputs: %s\n", rule.Name, strings.Join(rule.Outputs(), ", "), rule.Interval, rule.Raw)
 	}
+	for _, note := range r.Overlaps() {
+		fmt.Fprintf(&b, "note: %s\n", note)
+	}
 	return b.String(), nil
 }
 

@@ -18,9 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang/snappy"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/prompb"
 	"github.com/prometheus/prometheus/storage"
 
 	"github.com/pandometrics/pando/fieldhint"
@@ -115,14 +113,14 @@ const subjectVariable = "PANDO_INGEST_SUBJECT"
 
 // BenchmarkIngestAggregation compares a leaf that stores 200,000 series with one that
 // sums them up to 2,000, in one run and in turns, each in a process of its own. As
-// scraping does it, from the parsed sample on, and with remote write, whose requests
-// both must decode.
+// scraping does it, from the parsed sample on, and with remote write 1.0 and 2.0 and
+// OTLP, whose requests both must decode.
 func BenchmarkIngestAggregation(b *testing.B) {
 	if what := os.Getenv(subjectVariable); what != "" {
 		serveSubject(b, what)
 		return
 	}
-	for _, how := range []string{"scrape", "write"} {
+	for _, how := range []string{"scrape", "write", "write2", "otlp"} {
 		b.Run(how, func(b *testing.B) {
 			for range b.N {
 				compareProcesses(b, how)
@@ -146,19 +144,20 @@ func serveSubject(b *testing.B, what string) {
 		sets[i] = aggregationLabels(i)
 	}
 	how, aggregates := strings.CutSuffix(what, "-sums")
+	p, sent := protocols()[how]
 	s := newStore(b, aggregates)
 	before := heap()
 	out := json.NewEncoder(os.NewFile(3, "answers"))
 	round := 0
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); round++ {
 		var bodies [][]byte
-		if how == "write" {
-			bodies = aggregationBodies(b, sets, s.clock.UnixMilli(), round)
+		if sent {
+			bodies = p.bodies(b, sets, s.clock.UnixMilli(), round)
 			runtime.GC()
 		}
 		start := cpuTime(b)
-		if how == "write" {
-			s.write(b, bodies)
+		if sent {
+			s.write(b, p, bodies)
 		} else {
 			s.scrape(b, sets, round)
 		}
@@ -255,35 +254,18 @@ func compareProcesses(b *testing.B, how string) {
 	fmt.Fprintf(os.Stdout, "memory saved: %.3f (≥ %v: %s)\n", memory, targetSavedMemory, judged(memory >= targetSavedMemory))
 }
 
-// aggregationBodies are requests of 2,000 series, as a Prometheus sends them.
-func aggregationBodies(b *testing.B, sets []labels.Labels, ts int64, round int) [][]byte {
+// write sends requests.
+func (s *store) write(b *testing.B, p protocol, bodies [][]byte) {
 	b.Helper()
-	const series = 2000
-	var out [][]byte
-	for from := 0; from < len(sets); from += series {
-		req := &prompb.WriteRequest{}
-		for i := from; i < from+series; i++ {
-			req.Timeseries = append(req.Timeseries, seriesV1(sets[i], prompb.Sample{Timestamp: ts, Value: float64(round*10 + i%7)}))
-		}
-		body, err := req.Marshal()
-		if err != nil {
-			b.Fatal(err)
-		}
-		out = append(out, snappy.Encode(nil, body))
-	}
-	return out
-}
-
-func (s *store) write(b *testing.B, bodies [][]byte) {
-	b.Helper()
-	h := s.leaf.WriteHandler()
+	h := p.handler(s.leaf)
 	for _, body := range bodies {
 		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
-		r.Header.Set("Content-Type", "application/x-protobuf")
-		r.Header.Set("Content-Encoding", "snappy")
+		for name, value := range p.header {
+			r.Header.Set(name, value)
+		}
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
-		if w.Code != http.StatusNoContent {
+		if w.Code != p.answered {
 			b.Fatalf("%d %s", w.Code, w.Body)
 		}
 	}

@@ -138,9 +138,10 @@ func (a *asking) missing(ctx context.Context, m Member, err error) error {
 }
 
 // nobody notes that there are no members to ask at all: an empty answer would
-// look as if there were no series on the planet.
+// look as if there were no series on the planet. Where it is known that there are
+// none, it is the answer.
 func (a *asking) nobody(m *Mixer, members int) error {
-	if members > 0 {
+	if members > 0 || m.cfg.Childless != nil && m.cfg.Childless() {
 		return nil
 	}
 	d := m.Describe()

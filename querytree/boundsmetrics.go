@@ -18,7 +18,7 @@ type boundsMetrics struct {
 func newBoundsMetrics(reg prometheus.Registerer) *boundsMetrics {
 	f := promauto.With(reg)
 	waits := prometheus.ExponentialBuckets(0.001, 4, 9)
-	return &boundsMetrics{
+	m := &boundsMetrics{
 		reg: reg,
 		refused: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "pando_tree_refused_total",
@@ -37,6 +37,11 @@ func newBoundsMetrics(reg prometheus.Registerer) *boundsMetrics {
 			Buckets: waits, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100,
 		}),
 	}
+	// From the start, so that the first refusal is an increase.
+	for _, flag := range []string{"query.max-samples", "query.max-series", flagMaxBytes, flagMaxTotalBytes, flagMaxResponse, flagMaxQueue, flagMaxQueueEach, flagProcess} {
+		m.refused.WithLabelValues(flag)
+	}
+	return m
 }
 
 // refuse counts a request that a limit ended.

@@ -70,6 +70,9 @@ type Options struct {
 	// NoRollup asks for an answer without rollups, so that the answer with them
 	// can be checked against it.
 	NoRollup bool
+	// Align asks for the times of a range query to be moved to where rollups have
+	// points. It is done once, by the tier that the user asks, and not told below.
+	Align bool
 	// Explain asks for an Explanation in the Report.
 	Explain ExplainMode
 	// Client names who asks, so that one client's queries wait for their turn

@@ -33,6 +33,19 @@ type direct struct {
 	window   time.Duration // or the lookback delta
 	nameless bool
 	info     error // the annotation of a result, if any
+	matchers []*labels.Matcher
+}
+
+// hints are those that the engine selects with.
+func (d *direct) hints() *storage.SelectHints {
+	h := &storage.SelectHints{
+		Start: d.grid.start - d.offset.Milliseconds() - d.window.Milliseconds() + 1, End: d.grid.end - d.offset.Milliseconds(),
+		Step: d.grid.step, Func: d.fn, DisableTrimming: true,
+	}
+	if d.fn != "" {
+		h.Range = d.window.Milliseconds()
+	}
+	return h
 }
 
 // newDirect returns nil if only the engine can evaluate an expression.
@@ -52,7 +65,7 @@ func newDirect(e parser.Expr, req ExecRequest, opts *promql.EngineOpts) *direct 
 	if vs.Anchored || vs.Smoothed || vs.OriginalOffsetExpr != nil || d.window <= 0 {
 		return nil
 	}
-	d.offset = vs.OriginalOffset
+	d.offset, d.matchers = vs.OriginalOffset, vs.LabelMatchers
 	return d
 }
 
@@ -99,10 +112,10 @@ type reader struct {
 	resets []int32 // up to and including each sample
 }
 
-// evaluate evaluates the expression over the series of a part, whose values get
-// the labels given.
-func (r *reader) evaluate(ctx context.Context, p *part, names []labels.Labels, points []promql.FPoint) error {
-	p.value = make(promql.Matrix, 0, len(p.series))
+// evaluate evaluates the expression over the series of a part, whose values have
+// no labels. They are appended to points.
+func (r *reader) evaluate(ctx context.Context, p *part, points []promql.FPoint) error {
+	p.value, p.of, p.nameless = make(promql.Matrix, 0, len(p.series)), make([]int32, 0, len(p.series)), r.nameless
 	for i, s := range p.series {
 		if err := evaluationErr(ctx); err != nil {
 			return err
@@ -117,7 +130,8 @@ func (r *reader) evaluate(ctx context.Context, p *part, names []labels.Labels, p
 			points = r.rates(points)
 		}
 		if len(points) > from {
-			p.value = append(p.value, promql.Series{Metric: names[i], Floats: points[from:len(points):len(points)]})
+			p.value = append(p.value, promql.Series{Floats: points[from:len(points):len(points)]})
+			p.of = append(p.of, int32(i))
 		}
 	}
 	if len(p.value) > 0 && r.info != nil {

@@ -67,7 +67,11 @@ func newTreeQuery(q storage.Queryable, opts promql.QueryOpts, req ExecRequest) (
 	if opts != nil {
 		req.Lookback = opts.LookbackDelta().Milliseconds()
 	}
-	return &treeQuery{m: m, expr: expr, req: req, timers: stats.NewQueryTimers(), sample: stats.NewQuerySamples(false)}, nil
+	return newTreeQueryOf(m, expr, req), nil
+}
+
+func newTreeQueryOf(m *Mixer, expr parser.Expr, req ExecRequest) *treeQuery {
+	return &treeQuery{m: m, expr: expr, req: req, timers: stats.NewQueryTimers(), sample: stats.NewQuerySamples(false)}
 }
 
 // Exec implements promql.Query.
@@ -79,7 +83,11 @@ func (q *treeQuery) Exec(ctx context.Context) *promql.Result {
 	q.req.Options = q.m.requestOptions(ctx)
 	ctx, q.budget = q.m.budget(ctx, q.req.Options)
 	t := &trail{}
-	value, warn, report, err := q.m.eval(ctx, q.req, t)
+	req, aligned := q.m.align(q.req)
+	value, warn, report, err := q.m.eval(ctx, req, t)
+	if report.Aligned = aligned; report.Explanation != nil {
+		report.Explanation.Aligned = aligned
+	}
 	ReportFrom(ctx).Merge(report)
 	ReportFrom(ctx).follow(t)
 	if err != nil {

@@ -26,6 +26,9 @@ type Explanation struct {
 	// Unrolled are the aggregations that no rollup of the tier answers although
 	// there is one of the same metric, and why.
 	Unrolled []Cut `json:"unrolled,omitempty"`
+	// Aligned tells of a range query that asked for its times to be moved to where
+	// rollups have points; nil of others, and of what children are asked.
+	Aligned *Alignment `json:"aligned,omitempty"`
 	// Replans say why earlier plans of the same query were given up.
 	Replans []string `json:"replans,omitempty"`
 	// Cache tells what came from the cache: "hit", "miss", "partial" or why it

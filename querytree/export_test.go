@@ -46,15 +46,6 @@ func (f *Fragment) Grid() (start, end, step int64) { return f.grid.start, f.grid
 // Guards returns the fragments that must have no result.
 func (f *Fragment) Guards() []*Fragment { return f.guards }
 
-// WithOperator returns an aggregation with another operator.
-func WithOperator(query, op string) string {
-	n := operatorOf(query)
-	if n == nil {
-		return ""
-	}
-	return withOperator(query, n, op)
-}
-
 // SeriesWise reports whether the value of e at a series depends on it alone.
 func SeriesWise(e parser.Expr) bool { return seriesWiseSelector(e) != nil }
 

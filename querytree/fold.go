@@ -100,6 +100,13 @@ func (f *fold) add(series []promql.Series) error {
 	return nil
 }
 
+// keeps reports whether the points of a series, once added, are still in use:
+// the first ones of a group, and native histograms.
+func (f *fold) keeps(s promql.Series) bool {
+	f.buf = s.Metric.Bytes(f.buf)
+	return len(s.Histograms) > 0 || f.groups[string(f.buf)] == nil
+}
+
 func (f *fold) group(lset labels.Labels) *foldGroup {
 	f.buf = lset.Bytes(f.buf)
 	g := f.groups[string(f.buf)]

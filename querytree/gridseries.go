@@ -1,15 +1,10 @@
 package querytree
 
 import (
-	"cmp"
-	"math"
-	"slices"
 	"sort"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
@@ -17,9 +12,7 @@ import (
 // for an instant.
 type grid struct{ start, end, step int64 }
 
-// gridSeries is a result on a grid as a storage.Series, made so that an instant
-// selector reads the result back unchanged: the first step of each gap holds a
-// stale marker, lest the lookback delta smears the value before over it.
+// gridSeries is samples as a storage.Series.
 type gridSeries struct {
 	lset    labels.Labels
 	samples []gridSample
@@ -33,31 +26,6 @@ type gridSample struct {
 
 // gridSampleBytes is the size of a gridSample.
 const gridSampleBytes = 24
-
-func newGridSeries(s promql.Series, g grid) *gridSeries {
-	points := make([]gridSample, 0, len(s.Floats)+len(s.Histograms)+4)
-	for _, p := range s.Floats {
-		points = append(points, gridSample{t: p.T, f: p.F})
-	}
-	for _, p := range s.Histograms {
-		points = append(points, gridSample{t: p.T, h: p.H})
-	}
-	byTime := func(a, b gridSample) int { return cmp.Compare(a.t, b.t) }
-	if len(s.Histograms) > 0 {
-		slices.SortFunc(points, byTime)
-	}
-	if n := len(points); g.step > 0 {
-		for i := range n {
-			if next := points[i].t + g.step; next <= g.end && (i == n-1 || points[i+1].t > next) {
-				points = append(points, gridSample{t: next, f: math.Float64frombits(value.StaleNaN)})
-			}
-		}
-		if len(points) > n {
-			slices.SortFunc(points, byTime)
-		}
-	}
-	return &gridSeries{lset: s.Metric, samples: points}
-}
 
 // Labels implements storage.Series.
 func (s *gridSeries) Labels() labels.Labels { return s.lset }

@@ -70,6 +70,8 @@ type Local struct {
 	onPart    func(number int) (done func())
 	bounded   *boundedEngine
 	reads     *Gate
+	// odd knows queries of few steps that turned out to be unusual.
+	odd *heavyQueries
 }
 
 var _ Child = (*Local)(nil)
@@ -79,7 +81,7 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	l := &Local{cfg: cfg, partSteps: partSteps}
+	l := &Local{cfg: cfg, partSteps: partSteps, odd: newHeavyQueries()}
 	if l.cfg.Cores == nil {
 		l.cfg.Cores = &Cores{limit: 1}
 	}

@@ -256,12 +256,11 @@ func (f *aggregation) add(lset labels.Labels, unnamed bool, s promql.Series) err
 
 // take implements partSink.
 func (f *aggregation) take(p *part) error {
-	for _, s := range p.value {
-		i, err := p.indexOf(s)
+	for k, s := range p.value {
+		i, unnamed, err := p.origin(k)
 		if err != nil {
 			return err
 		}
-		unnamed := !s.Metric.Has(labels.MetricName)
 		lset := p.series[i].Labels()
 		if unnamed && hasMetadata(lset) {
 			return errUnusual // two series may become one
@@ -319,13 +318,13 @@ type gather struct {
 // take implements partSink. It does not give the points back: they are the
 // answer.
 func (g *gather) take(p *part) error {
-	for _, s := range p.value {
-		i, err := p.indexOf(s)
+	for k, s := range p.value {
+		i, unnamed, err := p.origin(k)
 		if err != nil {
 			return err
 		}
 		lset := p.series[i].Labels()
-		if !s.Metric.Has(labels.MetricName) {
+		if unnamed {
 			if hasMetadata(lset) {
 				return errUnusual
 			}

@@ -68,8 +68,8 @@ func (l *Local) foldOps(ctx context.Context, req ExecRequest, n *parser.Aggregat
 		warn annotations.Annotations
 		err  error
 	)
-	if seriesWiseSelector(n.Expr) != nil && req.Step > 0 && g.steps() >= minFoldSteps {
-		warn, err = l.runParts(ctx, req, f, func(e parser.Expr) parser.Expr { return unparen(e).(*parser.AggregateExpr).Expr })
+	if seriesWiseSelector(n.Expr) != nil && req.Step > 0 && (g.steps() >= minFoldSteps || newDirect(n.Expr, req, l.cfg.EngineOpts) != nil) {
+		warn, err = l.runParts(ctx, req, f, n.Expr, func(e parser.Expr) parser.Expr { return unparen(e).(*parser.AggregateExpr).Expr })
 	} else {
 		warn, err = l.aggregateWhole(ctx, req, n.Expr, f)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -13,7 +14,8 @@ import (
 )
 
 // minFoldSteps is the number of steps from which a query is worth to be
-// evaluated by parts: what that spares grows with them.
+// evaluated by parts by the engine: what that spares grows with them. With fewer,
+// only what direct knows is.
 const minFoldSteps = 8
 
 // execParts evaluates a range query by parts, if it has any piece for which
@@ -23,7 +25,11 @@ const minFoldSteps = 8
 // evaluate the whole.
 func (l *Local) execParts(ctx context.Context, req ExecRequest) (promql.Matrix, annotations.Annotations, error) {
 	g := grid{req.Start, req.End, req.Step}
-	if l.engine == nil || l.cfg.EngineOpts.EnableDelayedNameRemoval || req.NoPushdown || req.Step <= 0 || req.End < req.Start || g.steps() < minFoldSteps {
+	if l.engine == nil || l.cfg.EngineOpts.EnableDelayedNameRemoval || req.NoPushdown || req.Step <= 0 || req.End < req.Start {
+		return nil, nil, errUnusual
+	}
+	few := g.steps() < minFoldSteps
+	if few && l.odd.has(req.Query) {
 		return nil, nil, errUnusual
 	}
 	expr, err := l.tickets.Parser.ParseExpr(req.Query)
@@ -31,7 +37,7 @@ func (l *Local) execParts(ctx context.Context, req ExecRequest) (promql.Matrix, 
 		return nil, nil, errUnusual // the stock engine says it better
 	}
 	pieces := aggregations(expr)
-	if len(pieces) == 0 && !l.gathers(expr, req) {
+	if few && !l.allDirect(expr, pieces, req) || len(pieces) == 0 && !l.gathers(expr, req) {
 		return nil, nil, errUnusual
 	}
 	ctx, leave, err := l.begin(ctx, req)
@@ -39,10 +45,28 @@ func (l *Local) execParts(ctx context.Context, req ExecRequest) (promql.Matrix, 
 		return nil, nil, err
 	}
 	defer leave()
+	var (
+		m    promql.Matrix
+		warn annotations.Annotations
+	)
 	if len(pieces) == 0 {
-		return l.gatherParts(ctx, req)
+		m, warn, err = l.gatherParts(ctx, req, expr)
+	} else {
+		m, warn, err = l.foldParts(ctx, req, expr, pieces)
 	}
-	return l.foldParts(ctx, req, expr, pieces)
+	if few {
+		l.odd.note(req.Query, unusual(err))
+	}
+	return m, warn, err
+}
+
+// allDirect reports whether nothing is left to the engine but what is above
+// aggregations.
+func (l *Local) allDirect(e parser.Expr, pieces []*parser.AggregateExpr, req ExecRequest) bool {
+	if len(pieces) == 0 {
+		return newDirect(e, req, l.cfg.EngineOpts) != nil
+	}
+	return !slices.ContainsFunc(pieces, func(n *parser.AggregateExpr) bool { return newDirect(n.Expr, req, l.cfg.EngineOpts) == nil })
 }
 
 // gathers reports whether it is worth to evaluate a whole query by parts.
@@ -73,9 +97,9 @@ func (l *Local) begin(ctx context.Context, req ExecRequest) (context.Context, fu
 }
 
 // gatherParts evaluates a series-wise query.
-func (l *Local) gatherParts(ctx context.Context, req ExecRequest) (promql.Matrix, annotations.Annotations, error) {
+func (l *Local) gatherParts(ctx context.Context, req ExecRequest, expr parser.Expr) (promql.Matrix, annotations.Annotations, error) {
 	sink := &gather{limit: l.cfg.EngineOpts.MaxSamples}
-	warn, err := l.runParts(ctx, req, sink, func(e parser.Expr) parser.Expr { return e })
+	warn, err := l.runParts(ctx, req, sink, expr, func(e parser.Expr) parser.Expr { return e })
 	if err != nil {
 		return nil, nil, err
 	}
@@ -90,7 +114,7 @@ func (l *Local) foldParts(ctx context.Context, req ExecRequest, expr parser.Expr
 	results := make([]promql.Matrix, len(pieces))
 	for i, n := range pieces {
 		f := newAggregation(n, []parser.ItemType{n.Op}, grid{req.Start, req.End, req.Step}, l.cfg.EngineOpts.MaxSamples)
-		w, err := l.runParts(ctx, req, f, func(e parser.Expr) parser.Expr { return aggregations(e)[i].Expr })
+		w, err := l.runParts(ctx, req, f, n.Expr, func(e parser.Expr) parser.Expr { return aggregations(e)[i].Expr })
 		if err != nil {
 			return nil, nil, err
 		}
@@ -107,18 +131,15 @@ func (l *Local) foldParts(ctx context.Context, req ExecRequest, expr parser.Expr
 	return m, warn, err
 }
 
-// runParts evaluates a piece of a query, which operand finds in its parse tree.
-func (l *Local) runParts(ctx context.Context, req ExecRequest, sink partSink, operand func(parser.Expr) parser.Expr) (annotations.Annotations, error) {
+// runParts evaluates a piece of a query, which operand finds in the parse tree
+// when it needs another of it.
+func (l *Local) runParts(ctx context.Context, req ExecRequest, sink partSink, e parser.Expr, operand func(parser.Expr) parser.Expr) (annotations.Annotations, error) {
 	parse := func() (parser.Expr, error) {
 		e, err := l.tickets.Parser.ParseExpr(req.Query)
 		if err != nil {
 			return nil, err
 		}
 		return operand(e), nil
-	}
-	e, err := parse()
-	if err != nil {
-		return nil, err
 	}
 	r := &partRun{
 		local: l, req: req, sink: sink, expr: parse,
@@ -194,7 +215,7 @@ func (s *matrixSeriesSet) Next() bool {
 	return s.at <= len(s.m)
 }
 
-func (s *matrixSeriesSet) At() storage.Series                { return newGridSeries(s.m[s.at-1], s.grid) }
+func (s *matrixSeriesSet) At() storage.Series                { return newGridSeries(&s.m[s.at-1], s.grid) }
 func (s *matrixSeriesSet) Err() error                        { return nil }
 func (s *matrixSeriesSet) Warnings() annotations.Annotations { return nil }
 

@@ -260,6 +260,26 @@ func TestColumnsGiveTheBitsOfTheStockEngine(t *testing.T) {
 	}
 }
 
+// Queries of few steps, as they are asked by who has kept the others, give the
+// same bits too; each is asked twice, since what turned out to be unusual is known
+// again.
+func TestFewStepsGiveTheBitsOfTheStockEngine(t *testing.T) {
+	l := newLocals(t, oddities(t, 60))
+	for _, operand := range []string{
+		`plain`, `odd`, `m offset -30s`, `single`, `nothing`, `(c_total)`, `one_hist`, `hist`, `rate(c_total[5m])`, `rate(odd[5m])`,
+		`increase(c_total[90s] offset 1m)`, `delta(odd[2m])`, `rate(m[40s])`, `increase(single[5m])`, `rate(hist[5m])`, `rate(one_hist[5m])`,
+		`rate(typed_total[5m])`, `avg_over_time(m[3m])`, `{__name__=~"m|plain"}`,
+	} {
+		for _, query := range []string{`sum by (a) (%s)`, `avg(%s)`, `stddev by (b) (%s)`, `quantile by (a) (0.4, %s)`, `topk by (a) (2, max by (a, b) (%s))`, `%s`} {
+			for i, steps := range []int64{1, 2, 7, 1, 2} {
+				start := 123_456 + int64(i)*301_000
+				req := querytree.ExecRequest{Query: fmt.Sprintf(query, operand), Start: start, End: start + (steps-1)*15_000 + 3, Step: 15_000}
+				l.check(t, req, sameBits)
+			}
+		}
+	}
+}
+
 // What is made of aggregations is evaluated over their columns.
 func TestQueriesOverColumns(t *testing.T) {
 	l := newLocals(t, oddities(t, 60))

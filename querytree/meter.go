@@ -38,7 +38,7 @@ func newMeter(ctx context.Context, hints *storage.SelectHints, set storage.Serie
 		m.points = max(m.points, (hints.End-hints.Start-hints.Range)/hints.Step+1)
 	}
 	m.points = max(m.points, 1)
-	if _, ok := set.(*fragmentSet); ok {
+	if f, ok := set.(*fragmentSet); ok && f.run.f.info != nil { // which makes samples of its own
 		m.bytes += gridSampleBytes
 	}
 	return m

@@ -35,6 +35,9 @@ type MixerConfig struct {
 	Rewriter Rewriter
 	// Own is what the tier holds under names of its own; nil if there is nothing.
 	Own *Own
+	// Childless reports whether a tier that has no members is known to have none,
+	// so that there are no series below it; nil if that is never known.
+	Childless func() bool
 	// Limits are the tier's own.
 	Limits Limits
 	// Lookback is the lookback delta of requests that name none.
@@ -203,6 +206,9 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest, t *trail) (parser.Val
 		req.Lookback = m.cfg.Lookback.Milliseconds()
 	}
 	if m.cfg.Cache != nil && req.Step > 0 {
+		if m.mostlyRolled(expr, req) {
+			return m.pastCache(ctx, req, t)
+		}
 		return m.cached(ctx, req, expr, t)
 	}
 	return m.evaluate(ctx, req, t)

@@ -491,7 +491,7 @@ func TestGapsStayGaps(t *testing.T) {
 func TestGridIteratorCopiesHistograms(t *testing.T) {
 	h := tsdbutil.GenerateTestFloatHistogram(3)
 	want := h.Copy()
-	s := newGridSeries(promql.Series{Histograms: []promql.HPoint{{T: 1, H: h}}}, grid{0, 10, 1})
+	s := newGridSeries(&promql.Series{Histograms: []promql.HPoint{{T: 1, H: h}}}, grid{0, 10, 1})
 	it := s.Iterator(nil)
 	for range 2 {
 		it.Next()

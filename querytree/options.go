@@ -57,6 +57,9 @@ func (s *ReportSink) Merge(r Report) {
 	if r.Explanation != nil {
 		s.report.Explanation = r.Explanation
 	}
+	if r.Aligned != nil {
+		s.report.Aligned = r.Aligned
+	}
 }
 
 // Report returns a copy of all that was reported so far.
@@ -70,5 +73,6 @@ func (s *ReportSink) Report() Report {
 	r.Merge(s.report)
 	r.Cache = s.report.Cache
 	r.Explanation = s.report.Explanation
+	r.Aligned = s.report.Aligned
 	return r
 }

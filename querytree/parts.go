@@ -35,11 +35,25 @@ type part struct {
 	number int
 	series []storage.Series
 	value  promql.Matrix // of the expression over these series
-	warn   annotations.Annotations
-	done   func() // gives the points of value back to the engine
+	// of is which series each of value stems from, and nameless says that these
+	// have lost their names; nil if the engine tells, by labels.
+	of       []int32
+	nameless bool
+	warn     annotations.Annotations
+	done     func() // gives the points of value back to the engine
 }
 
-// indexOf returns which of the part's series a series of its value stems from.
+// origin returns which of the part's series the k-th of its value stems from, and
+// whether it has lost its metric name.
+func (p *part) origin(k int) (i int, unnamed bool, err error) {
+	if p.of != nil {
+		return int(p.of[k]), p.nameless, nil
+	}
+	i, err = p.indexOf(p.value[k])
+	return i, !p.value[k].Metric.Has(labels.MetricName), err
+}
+
+// indexOf reads it from the stand-in name.
 func (p *part) indexOf(s promql.Series) (int, error) {
 	i, err := strconv.Atoi(s.Metric.Get(partLabel))
 	if err != nil || i < 0 || i >= len(p.series) {
@@ -60,8 +74,7 @@ type partSink interface {
 // partRun evaluates a series-wise expression part by part: the storage is
 // selected from once, and the expression is evaluated over some of the series at
 // a time, by as many workers as there are idle cores. The stock engine evaluates
-// all parts, or the first one alone if the expression is one of those that
-// direct knows: it tells what is wrong with it, and selects.
+// the parts, unless the expression is one of those that direct knows.
 //
 // To the engine, the series of a part are called 0, 1, 2, … under one metric
 // name, which makes it cheap to tell them apart and keeps their order. So the
@@ -74,14 +87,12 @@ type partRun struct {
 	// each part needs one of its own.
 	expr func() (parser.Expr, error)
 	sink partSink
-	// direct is nil if the engine has to evaluate all parts.
+	// direct is nil if the engine has to evaluate the parts.
 	direct *direct
 
 	cancel context.CancelFunc
 	feed   *partFeed
-	// names are those of the series of a part, unnamed the same without a metric
-	// name.
-	names, unnamed *partNames
+	names  *partNames // of the series of a part
 
 	mu      sync.Mutex
 	turn    *sync.Cond
@@ -102,15 +113,17 @@ func (r *partRun) run(ctx context.Context) (annotations.Annotations, error) {
 	defer r.cancel()
 	size := min(max(r.local.partSteps/r.grid().steps(), minPart), maxPart)
 	r.turn = sync.NewCond(&r.mu)
-	r.feed = &partFeed{ctx: ctx, samples: r.local.cfg.Samples, sorted: orderMatters(r.req.Query), first: size, size: size}
-	if r.direct != nil {
-		r.feed.first = minPart
-	}
-	if r.local.cfg.Cores.limit > 1 {
+	r.feed = &partFeed{ctx: ctx, samples: r.local.cfg.Samples, sorted: orderMatters(r.req.Query), size: size}
+	if r.local.cfg.Cores.limit > 1 && r.grid().steps() >= minFoldSteps {
 		r.feed.chunks = r.local.cfg.Chunks
 	}
 	defer r.feed.close()
-	r.names, r.unnamed = newPartNames(r.name, size), newPartNames("", size)
+	r.names = newPartNames(r.name, size)
+	if r.direct != nil {
+		if err := r.feed.begin(r.direct); err != nil {
+			return nil, err
+		}
+	}
 	r.work(ctx, false)
 	r.workers.Wait()
 	return r.warn, r.err
@@ -134,7 +147,7 @@ func (r *partRun) work(ctx context.Context, borrowed bool) {
 			}
 		}
 		evaluate := r.byEngine
-		if r.direct != nil && r.feed.begun() {
+		if r.direct != nil {
 			evaluate = func(ctx context.Context) (*part, error) { return r.directly(ctx, reader) }
 		}
 		p, err := evaluate(ctx)
@@ -168,11 +181,7 @@ func (r *partRun) directly(ctx context.Context, reader *reader) (*part, error) {
 		}
 		points := r.buffer(len(p.series) * r.grid().steps())
 		p.done = func() { r.free = append(r.free, points) } // the sink's turn is under the lock
-		names := r.names
-		if reader.nameless {
-			names = r.unnamed
-		}
-		err = reader.evaluate(ctx, p, names.first(len(p.series)), points)
+		err = reader.evaluate(ctx, p, points)
 	} else if ctx.Err() == nil {
 		err = fmt.Errorf("%w: expanding series: %w", ErrUnavailable, err)
 	}
@@ -277,8 +286,7 @@ type partFeed struct {
 	samples storage.Queryable
 	chunks  storage.ChunkQueryable // in place of samples, if there may be several workers
 	sorted  bool
-	// first is the number of series of the first part, size that of the others.
-	first, size int
+	size    int // of series of a part
 
 	mu      sync.Mutex
 	querier io.Closer
@@ -293,11 +301,16 @@ func (f *partFeed) ended() bool {
 	return f.end
 }
 
-// begun reports whether the storage has been selected from.
-func (f *partFeed) begun() bool {
+// begin selects what an expression reads, as the engine would. Nobody trims what
+// is read: the readers look at nothing outside of their windows.
+func (f *partFeed) begin(d *direct) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.set != nil
+	hints := d.hints()
+	if err := f.open(hints.Start, hints.End, hints, d.matchers); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return nil
 }
 
 // take is next after a select, if there was none yet.
@@ -342,13 +355,9 @@ func (f *partFeed) next() (*part, annotations.Annotations, error) {
 }
 
 func (f *partFeed) part() (*part, annotations.Annotations, error) {
-	size := f.size
-	if f.taken == 0 {
-		size = f.first
-	}
-	p := &part{number: f.taken, series: make([]storage.Series, 0, size)}
+	p := &part{number: f.taken}
 	f.taken++
-	for !f.end && len(p.series) < size {
+	for !f.end && len(p.series) < f.size {
 		if !f.set.Next() {
 			f.end = true
 			return p, f.set.Warnings(), f.set.Err()

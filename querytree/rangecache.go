@@ -65,6 +65,20 @@ const (
 	CachePartial = "partial"
 )
 
+// cacheRolled says that there is nothing to spare by the cache, which does not keep
+// what rollups have a part in, nor by asking for a long range in pieces.
+const cacheRolled = "not used: rollups have it, or most of it"
+
+// pastCache answers a range query that rollups have most of.
+func (m *Mixer) pastCache(ctx context.Context, req ExecRequest, t *trail) (parser.Value, annotations.Annotations, Report, error) {
+	value, warn, report, err := m.evaluate(ctx, req, t)
+	report.Cache = &CacheUse{State: cacheRolled}
+	if report.Explanation != nil {
+		report.Explanation.Cache = cacheRolled
+	}
+	return value, warn, report, err
+}
+
 // cached answers a range query through the cache.
 func (m *Mixer) cached(ctx context.Context, req ExecRequest, expr parser.Expr, t *trail) (parser.Value, annotations.Annotations, Report, error) {
 	req.Options = m.options(req.Options)

@@ -1,8 +1,10 @@
 package querytree
 
 import (
+	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -62,8 +64,12 @@ type Report struct {
 	// Cache is what the tier's own cache had to do with the answer; nil if it
 	// has none. It is not merged: each tier tells of its own.
 	Cache *CacheUse
-	// Rollups are those that had a part in the answer, of all tiers.
+	// Rollups are those that had a part in the answer, of all tiers, by tier and
+	// rule; a thousand at most.
 	Rollups []RollupUse
+	// Aligned tells at which times the query was evaluated instead of those asked
+	// for; nil if it did not ask for that. It is not merged.
+	Aligned *Alignment
 }
 
 // Add notes one child's part, merging it with what is already known of it.
@@ -120,16 +126,19 @@ func (r *Report) Merge(other Report) {
 
 // addRollup notes that a rollup had a part in the answer.
 func (r *Report) addRollup(u RollupUse) {
-	for i := range r.Rollups {
-		if old := &r.Rollups[i]; old.Tier == u.Tier && old.Rule == u.Rule {
-			old.Steps, old.Of, old.Until = old.Steps+u.Steps, old.Of+u.Of, min(old.Until, u.Until)
-			return
-		}
-	}
-	if len(r.Rollups) < maxReportRow {
-		r.Rollups = append(r.Rollups, u)
+	i, found := slices.BinarySearchFunc(r.Rollups, u, func(a, b RollupUse) int {
+		return cmp.Or(strings.Compare(a.Tier, b.Tier), strings.Compare(a.Rule, b.Rule))
+	})
+	if found {
+		old := &r.Rollups[i]
+		old.Steps, old.Of, old.Until = old.Steps+u.Steps, old.Of+u.Of, min(old.Until, u.Until)
+	} else if len(r.Rollups) < maxRollupRows {
+		r.Rollups = slices.Insert(r.Rollups, i, u)
 	}
 }
+
+// maxRollupRows bounds Report.Rollups: thousands of leaves may have a part each.
+const maxRollupRows = 1000
 
 // Missing returns the names of the children whose part is missing or
 // incomplete, sorted.

@@ -111,7 +111,7 @@ func (s *fragmentSet) At() storage.Series {
 	if i := s.run.f.info; i != nil && i.name != "" {
 		return newTimedSeries(s.m[s.at-1], i, s.grid)
 	}
-	return newGridSeries(s.m[s.at-1], s.grid)
+	return newGridSeries(&s.m[s.at-1], s.grid)
 }
 
 func (s *fragmentSet) Err() error { return s.err }

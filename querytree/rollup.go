@@ -48,7 +48,8 @@ type Rollup struct {
 	Ops []string
 	// Read gives the points of covered times, for each operator the series that
 	// together make up the aggregation: labels are those of its result, and may
-	// occur several times. The annotations are what the stock engine would say of
+	// occur several times. The slices of points are used again once add has
+	// returned. The annotations are what the stock engine would say of
 	// the operand, and of parts that are missing.
 	Read func(ctx context.Context, op string, add func(promql.Series) error) (annotations.Annotations, error)
 }
@@ -256,11 +257,7 @@ func (r *fragmentRun) readRollup(ctx context.Context) (out promql.Matrix, warn a
 			if err := r.f.grid.on(&s); err != nil {
 				return err
 			}
-			held += sizeOfSeries(s)
-			if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
-				return err
-			}
-			return into.add([]promql.Series{s})
+			return r.addRolled(into, s, &held)
 		})
 		if err != nil {
 			return nil, nil, r.unrolled(ctx, err)
@@ -280,6 +277,22 @@ func (r *fragmentRun) readRollup(ctx context.Context) (out promql.Matrix, warn a
 	}
 	r.ask.gone(r.f.rollup)
 	return out, warn, r.holdRolled(out)
+}
+
+// addRolled folds one series of a rollup, whose points are lent. It adds to held
+// what of it stays reserved.
+func (r *fragmentRun) addRolled(into *fold, s promql.Series, held *int64) error {
+	size := sizeOfSeries(s)
+	if err := r.ask.budget.Reserve(size); err != nil {
+		return err
+	}
+	if into.keeps(s) {
+		s.Floats, s.Histograms = slices.Clone(s.Floats), slices.Clone(s.Histograms)
+		*held += size
+	} else {
+		defer r.ask.budget.Release(size)
+	}
+	return into.add([]promql.Series{s})
 }
 
 // holdRolled counts what was read as what a child answers is counted.

@@ -24,8 +24,9 @@ type remembering struct {
 	m   *querytree.Mixer
 	mu  sync.Mutex // guards rnd: queries plan side by side
 	rnd *rand.Rand
-	// whole: it has all steps.
+	// whole: it has all steps, but for the last ones if it lacks some.
 	whole bool
+	lacks int64
 	used  *atomic.Int64
 }
 
@@ -80,7 +81,7 @@ func (r *remembering) covered(at querytree.RewriteAt) (out []querytree.Interval)
 	}
 	time := func(i int64) int64 { return at.Start + i*at.Step }
 	if r.whole {
-		return []querytree.Interval{{Mint: at.Start, Maxt: time(last)}}
+		return []querytree.Interval{{Mint: at.Start, Maxt: time(max(0, last-r.lacks))}}
 	}
 	for i := r.rnd.Int63n(3); i <= last && len(out) < querytree.MaxRollupRuns; {
 		to := min(last, i+r.rnd.Int63n(last+1))
@@ -132,13 +133,29 @@ func rolledPlanet(t *testing.T, whole bool) (p *treetest.Planet, used *atomic.In
 	return treetest.New(t, cfg), used
 }
 
+// rolledLeaves is a planet of three tiers all of whose leaves have rollups.
+func rolledLeaves(t *testing.T, whole bool) (p *treetest.Planet, used *atomic.Int64) {
+	t.Helper()
+	used = &atomic.Int64{}
+	cfg := treetest.Config{LeafRewriter: func(_ testing.TB, m *querytree.Mixer) querytree.Rewriter {
+		return &remembering{m: m, rnd: rand.New(rand.NewSource(5)), whole: whole, used: used}
+	}}
+	cfg.Leaves, cfg.Zones = treetest.Clusters("eu", 3, "us", 1)
+	return treetest.New(t, cfg), used
+}
+
 // Generated queries, with rollups of any part of them and at any steps, against
 // one stock engine.
 func TestGeneratedQueriesOverRollups(t *testing.T) {
-	for name, whole := range map[string]bool{"some steps": false, "all steps": true} {
+	for name, planet := range map[string]func(*testing.T) (*treetest.Planet, *atomic.Int64){
+		"some steps":           func(t *testing.T) (*treetest.Planet, *atomic.Int64) { return rolledPlanet(t, false) },
+		"all steps":            func(t *testing.T) (*treetest.Planet, *atomic.Int64) { return rolledPlanet(t, true) },
+		"some steps at leaves": func(t *testing.T) (*treetest.Planet, *atomic.Int64) { return rolledLeaves(t, false) },
+		"all steps at leaves":  func(t *testing.T) (*treetest.Planet, *atomic.Int64) { return rolledLeaves(t, true) },
+	} {
 		t.Run(name, func(t *testing.T) {
 			rnd := rand.New(rand.NewSource(11))
-			p, used := rolledPlanet(t, whole)
+			p, used := planet(t)
 			data := treetest.Data{Minutes: 60, Interval: 15_000}
 			g := treetest.NewGenerator(rnd, data, data.Fill(t, p, rnd))
 			total, wrong := queries(t, 1500), 0
@@ -224,5 +241,58 @@ func TestRollupReport(t *testing.T) {
 	}
 	if n := got.Pruned[querytree.RolledUp]; n != 2 || len(got.Children) > 0 {
 		t.Errorf("%d children not asked because of the rollup, and rows of %v; want both zones, and none", n, got.Children)
+	}
+}
+
+// passing is a Cache that notes what it is asked, and keeps nothing.
+type passing struct{ asked []string }
+
+func (c *passing) Range(ctx context.Context, req querytree.ExecRequest, tree querytree.Evaluator) (querytree.Answer, error) {
+	c.asked = append(c.asked, req.Query)
+	return tree.Eval(ctx, req)
+}
+
+// A range query that rollups have most of goes past the cache, which would take a
+// long range to pieces; one that children have more of a part in does not.
+func TestRollupsGoPastTheCache(t *testing.T) {
+	withChildren := []string{`sum(x) + on () x`, `x`, `sum(x) or quantile(0.5, x)`}
+	for lacks, want := range [][]string{withChildren, withChildren, append([]string{`sum(x)`, `sum(x) / count(x) > 0`}, withChildren...)} {
+		pastTheCache(t, int64(lacks), want)
+	}
+}
+
+// pastTheCache compares what a cache is asked by a tier whose rollups lack the
+// last steps.
+func pastTheCache(t *testing.T, lacks int64, want []string) {
+	t.Helper()
+	p, used := rolledPlanet(t, true)
+	for at := int64(0); at <= 600_000; at += 15_000 {
+		p.Append(t, labels.FromStrings("__name__", "x", "zone", "eu", "cluster", "eu-0"), at, 1)
+	}
+	cache := &passing{}
+	m, err := querytree.NewMixer(querytree.MixerConfig{
+		Describe: p.Root.Describe, Members: p.Root.MembersNow, Cache: cache,
+		Rewriter: &remembering{m: p.Root, rnd: rand.New(rand.NewSource(5)), whole: true, lacks: lacks, used: used},
+		Limits:   querytree.DefaultLimits(), Lookback: treetest.Lookback, SubqueryStep: treetest.SubqueryStep,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{`sum(x)`, `sum(x) / count(x) > 0`, `sum(x) + on () x`, `x`, `sum(x) or quantile(0.5, x)`} {
+		set, err := m.Exec(t.Context(), querytree.ExecRequest{Query: query, End: 600_000, Step: 60_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for set.Next() {
+			n += len(set.At().Floats)
+		}
+		if use := set.Report().Cache; n != 11 || set.Err() != nil || use != nil && use.State != "not used: rollups have it, or most of it" {
+			t.Errorf("%s: %d points, %v, %+v", query, n, set.Err(), use)
+		}
+		set.Close()
+	}
+	if d := cmp.Diff(want, cache.asked); d != "" {
+		t.Errorf("lacking %d steps, asked of the cache: -want +got:\n%s", lacks, d)
 	}
 }

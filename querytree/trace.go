@@ -199,7 +199,9 @@ func (s *ReportSink) Explanation() *Explanation {
 	if t == nil || t.e == nil {
 		return nil
 	}
-	return t.explanation()
+	x := t.explanation()
+	x.Aligned = s.Report().Aligned
+	return x
 }
 
 func (s *ReportSink) last() *trail {

@@ -25,9 +25,16 @@ const (
 type collector struct{ percent atomic.Int64 }
 
 // collectOften has a zone or root collect garbage as it should, unless the
-// environment says otherwise.
-func collectOften() {
-	if os.Getenv("GOGC") == "" {
+// environment says otherwise. Ready is to be called when the tier has been built:
+// to build Prometheus' API makes 80 MB of garbage, the rendered documents of its
+// OpenAPI, which a tier would keep the room of for good.
+func collectOften() (ready func()) {
+	if os.Getenv("GOGC") != "" {
+		return func() {}
+	}
+	debug.SetGCPercent(mixGCPercent)
+	return func() {
+		debug.FreeOSMemory()
 		c := &collector{}
 		c.adjust()
 	}

@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -222,5 +226,79 @@ func TestLimitsFileIsWrong(t *testing.T) {
 	code, _, stderr := runPando(t, "leaf", "--limits.file", file, "--cluster", "a")
 	if code == 0 || !strings.Contains(stderr, ":2:1: ") {
 		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// The live tree says how many series a change concerns, and if that is not all.
+func TestConfigDiffAsksTheTree(t *testing.T) {
+	from, to := newPlanet(t), newPlanet(t)
+	change(t, to, "rules/root/requests.yml", "- alert: RequestsFail", "- {record: \"planet:up:sum\", expr: sum(up)}\n      - alert: RequestsFail")
+	var asked []string
+	partial := ""
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil {
+			t.Error(err)
+		}
+		asked = append(asked, r.Form.Get("query"))
+		if partial != "" {
+			w.Header().Set("Pando-Partial", partial)
+		}
+		fmt.Fprint(w, `{"status": "success", "data": {"resultType": "vector", "result": [{"metric": {}, "value": [1, "42"]}]}}`)
+	}))
+	defer srv.Close()
+	code, stdout, stderr := runPando(t, "config", "diff", "--url", srv.URL, from, to)
+	if want := "+ rule planet:up:sum of group requests (root): 42 series\n    expr: sum(up)\n"; code != 0 || stdout != want {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+	if d := cmp.Diff([]string{"count(sum(up))"}, asked); d != "" {
+		t.Errorf("asked (-want +got)\n%s", d)
+	}
+	partial = "true"
+	if code, stdout, _ := runPando(t, "config", "diff", "--url", srv.URL, from, to); code != 3 || !strings.Contains(stdout, "42 series or more") {
+		t.Errorf("partial: exit code %d, %s", code, stdout)
+	}
+	srv.Close()
+	if code, stdout, _ := runPando(t, "config", "diff", "--url", srv.URL, from, to); code != 1 || !strings.Contains(stdout, "series unknown") {
+		t.Errorf("nobody there: exit code %d, %s", code, stdout)
+	}
+}
+
+// A planet that is wrong has no differences, but errors.
+func TestConfigDiffOfWrongPlanet(t *testing.T) {
+	from, to := newPlanet(t), newPlanet(t)
+	change(t, to, "planet.yaml", "zone: us", "zone: mars")
+	if code, stdout, stderr := runPando(t, "config", "diff", from, to); code != 1 || stdout != "" || !strings.Contains(stderr, "planet.yaml:") {
+		t.Errorf("exit code %d, %s%s", code, stdout, stderr)
+	}
+}
+
+// Schemas are JSON.
+func TestConfigSchema(t *testing.T) {
+	for _, k := range gitplanet.Kinds() {
+		code, stdout, stderr := runPando(t, "config", "schema", string(k))
+		if code != 0 || !json.Valid([]byte(stdout)) {
+			t.Errorf("%s: exit code %d, %s", k, code, stderr)
+		}
+	}
+}
+
+// What a repository links to is not read.
+func TestLinksAreNotFollowed(t *testing.T) {
+	dir := newPlanet(t)
+	secret := filepath.Join(t.TempDir(), "secret.yml")
+	if err := os.WriteFile(secret, []byte("query.timeout: secret\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"limits/zone.yml", "zones/eu"} {
+		if err := os.Symlink(secret, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		code, _, stderr := runPando(t, "check", "planet", dir)
+		if code != 1 || !strings.HasPrefix(stderr, name+": ") || strings.Contains(stderr, "secret") {
+			t.Errorf("%s: exit code %d, %s", name, code, stderr)
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -27,12 +27,15 @@ import (
 type rollupFlags struct {
 	file string
 	use  bool
-	hold model.Duration
+	// align moves the times of range queries to where rollups have points.
+	align bool
+	hold  model.Duration
 }
 
 func (f *rollupFlags) register(c *kingpin.CmdClause) {
 	c.Flag("rollup.file", "Rollup rules: aggregates that are kept, and that queries are answered from. Read again upon SIGHUP.").StringVar(&f.file)
 	c.Flag("query.rollups", "Answer queries from rollups unless they say rollup=off.").Default("true").BoolVar(&f.use)
+	c.Flag("query.align", "Move the times of range queries to where rollups have points, unless they say align=off: the step is rounded up, to less than twice of it, and start and end down to its multiples.").BoolVar(&f.align)
 }
 
 func (f *rollupFlags) registerMix(c *kingpin.CmdClause) {
@@ -93,7 +96,7 @@ func openKeeping(f rollupFlags, tier, dir string, lookback time.Duration, logger
 
 // rewriter returns what queries are answered by.
 func (k *keeping) rewriter(constants labels.Labels) querytree.Rewriter {
-	return k.store.Rewriter(constants, k.lookback.Milliseconds())
+	return k.store.CurrentRewriter(k.past, constants, k.lookback.Milliseconds())
 }
 
 // own returns what a zone or root answers itself.
@@ -148,6 +151,19 @@ func (k *keeping) collectLeaf(n *node, l *leaf.Leaf) error {
 	return k.collect(n, c)
 }
 
+// rolled returns what a leaf answers by: of its rollups, if it has any, else of
+// its samples alone.
+func (k *keeping) rolled(l *leaf.Leaf) (querytree.Child, promql.QueryEngine, error) {
+	if k.flags.file == "" {
+		return l.Child(), l.Local().Engine(), nil
+	}
+	r, err := querytree.NewRolled(l.Local(), k.rewriter(l.Describe().Labels))
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, r.Engine(), nil
+}
+
 // reload reads the rules again.
 func (k *keeping) reload() error {
 	rules, err := k.flags.rules()
@@ -199,7 +215,7 @@ func rollupStatus(s keep.Status, now time.Time) treehttp.RollupStatus {
 	out := treehttp.RollupStatus{
 		ID: s.Rule.ID, Name: s.Rule.Name, Expr: s.Rule.String(), Every: s.Keep.Every.Seconds(), For: s.Keep.For.Seconds(),
 		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent,
-		Holes: []treehttp.RollupHole{}, Failing: s.Failing,
+		Holes: []treehttp.RollupHole{}, Failing: s.Failing, Blocked: s.Blocked,
 	}
 	if !s.Until.IsZero() {
 		out.Lag = now.Sub(s.Until).Seconds()

@@ -197,11 +197,16 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err := k.collectLeaf(n, l); err != nil {
 		return nil, nil, err
 	}
-	link, err := n.dialParents(f.parentFlags, l.Child(), hintSource(set), logger, reg)
+	child, engine, err := k.rolled(l)
 	if err != nil {
 		return nil, nil, err
 	}
-	web := leafHTTP(f, n, l, liveTree{child: l.Child(), link: link}, reg, logger)
+	link, err := n.dialParents(f.parentFlags, child, hintSource(set), logger, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	web := leafHTTP(f, n, l, liveTree{child: child, link: link}, reg, logger)
+	web.Engine, web.Defaults = engine, querytree.Options{NoRollup: !f.use, Align: f.align}
 	web.Hints, web.Rollups = liveHints{describe: l.Describe, own: set}, k.rollups()
 	n.reload = f.pull.before(k.after(l.Reload))
 	web.Reload = n.reload

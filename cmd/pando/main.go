@@ -68,7 +68,7 @@ func newApp(stdout, stderr io.Writer) (*kingpin.Application, map[string]command)
 	commands := map[string]command{}
 	for _, add := range []func(*kingpin.Application, streams) (string, command){
 		devCommand, leafCommand, zoneCommand, rootCommand, queryCommand, whyCommand, whoHasCommand, treeCommand, checkConfigCommand, checkRollupsCommand,
-		checkAggregationsCommand, checkPlanetCommand, configInitCommand, configRenderCommand, configDiffCommand, configSchemaCommand, rollupListCommand, rollupCoverageCommand, backfillCommand,
+		checkAggregationsCommand, checkPlanetCommand, configInitCommand, configRenderCommand, configDiffCommand, configSchemaCommand, rollupListCommand, rollupCoverageCommand, backfillCommand, suggestCommand,
 		gitopsCommand, rolloutStatusCommand, rolloutWatchCommand, rolloutHistoryCommand, rolloutPauseCommand, rolloutResumeCommand, rolloutPromoteCommand,
 		rolloutAbortCommand, rolloutRollbackCommand, completionCommand,
 	} {

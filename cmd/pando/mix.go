@@ -59,7 +59,7 @@ func rootCommand(app *kingpin.Application, out streams) (string, command) {
 }
 
 func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
-	collectOften()
+	ready := collectOften()
 	spareProcessor()
 	f.turns = querytree.NewTurns(0, f.lowPriority)
 	logger, err := f.logger(out.err)
@@ -70,6 +70,7 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 	if err != nil {
 		return err
 	}
+	ready()
 	n.announce(out.out)
 	n.add(reloadOnHangup(n.reload, logger))
 	return n.Run(ctx)
@@ -209,7 +210,7 @@ func hintSource(set *fieldhint.Set) treerpc.HintSource {
 func mixHTTP(f mixFlags, n *node, t *tier.Tier, tree liveTree, reg *prometheus.Registry, logger *slog.Logger) treehttp.Config {
 	return treehttp.Config{
 		Engine: querytree.Engine{}, Queryable: t.Mixer, Exemplars: t.Mixer, Metadata: t.Mixer.Metadata,
-		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Turns: f.turns, Defaults: querytree.Options{Strict: !f.partial, NoRollup: !f.use},
+		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Turns: f.turns, Defaults: querytree.Options{Strict: !f.partial, NoRollup: !f.use, Align: f.align},
 		Authenticated: n.authenticated,
 		Lookback:      time.Duration(f.lookback), Ready: t.Ready, Flags: f.shown,
 		ExternalURL: mustURL(f.commonFlags), ListenAddress: n.http.Addr().String(),

@@ -4,10 +4,12 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/pandometrics/pando/cmd/pando/client"
+	"github.com/pandometrics/pando/rollup"
 )
 
 // rollupCommand returns the command that all about live rollups is below.
@@ -42,6 +44,32 @@ func listRollups(c *kingpin.CmdClause, out streams, coverage bool) (string, comm
 		}
 		o.Format = client.Format(output)
 		return asError(client.RollupList(ctx, o, out.out, out.err))
+	}
+}
+
+// suggestCommand proposes rules.
+func suggestCommand(app *kingpin.Application, out streams) (string, command) {
+	c := rollupCommand(app).Command("suggest", "Propose rollup rules for the queries of a query log, those first that save most, and say what none would help. Exits with 3 if a child is missing from what --url answers.")
+	o, server, output := client.SuggestOptions{Input: os.Stdin}, serverFlags{}, ""
+	c.Arg("file", "Query logs, as --query.log-file writes them; - is the standard input, which is read if neither a file nor --url is given.").StringsVar(&o.Files)
+	c.Flag("url", "HTTP address of a tier whose recent queries to look at too, and to ask how many series each rule has.").StringVar(&server.server)
+	server.registerReach(c)
+	c.Flag("rollup.file", "Rules that there are already.").StringVar(&o.Have)
+	c.Flag("tier", "Tier that is to keep the points; may be repeated.").Default(rollup.Root).EnumsVar(&o.Tiers, rollup.Tiers()...)
+	c.Flag("min-times", "How often something must have been asked for.").Default("2").Int64Var(&o.MinTimes)
+	c.Flag("top", "How many rules to propose at most.").Default("20").IntVar(&o.Top)
+	c.Flag("output", "yaml, table or json.").Short('o').Default(string(client.YAML)).EnumVar(&output, client.SuggestFormats()...)
+	c.Flag("timeout", "Longest time to wait for the series of a rule.").Default(time.Minute.String()).DurationVar(&o.Timeout)
+	return c.FullCommand(), func(ctx context.Context) error {
+		if len(o.Files) == 0 && server.server == "" {
+			o.Files = []string{"-"}
+		}
+		var err error
+		if o.Server, o.HTTP, err = server.reach(); err != nil {
+			return err
+		}
+		o.Format = client.Format(output)
+		return asError(client.Suggest(ctx, o, out.out, out.err))
 	}
 }
 

@@ -38,6 +38,7 @@ func queryCommand(app *kingpin.Application, out streams) (string, command) {
 	c.Flag("no-pushdown", "Evaluate over raw series.").BoolVar(&o.NoPushdown)
 	c.Flag("no-cache", "Evaluate anew in every tier.").BoolVar(&o.NoCache)
 	c.Flag("no-rollup", "Do not answer from rollups.").BoolVar(&o.NoRollup)
+	c.Flag("align", "Move the times of a range to where rollups have points.").BoolVar(&o.Align)
 	c.Flag("timeout", "Longest time to wait.").Default("2m").DurationVar(&timeout)
 	return c.FullCommand(), func(ctx context.Context) error {
 		o.Format, o.Range, o.Step = client.Format(format), time.Duration(span), time.Duration(step)
@@ -75,6 +76,7 @@ func whyCommand(app *kingpin.Application, out streams) (string, command) {
 	c.Flag("no-hints", "Do not prune by field hints.").BoolVar(&o.NoHints)
 	c.Flag("no-pushdown", "Evaluate over raw series.").BoolVar(&o.NoPushdown)
 	c.Flag("no-rollup", "Do not answer from rollups.").BoolVar(&o.NoRollup)
+	c.Flag("align", "Move the times of a range to where rollups have points.").BoolVar(&o.Align)
 	c.Flag("timeout", "Longest time to wait.").Default("2m").DurationVar(&o.Timeout)
 	return c.FullCommand(), func(ctx context.Context) error {
 		o.Range, o.Step = time.Duration(span), time.Duration(step)

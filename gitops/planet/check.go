@@ -3,10 +3,12 @@ package planet
 import (
 	"context"
 	"errors"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/prometheus/promql/parser"
 	yaml "go.yaml.in/yaml/v3"
@@ -16,8 +18,8 @@ import (
 
 // CheckOptions say how to check a planet.
 type CheckOptions struct {
-	// Context ends rule tests early; nil never does. What was not run then is told
-	// as an error.
+	// Context ends the check early; nil never does. That what is left was not checked
+	// is told as an error.
 	Context context.Context
 	// Tests runs rule unit tests. If nil they are read, and not run.
 	Tests TestRunner
@@ -40,6 +42,13 @@ func (p *Planet) Check(opts CheckOptions) []Problem {
 }
 
 func (p *Planet) check(opts CheckOptions, r *report) {
+	ctx := opts.Context
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if opts.Cluster != "" && p.byName[opts.Cluster] == nil {
+		r.failf(place{file: mainFile}, "%v%s", &UnknownError{opts.Cluster}, meant(opts.Cluster, slices.Collect(maps.Keys(p.byName))))
+	}
 	c := &checker{p: p, r: r, parser: querytree.NewParser(), done: map[string]bool{}, parsed: map[string]*settings{}}
 	c.gates()
 	work := c.places(opts.Cluster)
@@ -50,7 +59,9 @@ func (p *Planet) check(opts CheckOptions, r *report) {
 	for range min(runtime.GOMAXPROCS(0), len(work)) {
 		wg.Go(func() {
 			for f := range next {
-				f()
+				if ctx.Err() == nil {
+					f()
+				}
 			}
 		})
 	}
@@ -62,7 +73,10 @@ func (p *Planet) check(opts CheckOptions, r *report) {
 	if opts.Cluster != "" && !r.failed() {
 		c.whole(opts.Cluster)
 	}
-	c.tests(opts)
+	if err := ctx.Err(); err != nil {
+		r.failf(place{file: mainFile}, "the check was ended before all was checked: %v", err)
+	}
+	c.tests(ctx, opts.Tests)
 }
 
 // checker checks one planet.
@@ -73,6 +87,8 @@ type checker struct {
 	mu     sync.Mutex
 	done   map[string]bool // what was checked, by what it is
 	parsed map[string]*settings
+	// badRules says that there are rules that cannot be tested.
+	badRules atomic.Bool
 }
 
 // once reports whether it is called for the first time with a name.
@@ -130,6 +146,9 @@ func (c *checker) fail(a *spot, f *fragment, n *yaml.Node, text string) {
 }
 
 func (c *checker) failAt(a *spot, f *fragment, at place, text string) {
+	if f.item.kind == Rules {
+		c.badRules.Store(true)
+	}
 	c.r.add(at, Error, a.v.masked(text), text, a.cluster(f))
 }
 

@@ -37,26 +37,26 @@ type key struct {
 	section, name string
 }
 
-func (i *item) key() key { return key{i.kind, i.tier, i.section, i.name} }
+func (it *item) key() key { return key{it.kind, it.tier, it.section, it.name} }
 
 // title says what an item is, as people call it.
-func (i *item) title() string {
-	switch i.kind {
+func (it *item) title() string {
+	switch it.kind {
 	case Scrape:
-		return "job " + i.name
+		return "job " + it.name
 	case Rules:
-		return "group " + i.name
+		return "group " + it.name
 	case Rollups:
-		return "rollup " + i.name
+		return "rollup " + it.name
 	case Aggregations:
-		if i.section == "" {
-			return "aggregation " + i.name
+		if it.section == "" {
+			return "aggregation " + it.name
 		}
-		return i.name
+		return it.name
 	case Settings:
-		return i.section + "." + i.name
+		return it.section + "." + it.name
 	default:
-		return i.name
+		return it.name
 	}
 }
 

@@ -1,6 +1,7 @@
 package planet_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -257,7 +258,7 @@ func TestHash(t *testing.T) {
 // What Load and Check have nothing to say about, Prometheus' parsers accept; and a
 // planet may be used by several goroutines.
 func TestPrometheusAcceptsWhatIsRendered(t *testing.T) {
-	p, problems := planet.Validate(large(40), planet.CheckOptions{})
+	p, problems := planet.Validate(large(20), planet.CheckOptions{})
 	if len(problems) > 0 {
 		t.Fatalf("\n%v", problems)
 	}
@@ -301,10 +302,10 @@ func accepted(t *testing.T, b *planet.Bundle) {
 // Problems are told once, however many clusters have them, in the same order every
 // time.
 func TestProblemsOfManyClusters(t *testing.T) {
-	fsys := large(100)
+	fsys := large(30)
 	fsys["scrape/job-0.yml"].Data = []byte("scrape_configs:\n  - job_name: job-0\n    static_configs: [{targets: ['x.${cluster}/path:80']}]\n")
 	var first string
-	for range 5 {
+	for range 3 {
 		_, problems := planet.Validate(fsys, planet.CheckOptions{})
 		if first == "" {
 			first = problems.Error()
@@ -313,7 +314,7 @@ func TestProblemsOfManyClusters(t *testing.T) {
 			t.Errorf("first\n%s\nthen\n%v", first, problems)
 		}
 	}
-	if !strings.HasPrefix(first, "scrape/job-0.yml:2:5: ") || !strings.Contains(first, "in 100 clusters") || strings.Contains(first, "\n") {
+	if !strings.HasPrefix(first, "scrape/job-0.yml:2:5: ") || !strings.Contains(first, "in 30 clusters") || strings.Contains(first, "\n") {
 		t.Errorf("told: %s", first)
 	}
 }
@@ -387,5 +388,37 @@ func TestSchemas(t *testing.T) {
 	}
 	if _, err := planet.Schema("other"); err == nil {
 		t.Error("there is a schema of an unknown kind")
+	}
+}
+
+// A check that is ended, or of a cluster that is not there, is not taken for one
+// that found nothing.
+func TestCheckOfNothing(t *testing.T) {
+	p := load(t, files(small))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for want, opts := range map[string]planet.CheckOptions{
+		"the check was ended":                       {Context: ctx},
+		`there is no cluster "eu-3" in planet.yaml`: {Cluster: "eu-3"},
+	} {
+		problems := planet.Problems(p.Check(opts))
+		if !problems.Failed() || !strings.Contains(problems.Error(), want) {
+			t.Errorf("want %s, got %v", want, problems)
+		}
+	}
+}
+
+// Of very many problems the first are told, and how many more there are.
+func TestManyProblems(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("groups:\n")
+	for i := range 990 {
+		fmt.Fprintf(&b, "  - {name: g%d, rules: [{record: a, expr: 'sum('}, {record: b, expr: 'sum('}]}\n", i)
+	}
+	fsys := files(small)
+	fsys["rules/leaf/up.yml"].Data = []byte(b.String())
+	_, problems := planet.Validate(fsys, planet.CheckOptions{})
+	if len(problems) != 1001 || problems[0].Line != 2 || !strings.HasPrefix(problems[1000].Message, "980 more problems") {
+		t.Errorf("%d problems, the last is %s", len(problems), problems[len(problems)-1])
 	}
 }

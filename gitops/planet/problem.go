@@ -75,8 +75,12 @@ func (ps Problems) Failed() bool {
 	return slices.ContainsFunc(ps, func(p Problem) bool { return p.Severity == Error })
 }
 
-// maxProblems bounds what is told of one planet: the first are to be mended first.
-const maxProblems = 1000
+// Bounds of what is told of one planet, and of what is noted: the first are to be
+// mended first.
+const (
+	maxProblems = 1000
+	maxNoted    = 10_000
+)
 
 // place is where something stands in the repository.
 type place struct {
@@ -90,6 +94,7 @@ type report struct {
 	mu   sync.Mutex
 	all  []*noted
 	seen map[reported]*noted
+	more int // that were not noted
 }
 
 // noted is a problem, with the cluster whose text it has.
@@ -127,6 +132,10 @@ func (r *report) add(at place, s Severity, about, text, cluster string) {
 	key := reported{at, about, s == Warning}
 	p := r.seen[key]
 	if p == nil {
+		if len(r.all) >= maxNoted {
+			r.more++
+			return
+		}
 		p = &noted{Problem: Problem{File: at.file, Line: at.line, Column: at.col, Severity: s, Message: text}, by: cluster}
 		r.seen[key] = p
 		r.all = append(r.all, p)
@@ -156,7 +165,7 @@ func (r *report) problems() Problems {
 	slices.SortStableFunc(out, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Message, b.Message))
 	})
-	if more := len(out) - maxProblems; more > 0 {
+	if more := len(out) - maxProblems + r.more; more > 0 && len(out) > maxProblems {
 		out = append(out[:maxProblems], Problem{File: out[maxProblems].File, Severity: Error, Message: fmt.Sprintf("%d more problems: mend those above first", more)})
 	}
 	return out

@@ -160,6 +160,9 @@ func (s *schema) fits(n *yaml.Node) bool {
 
 func typed(n *yaml.Node, t string) bool {
 	tag := n.ShortTag()
+	if n.Kind == yaml.ScalarNode && n.Style == 0 && alone.MatchString(n.Value) {
+		return t == "string" || t == "integer" || t == "number" // for what is put in to decide
+	}
 	switch t {
 	case "object":
 		return n.Kind == yaml.MappingNode
@@ -325,11 +328,17 @@ func (s *schema) choices(n *yaml.Node) []fault {
 	return []fault{{n, fmt.Sprintf("%s is not one of what can be written here", described(n))}}
 }
 
+// maxGuesses is among how many words a misspelled one is looked for.
+const maxGuesses = 200
+
 // meant guesses which word was meant.
 func meant(word string, known []string) string {
+	if len(known) > maxGuesses {
+		return ""
+	}
 	best, least := "", len(word)/3+2
 	for _, k := range known {
-		if d := distance(word, k); d < least {
+		if d := distance(word, k); d < least || d == least && best != "" && k < best {
 			best, least = k, d
 		}
 	}

@@ -164,20 +164,16 @@ func (t *testFile) at(n *yaml.Node) place {
 	return place{t.path, n.Line, n.Column}
 }
 
-// tests checks the test files, and runs them.
-func (c *checker) tests(opts CheckOptions) {
-	ctx := opts.Context
-	if ctx == nil {
-		ctx = context.Background()
-	}
+// tests checks the test files, and runs them if there is something to run them.
+func (c *checker) tests(ctx context.Context, runner TestRunner) {
 	for _, t := range c.p.tests {
 		before := c.r.count()
 		runs := c.testsOf(t)
-		if opts.Tests == nil || c.r.count() > before || c.p.broken {
+		if runner == nil || c.r.count() > before || c.p.broken || c.badRules.Load() {
 			continue
 		}
 		for i, run := range runs {
-			for _, f := range opts.Tests.RunTest(ctx, run) {
+			for _, f := range runner.RunTest(ctx, run) {
 				at := t.at(items(t.node, "tests")[i])
 				if f.At.Line > 0 {
 					at = place{t.path, f.At.Line, f.At.Column}

@@ -7,7 +7,8 @@
 // identity, and a querytree.Mixer for each zone and the root. Rules of a leaf are
 // evaluated over its storage, by the engine; those of zones and root are asked of
 // the tree, strictly, as queries are. What a leaf's rules record is a series of the
-// leaf; what a zone or root records is its own, by name. At each step leaves are
+// leaf; what a zone or root records is its own, by name, and those below are not
+// asked for that name. At each step leaves are
 // evaluated first, then zones, inner ones first, then the root.
 //
 // The invariant: a test without leaves finds what promtool finds.

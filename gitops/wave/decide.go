@@ -31,6 +31,8 @@ type Input struct {
 	Newest string
 	// Running is what the workload has confirmed to run, "" for nothing yet.
 	Running string
+	// Fresh says that nothing has ever run here, as far as anybody knows.
+	Fresh bool
 	// Good are the revisions that proved themselves here, newest first.
 	Good []string
 	// Rejected says of revisions why this cluster does not want them.

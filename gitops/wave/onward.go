@@ -11,7 +11,7 @@ func (s *decider) onward(i int) Decision {
 		if s.in.Running != "" && s.in.Running == s.in.Newest {
 			return Decision{Do: Hold, Why: "runs the newest revision"}
 		}
-		return Decision{Do: Wait, Why: "the root cannot be asked: " + s.in.FleetErr}
+		return s.begin()
 	}
 	var d Decision
 	var to string
@@ -33,6 +33,17 @@ func (s *decider) onward(i int) Decision {
 		return Decision{Do: Wait, Why: fmt.Sprintf("revision %s does not descend from %s, which runs here", short(to), short(s.in.Running))}
 	}
 	return s.turn(i, to)
+}
+
+// begin decides without a root. A cluster in which nothing ever ran has nothing
+// to lose, and the first of a planet cannot wait for a root that answers: that
+// needs the first leaf, which needs a configuration.
+func (s *decider) begin() Decision {
+	_, bad := s.bad(s.in.Newest)
+	if s.in.Fresh && s.in.Running == "" && s.in.Newest != "" && !bad && !s.in.Paused {
+		return Decision{Do: Advance, To: s.in.Newest, Soon: true, Why: "nothing has run here yet, and the root cannot be asked: " + s.in.FleetErr}
+	}
+	return Decision{Do: Wait, Why: "the root cannot be asked: " + s.in.FleetErr}
 }
 
 // start returns the revision that the first wave should run.

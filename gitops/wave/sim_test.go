@@ -62,6 +62,7 @@ type simCluster struct {
 	memory   wave.Memory
 	busy     bool
 	paused   bool
+	skew     time.Duration // of its clock
 	pinned   string
 	promoted string
 	newest   string
@@ -174,7 +175,7 @@ func (s *sim) decide(c *simCluster) {
 		c.newest, c.gitAt = s.commits[len(s.commits)-1].name, s.now.Add(s.jitter(s.slow))
 	}
 	in := wave.Input{
-		Now: s.now, Cluster: c.name, Waves: s.waves, Newest: c.newest, Running: c.running, Good: c.good,
+		Now: s.now.Add(c.skew), Cluster: c.name, Waves: s.waves, Newest: c.newest, Running: c.running, Good: c.good,
 		Rejected: c.rejected, Older: c.older, Paused: c.paused, Pinned: c.pinned, Promoted: c.promoted, FleetErr: "down",
 	}
 	s.root[s.now.Unix()]++

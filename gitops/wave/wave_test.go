@@ -108,6 +108,29 @@ func TestRootDown(t *testing.T) {
 	}
 }
 
+// Without a root, a cluster begins only if nothing has ever run in it, nobody
+// paused it, and it knows nothing bad of the revision.
+func TestFresh(t *testing.T) {
+	in := wave.Input{Now: epoch, Cluster: "a", Waves: []wave.Wave{{Name: "w", Clusters: []string{"z"}}, {Name: "v", Clusters: []string{"a"}}}, Newest: "r1", FleetErr: "down"}
+	for name, c := range map[string]struct {
+		change func(*wave.Input)
+		want   wave.Action
+	}{
+		"fresh":      {func(in *wave.Input) { in.Fresh = true }, wave.Advance},
+		"not fresh":  {func(*wave.Input) {}, wave.Wait},
+		"paused":     {func(in *wave.Input) { in.Fresh, in.Paused = true, true }, wave.Wait},
+		"rejected":   {func(in *wave.Input) { in.Fresh, in.Rejected = true, map[string]string{"r1": "no"} }, wave.Wait},
+		"root is up": {func(in *wave.Input) { in.Fresh, in.Fleet = true, &wave.Fleet{} }, wave.Wait},
+		"runs":       {func(in *wave.Input) { in.Fresh, in.Running = true, "r0" }, wave.Wait},
+	} {
+		in := in
+		c.change(&in)
+		if d, _ := wave.Decide(in, wave.Memory{}); d.Do != c.want {
+			t.Errorf("%s: %+v, want %s", name, d, c.want)
+		}
+	}
+}
+
 // A pause of any cluster stops all, and a resume lets them go on.
 func TestPauseAndResume(t *testing.T) {
 	s := newSim(6, 4, 5, 5*time.Minute)
@@ -170,7 +193,8 @@ func TestPromoteAndPin(t *testing.T) {
 	}
 }
 
-// Whatever the loops know late, and whatever is committed: a cluster takes a
+// Whatever the loops know late, whatever their clocks say, and whatever is
+// committed: a cluster takes a
 // revision only after all of the earlier waves ran it for the bake time, and
 // nobody takes one that was rejected longer ago than news take.
 func TestLateNewsNeverOvertake(t *testing.T) {
@@ -180,6 +204,9 @@ func TestLateNewsNeverOvertake(t *testing.T) {
 		s := newSim(seed, 1+rng.IntN(5), 1+rng.IntN(3), bake)
 		s.scrape = time.Duration(1+rng.IntN(300)) * time.Second
 		outage := time.Duration(rng.IntN(100)) * time.Minute
+		for _, c := range s.order {
+			c.skew = time.Duration(rng.IntN(48)-24) * time.Hour
+		}
 		s.rootDown = func(at time.Time) bool { d := at.Sub(epoch) - outage; return d > 0 && d < 10*time.Minute }
 		if rng.IntN(3) > 0 {
 			s.settled("r0")

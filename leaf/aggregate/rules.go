@@ -197,7 +197,7 @@ func (r Rules) Validate() error {
 			return fmt.Errorf("rule %q: %w", rule.Name, err)
 		}
 	}
-	return nil
+	return r.shadowed()
 }
 
 func (r *Rule) validate() error {

@@ -2,6 +2,7 @@ package tier
 
 import (
 	"math"
+	"time"
 
 	"github.com/pandometrics/pando/querytree"
 )
@@ -9,6 +10,27 @@ import (
 // Final returns the time up to which the samples of all children are final, in
 // milliseconds; zero if that is not known.
 func (t *Tier) Final() int64 { return final(t.Roster.Members()) }
+
+// emptyGrace is how long a tier that has lost what it knew of its children, or never
+// knew any, waits for some: they come back within half a minute.
+const emptyGrace = 5 * time.Minute
+
+// toldFinal is what parents are told of Final. A tier that has no child, connected
+// or missing, owes them nothing, so that it does not hold them up. Should a child
+// come after all, what was made without it is restated.
+func (t *Tier) toldFinal() int64 {
+	if t.childless() {
+		return time.Now().UnixMilli()
+	}
+	return final(t.Roster.Members())
+}
+
+// childless reports whether the tier is known to have no child, rather than not to
+// know of one that is merely not back yet. A root is never: a planet has zones.
+func (t *Tier) childless() bool {
+	return t.cfg.Identity.Tier != querytree.TierRoot && len(t.Roster.Members()) == 0 &&
+		(t.remembers || time.Since(t.started) >= emptyGrace)
+}
 
 // final is the oldest of what the children say, also of those that are missing:
 // what they have taken in since is not known. A replica that is missing does not

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -84,6 +85,8 @@ type Tier struct {
 	instance string
 	started  time.Time
 	met      atomic.Bool // a child has been seen connected
+	// remembers: what was known of children was there at the start.
+	remembers bool
 }
 
 // New returns a Tier without children, but for those that it knew before.
@@ -114,6 +117,8 @@ func (t *Tier) newRoster() error {
 	}
 	if t.cfg.DataDir != "" {
 		c.Path = filepath.Join(t.cfg.DataDir, "children.json")
+		_, err := os.Stat(c.Path)
+		t.remembers = err == nil
 	}
 	if t.Index != nil {
 		c.Hints = hints{t.Index}
@@ -126,7 +131,7 @@ func (t *Tier) newRoster() error {
 func (t *Tier) newMixer() error {
 	c := querytree.MixerConfig{
 		Describe: t.Describe, Members: t.Roster.Members, Nodes: t.Roster.Nodes, Limits: t.cfg.Limits, Lookback: t.cfg.Lookback,
-		Rewriter: t.cfg.Rewriter, Own: t.cfg.Own, SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
+		Rewriter: t.cfg.Rewriter, Own: t.cfg.Own, Childless: t.childless, SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
 		Logger: t.cfg.Logger, Registerer: t.cfg.Registerer,
 	}
 	if t.Index != nil {
@@ -186,7 +191,7 @@ func (t *Tier) Describe() querytree.Description {
 	d.Epochs = t.Roster.Epochs()
 	tells := true
 	if t.cfg.Told != nil {
-		d.Final = final(t.Roster.Members())
+		d.Final = t.toldFinal()
 		d.Past, d.Restatements = t.cfg.Told()
 	}
 	// After what is restated: who knows of that knows from when on there are

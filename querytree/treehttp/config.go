@@ -48,7 +48,7 @@ type Config struct {
 	// without it they are written at once.
 	Turns *querytree.Turns
 	// Defaults are the options of requests that do not name their own. Only
-	// Strict, NoHints, NoPushdown, NoCache and NoRollup are used.
+	// Strict, NoHints, NoPushdown, NoCache, NoRollup and Align are used.
 	Defaults querytree.Options
 	// Authenticated is set if requests come here only with a user name and
 	// password that were checked, or from whoever need not have any. The user is

@@ -59,7 +59,7 @@ func (h *Handler) explain(mode querytree.ExplainMode) http.HandlerFunc {
 
 func (h *Handler) respondExplained(ctx context.Context, w http.ResponseWriter, q promql.Query, g gridParams, mode querytree.ExplainMode) {
 	opts, _ := querytree.OptionsFrom(ctx)
-	out := Explained{ID: opts.ID, Explanation: h.leafExplanation(q, g)}
+	out := Explained{ID: opts.ID, Explanation: h.leafExplanation(ctx, q, g)}
 	if mode == querytree.ExplainPlan && out.Explanation != nil {
 		respond(w, out, nil)
 		return
@@ -73,6 +73,9 @@ func (h *Handler) respondExplained(ctx context.Context, w http.ResponseWriter, q
 	if x := out.Explanation; x != nil { // of a leaf
 		x.Total = time.Since(begin)
 		x.Series, x.Samples = size(res)
+		if a := querytree.ReportFrom(ctx).Report().Aligned; a != nil {
+			x.Start, x.End, x.Step, x.Aligned = a.Start, a.End, a.Step, a
+		}
 	} else {
 		out.Explanation = querytree.ReportFrom(ctx).Explanation()
 	}
@@ -86,10 +89,11 @@ func (h *Handler) respondExplained(ctx context.Context, w http.ResponseWriter, q
 }
 
 // leafExplanation returns the explanation of a tier that evaluates all by
-// itself, with Prometheus' engine; nil if the tier has children to explain.
-func (h *Handler) leafExplanation(q promql.Query, g gridParams) *querytree.Explanation {
+// itself, with Prometheus' engine; nil if the tier has children, or rollups that
+// have a part in the answer, to explain.
+func (h *Handler) leafExplanation(ctx context.Context, q promql.Query, g gridParams) *querytree.Explanation {
 	d := h.cfg.Describe()
-	if d.Tier != querytree.TierLeaf {
+	if e, ok := q.(interface{ Explains(context.Context) bool }); d.Tier != querytree.TierLeaf || ok && e.Explains(ctx) {
 		return nil
 	}
 	return &querytree.Explanation{

@@ -119,7 +119,7 @@ func (h *Handler) optioned(next http.HandlerFunc) http.HandlerFunc {
 func (h *Handler) options(r *http.Request) (querytree.Options, error) {
 	o := querytree.Options{
 		Strict: h.cfg.Defaults.Strict, NoHints: h.cfg.Defaults.NoHints, NoPushdown: h.cfg.Defaults.NoPushdown,
-		NoCache: h.cfg.Defaults.NoCache, NoRollup: h.cfg.Defaults.NoRollup, Client: h.client(r),
+		NoCache: h.cfg.Defaults.NoCache, NoRollup: h.cfg.Defaults.NoRollup, Align: h.cfg.Defaults.Align, Client: h.client(r),
 	}
 	o.ID, _ = r.Context().Value(idKey{}).(string)
 	partial, explain := !o.Strict, false
@@ -134,6 +134,7 @@ func (h *Handler) options(r *http.Request) (querytree.Options, error) {
 		{"pushdown", &o.NoPushdown, true},
 		{"nocache", &o.NoCache, false},
 		{"rollup", &o.NoRollup, true},
+		{"align", &o.Align, false},
 	} {
 		v, given, err := switchParam(r, p.name)
 		if err != nil {

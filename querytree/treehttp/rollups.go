@@ -44,6 +44,8 @@ type RollupStatus struct {
 	Holes []RollupHole `json:"holes"`
 	// Failing says why the last attempt failed; empty if it did not.
 	Failing string `json:"failing,omitempty"`
+	// Blocked: the points are not read, since what makes them void cannot be stored.
+	Blocked bool `json:"blocked,omitempty"`
 }
 
 // RollupHole is a span of points that are not whole.

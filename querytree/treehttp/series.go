@@ -109,6 +109,13 @@ type limitedQuery struct {
 	limits querytree.Limits
 }
 
+// Explains reports whether what is explained of the query is what a tree tells
+// of it, although the tier has no children.
+func (q limitedQuery) Explains(ctx context.Context) bool {
+	e, ok := q.Query.(interface{ Explains(context.Context) bool })
+	return ok && e.Explains(ctx)
+}
+
 // Exec implements promql.Query.
 func (q limitedQuery) Exec(ctx context.Context) *promql.Result {
 	r := q.limited(q.Query.Exec(ctx))

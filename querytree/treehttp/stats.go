@@ -45,6 +45,9 @@ type Completeness struct {
 	Bytes   int64 `json:"bytes"`
 	// Rollups had a part in the answer.
 	Rollups []querytree.RollupUse `json:"rollups,omitempty"`
+	// Aligned tells at which times the query was evaluated, if it asked for these
+	// to be moved to where rollups have points.
+	Aligned *querytree.Alignment `json:"aligned,omitempty"`
 }
 
 // PrunedBy counts the children pruned by one matcher or time.
@@ -104,7 +107,7 @@ func completeness(r querytree.Report) Completeness {
 			Label: r.Pruned[querytree.PrunedLabel], Time: r.Pruned[querytree.PrunedTime], Hint: r.Pruned[querytree.PrunedHint],
 			Rollup: r.Pruned[querytree.RolledUp],
 		},
-		Failed: []FailedChild{}, Children: []ChildRow{}, Rollups: r.Rollups,
+		Failed: []FailedChild{}, Children: []ChildRow{}, Rollups: r.Rollups, Aligned: r.Aligned,
 	}
 	by := map[PrunedBy]int{}
 	for _, name := range slices.Sorted(maps.Keys(r.Children)) {

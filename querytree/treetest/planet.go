@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/promql/promqltest"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
@@ -59,6 +60,8 @@ type Config struct {
 	// Rewriter makes a mixer's rewriter, of what the mixer itself answers without
 	// rollups; nil makes none.
 	Rewriter func(tb testing.TB, m *querytree.Mixer) querytree.Rewriter
+	// LeafRewriter does so for a leaf; m answers from the leaf's samples.
+	LeafRewriter func(tb testing.TB, m *querytree.Mixer) querytree.Rewriter
 	// Own makes what a mixer holds under names of its own; nil makes nothing.
 	Own func(tb testing.TB, m *querytree.Mixer) querytree.Own
 	// OnSeries is called with each series and the indexes of its leaf and zone.
@@ -220,7 +223,16 @@ func (p *Planet) newLeaf(tb testing.TB, l Leaf, store *teststorage.TestStorage, 
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return c
+	if p.cfg.LeafRewriter == nil {
+		return c
+	}
+	w := &lateRewriter{}
+	rolled, err := querytree.NewRolled(c, w)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	w.Rewriter = p.cfg.LeafRewriter(tb, rolled.Mixer())
+	return rolled
 }
 
 func (p *Planet) mixer(tb testing.TB, id querytree.Identity, shardKey []string, children []querytree.Child) *querytree.Mixer {
@@ -259,6 +271,14 @@ func (p *Planet) mixer(tb testing.TB, id querytree.Identity, shardKey []string, 
 
 // lateRewriter is one that is made after its mixer.
 type lateRewriter struct{ querytree.Rewriter }
+
+// Distance implements querytree.Aligner.
+func (l *lateRewriter) Distance(n *parser.AggregateExpr, at querytree.RewriteAt) int64 {
+	if a, ok := l.Rewriter.(querytree.Aligner); ok {
+		return a.Distance(n, at)
+	}
+	return 0
+}
 
 // place returns the leaf that stores a series.
 func (p *Planet) place(l labels.Labels) int {

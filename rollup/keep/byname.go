@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
@@ -105,7 +106,7 @@ func (q *nameQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectH
 	}
 	n, ok := q.s.reading(r, mint, maxt)
 	if !ok {
-		return storage.EmptySeriesSet()
+		return &seriesList{warn: n.lacking}
 	}
 	series, err := n.named(ctx, stored)
 	if err != nil {
@@ -118,7 +119,7 @@ func (q *nameQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectH
 		}
 	}
 	slices.SortFunc(out, func(a, b storage.Series) int { return labels.Compare(a.Labels(), b.Labels()) })
-	return &seriesList{rest: out, warn: n.lacking(r)}
+	return &seriesList{rest: out, warn: n.lacking}
 }
 
 // rule returns the rule that a selector names, and those of its matchers that
@@ -153,10 +154,12 @@ type nameReading struct {
 	step       int64
 	spans      []span // that are whole
 	mint, maxt int64
+	// lacking warns of what is asked for and not there.
+	lacking annotations.Annotations
 }
 
 // reading chooses the distance of points to read: the finest that reaches back to
-// mint, or the one that reaches back the farthest.
+// mint, or the one that reaches back the farthest. Without any it only warns.
 func (s *Store) reading(r *rollup.Rule, mint, maxt int64) (out nameReading, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -172,22 +175,46 @@ func (s *Store) reading(r *rollup.Rule, mint, maxt int64) (out nameReading, ok b
 			continue
 		}
 		out, ok, oldest = nameReading{id: storedAs(r, k), db: s.dbs[k.For], step: l.step, mint: mint, maxt: maxt}, true, from
+		out.lacking = s.lacking(r, k, l, mint, maxt)
 		out.spans = slices.DeleteFunc(slices.Clone(l.spans), func(sp span) bool { return sp.state != whole || sp.to < mint || sp.from > maxt })
+	}
+	if !ok {
+		for _, k := range r.Keep[s.cfg.Tier] {
+			out.lacking.Merge(s.lacking(r, k, s.kept[keptKey{r.ID, k}], mint, maxt))
+		}
 	}
 	return out, ok
 }
 
-// lacking warns of times between points that are decided of, at which there is
-// none that is whole.
-func (n nameReading) lacking(r *rollup.Rule) annotations.Annotations {
+// lacking warns if points are not whole, or not read, that are due at some of the
+// times from mint to maxt; and if somebody who is away holds up newer ones. The
+// caller holds mu.
+func (s *Store) lacking(r *rollup.Rule, k rollup.Keep, l *ledger, mint, maxt int64) annotations.Annotations {
 	var warn annotations.Annotations
-	for i := 1; i < len(n.spans); i++ {
-		if n.spans[i-1].to+n.step < n.spans[i].from {
-			warn.Add(fmt.Errorf("rollup %q has no whole points of some of the times asked for", r.Name))
-			break
-		}
+	since, owed := s.since[r.ID]
+	if l == nil || !owed {
+		return nil
+	}
+	mint = max(mint, since, s.oldestOf(k))
+	due := down(s.due, l.step)
+	at := func(t int64) string { return time.UnixMilli(t).UTC().Format(time.RFC3339) }
+	switch from, lacks := l.firstNotWhole(mint, min(maxt, due)); {
+	case s.unchecked[keptKey{r.ID, k}] && mint <= maxt:
+		warn.Add(fmt.Errorf("rollup %q has no points that can be read yet", r.Name))
+	case lacks:
+		warn.Add(fmt.Errorf("rollup %q has no whole points of some of the times asked for, the first of %s", r.Name, at(from)))
+	}
+	if len(s.awaited) > 0 && max(mint, due+l.step) <= maxt {
+		warn.Add(fmt.Errorf("rollup %q has no points after %s: it waits for %q", r.Name, at(due), s.awaited))
 	}
 	return warn
+}
+
+// setDue notes up to when points are due, and who is away and waited for.
+func (s *Store) setDue(horizon int64, awaited []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.due, s.awaited = horizon, awaited[:min(len(awaited), maxNamed)]
 }
 
 // named is a series of points.

@@ -82,8 +82,13 @@ type Collector struct {
 	metrics *collectorMetrics
 	jobs    map[keptKey]*job // of the goroutine that makes points
 
+	// gone are those who were missing in the last round.
+	gone []string
+
 	mu      sync.Mutex
 	failing map[keptKey]string
+	// blocked says of points that are not read why they could not be made void.
+	blocked map[keptKey]string
 }
 
 // job is how far the points of one rule at one distance are. It is used by one
@@ -111,7 +116,13 @@ func NewCollector(cfg CollectorConfig) (*Collector, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Collector{cfg: cfg, metrics: newCollectorMetrics(cfg.Registerer), jobs: map[keptKey]*job{}, failing: map[keptKey]string{}}, nil
+	c := &Collector{cfg: cfg, metrics: newCollectorMetrics(cfg.Registerer), jobs: map[keptKey]*job{}, failing: map[keptKey]string{}, blocked: map[keptKey]string{}}
+	if cfg.Registerer != nil {
+		if err := cfg.Registerer.Register(newTotals(c)); err != nil {
+			return nil, fmt.Errorf("rollups: register metrics: %w", err)
+		}
+	}
+	return c, nil
 }
 
 // look is how often there may be new points.
@@ -149,14 +160,19 @@ func (c *Collector) Fresh(ctx context.Context) error {
 		c.cfg.Store.doubt()
 		return err
 	}
+	c.welcome()
 	now := c.cfg.Now().UnixMilli()
 	c.cfg.Store.Forget(now)
-	if err := c.schedule(ctx, now); err != nil {
-		return err
+	if err := c.cfg.Store.SweepUnused(); err != nil {
+		c.cfg.Logger.Error("rollups that no rule keeps stay", "error", err)
 	}
+	c.schedule(ctx, now)
+	horizon := c.horizon(now)
+	// Not before they have been tried: points are late only then.
+	defer func() { c.cfg.Store.setDue(horizon, c.gone) }()
 	return c.each(ctx, func(j *job) (querytree.Interval, bool) {
-		runs := c.lacking(j, math.MinInt64, now)
-		if len(runs) == 0 || runs[len(runs)-1].Maxt != down(c.horizon(now), j.step()) {
+		runs := c.lacking(j, math.MinInt64, now, horizon)
+		if len(runs) == 0 || runs[len(runs)-1].Maxt != down(horizon, j.step()) {
 			return querytree.Interval{}, false
 		}
 		last := runs[len(runs)-1]
@@ -170,16 +186,16 @@ func (c *Collector) Fresh(ctx context.Context) error {
 func (c *Collector) MakeGood(ctx context.Context) bool {
 	now, any := c.cfg.Now().UnixMilli(), false
 	if err := c.complete(ctx); err != nil {
-		c.cfg.Logger.Error("partial rollups cannot be made again", "error", err)
-		return false
+		return false // ctx has ended
 	}
+	horizon := c.horizon(now)
 	err := c.each(ctx, func(j *job) (querytree.Interval, bool) {
-		runs := c.lacking(j, j.cursor, now)
+		runs := c.lacking(j, j.cursor, now, horizon)
 		if len(runs) == 0 {
-			if j.cursor = math.MinInt64; len(c.lacking(j, j.cursor, now)) == 0 {
+			j.cursor = math.MinInt64
+			if runs = c.lacking(j, j.cursor, now, horizon); len(runs) == 0 {
 				return querytree.Interval{}, false
 			}
-			runs = c.lacking(j, j.cursor, now)
 		}
 		first := runs[0]
 		first.Maxt = min(first.Maxt, first.Mint+int64(c.cfg.Batch-1)*j.step())
@@ -191,47 +207,77 @@ func (c *Collector) MakeGood(ctx context.Context) bool {
 
 func (j *job) step() int64 { return j.keep.Every.Milliseconds() }
 
-// horizon is the time up to which points are made: what is final, or so old that
-// nobody is waited for.
+// horizon is the time up to which points are made: what is final, or if somebody is
+// away, so old that nobody is waited for. It looks at all children: once a round is
+// enough.
 func (c *Collector) horizon(now int64) int64 {
-	return max(c.cfg.Final(), now-c.cfg.Hold.Milliseconds())
+	final := c.cfg.Final()
+	if c.cfg.Missing == nil || len(c.cfg.Missing()) == 0 {
+		return final
+	}
+	return max(final, now-c.cfg.Hold.Milliseconds())
 }
 
 // lacking returns the runs of points that are owed and not there, from a time on.
-func (c *Collector) lacking(j *job, from, now int64) []querytree.Interval {
+func (c *Collector) lacking(j *job, from, now, horizon int64) []querytree.Interval {
 	since, ok := c.cfg.Store.OwedSince(j.rule)
 	if !ok {
 		return nil
 	}
 	from = max(from, since, now-j.keep.For.Milliseconds()+j.step())
-	return c.cfg.Store.lacks(j.rule, j.keep, from, c.horizon(now))
+	return c.cfg.Store.lacks(j.rule, j.keep, from, horizon)
 }
 
 // schedule has a job for each rule and distance that the tier keeps. A rule that
-// is new is owed from now on.
-func (c *Collector) schedule(ctx context.Context, now int64) error {
+// is new is owed from now on; one of which that cannot be noted is tried again.
+func (c *Collector) schedule(ctx context.Context, now int64) {
 	s := c.cfg.Store
 	current := map[keptKey]bool{}
 	for _, r := range s.Rules().All() {
 		keeps := r.Keep[s.cfg.Tier]
+		var failed error
 		if _, ok := s.OwedSince(r); !ok && len(keeps) > 0 {
-			if err := s.Owe(ctx, r, up(now, r.Interval)); err != nil {
-				return err
-			}
+			failed = s.Owe(ctx, r, up(now, r.Interval))
 		}
 		for _, k := range keeps {
 			key := keptKey{r.ID, k}
 			if current[key] = true; c.jobs[key] == nil {
 				c.jobs[key] = &job{rule: r, keep: k, cursor: math.MinInt64}
 			}
+			if failed != nil {
+				c.note(c.jobs[key], failed.Error())
+			}
 		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for key := range c.jobs {
 		if !current[key] {
 			delete(c.jobs, key)
+			delete(c.failing, key)
 		}
 	}
-	return nil
+}
+
+// welcome ends the back-off of all rules once somebody who was missing is back:
+// what failed for want of it need not wait longer.
+func (c *Collector) welcome() {
+	if c.cfg.Missing == nil {
+		return
+	}
+	gone := c.cfg.Missing()
+	slices.Sort(gone)
+	back := slices.ContainsFunc(c.gone, func(name string) bool {
+		_, missing := slices.BinarySearch(gone, name)
+		return !missing
+	})
+	c.gone = gone
+	if !back {
+		return
+	}
+	for _, j := range c.jobs {
+		j.failed, j.until = 0, time.Time{}
+	}
 }
 
 // each makes the run of points that next says of each job, several at once.
@@ -271,19 +317,17 @@ const (
 	maxBackoff = 30 * time.Second
 )
 
-// try makes a run of points, and notes how it went. Its error is one of the store.
+// try makes a run of points, and notes how it went. Its error is that of ctx: what
+// happens to one rule does not keep others from being made.
 func (c *Collector) try(ctx context.Context, j *job, run querytree.Interval) error {
 	err := c.make(ctx, j, run)
-	var broken *storeError
-	switch {
-	case err == nil:
+	if err == nil {
 		j.failed = 0
 		c.note(j, "")
 		return nil
-	case ctx.Err() != nil:
+	}
+	if ctx.Err() != nil {
 		return ctx.Err()
-	case errors.As(err, &broken):
-		return err
 	}
 	j.cursor = run.Maxt + j.step()
 	c.backOff(j, run, err)
@@ -296,7 +340,11 @@ func (c *Collector) backOff(j *job, run querytree.Interval, err error) {
 	c.note(j, err.Error())
 	j.failed++
 	j.until = c.cfg.Now().Add(min(maxBackoff, minBackoff<<min(j.failed-1, 5)))
-	c.cfg.Logger.Debug("rollup cannot be made yet", "rule", j.rule.Name, "from", run.Mint, "to", run.Maxt, "error", err)
+	level := slog.LevelDebug
+	if broken := (*storeError)(nil); errors.As(err, &broken) {
+		level = slog.LevelError // of this tier's disk, not of somebody below
+	}
+	c.cfg.Logger.Log(context.Background(), level, "rollup cannot be made yet", "rule", j.rule.Name, "from", run.Mint, "to", run.Maxt, "error", err)
 }
 
 // note keeps why the last attempt of a rule failed.
@@ -342,20 +390,19 @@ func (c *Collector) evaluate(ctx context.Context, j *job, run querytree.Interval
 	if !fit {
 		b.state, b.series, b.missing = unfit, nil, ""
 	}
-	if b.state != partial && run.Maxt > c.notFinal(j) {
-		return errors.New("samples are not final yet, although nobody is away")
+	var early error
+	if last := down(c.cfg.Final(), j.step()); b.state != partial && run.Maxt > last {
+		// Nobody would tell of a change to a whole point that is not final.
+		early = errors.New("samples are not final yet, although nobody is away")
+		if b.to = last; b.to < b.from {
+			return early
+		}
 	}
 	if err := c.cfg.Store.write(ctx, j.rule, b); err != nil {
 		return &storeError{err}
 	}
 	c.metrics.points.WithLabelValues(b.state.mark()).Add(float64((b.to-b.from)/b.step + 1))
-	return nil
-}
-
-// notFinal returns the last time that a whole point may be of: what is final. If
-// that is not known there is none, since nobody would tell of a change.
-func (c *Collector) notFinal(j *job) int64 {
-	return c.cfg.Final()
+	return early
 }
 
 // ask evaluates the rule. The points are not fit if there is more to say of them

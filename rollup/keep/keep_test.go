@@ -6,6 +6,7 @@ import (
 	"math/rand"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,8 +30,9 @@ type kept struct {
 	past      *keep.Past
 }
 
-// planet is a planet whose zones and root keep rollups.
+// planet is a planet all of whose tiers keep rollups.
 type planet struct {
+	asked atomic.Int64 // requests to leaves
 	*treetest.Planet
 	tb    testing.TB
 	dir   string
@@ -60,6 +62,8 @@ func newPlanet(tb testing.TB, text string, data treetest.Data) *planet {
 		return rewriting{p, m}
 	}}
 	cfg.Own = p.own
+	cfg.LeafRewriter = cfg.Rewriter
+	cfg.Connect = func(_ testing.TB, c querytree.Child) querytree.Child { return &counted{c, &p.asked} }
 	cfg.Leaves, cfg.Zones = treetest.Clusters("eu", 3, "us", 1)
 	p.Planet = treetest.New(tb, cfg)
 	tb.Cleanup(func() {
@@ -70,6 +74,19 @@ func newPlanet(tb testing.TB, text string, data treetest.Data) *planet {
 		}
 	})
 	return p
+}
+
+// counted counts the requests to a leaf.
+type counted struct {
+	querytree.Child
+	n *atomic.Int64
+}
+
+func (c *counted) Exec(ctx context.Context, req querytree.ExecRequest) (querytree.ResultSet, error) {
+	if c.Describe().Tier == querytree.TierLeaf {
+		c.n.Add(1)
+	}
+	return c.Child.Exec(ctx, req)
 }
 
 // own answers by the rules' names.
@@ -113,9 +130,18 @@ type rewriting struct {
 	m *querytree.Mixer
 }
 
-func (r rewriting) Rewrite(n *parser.AggregateExpr, at querytree.RewriteAt) (*querytree.Rollup, string) {
+func (r rewriting) now() querytree.Rewriter {
 	d := r.m.Describe()
-	return r.p.tiers[d.Name()].store.Rewriter(d.Labels, treetest.Lookback.Milliseconds()).Rewrite(n, at)
+	k := r.p.tiers[d.Name()]
+	return k.store.CurrentRewriter(k.past, d.Labels, treetest.Lookback.Milliseconds())
+}
+
+func (r rewriting) Rewrite(n *parser.AggregateExpr, at querytree.RewriteAt) (*querytree.Rollup, string) {
+	return r.now().Rewrite(n, at)
+}
+
+func (r rewriting) Distance(n *parser.AggregateExpr, at querytree.RewriteAt) int64 {
+	return r.now().(querytree.Aligner).Distance(n, at)
 }
 
 // open opens a tier's rollups.
@@ -166,10 +192,13 @@ func (p *planet) owe(since int64) {
 	}
 }
 
-// collect makes all that is due, zones first.
+// leaves are the names of the leaves.
+var leaves = []string{"zone=eu,cluster=eu-0", "zone=eu,cluster=eu-1", "zone=eu,cluster=eu-2", "zone=us,cluster=us-0"}
+
+// collect makes all that is due, lower tiers first.
 func (p *planet) collect() {
 	p.tb.Helper()
-	for _, name := range []string{"zone=eu", "zone=us", "root"} {
+	for _, name := range slices.Concat(leaves, []string{"zone=eu", "zone=us", "root"}) {
 		c := p.tiers[name].collector
 		if err := c.Fresh(context.Background()); err != nil {
 			p.tb.Fatal(err)

@@ -157,6 +157,19 @@ func (l *ledger) lacks(mint, maxt int64) (out []querytree.Interval) {
 	return out
 }
 
+// firstNotWhole returns the oldest time from mint to maxt whose point is not whole,
+// and whether there is one.
+func (l *ledger) firstNotWhole(mint, maxt int64) (int64, bool) {
+	next, maxt := up(mint, l.step), down(maxt, l.step)
+	for _, r := range l.has(mint, maxt, whole) {
+		if r.Mint > next {
+			break
+		}
+		next = r.Maxt + l.step
+	}
+	return next, next <= maxt
+}
+
 // last returns the newest time that has a point of one of the states.
 func (l *ledger) last(states ...state) (int64, bool) {
 	for _, s := range slices.Backward(l.spans) {

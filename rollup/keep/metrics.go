@@ -13,7 +13,7 @@ type collectorMetrics struct {
 
 func newCollectorMetrics(reg prometheus.Registerer) *collectorMetrics {
 	f := promauto.With(reg)
-	return &collectorMetrics{
+	m := &collectorMetrics{
 		points: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "pando_rollup_points_total", Help: "Points of rollup rules that were made, each of all its series, by state: whole, partial or unfit.",
 		}, []string{"state"}),
@@ -24,4 +24,8 @@ func newCollectorMetrics(reg prometheus.Registerer) *collectorMetrics {
 			Name: "pando_rollup_restatements_total", Help: "Times that points were made void because samples changed that had been final.",
 		}),
 	}
+	for _, st := range []state{whole, partial, unfit} {
+		m.points.WithLabelValues(st.mark()) // from the start, so that the first is an increase
+	}
+	return m
 }

@@ -273,11 +273,21 @@ func (p *Past) unapplied() (out []querytree.Restatement) {
 	return out
 }
 
-// applied notes that points are void by restatements up to a number.
-func (p *Past) applied(number uint64) error {
+// applied notes that points are void by restatements up to a number, but for the
+// kinds named: those are as if they were not kept, and count again once they are
+// void too.
+func (p *Past) applied(number uint64, behind []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := p.state
+	if len(behind) > 0 {
+		next.Left = map[string]uint64{}
+		maps.Copy(next.Left, p.state.Left)
+		for _, id := range behind {
+			next.Left[id] = p.state.Applied
+		}
+		next.Rules = slices.DeleteFunc(append([]string{}, p.state.Rules...), func(id string) bool { return slices.Contains(behind, id) })
+	}
 	next.Applied = number
 	if err := p.save(next); err != nil {
 		return fmt.Errorf("note which restatements were applied: %w", err)

@@ -52,7 +52,7 @@ func TestPastOrder(t *testing.T) {
 	if u := p.unapplied(); len(u) != 2 || len(told(p)) > 0 {
 		t.Errorf("unapplied %v, told %v", u, told(p))
 	}
-	if err := p.applied(1); err != nil {
+	if err := p.applied(1, nil); err != nil {
 		t.Fatal(err)
 	}
 	third := restate(5, 6)

@@ -26,41 +26,97 @@ func (c *Collector) restate(ctx context.Context) error {
 		}
 	}
 	kinds := c.cfg.Store.kindsOf(c.cfg.Store.Rules())
-	if err := c.check(ctx, kinds); err != nil {
+	blocked, err := c.check(ctx, kinds)
+	if err != nil {
 		return err
 	}
 	for _, r := range c.cfg.Past.unapplied() {
+		var behind []string
 		for key, rule := range kinds {
-			if err := c.void(ctx, rule, key.keep, r); err != nil {
+			if blocked[key] != nil {
+				continue
+			}
+			if err := c.voidOrBlock(ctx, rule, key, r, blocked); err != nil {
 				return err
 			}
+			if blocked[key] != nil {
+				behind = append(behind, kindName(rule, key.keep))
+			}
 		}
-		if err := c.cfg.Past.applied(r.Number); err != nil {
+		if err := c.cfg.Past.applied(r.Number, behind); err != nil {
 			return err
 		}
 		c.metrics.restatements.Inc()
 	}
-	c.cfg.Store.check(kinds)
+	c.block(kinds, blocked)
 	return nil
 }
 
+// kindName is what the file of restatements calls points of a rule.
+func kindName(r *rollup.Rule, k rollup.Keep) string {
+	return storedAs(r, k) + " " + model.Duration(k.For).String()
+}
+
 // check makes void the points that are kept again, so far as they were restated
-// while they were not.
-func (c *Collector) check(ctx context.Context, kinds map[keptKey]*rollup.Rule) error {
-	names, keys := make([]string, 0, len(kinds)), map[string]keptKey{}
+// while they were not, and those that could not be made void before. It returns
+// those that cannot be now.
+func (c *Collector) check(ctx context.Context, kinds map[keptKey]*rollup.Rule) (map[keptKey]error, error) {
+	names, keys, blocked := make([]string, 0, len(kinds)), map[string]keptKey{}, map[keptKey]error{}
 	for key, r := range kinds {
-		name := storedAs(r, key.keep) + " " + model.Duration(key.keep.For).String()
+		name := kindName(r, key.keep)
 		names, keys[name] = append(names, name), key
 	}
 	slices.Sort(names)
 	for name, number := range c.cfg.Past.back(names) {
+		key := keys[name]
 		for _, r := range c.cfg.Past.since(number) {
-			if err := c.void(ctx, kinds[keys[name]], keys[name].keep, r); err != nil {
-				return err
+			if err := c.voidOrBlock(ctx, kinds[key], key, r, blocked); err != nil {
+				return nil, err
 			}
 		}
 	}
-	return c.cfg.Past.keeps(names)
+	names = slices.DeleteFunc(names, func(name string) bool { return blocked[keys[name]] != nil })
+	return blocked, c.cfg.Past.keeps(names)
+}
+
+// voidOrBlock makes points void. If that cannot be stored, they are not read from
+// now on, so that others need not wait and those above can be told. The error is
+// that of ctx.
+func (c *Collector) voidOrBlock(ctx context.Context, rule *rollup.Rule, key keptKey, r querytree.Restatement, blocked map[keptKey]error) error {
+	err := c.void(ctx, rule, key.keep, r)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.cfg.Store.doubtOne(key)
+	blocked[key] = err
+	return nil
+}
+
+// block has points be read but for those that are blocked, and tells of these.
+func (c *Collector) block(kinds map[keptKey]*rollup.Rule, blocked map[keptKey]error) {
+	clear := map[keptKey]*rollup.Rule{}
+	for key, r := range kinds {
+		if blocked[key] == nil {
+			clear[key] = r
+		}
+	}
+	c.cfg.Store.check(clear)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, err := range blocked {
+		if c.blocked[key] == "" {
+			c.cfg.Logger.Error("rollup is not read: its points cannot be made void", "rule", kinds[key].Name, "error", err)
+		}
+		c.blocked[key] = err.Error()
+	}
+	for key := range c.blocked {
+		if blocked[key] == nil {
+			delete(c.blocked, key)
+		}
+	}
 }
 
 // void makes the points of a rule at one distance void that looked at times of a restatement.
@@ -83,7 +139,8 @@ func (c *Collector) void(ctx context.Context, rule *rollup.Rule, k rollup.Keep, 
 }
 
 // complete makes a batch of the partial points of each rule void once all who had
-// no part in them are back and take part, so that they are made again.
+// no part in them are back and take part, so that they are made again. Its error
+// is that of ctx.
 func (c *Collector) complete(ctx context.Context) error {
 	if c.cfg.Missing == nil {
 		return nil
@@ -108,7 +165,10 @@ func (c *Collector) complete(ctx context.Context) error {
 			continue
 		}
 		if err := c.cfg.Store.void(ctx, p.rule, []rollup.Keep{p.key.keep}, run.Mint, run.Maxt); err != nil {
-			return err
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			c.backOff(j, run, &storeError{err})
 		}
 	}
 	return nil

@@ -21,6 +21,8 @@ import (
 // rewriter answers queries at one tier from its Store.
 type rewriter struct {
 	s *Store
+	// past, if not nil, knows of changes by which points are to be made void.
+	past *Past
 	// constants are labels that all series at this tier have.
 	constants labels.Labels
 	// lookback is the lookback delta that points were made with, in milliseconds.
@@ -31,7 +33,7 @@ type rewriter struct {
 // that all series of the tier have, lookback is the delta in milliseconds that
 // the tiers evaluate with.
 func (s *Store) Rewriter(constants labels.Labels, lookback int64) querytree.Rewriter {
-	return &rewriter{s, constants, lookback}
+	return &rewriter{s: s, constants: constants, lookback: lookback}
 }
 
 // Rewrite implements querytree.Rewriter: of the rules that match, and the
@@ -129,7 +131,7 @@ func (w *rewriter) over(m *rollup.Match, key keptKey, l *ledger, at querytree.Re
 		states = append(states, partial)
 	}
 	start, end := at.Start-m.Offset, at.End-m.Offset
-	for _, run := range l.has(max(start, w.s.oldestOf(key.keep)), end, states...) {
+	for _, run := range w.stable(m.Rule, l.has(max(start, w.s.oldestOf(key.keep)), end, states...), l.step) {
 		r.add(start, at.Step, run)
 	}
 	r.bound()
@@ -211,8 +213,9 @@ func (r *reading) series(ctx context.Context, op string, add func(promql.Series)
 	set := q.Select(ctx, false, &storage.SelectHints{Start: mint, End: maxt}, r.matchers(op)...)
 	var it chunkenc.Iterator
 	floats := false
+	s := promql.Series{Floats: make([]promql.FPoint, 0, r.steps)} // used again for each series
 	for set.Next() {
-		s := promql.Series{Metric: r.match.Labels(visible(set.At().Labels()), r.w.constants)}
+		s.Metric, s.Floats, s.Histograms = r.match.Labels(visible(set.At().Labels()), r.w.constants), s.Floats[:0], s.Histograms[:0]
 		it = set.At().Iterator(it)
 		if err := r.points(it, revOf(set.At().Labels()), &s); err != nil {
 			return nil, err
@@ -251,12 +254,16 @@ func visible(lset labels.Labels) labels.Labels {
 	return labels.NewBuilder(lset).Del(ruleLabel, opLabel, revLabel).Labels()
 }
 
-// points reads those of one series that are at the steps asked for and of the
-// revision that counts there.
+// points reads those of one series that are at the steps asked for, or all if
+// there is no step, and of the revision that counts there.
 func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) error {
 	run, sp := 0, 0
+	next := r.covered[0].Mint // no point before it is wanted
 	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
 		t := it.AtT()
+		if t < next {
+			continue
+		}
 		for run < len(r.covered) && t > r.covered[run].Maxt {
 			run++
 		}
@@ -266,8 +273,15 @@ func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) err
 		if run == len(r.covered) || sp == len(r.spans) {
 			return it.Err()
 		}
-		from := r.covered[run].Mint
-		if t < from || t < r.spans[sp].from || r.spans[sp].rev != rev || r.step > 0 && (t-from)%r.step != 0 {
+		if t < r.covered[run].Mint {
+			continue
+		}
+		if r.step > 0 && t != next {
+			if next = r.stepFrom(run, t); t != next {
+				continue
+			}
+		}
+		if next += r.step; t < r.spans[sp].from || r.spans[sp].rev != rev {
 			continue
 		}
 		switch kind {
@@ -280,4 +294,10 @@ func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) err
 		}
 	}
 	return it.Err()
+}
+
+// stepFrom returns the first step of a run that is not before t.
+func (r *reading) stepFrom(run int, t int64) int64 {
+	from := r.covered[run].Mint
+	return from + (t-from+r.step-1)/r.step*r.step
 }

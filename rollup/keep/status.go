@@ -26,6 +26,13 @@ type Status struct {
 	Holes []Hole
 	// Failing says why the last attempt failed; empty if it did not.
 	Failing string
+	// Blocked: the points are not read, since what makes them void cannot be
+	// stored. Failing says why.
+	Blocked bool
+
+	// newest is the newest point that is there, oldest the oldest that is absent
+	// although it is due, in milliseconds; zero if there is none.
+	newest, oldest int64
 }
 
 // Hole is a span of points that are not whole.
@@ -48,7 +55,9 @@ func (c *Collector) Status(holes int) (out []Status) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range out {
-		out[i].Failing = c.failing[keptKey{out[i].Rule.ID, out[i].Keep}]
+		key := keptKey{out[i].Rule.ID, out[i].Keep}
+		out[i].Failing = cmp.Or(c.blocked[key], c.failing[key])
+		out[i].Blocked = c.blocked[key] != ""
 	}
 	slices.SortStableFunc(out, func(a, b Status) int {
 		return cmp.Or(strings.Compare(a.Rule.Name, b.Rule.Name), cmp.Compare(a.Keep.Every, b.Keep.Every))
@@ -67,9 +76,11 @@ func (s *Store) status(r *rollup.Rule, k rollup.Keep, now, horizon int64, holes 
 		return st
 	}
 	st.Since = time.UnixMilli(since)
+	st.newest, _ = l.last(whole, partial, unfit)
 	step := l.step
 	next := up(max(since, now-k.For.Milliseconds()+step), step)
-	end := down(horizon, step)
+	// While somebody was away, points were due up to a later time than what is final.
+	end := down(max(horizon, st.newest), step)
 	hole := func(from, to int64, sp span) {
 		st.count(sp.state, (to-from)/step+1)
 		if sp.state == whole {
@@ -86,6 +97,9 @@ func (s *Store) status(r *rollup.Rule, k rollup.Keep, now, horizon int64, holes 
 			to = max(t, min(l.nextAfter(t)-step, end))
 		}
 		hole(t, to, sp)
+		if sp.state == absent && st.oldest == 0 {
+			st.oldest = t
+		}
 		if sp.state == absent && st.Until.IsZero() && t > next {
 			st.Until = time.UnixMilli(t - step)
 		}
@@ -112,7 +126,7 @@ func (st *Status) count(s state, n int64) {
 func holeOf(from, to int64, sp span) Hole {
 	h := Hole{From: time.UnixMilli(from), To: time.UnixMilli(to), State: sp.state.mark()}
 	if sp.state == absent {
-		h.State = "absent"
+		h.State = absentText
 	}
 	for _, a := range awayOf(sp.missing) {
 		h.Missing = append(h.Missing, a.name)

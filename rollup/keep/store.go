@@ -69,6 +69,12 @@ type Store struct {
 	// unchecked are those that have come back with their rule, of which it is not
 	// known yet whether they were restated meanwhile.
 	unchecked map[keptKey]bool
+	metrics   map[time.Duration]*prometheus.Registry // of dbs
+	swept     time.Time                              // when unused ones were last looked for
+	// due is up to when points are due, in milliseconds, and awaited names who is
+	// away and holds up newer ones.
+	due     int64
+	awaited []string
 }
 
 // keptKey names the points of one rule in one TSDB.
@@ -91,7 +97,7 @@ func Open(cfg StoreConfig) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}, unchecked: map[keptKey]bool{}}
+	s := &Store{cfg: cfg, dbs: map[time.Duration]*tsdb.DB{}, kept: map[keptKey]*ledger{}, since: map[string]int64{}, unchecked: map[keptKey]bool{}, metrics: map[time.Duration]*prometheus.Registry{}, due: math.MinInt64}
 	if err := s.SetRules(cfg.Rules); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -145,6 +151,13 @@ func (s *Store) doubt() {
 	}
 }
 
+// doubtOne has no point of one kind read until check has been called.
+func (s *Store) doubtOne(key keptKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unchecked[key] = true
+}
+
 // check notes that the points of rules have been made void so far as they were
 // restated.
 func (s *Store) check(kinds map[keptKey]*rollup.Rule) {
@@ -191,10 +204,9 @@ func (s *Store) open(k rollup.Keep) (*tsdb.DB, error) {
 	// Points are made good however late.
 	opts.OutOfOrderTimeWindow = k.For.Milliseconds()
 	opts.StripeSize = 1 << 9
-	reg := prometheus.WrapRegistererWith(prometheus.Labels{"retention": name}, prometheus.WrapRegistererWithPrefix("pando_rollup_", s.cfg.Registerer))
-	db, err := tsdb.Open(dir, s.cfg.Logger.With("component", "rollups", "retention", name), reg, opts, nil)
+	db, err := s.openTSDB(dir, name, k.For, opts)
 	if err != nil {
-		return nil, fmt.Errorf("open rollups in %q: %w", dir, err)
+		return nil, err
 	}
 	s.dbs[k.For] = db
 	return db, nil

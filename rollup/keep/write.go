@@ -38,14 +38,16 @@ const maxAppended = 50_000
 func (s *Store) write(ctx context.Context, r *rollup.Rule, b batch) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	var errs []error
 	for _, k := range r.Keep[s.cfg.Tier] {
 		for _, sp := range s.wanted(keptKey{r.ID, k}, b) {
 			if err := s.writeSpan(ctx, keptKey{r.ID, k}, sp, b); err != nil {
-				return fmt.Errorf("rollup %q: write %d..%d: %w", r.Name, sp.from, sp.to, err)
+				errs = append(errs, fmt.Errorf("rollup %q: write %d..%d: %w", r.Name, sp.from, sp.to, err))
+				break // the other distances are in other TSDBs
 			}
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // wanted returns which times of a batch are to be written, as spans of one
@@ -203,19 +205,28 @@ func (s *Store) void(ctx context.Context, r *rollup.Rule, keeps []rollup.Keep, m
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	for _, k := range keeps {
-		s.mu.Lock()
-		l, db := s.kept[keptKey{r.ID, k}], s.dbs[k.For]
+		key := keptKey{r.ID, k}
+		s.mu.RLock()
+		l, db := s.kept[key], s.dbs[k.For]
+		// What is older is not read, and could not be marked.
+		from := max(mint, s.oldestOf(k))
 		var gone []span
 		if l != nil {
-			// What is older is not read, and could not be marked.
-			gone = l.void(max(mint, s.oldestOf(k)), maxt)
+			gone = l.voids(from, maxt)
 		}
-		s.mu.Unlock()
+		s.mu.RUnlock()
+		// First on disk: what is absent only in memory would come back with the next
+		// start.
 		for _, sp := range gone {
 			if err := s.mark(ctx, db, markerLabels(storedAs(r, k), markVoid, sp.rev, ""), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
 				return fmt.Errorf("rollup %q: void %d..%d: %w", r.Name, mint, maxt, err)
 			}
 		}
+		s.mu.Lock()
+		if l != nil {
+			l.void(from, maxt)
+		}
+		s.mu.Unlock()
 	}
 	return nil
 }

@@ -65,6 +65,8 @@ type QueryOptions struct {
 	Stats bool
 	// NoHints, NoPushdown and NoCache ask for the plain way, for comparison.
 	NoHints, NoPushdown, NoCache, NoRollup bool
+	// Align moves the times of a range to where rollups have points.
+	Align bool
 	// Timeout of the evaluation; zero means the server's.
 	Timeout time.Duration
 	// Now is the clock; nil means time.Now.
@@ -193,6 +195,7 @@ func (o QueryOptions) request(g grid) (string, url.Values) {
 	set(o.NoPushdown, "pushdown", "off")
 	set(o.NoCache, "nocache", "1")
 	set(o.NoRollup, "rollup", "off")
+	set(o.Align, "align", "on")
 	set(o.Timeout > 0, "timeout", seconds(o.Timeout))
 	if g.step == 0 {
 		p.Set("time", epoch(g.end))

@@ -226,7 +226,7 @@ func (o SteerOptions) send(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%s answered %s; is it a control loop?", req.URL.Redacted(), resp.Status)
 	}
 	if s.Error != "" {
-		return "", errors.New(s.Error)
+		return "", errors.New(printable(s.Error))
 	}
 	return s.Done, nil
 }

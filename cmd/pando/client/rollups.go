@@ -92,21 +92,11 @@ func describeRule(w io.Writer, i int, r *rollup.Rule) {
 // estimate asks how many series a rule has, and writes what a tier that has all
 // of them writes in a day.
 func (o RollupsOptions) estimate(ctx context.Context, r *rollup.Rule, stdout, stderr io.Writer) int {
-	q := QueryOptions{Server: o.Server, HTTP: o.HTTP, Timeout: o.Timeout, Expr: "count(" + r.Text() + ")"}
-	res, err := q.ask(ctx)
-	vector, ok := res.Value.(model.Vector)
-	if err == nil && (!ok || len(vector) > 1) {
-		err = fmt.Errorf("%s is not answered by a number", q.Expr)
-	}
+	series, res, err := o.seriesOf(ctx, r)
 	if err != nil {
 		fmt.Fprintf(stderr, "error: series of %s: %v\n", r.Name, err)
 		return Failed
 	}
-	series := 0.0
-	if len(vector) > 0 {
-		series = float64(vector[0].Value)
-	}
-	series *= float64(len(r.Ops)) // a sum and a count are two
 	more := ""
 	if res.Partial {
 		more = " or more"
@@ -130,4 +120,18 @@ func (o RollupsOptions) estimate(ctx context.Context, r *rollup.Rule, stdout, st
 		return Partial
 	}
 	return OK
+}
+
+// seriesOf asks how many series a rule has now; a sum and a count are two.
+func (o RollupsOptions) seriesOf(ctx context.Context, r *rollup.Rule) (float64, Result, error) {
+	q := QueryOptions{Server: o.Server, HTTP: o.HTTP, Timeout: o.Timeout, Expr: "count(" + r.Text() + ")"}
+	res, err := q.ask(ctx)
+	vector, ok := res.Value.(model.Vector)
+	if err == nil && (!ok || len(vector) > 1) {
+		err = fmt.Errorf("%s is not answered by a number", q.Expr)
+	}
+	if err != nil || len(vector) == 0 {
+		return 0, res, err
+	}
+	return float64(vector[0].Value) * float64(len(r.Ops)), res, nil
 }

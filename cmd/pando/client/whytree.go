@@ -51,6 +51,9 @@ func (p *whyPrinter) work(in string, x *querytree.Explanation) {
 	if x.Residual != "" {
 		p.line(in, "evaluates %s", oneLine(x.Residual))
 	}
+	if x.Aligned != nil {
+		p.line(in, "aligned: %s", x.Aligned)
+	}
 	for _, c := range x.Cuts {
 		p.line(in, "keeps %s: %s", oneLine(c.Expr), c.Why)
 	}
