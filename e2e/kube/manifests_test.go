@@ -41,8 +41,12 @@ func overlays(t *testing.T) []string {
 // of it confines its pods as far as the strictest of Pod Security Standards asks.
 func TestAPIServerTakesAllOverlays(t *testing.T) {
 	c := startCluster(t, kubetest.Config{Number: 9})
+	folders := []string{withControlLoop(t)}
 	for _, overlay := range overlays(t) {
-		all := objects(t, kubetest.Render(t, filepath.Join(manifests, overlay)))
+		folders = append(folders, filepath.Join(manifests, overlay))
+	}
+	for _, overlay := range folders {
+		all := objects(t, kubetest.Render(t, overlay))
 		at := slices.IndexFunc(all, func(u *unstructured.Unstructured) bool { return u.GetKind() == "Namespace" })
 		if at < 0 {
 			t.Fatalf("%s makes no namespace", overlay)
@@ -118,6 +122,24 @@ func TestAllComponentsRender(t *testing.T) {
 			}
 		}
 	}
+}
+
+// withControlLoop returns a folder with an overlay of a leaf and the control loop.
+func withControlLoop(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	abs, err := filepath.Abs(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := "namespace: pando\nresources:\n"
+	for _, base := range []string{"namespace", "leaf", "gitops"} {
+		k += "  - " + relative(t, dir, abs, "base/"+base) + "\n"
+	}
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(k), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 func relative(t *testing.T, from, abs, path string) string {

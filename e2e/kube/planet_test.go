@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/pandometrics/pando/e2e/kubetest"
@@ -67,6 +68,45 @@ func TestTwoClustersAndARoot(t *testing.T) {
 	}
 	us.replace("pando-leaf-0", false)
 	awaitAnswer(t, eu.address("pando-root-0"), first, leaf, before)
+}
+
+// What a newcomer applies first: a whole planet in one cluster, which scrapes
+// whatever pods ask for it.
+func TestFirstCluster(t *testing.T) {
+	c := startCluster(t, kubetest.Config{Number: 3})
+	c.install("overlays/single-cluster", nil, nil)
+	c.awaitReady()
+	shop := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "Pod",
+		"metadata": map[string]any{
+			"name": "shop-0", "namespace": "default", "labels": map[string]any{"app.kubernetes.io/name": "shop"},
+			"annotations": map[string]any{"prometheus.io/scrape": "true", "prometheus.io/port": "9090"},
+		},
+		// Any program with metrics will do.
+		"spec": map[string]any{"containers": []any{map[string]any{
+			"name": "shop", "image": image + ":any", "args": []any{"root", "--storage.path=/tmp", "--web.listen-address=0.0.0.0:9090", "--grpc.listen-address=0.0.0.0:9091"},
+			"volumeMounts": []any{map[string]any{"name": "tmp", "mountPath": "/tmp"}},
+		}}, "volumes": []any{map[string]any{"name": "tmp", "emptyDir": map[string]any{}}}},
+	}}
+	if err := c.applyOne(shop, nil); err != nil {
+		t.Fatal(err)
+	}
+	targets, by := `count by (zone, cluster, namespace, job) (up == 1)`, []string{"zone", "cluster", "namespace", "job"}
+	whole := []string{"home first default shop 1", "home first pando pando-leaf 1", "home first pando pando-root 1", "home first pando pando-zone 1"}
+	awaitAnswer(t, c.address("pando-root-0"), targets, by, whole)
+
+	// Nothing of Pando needs the API server to go on.
+	root := c.address("pando-root-0")
+	c.Pause()
+	answered, err := query(t.Context(), root, targets, by...)
+	c.Resume()
+	if d := cmp.Diff(whole, answered); err != nil || d != "" {
+		t.Errorf("while the API server hangs: %v, another answer (-want +got):\n%s", err, d)
+	}
+
+	// The whole cluster loses power, and comes back.
+	c.Restart()
+	awaitAnswer(t, c.address("pando-root-0"), targets, by, whole)
 }
 
 // install applies an overlay, and makes the Secrets that cert-manager would.

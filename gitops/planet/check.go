@@ -113,11 +113,11 @@ func (c *checker) places(only string) (work []func()) {
 	for _, z := range c.p.sortedZones() {
 		if only == "" || slices.Contains(z.Hosts, only) {
 			work = append(work, func() {
-				c.place(&spot{t: Zone, s: c.p.stackOf(Zone, z, nil), v: z.values()})
+				c.tier(&spot{t: Zone, s: c.p.stackOf(Zone, z, nil), v: z.values()}, z.identity())
 			})
 		}
 	}
-	return append(work, func() { c.place(&spot{t: Root, s: c.p.stackOf(Root, nil, nil)}) })
+	return append(work, func() { c.tier(&spot{t: Root, s: c.p.stackOf(Root, nil, nil)}, nil) })
 }
 
 // spot is one place: what it has, and what is put in.
@@ -194,6 +194,14 @@ func (c *checker) place(a *spot) {
 		if c.once("limit", string(a.t), f.key) {
 			c.limit(a, f)
 		}
+	}
+}
+
+// tier checks what a zone or the root has.
+func (c *checker) tier(a *spot, identity map[string]string) {
+	c.place(a)
+	if conf := c.settings(a, c.fragments(a, Settings), identity); conf != nil {
+		c.alerts(a, conf)
 	}
 }
 

@@ -147,7 +147,7 @@ func (c *checker) alerts(a *spot, with *settings) {
 		for _, n := range items(it.node, "rules") {
 			if field(n, "alert") != nil {
 				at := place{it.at.file, n.Line, n.Column}
-				c.r.add(at, Warning, "no alertmanager", "the alert "+text(n, "alert")+" goes to nobody: prometheus.yml has no alerting.alertmanagers", a.v.cluster)
+				c.r.add(at, Warning, "no alertmanager", "the alert "+text(n, "alert")+" goes to nobody: prometheus.yml has no alerting.alertmanagers for this tier", a.v.cluster)
 				return
 			}
 		}

@@ -43,7 +43,7 @@ func TestDiff(t *testing.T) {
 		{"overlay", "-- clusters/eu-2/scrape/x.yml --\nscrape_configs: [{job_name: pods, delete: true}]\n", "", "- job pods @leaf[eu-2] ? count({cluster=~\"eu-2\",job=\"pods\"})\n"},
 		{"limit", "-- limits/zone.yml --\nquery.timeout: 1m\n", "", "+ query.timeout @zone[eu us] {1m}\n"},
 		{"rollup", "-- rollups/r.yml --\nrollups: [{name: a, expr: sum by (job) (x), interval: 1m, keep: {root: {for: 1d}}}]\n", "", "+ rollup a @root[] {expr: sum by (job) (x); interval: 1m} ? count(sum by (job) (x))\n- rollup job:x:rate5m @root[] ? count({__name__=\"job:x:rate5m\"})\n"},
-		{"setting", "-- prometheus.yml --\nglobal: {scrape_interval: 10s}\n", "us-1", "- alerting.alertmanagers @leaf[us-1]\n~ global.scrape_interval @leaf[us-1] {30s → 10s}\n"},
+		{"setting", "-- prometheus.yml --\nglobal: {scrape_interval: 10s}\n", "us-1", "- alerting.alertmanagers @leaf[us-1]\n~ global.scrape_interval @leaf[us-1] {30s → 10s}\n- alerting.alertmanagers @root[]\n~ global.scrape_interval @root[] {30s → 10s}\n"},
 	} {
 		changes, err := planet.Diff(load(t, files(small)), load(t, with(tc.files)), tc.cluster)
 		if err != nil {

@@ -56,6 +56,7 @@ func limits() []Limit {
 		{"query.lookback-delta", Duration, false, "How far back an instant selector looks."},
 		{"query.explain-slower-than", DurationOrNone, false, "Keep the explanation of queries that take longer; 0 keeps none."},
 		{"query.rollups", Switch, false, "Answer queries from rollups unless they say rollup=off."},
+		{"query.align", Switch, false, "Move the times of range queries to where rollups have points."},
 		{"query.child-deadline", Duration, true, "How long a query waits for any one child."},
 		{"query.partial-response", Switch, true, "Answer without children that fail, with a warning."},
 		{"query.hints", Switch, true, "Prune children by field hints."},

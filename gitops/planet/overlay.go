@@ -259,7 +259,19 @@ func usedBy(t Tier, it *item) bool {
 		return it.tier == t
 	case Rollups:
 		return true
+	case Settings:
+		return t == Leaf || settingOf(t, it)
 	default:
 		return t == Leaf
 	}
+}
+
+// settingOf reports whether a setting of prometheus.yml is also one of a zone's or
+// the root's own rules: how they are evaluated and who hears of alerts. What is
+// made of the name of a cluster is the leaves' alone.
+func settingOf(t Tier, it *item) bool {
+	if it.section != "global" && it.section != "alerting" {
+		return false
+	}
+	return !slices.ContainsFunc(it.words, func(w string) bool { return t == Root || w != zoneVar })
 }

@@ -45,7 +45,7 @@ gates:
 global: {scrape_interval: 30s}
 alerting:
   alertmanagers:
-    - static_configs: [{targets: ["am.${zone}:9093"]}]
+    - static_configs: [{targets: ["am:9093"]}]
 -- scrape/nodes.yml --
 scrape_configs:
   - job_name: nodes
@@ -128,9 +128,9 @@ func TestSmall(t *testing.T) {
 		t.Fatalf("\n%v", problems)
 	}
 	want := map[string][]string{
-		"eu-1": {"leaf/aggregations.yml", "leaf/limits.yml", "leaf/prometheus.yml", "leaf/rollups.yml", "leaf/rules/up.yml", "zone/eu/limits.yml", "zone/eu/rollups.yml", "zone/eu/rules/up.yml"},
+		"eu-1": {"leaf/aggregations.yml", "leaf/limits.yml", "leaf/prometheus.yml", "leaf/rollups.yml", "leaf/rules/up.yml", "zone/eu/limits.yml", "zone/eu/prometheus.yml", "zone/eu/rollups.yml", "zone/eu/rules/up.yml"},
 		"eu-2": {"leaf/aggregations.yml", "leaf/limits.yml", "leaf/prometheus.yml", "leaf/rollups.yml", "leaf/rules/up.yml"},
-		"us-1": {"leaf/aggregations.yml", "leaf/limits.yml", "leaf/prometheus.yml", "leaf/rollups.yml", "leaf/rules/up.yml", "root/limits.yml", "root/rollups.yml", "root/rules/up.yml"},
+		"us-1": {"leaf/aggregations.yml", "leaf/limits.yml", "leaf/prometheus.yml", "leaf/rollups.yml", "leaf/rules/up.yml", "root/limits.yml", "root/prometheus.yml", "root/rollups.yml", "root/rules/up.yml"},
 	}
 	for cluster, names := range want {
 		b := render(t, p, cluster)
@@ -143,7 +143,7 @@ func TestSmall(t *testing.T) {
   scrape_interval: 30s
 alerting:
   alertmanagers:
-    - static_configs: [{targets: ["am.eu:9093"]}]
+    - static_configs: [{targets: ["am:9093"]}]
 rule_files:
 - rules/*.yml
 scrape_configs:

@@ -22,8 +22,8 @@ type Bundle struct {
 	Cluster, Zone string
 	// Files are the contents by slash path: leaf/prometheus.yml, leaf/rules/NAME.yml,
 	// leaf/rollups.yml, leaf/aggregations.yml and leaf/limits.yml; for each zone
-	// whose tier the cluster hosts zone/NAME/rules/…, zone/NAME/rollups.yml and
-	// zone/NAME/limits.yml; likewise root/… if it hosts the root. All but those of
+	// whose tier the cluster hosts zone/NAME/prometheus.yml, zone/NAME/rules/…,
+	// zone/NAME/rollups.yml and zone/NAME/limits.yml; likewise root/… if it hosts the root. All but those of
 	// rules are always there, empty if need be. They must not be changed.
 	Files map[string][]byte
 	// Hash is the hex SHA-256 of Files and Deploy: what has an equal hash need not
@@ -251,10 +251,7 @@ func (p *Planet) files(to map[string][]byte, t Tier, folder string, s *stack, v 
 	if to[path.Join(folder, "limits.yml")], err = p.sections(s.by[LimitsKind], v); err != nil {
 		return err
 	}
-	if t != Leaf {
-		return nil
-	}
-	if to[path.Join(folder, "prometheus.yml")], err = p.prometheus(s, v); err != nil {
+	if to[path.Join(folder, "prometheus.yml")], err = p.prometheus(t, s, v); err != nil || t != Leaf {
 		return err
 	}
 	to[path.Join(folder, "aggregations.yml")], err = p.aggregations(s, v)
@@ -316,8 +313,8 @@ func listOf(name string, of []*fragment) []byte {
 	return out
 }
 
-// prometheus writes a leaf's configuration file.
-func (p *Planet) prometheus(s *stack, v values) ([]byte, error) {
+// prometheus writes the configuration file of a tier. Only leaves scrape.
+func (p *Planet) prometheus(t Tier, s *stack, v values) ([]byte, error) {
 	settings, err := p.sections(s.by[Settings], v)
 	if err != nil {
 		return nil, err
@@ -333,7 +330,9 @@ func (p *Planet) prometheus(s *stack, v values) ([]byte, error) {
 	if len(s.by[Rules]) > 0 {
 		b.WriteString("rule_files:\n- rules/*.yml\n")
 	}
-	b.Write(p.list("scrape_configs", jobs))
+	if t == Leaf {
+		b.Write(p.list("scrape_configs", jobs))
+	}
 	return b.Bytes(), nil
 }
 
