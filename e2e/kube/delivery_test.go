@@ -281,6 +281,21 @@ func (v *delivery) drift(now *gitops.Bundle) {
 		v.loaded(now)
 	}
 	v.unwritten("after drift", func() { v.deliver(now); v.loaded(now) })
+
+	// A controller that does not let go is left alone, and told.
+	for i := range 10 {
+		v.editLeaf(func(labels map[string]string) { labels[ours] = fmt.Sprint("taken", i) })
+		if err = v.d.Deliver(ctx, now); err != nil {
+			break
+		}
+	}
+	var away *gitops.UnavailableError
+	if !errors.As(err, &away) || !strings.Contains(err.Error(), "kubectl-edit") || !strings.Contains(err.Error(), "StatefulSet/pando-leaf") {
+		t.Errorf("error %v, want who fights for what", err)
+	}
+	v.d = v.deliverer() // forgets the fight
+	v.deliver(now)
+	v.loaded(now)
 }
 
 // part names a ConfigMap with content in effect.

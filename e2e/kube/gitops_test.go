@@ -58,8 +58,11 @@ func (v *delivery) kubeconfig(account string) string {
 // loop runs pando gitops until the test ends; the function kills it.
 func (v *delivery) loop(args ...string) (kill func()) {
 	v.t.Helper()
-	cmd := exec.Command(kubetest.Pando(v.t), append([]string{"gitops", "--cluster=eu-1", "--deliver=kubernetes", "--kube.namespace=" + namespace,
-		"--kube.lease=3s", "--interval=1s", "--rollout.interval=1s", "--rollout.confirm-timeout=30s", "--git.allow-http", "--web.listen-address=127.0.0.1:0"}, args...)...)
+	all := []string{
+		"gitops", "--cluster=eu-1", "--deliver=kubernetes", "--kube.namespace=" + namespace, "--kube.lease=3s", "--interval=1s", "--rollout.interval=1s",
+		"--rollout.confirm-timeout=30s", "--git.allow-http", "--web.listen-address=127.0.0.1:0",
+	}
+	cmd := exec.Command(kubetest.Pando(v.t), append(all, args...)...)
 	cmd.Stdout, cmd.Stderr = v.t.Output(), v.t.Output()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

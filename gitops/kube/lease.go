@@ -20,10 +20,18 @@ type leadership struct {
 	held context.Context // ends with the lease; nil without one
 }
 
-func (l *leadership) set(held context.Context) {
+// gain notes that the lease is held until a context ends.
+func (l *leadership) gain(held context.Context) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.used, l.held = true, held
+}
+
+// lose notes that the lease is not held, or not yet.
+func (l *leadership) lose() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.used, l.held = true, nil
 }
 
 // guard returns a context that ends when the lease is lost, or an error if there
@@ -48,7 +56,7 @@ func (l *leadership) guard(ctx context.Context) (context.Context, context.Cancel
 // and begins anew when this process leads again. The identity is unique among
 // the candidates, such as the name of the pod.
 func (d *Deliverer) Lead(ctx context.Context, identity string, run func(context.Context) error) error {
-	d.lead.set(nil)
+	d.lead.lose()
 	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, d.cfg.Namespace, d.cfg.lease(), d.api.typed.CoreV1(), d.api.typed.CoordinationV1(),
 		resourcelock.ResourceLockConfig{Identity: identity})
 	if err != nil {
@@ -87,12 +95,12 @@ func (d *Deliverer) election(lock resourcelock.Interface, r *runner, identity st
 			OnStartedLeading: func(held context.Context) {
 				d.metrics.leader.Set(1)
 				d.deps.Logger.Info("leading", "lease", d.cfg.lease(), "identity", identity)
-				d.lead.set(held)
+				d.lead.gain(held)
 				r.start()
 			},
 			OnStoppedLeading: func() {
 				d.metrics.leader.Set(0)
-				d.lead.set(nil)
+				d.lead.lose()
 			},
 			OnNewLeader: func(leader string) {
 				if leader != identity && leader != "" {
