@@ -79,6 +79,8 @@ type workload struct {
 	refuses   string // text of configs that it refuses
 	ignores   string // text of configs that it never loads
 	down      error
+	blocked   error // instead of being delivered to
+	unclear   error // instead of saying whether what was delivered is loaded
 	deliver   int
 	history   []string
 }
@@ -88,6 +90,9 @@ func (w *workload) Deliver(_ context.Context, b *Bundle) error {
 	defer w.mu.Unlock()
 	if w.down != nil {
 		return w.down
+	}
+	if w.blocked != nil {
+		return w.blocked
 	}
 	w.deliver++
 	w.delivered = b
@@ -107,6 +112,9 @@ func (w *workload) Loaded(context.Context) (string, error) {
 	defer w.mu.Unlock()
 	if w.down != nil {
 		return "", w.down
+	}
+	if w.unclear != nil && w.delivered != w.loaded {
+		return "", w.unclear
 	}
 	if w.loaded == nil {
 		return "", nil

@@ -2,6 +2,7 @@ package gitops
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -237,6 +238,38 @@ func TestWorkloadDown(t *testing.T) {
 	a.workload.down = nil
 	p.pass(5 * time.Minute)
 	p.runs("two")
+}
+
+// What stands between the loop and the workload costs no revision, however long
+// it is away: neither while it is delivered nor while it is confirmed.
+func TestUnavailable(t *testing.T) {
+	away := fmt.Errorf("deliver: %w", &UnavailableError{What: "apply", Err: errors.New("the API server is away")})
+	for name, set := range map[string]func(w *workload, err error){
+		"delivering": func(w *workload, err error) { w.blocked = err },
+		"confirming": func(w *workload, err error) {
+			w.unclear, w.ignores = err, ""
+			if err != nil {
+				w.ignores = "two"
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a")
+			a := p.loops[0]
+			p.repo.Commit("config", "one")
+			p.pass(5 * time.Minute)
+			set(a.workload, away)
+			p.repo.Commit("config", "two")
+			p.pass(time.Hour)
+			if s := a.loop.Status(); len(s.Rejected) != 0 || s.Pending == nil || !strings.Contains(fmt.Sprint(s.Problems), "the API server is away") {
+				t.Fatalf("pending %v, rejected %+v, problems %v; want it pending, and why", s.Pending, s.Rejected, s.Problems)
+			}
+			p.runs("one")
+			set(a.workload, nil)
+			p.pass(5 * time.Minute)
+			p.runs("two")
+		})
+	}
 }
 
 // What somebody changes behind the loop's back is put right, and when nothing

@@ -211,6 +211,10 @@ func (l *Loop) resume(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if unavailable(err) {
+			l.retries++
+			return fmt.Errorf("confirm revision %.12s: %w", p.Revision, err)
+		}
 		return l.late(ctx, p, err.Error())
 	}
 	l.store.crash("confirmed")
@@ -271,7 +275,7 @@ func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string) {
 // undelivered tries again for as long as a workload may take.
 func (l *Loop) undelivered(ctx context.Context, p *Pending, err error) error {
 	l.retries++
-	if l.deps.Now().Sub(p.Since) > l.cfg.ConfirmTimeout {
+	if !unavailable(err) && l.deps.Now().Sub(p.Since) > l.cfg.ConfirmTimeout {
 		return l.late(ctx, p, "it could not be delivered within "+l.cfg.ConfirmTimeout.String()+": "+err.Error())
 	}
 	return fmt.Errorf("deliver revision %.12s: %w", p.Revision, err)

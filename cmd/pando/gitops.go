@@ -61,7 +61,14 @@ func openGitops(f *gitopsFlags, logger *slog.Logger, reg *prometheus.Registry) (
 	if _, err := n.trace(f.commonFlags, id); err != nil {
 		return nil, err
 	}
-	loop, err := f.openLoop(logger, reg)
+	if f.kube.wanted() {
+		return n, n.deliverIntoKubernetes(f, logger, reg)
+	}
+	folder, err := dirs.Open(f.dirs)
+	if err != nil {
+		return nil, err
+	}
+	loop, err := f.openLoop(folder, logger, reg)
 	if err != nil {
 		return nil, err
 	}
@@ -71,8 +78,14 @@ func openGitops(f *gitopsFlags, logger *slog.Logger, reg *prometheus.Registry) (
 	return n, nil
 }
 
+// delivery is where configuration is delivered to.
+type delivery interface {
+	gitops.Deliverer
+	gitops.Confirmer
+}
+
 // openLoop joins the parts of the loop.
-func (f *gitopsFlags) openLoop(logger *slog.Logger, reg *prometheus.Registry) (*gitops.Loop, error) {
+func (f *gitopsFlags) openLoop(to delivery, logger *slog.Logger, reg *prometheus.Registry) (*gitops.Loop, error) {
 	src, err := source.New(f.source)
 	if err != nil {
 		return nil, err
@@ -81,12 +94,8 @@ func (f *gitopsFlags) openLoop(logger *slog.Logger, reg *prometheus.Registry) (*
 	if err != nil {
 		return nil, err
 	}
-	folder, err := dirs.Open(f.dirs)
-	if err != nil {
-		return nil, err
-	}
 	return gitops.New(f.loop, gitops.Deps{
-		Source: src, Renderer: planetRenderer{cluster: f.loop.Cluster}, Deliverer: folder, Confirmer: folder, Fleet: root,
+		Source: src, Renderer: planetRenderer{cluster: f.loop.Cluster}, Deliverer: to, Confirmer: to, Fleet: root,
 		Logger: logger, Registerer: reg, Tracer: otel.GetTracerProvider(),
 	})
 }

@@ -34,6 +34,7 @@ type gitopsFlags struct {
 	workloads   map[string]string
 	pidFiles    map[string]string
 	secretFile  string
+	kube        deliverKubeFlags
 }
 
 func (f *gitopsFlags) register(c *kingpin.CmdClause) {
@@ -41,6 +42,7 @@ func (f *gitopsFlags) register(c *kingpin.CmdClause) {
 	f.workloads, f.pidFiles = map[string]string{}, map[string]string{}
 	c.Flag("cluster", "Name of the cluster in planet.yaml.").Required().StringVar(&f.loop.Cluster)
 	f.registerSource(c)
+	f.kube.register(c)
 	c.Flag("root.url", "HTTP address of the root, which is asked who runs which revision, and gates.").Required().StringVar(&f.root)
 	c.Flag("root.http-config-file", "File that says how to reach the root, as promtool's: TLS, credentials, proxy, headers.").StringVar(&f.rootConfig)
 	c.Flag("root.timeout", "Longest time for a question to the root.").Default("10s").DurationVar(&f.rootTimeout)
@@ -48,7 +50,7 @@ func (f *gitopsFlags) register(c *kingpin.CmdClause) {
 	c.Flag("rollout.interval", "Time between two looks at the fleet while this cluster is part of a rollout.").Default(d.RolloutInterval.String()).DurationVar(&f.loop.RolloutInterval)
 	c.Flag("rollout.confirm-timeout", "How long a workload may take to load a revision before that is given up.").Default(d.ConfirmTimeout.String()).DurationVar(&f.loop.ConfirmTimeout)
 	c.Flag("state.path", "Folder for what the loop remembers over restarts.").Default("data/gitops").StringVar(&f.loop.StateDir)
-	c.Flag("deliver.path", "Folder to deliver to: workloads read PATH/current/leaf/prometheus.yml, and so on.").Required().StringVar(&f.dirs.Base)
+	c.Flag("deliver.path", "Folder to deliver to: workloads read PATH/current/leaf/prometheus.yml, and so on.").StringVar(&f.dirs.Base)
 	c.Flag("deliver.keep", "Earlier revisions that stay in that folder.").Default("5").IntVar(&f.dirs.Keep)
 	c.Flag("workload", "Pando leaf that reads what is delivered, name=URL: told to reload, and asked what it has loaded. Repeatable.").StringMapVar(&f.workloads)
 	c.Flag("workload.pid-file", "File with the process id of a workload, name=FILE: SIGHUP is sent instead of POST /-/reload. Repeatable.").StringMapVar(&f.pidFiles)
@@ -100,6 +102,9 @@ func (f *gitopsFlags) complete() error {
 	}
 	for name := range f.pidFiles {
 		return fmt.Errorf("--workload.pid-file: there is no --workload %s=URL", name)
+	}
+	if f.kube.wanted() {
+		return errors.Join(s.Validate(), f.loop.Validate(), f.kube.complete())
 	}
 	return errors.Join(s.Validate(), f.loop.Validate(), f.dirs.Validate())
 }

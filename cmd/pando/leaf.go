@@ -31,6 +31,7 @@ type leafFlags struct {
 	identityFlags
 	parentFlags
 	rollupFlags
+	pull           pullFlags
 	finalDelay     model.Duration
 	configFile     string
 	aggregateFile  string
@@ -51,6 +52,7 @@ type leafFlags struct {
 }
 
 func (f *leafFlags) register(c *kingpin.CmdClause) {
+	f.pull.register(c)
 	f.registerLeaf(c)
 	c.Flag("shard-key", "Label by which series were spread over the shards. Repeatable.").StringsVar(&f.shardKey)
 	c.Flag("config.file", "Prometheus configuration file: what to scrape, rules, Alertmanagers.").StringVar(&f.configFile)
@@ -207,8 +209,11 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	web.Engine, web.Defaults = engine, querytree.Options{NoRollup: !f.use, Align: f.align}
 	web.Delivery = liveDelivery{engine: web.Engine, series: web.Queryable, leaf: l}
 	web.Hints, web.Rollups = liveHints{describe: l.Describe, own: set}, k.rollups()
-	n.reload = k.after(l.Reload)
+	n.reload = f.pull.before(k.after(l.Reload))
 	web.Reload = n.reload
+	if err := f.pull.tell(reg); err != nil {
+		return nil, nil, err
+	}
 	h, err := treehttp.New(web)
 	if err != nil {
 		return nil, nil, err

@@ -30,9 +30,11 @@ type mixFlags struct {
 	childrenFlags
 	rollupFlags
 	ruleFlags
+	pull pullFlags
 }
 
 func (f *mixFlags) register(c *kingpin.CmdClause, dataDir string) {
+	f.pull.register(c)
 	f.childrenFlags.register(c, dataDir)
 	f.commonFlags.register(c)
 	f.commonFlags.registerMix(c)
@@ -146,8 +148,14 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	cfg := mixHTTP(f, n, t, liveTree{child: t.Mixer, link: link, roster: t.Roster}, reg, logger)
 	cfg.Delivery = liveDelivery{engine: cfg.Engine, series: cfg.Queryable, leaf: r.leaf}
 	cfg.Links, cfg.Hints, cfg.Rollups = links, liveHints{describe: t.Mixer.Describe, own: offered, tier: t}, k.rollups()
-	n.reload = k.after(r.reload(n.tellHangup(kind, f.queryLog)))
+	n.reload = f.pull.before(k.after(r.reload(n.tellHangup(kind, f.queryLog))))
 	r.serve(&cfg, n.reload)
+	if f.pull.follower != nil {
+		cfg.Reload = n.reload
+	}
+	if err := f.pull.tell(reg); err != nil {
+		return nil, nil, err
+	}
 	h, err := treehttp.New(cfg)
 	if err != nil {
 		return nil, nil, err

@@ -1,6 +1,7 @@
 package treehttp
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -160,7 +161,14 @@ func (h *Handler) reload(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	if err := h.cfg.Reload(); err != nil {
-		http.Error(w, "reload configuration: "+err.Error(), http.StatusInternalServerError)
+		code := http.StatusInternalServerError
+		// Who delivers configuration takes the one for a refusal, and tries again
+		// after the other.
+		var later interface{ Temporary() bool }
+		if errors.As(err, &later) && later.Temporary() {
+			code = http.StatusServiceUnavailable
+		}
+		http.Error(w, "reload configuration: "+err.Error(), code)
 	}
 }
 

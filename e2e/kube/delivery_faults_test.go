@@ -1,0 +1,185 @@
+package kube_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pandometrics/pando/gitops"
+	"github.com/pandometrics/pando/gitops/kube"
+)
+
+// The API server hangs, permissions are taken away, and the loop is killed at
+// each of its writes: the workload runs the old revision or the new one, whole,
+// and no revision is taken for a bad one.
+func TestDeliveryFaults(t *testing.T) {
+	v := startDelivery(t, 32)
+	now := revisionOf("a", leafWorkload)
+	v.deliver(now)
+	v.loaded(now)
+	t.Run("permission", func(t *testing.T) { now = v.withoutPermission(now) })
+	t.Run("killed", func(t *testing.T) { now = v.killed(now) })
+	t.Run("API server hangs", func(t *testing.T) { now = v.hanging(now) })
+}
+
+func (v *delivery) withoutPermission(now *gitops.Bundle) *gitops.Bundle {
+	ctx, t := v.t.Context(), v.t
+	binding, err := v.typed.RbacV1().RoleBindings(namespace).Get(ctx, "pando-gitops", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.typed.RbacV1().RoleBindings(namespace).Delete(ctx, binding.Name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	next := revisionOf("b", leafWorkload)
+	await(t, "the permission is gone", func(ctx context.Context) error {
+		err := v.d.Deliver(ctx, now)
+		var away *gitops.UnavailableError
+		if !errors.As(err, &away) || !strings.Contains(err.Error(), "not allowed to") {
+			return fmt.Errorf("error %w, want what is not allowed", err)
+		}
+		return nil
+	})
+	if err := v.d.Deliver(ctx, next); err == nil {
+		t.Error("delivered without permission")
+	}
+	v.rules("a")
+	binding.ResourceVersion, binding.UID = "", ""
+	if _, err := v.typed.RbacV1().RoleBindings(namespace).Create(ctx, binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	v.deliver(next)
+	v.loaded(next)
+	return next
+}
+
+// killed has the loop killed before and after each write of deliveries, 20 times.
+func (v *delivery) killed(now *gitops.Bundle) *gitops.Bundle {
+	killed := errors.New("killed")
+	for cycle := range 20 {
+		next := revisionOf(fmt.Sprint("k", cycle), leafWorkload)
+		last := v.writes.Load() + int64(cycle%7)
+		dead := func(n int64) error {
+			if n > last {
+				return killed
+			}
+			return nil
+		}
+		v.allow.Store(&dead)
+		err := v.d.Deliver(v.t.Context(), next)
+		v.allow.Store(nil)
+		v.d = v.deliverer()
+		if got, lerr := v.d.Loaded(v.t.Context()); lerr == nil && got != "" && got != now.Hash && got != next.Hash {
+			v.t.Errorf("killed at write %d (%v): loaded %q", cycle%7, err, got)
+		}
+		v.whole(now, next)
+		if cycle%2 == 0 { // the loop goes on with it, or goes back
+			now = next
+		}
+		v.deliver(now)
+		v.loaded(now)
+	}
+	return now
+}
+
+// whole checks that a pod which reloads at this moment gets one revision or the
+// other, all of it.
+func (v *delivery) whole(revisions ...*gitops.Bundle) {
+	v.t.Helper()
+	cfg := kube.DefaultConfig()
+	cfg.Namespace = namespace
+	p, err := kube.NewPuller(v.account("pando-leaf"), cfg, "leaf")
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	got, err := p.Pull(v.t.Context())
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	for _, r := range revisions {
+		if got.Hash == r.Hash && string(got.Files["leaf/rules/a.yml"]) == string(r.Files["leaf/rules/a.yml"]) && len(got.Files) == len(r.Files) {
+			return
+		}
+	}
+	v.t.Errorf("fetched revision %q, which is none of those delivered, or not whole", got.Hash)
+}
+
+func (v *delivery) hanging(now *gitops.Bundle) *gitops.Bundle {
+	t := v.t
+	next := revisionOf("z", leafWorkload)
+	address := v.address("pando-leaf-0")
+	v.Pause()
+	begun := time.Now()
+	var away *gitops.UnavailableError
+	if err := v.d.Deliver(t.Context(), next); !errors.As(err, &away) {
+		t.Errorf("error %v, want that the API server is away", err)
+	}
+	if _, err := v.d.Loaded(t.Context()); !errors.As(err, &away) {
+		t.Errorf("error %v, want that the API server is away", err)
+	}
+	if took := time.Since(begun); took > time.Minute {
+		t.Errorf("it took %v to learn that", took)
+	}
+	resp, err := http.Get("http://" + address + "/-/ready")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("the leaf is not ready while the API server is away: %v", err)
+	}
+	v.Resume()
+	v.deliver(next)
+	v.loaded(next)
+	return next
+}
+
+// One loop leads at a time; when it goes, another one does; the status is
+// written while it changes.
+func TestLead(t *testing.T) {
+	v := startDelivery(t, 33)
+	var leading, most atomic.Int64
+	run := func(ctx context.Context, d *kube.Deliverer, status func() gitops.Status) func() error {
+		return func() error {
+			return d.Lead(ctx, fmt.Sprintf("loop-%p", d), func(ctx context.Context) error {
+				most.Store(max(most.Load(), leading.Add(1)))
+				defer leading.Add(-1)
+				return d.Report(ctx, status, 50*time.Millisecond)
+			})
+		}
+	}
+	status := func(running string) func() gitops.Status {
+		return func() gitops.Status { return gitops.Status{State: "idle", Running: running} }
+	}
+	shows := func(running string) {
+		t.Helper()
+		await(t, "status of "+running, func(ctx context.Context) error {
+			cm, err := v.typed.CoreV1().ConfigMaps(namespace).Get(ctx, "pando-gitops-status", metav1.GetOptions{})
+			if err == nil && cm.Data["applied"] != running {
+				err = fmt.Errorf("status %v", cm.Data)
+			}
+			return err
+		})
+	}
+	ctxA, stopA := context.WithCancel(t.Context())
+	ctxB, stopB := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	go func() { ended <- run(ctxA, v.deliverer(), status("a"))() }()
+	shows("a")
+	go func() { ended <- run(ctxB, v.deliverer(), status("b"))() }()
+	stopA()
+	if err := <-ended; err != nil {
+		t.Errorf("the first ended: %v", err)
+	}
+	shows("b")
+	stopB()
+	if err := <-ended; err != nil {
+		t.Errorf("the second ended: %v", err)
+	}
+	if most.Load() != 1 || leading.Load() != 0 {
+		t.Errorf("%d led at once, %d at the end", most.Load(), leading.Load())
+	}
+}

@@ -1,0 +1,307 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/rest"
+
+	"github.com/pandometrics/pando/gitops"
+)
+
+// Deliverer is a gitops.Deliverer and gitops.Confirmer. It is safe for
+// concurrent use.
+type Deliverer struct {
+	cfg     Config
+	deps    Deps
+	api     *api
+	metrics *metrics
+
+	mu sync.Mutex
+	// ready is how many pods of a folder were ready before the last delivery: a
+	// revision by which there are fewer is not loaded.
+	ready map[string]int
+	// fights are when fields of an object were taken back.
+	fights map[id][]time.Time
+	lead   leadership
+	events events
+}
+
+// New does not yet talk to the API server.
+func New(rc *rest.Config, cfg Config, deps Deps) (*Deliverer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	d := &Deliverer{cfg: cfg, deps: deps.withDefaults(), ready: map[string]int{}, fights: map[id][]time.Time{}}
+	var err error
+	if d.metrics, err = newMetrics(d.deps.Registerer); err != nil {
+		return nil, err
+	}
+	d.api, err = newAPI(rc, cfg, d.metrics)
+	return d, err
+}
+
+// Deliver implements gitops.Deliverer. It writes content first, then the pointer
+// to it, then workloads, and tells pods to reload; at last it removes what
+// nobody needs any more. Wherever it ends, doing it again completes it.
+func (d *Deliverer) Deliver(ctx context.Context, b *gitops.Bundle) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := b.Validate(); err != nil {
+		return err
+	}
+	ctx, done, err := d.lead.guard(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	want, err := d.want(b)
+	if err != nil {
+		return &gitops.RefusedError{Workload: "delivery into Kubernetes", Message: err.Error()}
+	}
+	p, err := d.compare(ctx, want, b.Hash)
+	if err != nil {
+		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
+	}
+	if err := d.count(ctx, want); err != nil {
+		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
+	}
+	if err := d.write(ctx, p); err != nil {
+		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
+	}
+	if err := d.reload(ctx, want, b.Hash); err != nil {
+		return err
+	}
+	return d.prune(ctx, p)
+}
+
+// want builds what a bundle makes of the namespace.
+func (d *Deliverer) want(b *gitops.Bundle) (*desired, error) {
+	want, err := d.cfg.configuration(b)
+	if err != nil {
+		return nil, err
+	}
+	if len(b.Deploy) > 0 && string(b.Deploy) != "null" {
+		if err := d.workloads(b.Deploy, want); err != nil {
+			return nil, err
+		}
+	}
+	return want, nil
+}
+
+// compare reads what there is, and plans.
+func (d *Deliverer) compare(ctx context.Context, want *desired, revision string) (*plan, error) {
+	inv, err := d.readInventory(ctx)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := d.observe(ctx, want, inv)
+	if err != nil {
+		return nil, err
+	}
+	p := d.cfg.makePlan(want, inv, seen, revision)
+	d.metrics.foreign.Set(float64(len(p.foreign)))
+	if len(p.foreign) > 0 {
+		names := make([]string, len(p.foreign))
+		for i, f := range p.foreign {
+			names[i] = f.String()
+		}
+		return nil, &gitops.UnavailableError{
+			What: "in the way", Err: fmt.Errorf("namespace %s has %s, which this loop did not make: remove them, or hand them over by the labels %s",
+				d.cfg.Namespace, strings.Join(names, ", "), strings.ReplaceAll(d.cfg.owned(), ",", " and ")),
+		}
+	}
+	return p, nil
+}
+
+// readInventory returns an empty one if there is none.
+func (d *Deliverer) readInventory(ctx context.Context) (*inventory, error) {
+	inv := &inventory{Objects: map[string]entry{}}
+	o, err := d.api.get(ctx, id{"ConfigMap", d.cfg.inventory()})
+	if err != nil || o == nil {
+		return inv, err
+	}
+	text, _, err := unstructured.NestedString(o.Object, "data", inventoryKey)
+	if err == nil {
+		err = json.Unmarshal([]byte(text), inv)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the inventory in ConfigMap %s is damaged: restore it, or remove it and what nobody needs: %w", d.cfg.inventory(), err)
+	}
+	if inv.Version != inventoryVersion {
+		return nil, fmt.Errorf("the inventory in ConfigMap %s has version %d, this program knows %d: use the program that wrote it", d.cfg.inventory(), inv.Version, inventoryVersion)
+	}
+	if inv.Objects == nil {
+		inv.Objects = map[string]entry{}
+	}
+	for _, e := range inv.Objects {
+		if _, ok := kinds()[e.Kind]; !ok {
+			return nil, fmt.Errorf("the inventory in ConfigMap %s has %s, which this program does not make: use the program that wrote it", d.cfg.inventory(), e.id)
+		}
+	}
+	return inv, nil
+}
+
+// observe reads the metadata of what carries our marks, and of what is in the
+// way of what is wanted.
+func (d *Deliverer) observe(ctx context.Context, want *desired, inv *inventory) (map[id]observed, error) {
+	used := map[string]bool{"ConfigMap": true}
+	for _, o := range want.objects {
+		used[o.Kind] = true
+	}
+	for _, e := range inv.Objects {
+		used[e.Kind] = true
+	}
+	seen := map[id]observed{}
+	for _, name := range slices.Sorted(maps.Keys(used)) {
+		all, err := d.api.list(ctx, kinds()[name])
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range all {
+			seen[o.id] = o
+		}
+	}
+	for _, o := range want.objects {
+		if _, ok := seen[o.id]; ok {
+			continue
+		}
+		other, exists, err := d.api.look(ctx, o.id)
+		if err != nil {
+			return nil, err
+		}
+		if exists {
+			seen[o.id] = other
+		}
+	}
+	return seen, nil
+}
+
+// write does what is planned, but for pruning.
+func (d *Deliverer) write(ctx context.Context, p *plan) error {
+	if len(p.apply) == 0 && len(p.prune) == 0 && same(p.before, p.after) {
+		return nil
+	}
+	if err := d.save(ctx, p.before); err != nil {
+		return err
+	}
+	for _, o := range p.apply {
+		if err := d.writeOne(ctx, p, o); err != nil {
+			return err
+		}
+	}
+	// What is to be pruned stays in until it is gone.
+	recorded := *p.after
+	recorded.Objects = maps.Clone(p.after.Objects)
+	for _, o := range p.prune {
+		recorded.Objects[o.id.String()] = entry{id: o.id, UID: o.uid}
+	}
+	return d.save(ctx, &recorded)
+}
+
+// An object whose fields were taken back so often within so long a time is left
+// to the other manager for a while: writing against each other helps nobody.
+const (
+	maxFights = 5
+	fightTime = 10 * time.Minute
+)
+
+func (d *Deliverer) writeOne(ctx context.Context, p *plan, o *object) error {
+	if takers, drifted := p.drift[o.id]; drifted {
+		d.metrics.drift.Inc()
+		d.deps.Logger.Warn("object was changed or removed by others", "object", o.id.String(), "managers", takers)
+	}
+	now := d.deps.Now()
+	recent := slices.DeleteFunc(d.fights[o.id], func(t time.Time) bool { return now.Sub(t) > fightTime })
+	got, taken, err := d.api.apply(ctx, o, len(recent) < maxFights)
+	if err != nil {
+		return err
+	}
+	if len(taken) > 0 {
+		d.fights[o.id] = append(recent, now)
+		d.deps.Logger.Warn("fields were taken back from other managers", "object", o.id.String(), "fields", taken)
+		d.tell(ctx, corev1.EventTypeWarning, "FieldsTakenBack", fmt.Sprintf("%s: %s", o.id, strings.Join(taken, ", ")))
+	}
+	p.after.Objects[o.id.String()] = entry{id: o.id, UID: got.uid, Want: o.sum, Fields: got.fields}
+	return nil
+}
+
+// same tells whether two inventories are equal.
+func same(a, b *inventory) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && string(x) == string(y)
+}
+
+// save writes the inventory, if it is not what is there.
+func (d *Deliverer) save(ctx context.Context, inv *inventory) error {
+	now, err := d.readInventory(ctx)
+	if err != nil {
+		return err
+	}
+	if same(now, inv) {
+		return nil
+	}
+	o, err := inv.object(d.cfg)
+	if err != nil {
+		return err
+	}
+	_, _, err = d.api.apply(ctx, o, true)
+	return err
+}
+
+// prune removes what no revision needs.
+func (d *Deliverer) prune(ctx context.Context, p *plan) error {
+	if len(p.prune) == 0 {
+		return nil
+	}
+	for _, o := range p.prune {
+		if err := d.api.remove(ctx, o); err != nil {
+			return err
+		}
+		d.metrics.pruned.Inc()
+		d.deps.Logger.Info("object removed: no revision needs it any more", "object", o.id.String())
+	}
+	return d.save(ctx, p.after)
+}
+
+// Loaded implements gitops.Confirmer: the hash that all pods have loaded, if what
+// was made here is still as it was made; "" if it is not.
+func (d *Deliverer) Loaded(ctx context.Context) (string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	inv, err := d.readInventory(ctx)
+	if err != nil {
+		return "", err
+	}
+	if inv.Revision == "" {
+		return "", nil
+	}
+	seen, err := d.observe(ctx, &desired{}, inv)
+	if err != nil {
+		return "", err
+	}
+	for _, key := range slices.Sorted(maps.Keys(inv.Objects)) {
+		e := inv.Objects[key]
+		if o, ok := seen[e.id]; e.Want != "" && (!ok || o.uid != e.UID || o.fields != e.Fields) {
+			d.deps.Logger.Warn("object is not as it was delivered", "object", key, "exists", ok, "managers", o.takers)
+			return "", nil
+		}
+	}
+	if err := d.rolledOut(ctx, inv); err != nil {
+		return "", err
+	}
+	loaded, err := d.loadedBy(ctx, inv)
+	if err == nil && loaded == inv.Revision {
+		clear(d.ready) // it did no harm: pods that go from now on go for other reasons
+	}
+	return loaded, err
+}

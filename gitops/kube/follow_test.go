@@ -1,0 +1,126 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/pandometrics/pando/gitops"
+)
+
+// source gives bundles as an API server would.
+type source struct {
+	b   *gitops.Bundle
+	err error
+}
+
+func (s *source) pull(context.Context) (*gitops.Bundle, error) { return s.b, s.err }
+
+func revision(hash string) *gitops.Bundle {
+	return &gitops.Bundle{Revision: "c" + hash, Hash: hash, Files: map[string][]byte{"leaf/prometheus.yml": []byte(hash), "leaf/rules/a.yml": []byte(hash)}}
+}
+
+func follow(t *testing.T, s *source, base string) *Follower {
+	t.Helper()
+	f, err := newFollower(s.pull, "leaf", base, time.Minute, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// tells checks what is on the disk and in the metric.
+func tells(t *testing.T, f *Follower, want string) {
+	t.Helper()
+	for _, name := range []string{"prometheus.yml", "rules/a.yml"} {
+		data, err := os.ReadFile(filepath.Join(f.base, "current", "leaf", name))
+		if err != nil || string(data) != want {
+			t.Errorf("%s holds %q, error %v; want %q", name, data, err, want)
+		}
+	}
+	reg := prometheus.NewRegistry()
+	if err := f.Register(reg); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := testutil.GatherAndCount(reg, RevisionMetric); err != nil || n != 1 || testutil.ToFloat64(f.loaded.WithLabelValues(want)) != 1 {
+		t.Errorf("the metric does not tell of %q alone: %d series, error %v", want, n, err)
+	}
+}
+
+func TestFollower(t *testing.T) {
+	s, base := &source{b: revision("a")}, t.TempDir()
+	f := follow(t, s, base)
+	if err := f.Start(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	tells(t, f, "a")
+
+	s.b = revision("b")
+	loads := 0
+	if err := f.Reload(func() error { loads++; return nil }); err != nil || loads != 1 {
+		t.Fatalf("%d loads, error %v", loads, err)
+	}
+	tells(t, f, "b")
+
+	s.b = revision("c")
+	no := errors.New("no such thing")
+	var sawAtLoad []string
+	err := f.Reload(func() error {
+		data, _ := os.ReadFile(filepath.Join(base, "current", "leaf", "prometheus.yml"))
+		sawAtLoad = append(sawAtLoad, string(data))
+		if string(data) == "c" {
+			return no
+		}
+		return nil
+	})
+	var later *NotFetchedError
+	if !errors.Is(err, no) || errors.As(err, &later) {
+		t.Errorf("error %v, want the refusal", err)
+	}
+	if len(sawAtLoad) != 2 || sawAtLoad[1] != "b" {
+		t.Errorf("loaded %v, want the refused and then the old", sawAtLoad)
+	}
+	tells(t, f, "b")
+
+	s.err = errors.New("API server away")
+	if err := f.Reload(func() error { t.Error("loaded nothing new"); return nil }); !errors.As(err, &later) {
+		t.Errorf("error %v, want one that may pass", err)
+	}
+	tells(t, f, "b")
+}
+
+// A process that starts again has what it loaded last, if there is nothing else
+// or nothing better.
+func TestFollowerStart(t *testing.T) {
+	s, base := &source{b: revision("a")}, t.TempDir()
+	if err := follow(t, s, base).Start(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	s.err = errors.New("API server away")
+	f := follow(t, s, base)
+	if err := f.Start(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	tells(t, f, "a")
+
+	s.err, s.b = nil, revision("bad")
+	f = follow(t, s, base)
+	if err := f.Start(t.Context(), func() error { return errors.New("invalid") }); err != nil {
+		t.Fatal(err)
+	}
+	tells(t, f, "a")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.err = ErrNothingDelivered
+	if err := follow(t, s, t.TempDir()).Start(ctx, nil); !errors.Is(err, ErrNothingDelivered) {
+		t.Errorf("error %v, want that there is nothing yet", err)
+	}
+}

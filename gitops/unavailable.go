@@ -1,0 +1,24 @@
+package gitops
+
+import "errors"
+
+// UnavailableError says that what stands between the loop and the workload is
+// away, or does not let the loop do its work. That says nothing of a revision,
+// so that none is given up for it: the loop tries again.
+type UnavailableError struct {
+	// What is not available, and what was to be done with it.
+	What string
+	Err  error
+}
+
+// Error implements error.
+func (e *UnavailableError) Error() string { return e.What + ": " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// unavailable tells whether an error says nothing of the revision.
+func unavailable(err error) bool {
+	var e *UnavailableError
+	return errors.As(err, &e)
+}
