@@ -163,7 +163,7 @@ func TestProcessTierRules(t *testing.T) {
 		}
 		return err
 	})
-	if text, err := page(root.http + "/metrics"); err != nil || mentions([]string{text}, "prometheus_rule_group_iterations_total", "prometheus_notifications_queue_capacity", "pando_tree_", `pando_config_revision_info{revision="abc123"} 1`) != nil {
+	if text, err := page(root.http + "/metrics"); err != nil || mentions([]string{text}, "prometheus_rule_group_iterations_total", "prometheus_notifications_queue_capacity", "pando_tree_", `pando_config_in_effect_info{revision="abc123"} 1`) != nil {
 		t.Errorf("metrics: %v, %d bytes", err, len(text))
 	}
 	if text, err := page(root.http + "/pando/api/v1/config"); err != nil || mentions([]string{text}, `"revision":"abc123"`, `"tier":"root"`) != nil {

@@ -67,7 +67,7 @@ func unmixed(configFile string, load func() error) (revision string, err error) 
 // newRevisionMetric tells the revision of the configuration in effect.
 func newRevisionMetric(reg prometheus.Registerer) *prometheus.GaugeVec {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "pando_config_revision_info",
+		Name: "pando_config_in_effect_info",
 		Help: "Revision of the configuration in effect, as the file revision beside the configuration file named it when it was loaded.",
 	}, []string{"revision"})
 	reg.MustRegister(g)

@@ -32,8 +32,8 @@ func deliver(t *testing.T, base, revision, text string) {
 
 func loadedRevision(t *testing.T, l *Leaf, want string) {
 	t.Helper()
-	text := "# HELP pando_config_revision_info Revision of the configuration in effect, as the file revision beside the configuration file named it when it was loaded.\n" +
-		"# TYPE pando_config_revision_info gauge\npando_config_revision_info{revision=\"" + want + "\"} 1\n"
+	text := "# HELP pando_config_in_effect_info Revision of the configuration in effect, as the file revision beside the configuration file named it when it was loaded.\n" +
+		"# TYPE pando_config_in_effect_info gauge\npando_config_in_effect_info{revision=\"" + want + "\"} 1\n"
 	if want == "" {
 		text = ""
 	}

@@ -114,7 +114,7 @@ func (r *tierRules) serve(cfg *treehttp.Config, reload func() error) {
 }
 
 // revisionMetric tells the revision of the configuration in effect.
-const revisionMetric = "pando_config_revision_info"
+const revisionMetric = "pando_config_in_effect_info"
 
 // gather returns the metrics that Prometheus has of rules, notifications and
 // storage. The leaf's own would be taken for the tier's.

@@ -177,7 +177,7 @@ func workload(t *testing.T, base string) (*httptest.Server, *string, *int) {
 			}
 			loaded = strings.TrimSpace(string(data))
 		case q.URL.Path == "/metrics" && loaded != "":
-			fmt.Fprintf(w, "# TYPE pando_config_revision_info gauge\npando_config_revision_info{revision=%q} 1\n", loaded)
+			fmt.Fprintf(w, "# TYPE pando_config_in_effect_info gauge\npando_config_in_effect_info{revision=%q} 1\n", loaded)
 		}
 	}))
 	t.Cleanup(srv.Close)

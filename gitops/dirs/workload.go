@@ -36,7 +36,7 @@ type Workload struct {
 }
 
 // revisionMetric is what pando leaf tells its revision by.
-const revisionMetric = "pando_config_revision_info"
+const revisionMetric = "pando_config_in_effect_info"
 
 // reloadTimeout bounds a request to a workload; loading 100,000 rules takes seconds.
 const reloadTimeout = 2 * time.Minute
