@@ -98,6 +98,15 @@ func TestProcessGitops(t *testing.T) {
 	good := repo.Git("rev-parse", "HEAD")
 	eventually(t, 30*time.Second, func() error { return runsEverywhere(root.http, good, "eu-1", "eu-2") })
 	repo.Commit("rules/leaf/rules.yml", "groups: [\n")
+	exported := map[string]map[string]bool{} // labels by metric, of the loops
+	export := func() {
+		t.Helper()
+		for _, c := range clusters {
+			if err := exports(c.loop.http, exported); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	eventually(t, 30*time.Second, func() error {
 		r := run(t, bin, "rollout", "status", "--server="+clusters[1].loop.http)
 		if r.code != 3 || !strings.Contains(r.out, "stalled") || !strings.Contains(r.out, "rules/leaf/rules.yml:") || !strings.Contains(r.out, "runs       "+good[:12]) {
@@ -105,6 +114,8 @@ func TestProcessGitops(t *testing.T) {
 		}
 		return nil
 	})
+
+	export()
 
 	// The loop of the first wave is killed while the bad revision is on its way.
 	bad := repo.Commit("rules/leaf/rules.yml", recording("broken"))
@@ -129,6 +140,10 @@ func TestProcessGitops(t *testing.T) {
 		t.Fatalf("pause ends with %d: %s", r.code, r.errOut)
 	}
 	becomes(t, 30*time.Second, root.http, `max(pando_config_paused)`, 1)
+	export()
+	if n := readsExported(t, filepath.Join(mixinDir, ofDelivery), exported); n < 6 {
+		t.Errorf("only %d metrics of alerts were looked at", n)
+	}
 	third := repo.Commit("rules/leaf/rules.yml", recording("third"))
 	eventually(t, 30*time.Second, func() error {
 		r := run(t, bin, "rollout", "status", "--server="+clusters[0].loop.http)
