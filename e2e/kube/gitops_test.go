@@ -130,7 +130,9 @@ func TestGitopsKeepsALeaf(t *testing.T) {
 	t.Logf("loaded, confirmed and told %v after the commit", time.Since(begun))
 	awaitAnswer(t, root, `second`, []string{"cluster"}, []string{"eu-1 1"})
 
-	// Valid to whoever has not the leaf's disk, and not to the leaf.
+	// Valid to whoever has not the leaf's disk, and not to the leaf, once it scrapes
+	// that job.
+	awaitAnswer(t, root, `up{job="x"}`, []string{"cluster"}, []string{"eu-1 0"})
 	refused := repo.Commit("scrape/x.yml", scraping("tls_config: {ca_file: /missing/token}"))
 	v.status(map[string]string{"applied": second, "rejected": refused, "rejectedWhy": "pod pando-leaf-0"})
 	awaitAnswer(t, root, `second`, []string{"cluster"}, []string{"eu-1 1"})
