@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -300,5 +301,46 @@ func TestLinksAreNotFollowed(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// Revisions of a git repository are compared as directories are, packed or not.
+func TestConfigDiffOfRevisions(t *testing.T) {
+	dir := newPlanet(t)
+	git := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"}, args...)...)
+		cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_SYSTEM=/dev/null")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %q: %v\n%s", args, err, out)
+		}
+	}
+	git("init", "-q", "-b", "main")
+	git("add", "-A")
+	git("commit", "-q", "-m", "one")
+	git("tag", "v1.0.0")
+	change(t, dir, "limits/leaf.yml", "50000000", "60000000")
+	git("commit", "-q", "-a", "-m", "two")
+	want := "~ query.max-samples (leaf: eu-1, eu-2)\n    50000000 → 60000000\n"
+	for _, packed := range []bool{false, true} {
+		if packed {
+			git("gc", "-q")
+		}
+		for _, from := range []string{"HEAD~1", "v1.0.0"} {
+			_, stdout, stderr := runPando(t, "config", "diff", "--repository", filepath.Join(dir, "limits"), from, "main")
+			if d := cmp.Diff(want, stdout); d != "" || stderr != "" {
+				t.Errorf("%s, packed %t (-want +got)\n%s%s", from, packed, d, stderr)
+			}
+		}
+	}
+	change(t, dir, "limits/leaf.yml", "60000000", "70000000")
+	if _, stdout, stderr := runPando(t, "config", "diff", "--repository", dir, "main", dir); !strings.Contains(stdout, "60000000 → 70000000") {
+		t.Errorf("against the work tree: %s%s", stdout, stderr)
+	}
+	if code, _, stderr := runPando(t, "config", "diff", "--repository", dir, "nowhere", "main"); code != 1 || !strings.Contains(stderr, `"nowhere"`) {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+	if code, _, stderr := runPando(t, "config", "diff", "--repository", t.TempDir(), "HEAD", "main"); code != 1 || !strings.Contains(stderr, "not in a git repository") {
+		t.Errorf("exit code %d, %s", code, stderr)
 	}
 }

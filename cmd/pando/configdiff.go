@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/pandometrics/pando/cmd/pando/client"
 	gitplanet "github.com/pandometrics/pando/gitops/planet"
+	"github.com/pandometrics/pando/gitops/source"
 )
 
 // revisions finds the files of a revision of a repository, and calls read with
@@ -22,11 +24,19 @@ type revisions interface {
 	open(ctx context.Context, revision string, read func(fs.FS) error) error
 }
 
-// directories takes revisions for directories with their files.
-type directories struct{}
+// places takes what is a directory for one with files, and all else for a revision
+// of a git repository on this machine.
+type places struct{ repository string }
 
-func (directories) open(_ context.Context, revision string, read func(fs.FS) error) error {
-	return readRepository(revision, read)
+func (p places) open(_ context.Context, revision string, read func(fs.FS) error) error {
+	if info, err := os.Stat(revision); err == nil && info.IsDir() {
+		return readRepository(revision, read)
+	}
+	r, err := source.Local(p.repository, revision, source.DefaultLimits())
+	if err != nil {
+		return fmt.Errorf("there is no directory %q, and as a revision: %w", revision, err)
+	}
+	return read(r.Files)
 }
 
 // diffOptions are the flags of pando config diff.
@@ -39,15 +49,16 @@ type diffOptions struct {
 // configDiffCommand tells what a change does.
 func configDiffCommand(app *kingpin.Application, out streams) (string, command) {
 	c := configCommand(app).Command("diff", "Tell what differs between two planets: jobs, targets, rules, limits, waves, and with --url how many series that concerns. Exits with 3 if a child is missing from what --url answers.")
-	o := &diffOptions{}
-	c.Arg("from", "Directory of the repository as it was.").Required().StringVar(&o.from)
-	c.Arg("to", "Directory of the repository as it will be.").Required().StringVar(&o.to)
+	o, in := &diffOptions{}, &places{}
+	c.Arg("from", "Revision as it was, such as main or HEAD~1, or a directory with its files.").Required().StringVar(&o.from)
+	c.Arg("to", "Revision as it will be, or a directory with its files.").Required().StringVar(&o.to)
+	c.Flag("repository", "Git repository of the revisions, or any folder of its work tree.").Default(".").StringVar(&in.repository)
 	c.Flag("cluster", "What differs in this cluster, and the tiers that it hosts; in all if empty.").StringVar(&o.cluster)
 	c.Flag("output", "text or json.").Short('o').Default(asText).EnumVar(&o.form, asText, asJSON)
 	c.Flag("url", "HTTP address of the root, to ask how many series rules would have, and what is removed has.").StringVar(&o.server.server)
 	o.server.registerReach(c)
 	c.Flag("timeout", "Longest time to wait for a number of series.").Default(time.Minute.String()).DurationVar(&o.timeout)
-	return c.FullCommand(), func(ctx context.Context) error { return o.run(ctx, directories{}, out) }
+	return c.FullCommand(), func(ctx context.Context) error { return o.run(ctx, *in, out) }
 }
 
 // difference is a change, with the series that it concerns, if they were asked for.

@@ -7,17 +7,19 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/plumbing/storer"
 	"github.com/go-git/go-git/v5/storage/memory"
 )
 
 // objects are those of one answer, by their hashes.
-type objects struct{ store *memory.Storage }
+type objects struct{ store storer.EncodedObjectStorer }
 
 // openPack resolves the objects of a pack, after it has checked that they are
 // no more and no larger than the limits allow: a pack of a few kilobytes can
 // inflate to terabytes, by compression and by deltas of deltas.
 func openPack(pack []byte, l Limits) (*objects, error) {
-	out := &objects{memory.NewStorage()}
+	store := memory.NewStorage()
+	out := &objects{store}
 	if len(pack) == 0 {
 		return out, nil
 	}
@@ -30,7 +32,7 @@ func openPack(pack []byte, l Limits) (*objects, error) {
 	}
 	// Objects are stored by what they hash to, whatever the server calls them;
 	// the hash detects attempts at collisions.
-	p, err := packfile.NewParserWithStorage(packfile.NewScanner(bytes.NewReader(pack)), out.store)
+	p, err := packfile.NewParserWithStorage(packfile.NewScanner(bytes.NewReader(pack)), store)
 	if err != nil {
 		return nil, fail(ReasonCorrupt, "read pack: %w", err)
 	}
