@@ -32,7 +32,7 @@ allow: {discovery: [static]}
 `
 
 const gitopsScrape = `scrape_configs:
-  - job_name: loop
+  - job_name: pando-gitops
     static_configs: [{targets: ["${label:loop}"]}]
   - job_name: leaf
     static_configs: [{targets: ["${label:leaf}"]}]

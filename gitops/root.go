@@ -32,8 +32,12 @@ const (
 // pausedSeparator is between the names of wave.Fleet.Paused.
 const pausedSeparator = ", "
 
+// Job is the label job that control loops must be scraped with. Whatever else a
+// leaf scrapes may export metrics of the same names, and is not believed.
+const Job = "pando-gitops"
+
 // FleetQuery is what the root is asked for.
-const FleetQuery = `{__name__=~"` + MetricLoaded + `|` + MetricRejected + `|` + MetricPaused + `"}`
+const FleetQuery = `{__name__=~"` + MetricLoaded + `|` + MetricRejected + `|` + MetricPaused + `",job="` + Job + `"}`
 
 // Root asks the root of the tree over its HTTP API, strictly: an answer that
 // lacks a part of the tree is an error. It is safe for concurrent use.

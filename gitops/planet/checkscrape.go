@@ -98,9 +98,28 @@ func (c *checker) job(a *spot, f *fragment, with *settings) {
 	for _, fault := range c.p.allow.check(f.tree(), "") {
 		c.fail(a, f, fault.node, fault.text)
 	}
+	c.believed(a, f)
 	text := with.document([]*fragment{f})
 	if _, err := config.Load(string(text), slog.New(slog.DiscardHandler)); err != nil {
 		c.told(a, err, text, func(root *yaml.Node) []pair { return listPairs(root, "scrape_configs", []*fragment{f}) }, f)
+	}
+}
+
+// loopJob is the job of control loops, which are believed by it.
+const loopJob = "pando-gitops"
+
+// believed warns of jobs whose targets may say that they are control loops.
+func (c *checker) believed(a *spot, f *fragment) {
+	warn := func(n *yaml.Node, what string) {
+		c.r.add(place{f.item.at.file, n.Line, n.Column}, Warning, "job "+loopJob, what+" lets targets choose their label job, and so pass for the control loop of the cluster, which others believe by job="+loopJob+": drop samples with that job, or leave it out", a.cluster(f))
+	}
+	if n := field(f.tree(), "honor_labels"); n != nil && n.Value == "true" && f.item.name != loopJob {
+		warn(n, "honor_labels")
+	}
+	for _, r := range items(f.tree(), "metric_relabel_configs") {
+		if n := field(r, "target_label"); n != nil && n.Value == "job" {
+			warn(n, "target_label: job")
+		}
 	}
 }
 
