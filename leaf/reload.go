@@ -156,13 +156,20 @@ func (l *Leaf) reload() error {
 	}
 	old := l.PrometheusConfig()
 	if err := l.apply(conf); err != nil {
-		return errors.Join(err, l.apply(old))
+		return errors.Join(err, l.restore(old))
 	}
 	if err := l.useAggregations(aggregations); err != nil {
-		return errors.Join(err, l.apply(old))
+		return errors.Join(err, l.restore(old))
 	}
 	l.useRevision(revision)
 	return nil
+}
+
+// restore applies an older configuration again. Files that it names, such as those
+// of rules, may have been replaced since: it is of no revision then.
+func (l *Leaf) restore(old *config.Config) error {
+	l.useRevision("")
+	return l.apply(old)
 }
 
 // apply makes every part use conf. The order is Prometheus': what is to receive

@@ -36,26 +36,29 @@ func (r *replica) unknown() bool {
 
 // findHoles computes the holes of all replicas of a set within a span.
 func findHoles(replicas []*replica, span Interval) {
-	oldest, newest := int64(math.MaxInt64), int64(math.MinInt64)
+	oldest, newest, leaves := int64(math.MaxInt64), int64(math.MinInt64), 0
 	for _, r := range replicas {
+		leaves = max(leaves, r.Description.Leaves)
 		oldest, newest = min(oldest, r.Description.Mint), max(newest, r.Description.Maxt)
 	}
 	for _, r := range replicas {
-		void, gaps := r.missing(oldest, newest)
+		void, gaps := r.missing(oldest, newest, leaves)
 		r.void = newIntervals(void...).within(span)
 		r.holes = newIntervals(append(void, gaps...)...).within(span)
 	}
 }
 
 // missing returns the times of which a replica has no samples, and those of
-// which it may have none, if those of the set are from oldest to newest.
-func (r *replica) missing(oldest, newest int64) (void, gaps []Interval) {
+// which it may have none, if those of the set are from oldest to newest, and one
+// of them has so many leaves below it.
+func (r *replica) missing(oldest, newest int64, leaves int) (void, gaps []Interval) {
 	d := r.Description
 	all := Interval{math.MinInt64, math.MaxInt64}
 	switch {
 	case d.Tier != TierLeaf:
-		// It stores nothing: what is below is the same for all of them.
-		if !r.Connected {
+		// It stores nothing: what is below is the same for all of them, but for one
+		// that no leaf has found, and that therefore does not know of any.
+		if !r.Connected || d.Leaves == 0 && leaves > 0 {
 			void = append(void, all)
 		}
 		return void, nil
@@ -207,7 +210,7 @@ func (v *view) twin(span Interval) *replica {
 		return nil
 	}
 	for _, r := range v.order[1:] {
-		if !r.Stale && v.covers(r, span) {
+		if !r.Stale && r.Description.Leaves >= v.order[0].Description.Leaves && v.covers(r, span) {
 			return r
 		}
 	}

@@ -161,7 +161,9 @@ func (r *partRun) work(ctx context.Context, borrowed bool) {
 		if !r.hand(p) {
 			return
 		}
-		if p.number >= spreadAfter && !r.feed.ended() && cores.borrow() {
+		// Samples that come by chunks may be read side by side; those of a head's
+		// querier may not.
+		if r.feed.chunks != nil && p.number >= spreadAfter && !r.feed.ended() && cores.borrow() {
 			r.workers.Go(func() {
 				defer cores.leave()
 				turn.helper().lowered(func() { r.work(ctx, true) })

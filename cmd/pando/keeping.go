@@ -154,7 +154,7 @@ func (k *keeping) collectLeaf(n *node, l *leaf.Leaf) error {
 // rolled returns what a leaf answers by: of its rollups, if it has any, else of
 // its samples alone.
 func (k *keeping) rolled(l *leaf.Leaf) (querytree.Child, promql.QueryEngine, error) {
-	if k.flags.file == "" {
+	if k.flags.file == "" || !k.flags.use {
 		return l.Child(), l.Local().Engine(), nil
 	}
 	r, err := querytree.NewRolled(l.Local(), k.rewriter(l.Describe().Labels))

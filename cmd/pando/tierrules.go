@@ -39,7 +39,9 @@ type tierRules struct {
 	leaf *leaf.Leaf // nil without a configuration file
 	// metrics are those of the leaf.
 	metrics *prometheus.Registry
-	mixer   atomic.Pointer[querytree.Mixer]
+	// noRollups: the operator wants none used.
+	noRollups bool
+	mixer     atomic.Pointer[querytree.Mixer]
 }
 
 // alertSeries is the name of the series that tell of a tier's own alerts. ALERTS
@@ -48,7 +50,7 @@ func alertSeries(tier string) string { return tier + ":ALERTS" }
 
 // openRules opens the rules of a tier, if there is a file of them.
 func openRules(f mixFlags, id querytree.Identity, logger *slog.Logger) (*tierRules, error) {
-	r := &tierRules{metrics: prometheus.NewRegistry()}
+	r := &tierRules{metrics: prometheus.NewRegistry(), noRollups: !f.use}
 	if f.ruleFlags.configFile == "" {
 		return r, nil
 	}
@@ -74,7 +76,7 @@ const rulesClient = "rules"
 // must neither fire nor end because a leaf is away.
 func (r *tierRules) query() rules.QueryFunc {
 	return func(ctx context.Context, qs string, t time.Time) (promql.Vector, error) {
-		ctx = querytree.WithOptions(ctx, querytree.Options{Client: rulesClient, Strict: true})
+		ctx = querytree.WithOptions(ctx, querytree.Options{Client: rulesClient, Strict: true, NoRollup: r.noRollups})
 		return rules.EngineQueryFunc(querytree.Engine{}, r.mixer.Load())(ctx, qs, t)
 	}
 }

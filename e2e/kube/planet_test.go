@@ -70,6 +70,7 @@ func TestTwoClustersAndARoot(t *testing.T) {
 	})
 
 	// A leaf's samples survive its pod: the first of them is the same.
+	awaitAnswer(t, eu.address("pando-root-0"), targets, by, whole)
 	first, leaf := `min by (cluster) (min_over_time(timestamp(up{job="pando-leaf"})[1h:1s]))`, []string{"cluster"}
 	before, err := query(t.Context(), eu.address("pando-root-0"), first, leaf...)
 	if err != nil {

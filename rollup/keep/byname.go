@@ -196,7 +196,7 @@ func (s *Store) lacking(r *rollup.Rule, k rollup.Keep, l *ledger, mint, maxt int
 		return nil
 	}
 	mint = max(mint, since, s.oldestOf(k))
-	due := down(s.due, l.step)
+	due := down(max(s.due, 0), l.step)
 	at := func(t int64) string { return time.UnixMilli(t).UTC().Format(time.RFC3339) }
 	switch from, lacks := l.firstNotWhole(mint, min(maxt, due)); {
 	case s.unchecked[keptKey{r.ID, k}] && mint <= maxt:

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,8 +149,19 @@ func (s *Store) release(name string, retention time.Duration) (string, error) {
 			delete(s.kept, key)
 		}
 	}
+	s.forgetOwed()
 	gone := filepath.Join(s.cfg.Dir, name+goneSuffix)
 	return gone, os.Rename(filepath.Join(s.cfg.Dir, name), gone)
+}
+
+// forgetOwed forgets since when points were owed of rules of which nothing is kept
+// any more: should one come back, it is a new one.
+func (s *Store) forgetOwed() {
+	for id := range s.since {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(s.kept)), func(k keptKey) bool { return k.rule == id }) {
+			delete(s.since, id)
+		}
+	}
 }
 
 // registered returns where the metrics of a TSDB are registered.
