@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pandometrics/pando/gitops/source"
@@ -319,10 +320,12 @@ func (l *Loop) settle(p *Pending, b *Bundle) error {
 	now := l.deps.Now()
 	l.retries, l.older = 0, map[string]bool{}
 	err := l.change(func(s *State) {
-		s.Running, s.RunningHash, s.RunningAt, s.Pending = p.Revision, p.Hash, now, nil
-		if len(s.Waves) == 0 {
-			s.Waves = b.Waves // else those of what proved itself, until this does
+		// Those of what proved itself count, until this does; and those of what is
+		// returned to, for the waves of a rejected revision must not outlive it.
+		if len(s.Waves) == 0 || p.Back && (p.Revision != s.Running || slices.Contains(s.Good, p.Revision)) {
+			s.Waves = b.Waves
 		}
+		s.Running, s.RunningHash, s.RunningAt, s.Pending = p.Revision, p.Hash, now, nil
 		if s.Promoted != p.Revision {
 			s.Promoted = ""
 		}
