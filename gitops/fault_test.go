@@ -30,3 +30,24 @@ func TestWavesOfRejected(t *testing.T) {
 	p.pass(30 * time.Minute)
 	p.runs("three", "three", "three", "three", "three")
 }
+
+// Where the first revision of all is rejected there is nothing to return to: a
+// fix is taken, though the gates fail until it runs.
+func TestFirstRevisionRejected(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	p.gate = func(expr string) wave.Verdict {
+		if expr == "up-a" && p.loops[0].workload.runs() == "one" {
+			return wave.Fails
+		}
+		return wave.Holds
+	}
+	bad := p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	p.runs("one", "")
+	if s := p.loops[0].loop.Status(); len(s.Rejected) != 1 || s.Rejected[0].Revision != bad {
+		t.Fatalf("rejected %+v, want %s", s.Rejected, bad)
+	}
+	p.repo.Commit("config", "fix")
+	p.pass(10 * time.Minute)
+	p.runs("fix", "fix")
+}
