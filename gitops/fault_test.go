@@ -2,6 +2,7 @@ package gitops
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -50,4 +51,68 @@ func TestFirstRevisionRejected(t *testing.T) {
 	p.repo.Commit("config", "fix")
 	p.pass(10 * time.Minute)
 	p.runs("fix", "fix")
+}
+
+// A delivery that something stands in the way of makes way for a newer commit,
+// and for the operator.
+func TestDeliverySuperseded(t *testing.T) {
+	p := newPlanet(t, "a")
+	a := p.loops[0]
+	one := p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	away := &UnavailableError{What: "apply", Err: errors.New("a foreign object is in the way")}
+	a.workload.hinder = map[string]error{"two": away}
+	two := p.repo.Commit("config", "two")
+	p.pass(10 * time.Minute)
+	p.runs("one")
+	p.repo.Commit("config", "fix")
+	p.pass(3 * time.Minute)
+	p.runs("fix")
+
+	a.workload.hinder["three"] = away
+	p.repo.Commit("config", "three")
+	p.pass(5 * time.Minute)
+	before := a.workload.deliver
+	if _, err := a.loop.Do(t.Context(), Command{Name: CommandRollback, Revision: one}); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(3 * time.Minute)
+	p.runs("one")
+	if s := a.loop.Status(); s.Pending != nil || len(s.Rejected) != 0 || a.workload.deliver == before {
+		t.Fatalf("pending %v, rejected %v; want it at rest, and %s not blamed", s.Pending, s.Rejected, two)
+	}
+}
+
+// What a delivery that made way left behind is replaced by what runs, and if
+// that is in the way of the obstacle too, by the next revision.
+func TestPartialDelivery(t *testing.T) {
+	p := newPlanet(t, "a")
+	a := p.loops[0]
+	one := p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("forbidden")}
+	p.repo.Commit("config", "two")
+	p.pass(5 * time.Minute)
+	if _, err := a.loop.Do(t.Context(), Command{Name: CommandRollback, Revision: one}); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(3 * time.Minute)
+	before := a.workload.deliver
+	a.workload.blocked = nil
+	p.pass(3 * time.Minute)
+	p.runs("one")
+	if n := a.workload.deliver - before; n != 1 {
+		t.Fatalf("what runs was delivered %d times after the obstacle was gone, want once", n)
+	}
+	// Neither can be delivered, and then the fix can.
+	a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("forbidden")}
+	if _, err := a.loop.Do(t.Context(), Command{Name: CommandResume}); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(5 * time.Minute)
+	a.workload.loaded = &Bundle{Hash: "half"}
+	a.workload.blocked, a.workload.hinder = nil, map[string]error{"one": &UnavailableError{What: "apply", Err: errors.New("forbidden")}, "two": &UnavailableError{What: "apply", Err: errors.New("forbidden")}}
+	p.repo.Commit("config", "fix")
+	p.pass(3 * time.Minute)
+	p.runs("fix")
 }

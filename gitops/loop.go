@@ -39,6 +39,7 @@ type Loop struct {
 	seen     string          // looked at already, good or bad
 	older    map[string]bool // revisions that do not descend from what runs
 	retries  int             // deliveries in a row that failed
+	blocked  bool            // the delivery under way failed, and is tried again
 	healthy  bool            // the workload runs what it should, or nothing yet
 }
 
@@ -233,7 +234,8 @@ func (l *Loop) pending() *Pending {
 // somebody may have changed it, or put back an older copy.
 func (l *Loop) correct(ctx context.Context) error {
 	var revision, hash string
-	l.peek(func(s *State) { revision, hash = s.Running, s.RunningHash })
+	partial := false
+	l.peek(func(s *State) { revision, hash, partial = s.Running, s.RunningHash, s.Partial })
 	l.healthy = revision == ""
 	if l.healthy {
 		return nil
@@ -242,17 +244,24 @@ func (l *Loop) correct(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask the workload what it has loaded: %w", err)
 	}
-	if l.healthy = loaded == hash; l.healthy {
+	if l.healthy = loaded == hash; l.healthy && !partial {
 		return nil
 	}
 	b := l.store.bundle(revision)
 	if b == nil {
 		return fmt.Errorf("the workload has loaded %.12q instead of %.12q, and the stored bundle of revision %.12s is gone", loaded, hash, revision)
 	}
-	l.metrics.drift.Inc()
-	l.logger.Warn("the workload does not run what it should: delivering that again", "loaded", loaded, "revision", revision)
+	if !partial {
+		l.metrics.drift.Inc()
+		l.logger.Warn("the workload does not run what it should: delivering that again", "loaded", loaded, "revision", revision)
+	}
 	if err := l.deps.Deliverer.Deliver(ctx, b); err != nil {
+		// What is in the way of this one too may be what the next removes.
+		l.healthy = l.healthy || partial && unavailable(err)
 		return fmt.Errorf("deliver revision %.12s again: %w", revision, err)
+	}
+	if partial {
+		return l.change(func(s *State) { s.Partial = false })
 	}
 	return nil
 }

@@ -35,6 +35,9 @@ type State struct {
 	RunningAt   time.Time `json:"runningAt,omitzero"`
 	// Pending is being delivered, or was when the loop ended.
 	Pending *Pending `json:"pending,omitempty"`
+	// Partial: a delivery was given up for another, which may have left a part of
+	// itself at the workload.
+	Partial bool `json:"partial,omitempty"`
 	// Newest is the newest revision that was verified and valid.
 	Newest *Seen `json:"newest,omitempty"`
 	// Good are revisions that proved themselves here, newest first.
@@ -64,6 +67,8 @@ type Pending struct {
 	Why   string    `json:"why"`
 	// Back: it is a return to an earlier revision.
 	Back bool `json:"back,omitempty"`
+	// Newest was the newest revision when it began.
+	Newest string `json:"newest,omitempty"`
 }
 
 // Seen is a revision of the repository.
@@ -91,7 +96,8 @@ type Rejection struct {
 type Event struct {
 	At       time.Time `json:"at"`
 	Revision string    `json:"revision,omitempty"`
-	// What happened: seen, advance, running, rollback, rejected, good, command.
+	// What happened: seen, advance, running, rollback, rejected, good, command,
+	// superseded.
 	What string `json:"what"`
 	Why  string `json:"why,omitempty"`
 }
@@ -104,6 +110,14 @@ const (
 	maxHistory  = 100
 	maxWhy      = 300
 )
+
+// newest is the newest revision that was verified and valid, "" for none.
+func (s *State) newest() string {
+	if s.Newest == nil {
+		return ""
+	}
+	return s.Newest.Revision
+}
 
 // rejected says of revisions why this cluster does not take them.
 func (s *State) rejected() map[string]string {

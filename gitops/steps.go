@@ -142,7 +142,7 @@ func (l *Loop) obey(ctx context.Context, d wave.Decision) error {
 	}
 	now := l.deps.Now()
 	err = l.change(func(s *State) {
-		s.Pending = &Pending{Revision: b.Revision, Hash: b.Hash, Since: now, Why: d.Why, Back: d.Do == wave.RollBack}
+		s.Pending = &Pending{Revision: b.Revision, Hash: b.Hash, Since: now, Why: d.Why, Back: d.Do == wave.RollBack, Newest: s.newest()}
 		s.event(Event{now, b.Revision, string(d.Do), d.Why})
 	})
 	if err != nil {
@@ -194,6 +194,9 @@ func (l *Loop) resume(ctx context.Context) error {
 	if p == nil {
 		return nil
 	}
+	if why := l.superseded(p); why != "" {
+		return l.drop(p, why)
+	}
 	b, err := l.again(ctx, p)
 	if err != nil {
 		return err
@@ -214,6 +217,7 @@ func (l *Loop) resume(ctx context.Context) error {
 		}
 		if unavailable(err) {
 			l.retries++
+			l.blocked = true
 			return fmt.Errorf("confirm revision %.12s: %w", p.Revision, err)
 		}
 		return l.late(ctx, p, err.Error())
@@ -273,9 +277,42 @@ func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string) {
 	return ""
 }
 
+// superseded tells why a delivery that does not come to an end makes way: the
+// operator wants something else, or there is a newer revision, which may be what
+// removes the obstacle.
+func (l *Loop) superseded(p *Pending) (why string) {
+	if l.deps.Now().Sub(p.Since) <= l.cfg.ConfirmTimeout {
+		return ""
+	}
+	l.peek(func(s *State) {
+		switch {
+		case s.Pinned != "" && s.Pinned != p.Revision:
+			why = "a command to return to " + short(s.Pinned)
+		case s.Promoted != "" && s.Promoted != p.Revision:
+			why = "a command to take " + short(s.Promoted)
+		case l.blocked && s.newest() != p.Newest && s.newest() != p.Revision:
+			why = "the newer revision " + short(s.newest())
+		}
+	})
+	return why
+}
+
+// drop forgets a delivery, without a word on its revision. What it has left is
+// replaced by what is decided next, or by what runs.
+func (l *Loop) drop(p *Pending, why string) error {
+	l.retries, l.blocked = 0, false
+	now := l.deps.Now()
+	l.logger.Warn("delivery makes way", "revision", p.Revision, "for", why)
+	return l.change(func(s *State) {
+		s.Pending, s.Partial = nil, true
+		s.event(Event{now, p.Revision, "superseded", "by " + why})
+	})
+}
+
 // undelivered tries again for as long as a workload may take.
 func (l *Loop) undelivered(ctx context.Context, p *Pending, err error) error {
 	l.retries++
+	l.blocked = true
 	if !unavailable(err) && l.deps.Now().Sub(p.Since) > l.cfg.ConfirmTimeout {
 		return l.late(ctx, p, "it could not be delivered within "+l.cfg.ConfirmTimeout.String()+": "+err.Error())
 	}
@@ -318,7 +355,7 @@ func (l *Loop) confirm(ctx context.Context, p *Pending) error {
 // settle records that a revision runs.
 func (l *Loop) settle(p *Pending, b *Bundle) error {
 	now := l.deps.Now()
-	l.retries, l.older = 0, map[string]bool{}
+	l.retries, l.blocked, l.older = 0, false, map[string]bool{}
 	err := l.change(func(s *State) {
 		// Those of what proved itself count, until this does; and those of what is
 		// returned to, for the waves of a rejected revision must not outlive it.
@@ -326,6 +363,7 @@ func (l *Loop) settle(p *Pending, b *Bundle) error {
 			s.Waves = b.Waves
 		}
 		s.Running, s.RunningHash, s.RunningAt, s.Pending = p.Revision, p.Hash, now, nil
+		s.Partial = false
 		if s.Promoted != p.Revision {
 			s.Promoted = ""
 		}
@@ -360,12 +398,13 @@ func (l *Loop) giveUp(ctx context.Context, p *Pending, why string) error {
 		}
 		s.Pending = nil
 		if s.Running != "" {
-			s.Pending = &Pending{Revision: s.Running, Hash: s.RunningHash, Since: now, Why: "after " + short(p.Revision) + " was given up", Back: true}
+			s.Pending = &Pending{Revision: s.Running, Hash: s.RunningHash, Since: now, Why: "after " + short(p.Revision) + " was given up", Back: true, Newest: s.newest()}
 			s.event(Event{now, s.Running, string(wave.RollBack), s.Pending.Why})
 		}
 	})
 	if again {
 		l.retries++
+		l.blocked = true
 		return refusal
 	}
 	l.metrics.gaveUp.Inc()
