@@ -86,6 +86,13 @@ type Deliverer interface {
 	Deliver(ctx context.Context, b *Bundle) error
 }
 
+// Blank is implemented by Deliverers that can tell that nothing was ever
+// delivered where they deliver to, without asking the workload: one that waits
+// for its first configuration cannot be asked.
+type Blank interface {
+	Blank(ctx context.Context) (bool, error)
+}
+
 // Confirmer asks the workload for the hash of the bundle that it has loaded: ""
 // if it has none. An error means that it could not be asked, or that its parts
 // differ.

@@ -116,3 +116,31 @@ func TestPartialDelivery(t *testing.T) {
 	p.pass(3 * time.Minute)
 	p.runs("fix")
 }
+
+// Without a root and without a workload that can be asked, a cluster begins if
+// nothing was ever delivered to it, and not if only the loop's state was lost.
+func TestFreshUnasked(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	p.down = true
+	silent := errors.New("connection refused")
+	b := p.loops[1]
+	b.workload.unclear, b.workload.ignores = silent, "one" // it waits for its first configuration
+	p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	if b.workload.deliver < 2 {
+		t.Fatalf("%d deliveries, want the first to be made, and tried again", b.workload.deliver)
+	}
+	b.workload.unclear, b.workload.ignores = nil, ""
+	p.pass(5 * time.Minute)
+	p.runs("one", "one")
+
+	_ = b.loop.Close()
+	b.dir = t.TempDir()
+	b.open()
+	b.workload.mu.Lock()
+	b.workload.delivered, b.workload.unclear = &Bundle{}, silent
+	b.workload.mu.Unlock()
+	p.repo.Commit("config", "two")
+	p.pass(5 * time.Minute)
+	p.runs("one", "one")
+}

@@ -126,6 +126,13 @@ func (w *workload) Loaded(context.Context) (string, error) {
 	return w.loaded.Hash, nil
 }
 
+// Blank implements Blank.
+func (w *workload) Blank(context.Context) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.delivered == nil, nil
+}
+
 func (w *workload) runs() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

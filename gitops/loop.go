@@ -316,6 +316,7 @@ func (l *Loop) decide(ctx context.Context) error {
 	now := l.deps.Now()
 	err = l.change(func(s *State) {
 		s.Memory = next
+		s.Began = s.Began || in.Fresh && d.Do == wave.Advance
 		s.reject(d.Reject, d.Why, now)
 		if in.Fleet != nil {
 			s.hear(in.Fleet.Rejected, now)
@@ -334,10 +335,25 @@ func (l *Loop) decide(ctx context.Context) error {
 }
 
 // fresh tells whether nothing has ever run here: a workload that has loaded
-// something tells of a loop whose state was lost, which has to wait its turn.
+// something, or cannot be asked though something was delivered to it, tells of a
+// loop whose state was lost, which has to wait its turn. What this loop began
+// with before anything ran is not counted.
 func (l *Loop) fresh(ctx context.Context) bool {
+	began := false
+	l.peek(func(s *State) { began = s.Began })
+	if began {
+		return true
+	}
 	loaded, err := l.deps.Confirmer.Loaded(ctx)
-	return err != nil || loaded == ""
+	if err == nil {
+		return loaded == ""
+	}
+	target, ok := l.deps.Deliverer.(Blank)
+	if !ok {
+		return false
+	}
+	blank, err := target.Blank(ctx)
+	return err == nil && blank
 }
 
 // without leaves out what the own cluster tells: the loop knows that itself,

@@ -35,6 +35,8 @@ type State struct {
 	RunningAt   time.Time `json:"runningAt,omitzero"`
 	// Pending is being delivered, or was when the loop ended.
 	Pending *Pending `json:"pending,omitempty"`
+	// Began: nothing had ever run here when this loop delivered first.
+	Began bool `json:"began,omitempty"`
 	// Partial: a delivery was given up for another, which may have left a part of
 	// itself at the workload.
 	Partial bool `json:"partial,omitempty"`
