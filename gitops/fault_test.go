@@ -3,6 +3,7 @@ package gitops
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -143,4 +144,37 @@ func TestFreshUnasked(t *testing.T) {
 	p.repo.Commit("config", "two")
 	p.pass(5 * time.Minute)
 	p.runs("one", "one")
+}
+
+// A delivery that a restart interrupted waits until the fleet can be asked
+// whether the revision is still wanted; the wait is not held against it.
+func TestInterruptedWhileRootIsDown(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	p.repo.Commit("config", "one")
+	p.pass(10 * time.Minute)
+	a := p.loops[0]
+	a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("away")}
+	two := p.repo.Commit("config", "two")
+	p.pass(2 * time.Minute)
+	p.down = true
+	_ = a.loop.Close()
+	a.open()
+	a.workload.blocked = nil
+	p.pass(10 * time.Minute)
+	p.runs("one", "one")
+	a.workload.blocked = errors.New("connection refused")
+	p.down = false
+	p.pass(30 * time.Second)
+	if s := a.loop.Status(); len(s.Rejected) != 0 {
+		t.Fatalf("rejected %+v, want it to be tried for a while first", s.Rejected)
+	}
+	a.workload.blocked = nil
+	if _, err := p.loops[1].loop.Do(t.Context(), Command{Name: CommandAbort, Revision: two}); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(5 * time.Minute)
+	p.runs("one", "one")
+	if slices.Contains(a.workload.history, "two") {
+		t.Fatal("a revision that the fleet rejected meanwhile was delivered")
+	}
 }

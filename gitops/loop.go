@@ -39,6 +39,7 @@ type Loop struct {
 	seen     string          // looked at already, good or bad
 	older    map[string]bool // revisions that do not descend from what runs
 	retries  int             // deliveries in a row that failed
+	tried    attempts        // at the delivery under way, by this process
 	blocked  bool            // the delivery under way failed, and is tried again
 	healthy  bool            // the workload runs what it should, or nothing yet
 }

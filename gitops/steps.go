@@ -201,8 +201,16 @@ func (l *Loop) resume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if why := l.unwanted(ctx, p); why != "" {
+	why, err := l.unwanted(ctx, p)
+	if err != nil {
+		l.retries++
+		return fmt.Errorf("revision %.12s is not delivered before the fleet is heard: %w", p.Revision, err)
+	}
+	if why != "" {
 		return l.giveUp(ctx, p, why)
+	}
+	if l.tried.since != p.Since {
+		l.tried = attempts{since: p.Since, from: l.deps.Now()}
 	}
 	err = l.hand(ctx, p, b)
 	switch {
@@ -258,23 +266,31 @@ func (l *Loop) again(ctx context.Context, p *Pending) (*Bundle, error) {
 	return b, l.store.keep(b)
 }
 
+// attempts are those at one delivery.
+type attempts struct{ since, from time.Time }
+
 // unwanted tells why a delivery that was interrupted is not to be taken up: the
-// operator or the fleet has rejected the revision meanwhile.
-func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string) {
-	promoted := false
+// operator or the fleet has rejected the revision meanwhile. An error says that
+// the fleet could not be asked; the first of all revisions does not need it.
+func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string, err error) {
+	promoted, first := false, false
 	l.peek(func(s *State) {
-		why, promoted = s.rejected()[p.Revision], s.Promoted == p.Revision
+		why, promoted, first = s.rejected()[p.Revision], s.Promoted == p.Revision, s.Running == ""
 	})
 	if p.Back {
-		return ""
+		return "", nil
 	}
 	if why != "" || promoted || l.deps.Now().Sub(p.Since) < l.cfg.RolloutInterval {
-		return why
+		return why, nil
 	}
-	if f, err := l.deps.Fleet.Fleet(ctx); err == nil {
-		return without(f, l.cfg.Cluster).Rejected[p.Revision]
+	f, err := l.deps.Fleet.Fleet(ctx)
+	switch {
+	case err == nil:
+		return without(f, l.cfg.Cluster).Rejected[p.Revision], nil
+	case first:
+		return "", nil
 	}
-	return ""
+	return "", err
 }
 
 // superseded tells why a delivery that does not come to an end makes way: the
@@ -313,7 +329,7 @@ func (l *Loop) drop(p *Pending, why string) error {
 func (l *Loop) undelivered(ctx context.Context, p *Pending, err error) error {
 	l.retries++
 	l.blocked = true
-	if !unavailable(err) && l.deps.Now().Sub(p.Since) > l.cfg.ConfirmTimeout {
+	if !unavailable(err) && l.deps.Now().Sub(l.tried.from) > l.cfg.ConfirmTimeout {
 		return l.late(ctx, p, "it could not be delivered within "+l.cfg.ConfirmTimeout.String()+": "+err.Error())
 	}
 	return fmt.Errorf("deliver revision %.12s: %w", p.Revision, err)
