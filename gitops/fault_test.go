@@ -3,6 +3,7 @@ package gitops
 import (
 	"encoding/json"
 	"errors"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -177,4 +178,23 @@ func TestInterruptedWhileRootIsDown(t *testing.T) {
 	if slices.Contains(a.workload.history, "two") {
 		t.Fatal("a revision that the fleet rejected meanwhile was delivered")
 	}
+}
+
+// A command that cannot be written to the disk is refused, and not obeyed.
+func TestStateNotSaved(t *testing.T) {
+	p := newPlanet(t, "a")
+	p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	a := p.loops[0].loop
+	dir := a.store.dir
+	a.store.dir = filepath.Join(dir, "gone")
+	if _, err := a.Do(t.Context(), Command{Name: CommandPause}); err == nil {
+		t.Fatal("a pause that was not saved was confirmed")
+	}
+	a.store.dir = dir
+	a.peek(func(s *State) {
+		if s.Paused || s.Running == "" {
+			t.Fatalf("paused %t, running %q; want the state as it was", s.Paused, s.Running)
+		}
+	})
 }

@@ -205,13 +205,21 @@ func (l *Loop) step(ctx context.Context, name string, f func(context.Context) er
 	}
 }
 
-// change changes the state and writes it to the disk. If that fails, nothing
-// that depends on it may be done.
+// change changes the state and writes it to the disk. If that fails, the state
+// is what it was, and nothing that depends on the change may be done.
 func (l *Loop) change(f func(s *State)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f(l.state)
-	return l.store.save(l.state)
+	next, err := l.state.clone()
+	if err != nil {
+		return err
+	}
+	f(next)
+	if err := l.store.save(next); err != nil {
+		return err
+	}
+	l.state = next
+	return nil
 }
 
 // peek reads the state.

@@ -60,6 +60,19 @@ type State struct {
 	History []Event     `json:"history,omitempty"`
 }
 
+// clone copies all of it, the way that a restart does.
+func (s *State) clone() (*State, error) {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("copy state of the control loop: %w", err)
+	}
+	out := &State{}
+	if err := json.Unmarshal(data, out); err != nil {
+		return nil, fmt.Errorf("copy state of the control loop: %w", err)
+	}
+	return out, nil
+}
+
 // Pending is a delivery under way.
 type Pending struct {
 	Revision string `json:"revision"`
