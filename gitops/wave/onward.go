@@ -8,6 +8,7 @@ import (
 // onward decides whether the cluster, of wave i, takes another revision.
 func (s *decider) onward(i int) Decision {
 	if s.in.Fleet == nil {
+		s.m.Candidate = "" // what nobody saw does not count as baked
 		if s.in.Running != "" && s.in.Running == s.in.Newest {
 			return Decision{Do: Hold, Why: "runs the newest revision"}
 		}
