@@ -1,6 +1,7 @@
 package gitops
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pandometrics/pando/gitops/source"
 	"github.com/pandometrics/pando/gitops/wave"
 )
 
@@ -197,4 +199,42 @@ func TestStateNotSaved(t *testing.T) {
 			t.Fatalf("paused %t, running %q; want the state as it was", s.Paused, s.Running)
 		}
 	})
+}
+
+// slow is a repository that keeps the loop waiting.
+type slow struct {
+	Source
+	wait func()
+}
+
+func (s slow) Fetch(ctx context.Context, w source.Want) (*source.Revision, error) {
+	s.wait()
+	return s.Source.Fetch(ctx, w)
+}
+
+// A repository that does not answer neither delays what the fleet says nor is
+// asked again as soon as it has failed.
+func TestSlowRepository(t *testing.T) {
+	p := newPlanet(t, "a")
+	p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	p.repo.Commit("config", "two")
+	p.pass(time.Minute)
+	p.runs("two")
+	a, asked := p.loops[0], 0
+	if _, err := a.loop.Do(t.Context(), Command{Name: CommandAbort}); err != nil {
+		t.Fatal(err)
+	}
+	a.loop.deps.Source = slow{a.loop.deps.Source, func() {
+		if asked++; asked == 1 {
+			p.runs("one")
+		}
+		p.now = p.now.Add(2 * time.Minute)
+	}}
+	a.loop.fetchAt = p.now
+	p.pass(15 * time.Second)
+	p.pass(30 * time.Second)
+	if asked != 1 {
+		t.Fatalf("%d looks at the repository, want an interval between two", asked)
+	}
 }

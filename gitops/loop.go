@@ -138,9 +138,21 @@ func (l *Loop) poke() {
 func (l *Loop) turn(ctx context.Context) time.Duration {
 	ctx, span := l.tracer.Start(ctx, "gitops turn")
 	defer span.End()
+	l.act(ctx) // before the repository, which may take its time: a return must not wait for it
 	if l.due() {
+		before, _ := l.heard()
 		l.step(ctx, "fetch", l.fetch)
+		// While a gate fails it is for the next turn: asking it again at once
+		// would be asking about the same moment.
+		if after, failing := l.heard(); after != before && !failing {
+			l.act(ctx)
+		}
 	}
+	return l.pause()
+}
+
+// act does what is to be done with what is known.
+func (l *Loop) act(ctx context.Context) {
 	if l.pending() != nil {
 		l.step(ctx, "deliver", l.resume)
 	}
@@ -148,7 +160,12 @@ func (l *Loop) turn(ctx context.Context) time.Duration {
 		l.step(ctx, "confirm", l.correct)
 		l.step(ctx, "decide", l.decide)
 	}
-	return l.pause()
+}
+
+// heard returns the newest revision, and whether a gate failed just now.
+func (l *Loop) heard() (newest string, failing bool) {
+	l.peek(func(s *State) { newest, failing = s.newest(), len(s.Memory.Failed) > 0 })
+	return newest, failing
 }
 
 // hurryInterval is the least time between two looks at the repository.

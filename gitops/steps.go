@@ -25,11 +25,11 @@ func (l *Loop) due() bool {
 
 // fetch looks at the repository.
 func (l *Loop) fetch(ctx context.Context) error {
-	now := l.deps.Now()
-	l.fetched = now
 	base := ""
 	l.peek(func(s *State) { base = s.Running })
 	rev, err := l.deps.Source.Fetch(ctx, source.Want{Seen: l.seen, Base: base})
+	now := l.deps.Now() // the pause is between two, however long one takes
+	l.fetched = now
 	l.metrics.fetched(err)
 	switch {
 	case errors.Is(err, source.ErrUnchanged):
