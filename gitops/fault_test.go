@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -236,5 +238,34 @@ func TestSlowRepository(t *testing.T) {
 	p.pass(30 * time.Second)
 	if asked != 1 {
 		t.Fatalf("%d looks at the repository, want an interval between two", asked)
+	}
+}
+
+// A workload that is on its way may take longer than one that is silent, but
+// not for ever.
+func TestProgress(t *testing.T) {
+	for name, set := range map[string]func(w *workload, err error){
+		"delivering": func(w *workload, err error) { w.hinder = map[string]error{"two": err} },
+		"confirming": func(w *workload, err error) { w.unclear, w.ignores = err, "two" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a")
+			a := p.loops[0]
+			p.repo.Commit("config", "one")
+			p.pass(5 * time.Minute)
+			set(a.workload, fmt.Errorf("wait: %w", &ProgressError{What: "2 of 3 pods are ready"}))
+			two := p.repo.Commit("config", "two")
+			p.pass(10 * time.Minute)
+			p.repo.Commit("config", "three")
+			p.pass(10 * time.Minute)
+			if s := a.loop.Status(); s.Pending == nil || s.Pending.Revision != two || len(s.Rejected) != 0 {
+				t.Fatalf("pending %v, rejected %+v; want %s pending", s.Pending, s.Rejected, two)
+			}
+			p.pass(20 * time.Minute)
+			if s := a.loop.Status(); len(s.Rejected) != 1 || !strings.Contains(s.Rejected[0].Why, "2 of 3 pods") {
+				t.Fatalf("rejected %+v, want %s in the end, and why", s.Rejected, two)
+			}
+			p.runs("three")
+		})
 	}
 }

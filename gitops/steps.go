@@ -223,9 +223,9 @@ func (l *Loop) resume(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if unavailable(err) {
+		if unavailable(err) || l.onItsWay(err) {
 			l.retries++
-			l.blocked = true
+			l.blocked = unavailable(err) // a newer revision lets one that rolls finish
 			return fmt.Errorf("confirm revision %.12s: %w", p.Revision, err)
 		}
 		return l.late(ctx, p, err.Error())
@@ -328,11 +328,17 @@ func (l *Loop) drop(p *Pending, why string) error {
 // undelivered tries again for as long as a workload may take.
 func (l *Loop) undelivered(ctx context.Context, p *Pending, err error) error {
 	l.retries++
-	l.blocked = true
-	if !unavailable(err) && l.deps.Now().Sub(l.tried.from) > l.cfg.ConfirmTimeout {
-		return l.late(ctx, p, "it could not be delivered within "+l.cfg.ConfirmTimeout.String()+": "+err.Error())
+	took := l.deps.Now().Sub(l.tried.from)
+	l.blocked = !progressing(err)
+	if !unavailable(err) && !l.onItsWay(err) && took > l.cfg.ConfirmTimeout {
+		return l.late(ctx, p, "it could not be delivered within "+took.Round(time.Second).String()+": "+err.Error())
 	}
 	return fmt.Errorf("deliver revision %.12s: %w", p.Revision, err)
+}
+
+// onItsWay tells whether the workload makes progress, and has time left for it.
+func (l *Loop) onItsWay(err error) bool {
+	return progressing(err) && l.deps.Now().Sub(l.tried.from) <= l.cfg.ProgressTimeout
 }
 
 // late gives up what a workload did not load in time, if that says something
