@@ -81,14 +81,22 @@ type Renderer interface {
 // Deliverer makes a bundle what the workload finds, at once and as a whole, and
 // tells the workload to load it. It is idempotent: after a crash it is called
 // again with the same bundle, or with another one. It returns a RefusedError if
-// the workload says no; all other errors are tried again.
+// the workload says no; all other errors are tried again, for as long as
+// UnavailableError, ProgressError and Config say.
 type Deliverer interface {
 	Deliver(ctx context.Context, b *Bundle) error
 }
 
+// Blank is implemented by Deliverers that can tell that nothing was ever
+// delivered where they deliver to, without asking the workload: one that waits
+// for its first configuration cannot be asked.
+type Blank interface {
+	Blank(ctx context.Context) (bool, error)
+}
+
 // Confirmer asks the workload for the hash of the bundle that it has loaded: ""
 // if it has none. An error means that it could not be asked, or that its parts
-// differ.
+// differ; a ProgressError that it is on its way.
 type Confirmer interface {
 	Loaded(ctx context.Context) (hash string, err error)
 }

@@ -31,11 +31,14 @@ type Config struct {
 	// ConfirmTimeout is how long a workload may take to load what was delivered
 	// before it counts as refused.
 	ConfirmTimeout time.Duration
+	// ProgressTimeout is how long it may take instead while it says, by a
+	// ProgressError, that it is on its way.
+	ProgressTimeout time.Duration
 }
 
 // DefaultConfig lacks the cluster and the folder.
 func DefaultConfig() Config {
-	return Config{Interval: time.Minute, RolloutInterval: 15 * time.Second, ConfirmTimeout: time.Minute}
+	return Config{Interval: time.Minute, RolloutInterval: 15 * time.Second, ConfirmTimeout: time.Minute, ProgressTimeout: 30 * time.Minute}
 }
 
 // Validate says what to change.
@@ -46,7 +49,7 @@ func (c Config) Validate() error {
 	if c.StateDir == "" {
 		return errors.New("a control loop needs a folder for its state")
 	}
-	for name, d := range map[string]time.Duration{"interval": c.Interval, "rollout interval": c.RolloutInterval, "time to confirm": c.ConfirmTimeout} {
+	for name, d := range map[string]time.Duration{"interval": c.Interval, "rollout interval": c.RolloutInterval, "time to confirm": c.ConfirmTimeout, "time to make progress": c.ProgressTimeout} {
 		if d < time.Second || d > 24*time.Hour {
 			return fmt.Errorf("control loop: %s %s must be between a second and a day", name, d)
 		}

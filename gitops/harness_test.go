@@ -79,8 +79,9 @@ type workload struct {
 	refuses   string // text of configs that it refuses
 	ignores   string // text of configs that it never loads
 	down      error
-	blocked   error // instead of being delivered to
-	unclear   error // instead of saying whether what was delivered is loaded
+	blocked   error            // instead of being delivered to
+	hinder    map[string]error // by config: instead of being delivered to
+	unclear   error            // instead of saying whether what was delivered is loaded
 	deliver   int
 	history   []string
 }
@@ -94,9 +95,12 @@ func (w *workload) Deliver(_ context.Context, b *Bundle) error {
 	if w.blocked != nil {
 		return w.blocked
 	}
+	text := string(b.Files["leaf/prometheus.yml"])
+	if err := w.hinder[text]; err != nil {
+		return err
+	}
 	w.deliver++
 	w.delivered = b
-	text := string(b.Files["leaf/prometheus.yml"])
 	if w.refuses != "" && strings.Contains(text, w.refuses) {
 		return &RefusedError{"leaf-0", "does not like " + text}
 	}
@@ -120,6 +124,13 @@ func (w *workload) Loaded(context.Context) (string, error) {
 		return "", nil
 	}
 	return w.loaded.Hash, nil
+}
+
+// Blank implements Blank.
+func (w *workload) Blank(context.Context) (bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.delivered == nil, nil
 }
 
 func (w *workload) runs() string {

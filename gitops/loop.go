@@ -39,6 +39,8 @@ type Loop struct {
 	seen     string          // looked at already, good or bad
 	older    map[string]bool // revisions that do not descend from what runs
 	retries  int             // deliveries in a row that failed
+	tried    attempts        // at the delivery under way, by this process
+	blocked  bool            // the delivery under way failed, and is tried again
 	healthy  bool            // the workload runs what it should, or nothing yet
 }
 
@@ -136,9 +138,21 @@ func (l *Loop) poke() {
 func (l *Loop) turn(ctx context.Context) time.Duration {
 	ctx, span := l.tracer.Start(ctx, "gitops turn")
 	defer span.End()
+	l.act(ctx) // before the repository, which may take its time: a return must not wait for it
 	if l.due() {
+		before, _ := l.heard()
 		l.step(ctx, "fetch", l.fetch)
+		// While a gate fails it is for the next turn: asking it again at once
+		// would be asking about the same moment.
+		if after, failing := l.heard(); after != before && !failing {
+			l.act(ctx)
+		}
 	}
+	return l.pause()
+}
+
+// act does what is to be done with what is known.
+func (l *Loop) act(ctx context.Context) {
 	if l.pending() != nil {
 		l.step(ctx, "deliver", l.resume)
 	}
@@ -146,7 +160,12 @@ func (l *Loop) turn(ctx context.Context) time.Duration {
 		l.step(ctx, "confirm", l.correct)
 		l.step(ctx, "decide", l.decide)
 	}
-	return l.pause()
+}
+
+// heard returns the newest revision, and whether a gate failed just now.
+func (l *Loop) heard() (newest string, failing bool) {
+	l.peek(func(s *State) { newest, failing = s.newest(), len(s.Memory.Failed) > 0 })
+	return newest, failing
 }
 
 // hurryInterval is the least time between two looks at the repository.
@@ -203,13 +222,21 @@ func (l *Loop) step(ctx context.Context, name string, f func(context.Context) er
 	}
 }
 
-// change changes the state and writes it to the disk. If that fails, nothing
-// that depends on it may be done.
+// change changes the state and writes it to the disk. If that fails, the state
+// is what it was, and nothing that depends on the change may be done.
 func (l *Loop) change(f func(s *State)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f(l.state)
-	return l.store.save(l.state)
+	next, err := l.state.clone()
+	if err != nil {
+		return err
+	}
+	f(next)
+	if err := l.store.save(next); err != nil {
+		return err
+	}
+	l.state = next
+	return nil
 }
 
 // peek reads the state.
@@ -233,7 +260,8 @@ func (l *Loop) pending() *Pending {
 // somebody may have changed it, or put back an older copy.
 func (l *Loop) correct(ctx context.Context) error {
 	var revision, hash string
-	l.peek(func(s *State) { revision, hash = s.Running, s.RunningHash })
+	partial := false
+	l.peek(func(s *State) { revision, hash, partial = s.Running, s.RunningHash, s.Partial })
 	l.healthy = revision == ""
 	if l.healthy {
 		return nil
@@ -242,17 +270,24 @@ func (l *Loop) correct(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask the workload what it has loaded: %w", err)
 	}
-	if l.healthy = loaded == hash; l.healthy {
+	if l.healthy = loaded == hash; l.healthy && !partial {
 		return nil
 	}
 	b := l.store.bundle(revision)
 	if b == nil {
 		return fmt.Errorf("the workload has loaded %.12q instead of %.12q, and the stored bundle of revision %.12s is gone", loaded, hash, revision)
 	}
-	l.metrics.drift.Inc()
-	l.logger.Warn("the workload does not run what it should: delivering that again", "loaded", loaded, "revision", revision)
+	if !partial {
+		l.metrics.drift.Inc()
+		l.logger.Warn("the workload does not run what it should: delivering that again", "loaded", loaded, "revision", revision)
+	}
 	if err := l.deps.Deliverer.Deliver(ctx, b); err != nil {
+		// What is in the way of this one too may be what the next removes.
+		l.healthy = l.healthy || partial && unavailable(err)
 		return fmt.Errorf("deliver revision %.12s again: %w", revision, err)
+	}
+	if partial {
+		return l.change(func(s *State) { s.Partial = false })
 	}
 	return nil
 }
@@ -307,6 +342,7 @@ func (l *Loop) decide(ctx context.Context) error {
 	now := l.deps.Now()
 	err = l.change(func(s *State) {
 		s.Memory = next
+		s.Began = s.Began || in.Fresh && d.Do == wave.Advance
 		s.reject(d.Reject, d.Why, now)
 		if in.Fleet != nil {
 			s.hear(in.Fleet.Rejected, now)
@@ -325,10 +361,25 @@ func (l *Loop) decide(ctx context.Context) error {
 }
 
 // fresh tells whether nothing has ever run here: a workload that has loaded
-// something tells of a loop whose state was lost, which has to wait its turn.
+// something, or cannot be asked though something was delivered to it, tells of a
+// loop whose state was lost, which has to wait its turn. What this loop began
+// with before anything ran is not counted.
 func (l *Loop) fresh(ctx context.Context) bool {
+	began := false
+	l.peek(func(s *State) { began = s.Began })
+	if began {
+		return true
+	}
 	loaded, err := l.deps.Confirmer.Loaded(ctx)
-	return err != nil || loaded == ""
+	if err == nil {
+		return loaded == ""
+	}
+	target, ok := l.deps.Deliverer.(Blank)
+	if !ok {
+		return false
+	}
+	blank, err := target.Blank(ctx)
+	return err == nil && blank
 }
 
 // without leaves out what the own cluster tells: the loop knows that itself,

@@ -35,6 +35,11 @@ type State struct {
 	RunningAt   time.Time `json:"runningAt,omitzero"`
 	// Pending is being delivered, or was when the loop ended.
 	Pending *Pending `json:"pending,omitempty"`
+	// Began: nothing had ever run here when this loop delivered first.
+	Began bool `json:"began,omitempty"`
+	// Partial: a delivery was given up for another, which may have left a part of
+	// itself at the workload.
+	Partial bool `json:"partial,omitempty"`
 	// Newest is the newest revision that was verified and valid.
 	Newest *Seen `json:"newest,omitempty"`
 	// Good are revisions that proved themselves here, newest first.
@@ -55,6 +60,19 @@ type State struct {
 	History []Event     `json:"history,omitempty"`
 }
 
+// clone copies all of it, the way that a restart does.
+func (s *State) clone() (*State, error) {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("copy state of the control loop: %w", err)
+	}
+	out := &State{}
+	if err := json.Unmarshal(data, out); err != nil {
+		return nil, fmt.Errorf("copy state of the control loop: %w", err)
+	}
+	return out, nil
+}
+
 // Pending is a delivery under way.
 type Pending struct {
 	Revision string `json:"revision"`
@@ -64,6 +82,8 @@ type Pending struct {
 	Why   string    `json:"why"`
 	// Back: it is a return to an earlier revision.
 	Back bool `json:"back,omitempty"`
+	// Newest was the newest revision when it began.
+	Newest string `json:"newest,omitempty"`
 }
 
 // Seen is a revision of the repository.
@@ -91,7 +111,8 @@ type Rejection struct {
 type Event struct {
 	At       time.Time `json:"at"`
 	Revision string    `json:"revision,omitempty"`
-	// What happened: seen, advance, running, rollback, rejected, good, command.
+	// What happened: seen, advance, running, rollback, rejected, good, command,
+	// superseded.
 	What string `json:"what"`
 	Why  string `json:"why,omitempty"`
 }
@@ -104,6 +125,14 @@ const (
 	maxHistory  = 100
 	maxWhy      = 300
 )
+
+// newest is the newest revision that was verified and valid, "" for none.
+func (s *State) newest() string {
+	if s.Newest == nil {
+		return ""
+	}
+	return s.Newest.Revision
+}
 
 // rejected says of revisions why this cluster does not take them.
 func (s *State) rejected() map[string]string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pandometrics/pando/gitops/source"
@@ -24,11 +25,11 @@ func (l *Loop) due() bool {
 
 // fetch looks at the repository.
 func (l *Loop) fetch(ctx context.Context) error {
-	now := l.deps.Now()
-	l.fetched = now
 	base := ""
 	l.peek(func(s *State) { base = s.Running })
 	rev, err := l.deps.Source.Fetch(ctx, source.Want{Seen: l.seen, Base: base})
+	now := l.deps.Now() // the pause is between two, however long one takes
+	l.fetched = now
 	l.metrics.fetched(err)
 	switch {
 	case errors.Is(err, source.ErrUnchanged):
@@ -141,7 +142,7 @@ func (l *Loop) obey(ctx context.Context, d wave.Decision) error {
 	}
 	now := l.deps.Now()
 	err = l.change(func(s *State) {
-		s.Pending = &Pending{Revision: b.Revision, Hash: b.Hash, Since: now, Why: d.Why, Back: d.Do == wave.RollBack}
+		s.Pending = &Pending{Revision: b.Revision, Hash: b.Hash, Since: now, Why: d.Why, Back: d.Do == wave.RollBack, Newest: s.newest()}
 		s.event(Event{now, b.Revision, string(d.Do), d.Why})
 	})
 	if err != nil {
@@ -193,12 +194,23 @@ func (l *Loop) resume(ctx context.Context) error {
 	if p == nil {
 		return nil
 	}
+	if why := l.superseded(p); why != "" {
+		return l.drop(p, why)
+	}
 	b, err := l.again(ctx, p)
 	if err != nil {
 		return err
 	}
-	if why := l.unwanted(ctx, p); why != "" {
+	why, err := l.unwanted(ctx, p)
+	if err != nil {
+		l.retries++
+		return fmt.Errorf("revision %.12s is not delivered before the fleet is heard: %w", p.Revision, err)
+	}
+	if why != "" {
 		return l.giveUp(ctx, p, why)
+	}
+	if l.tried.since != p.Since {
+		l.tried = attempts{since: p.Since, from: l.deps.Now()}
 	}
 	err = l.hand(ctx, p, b)
 	switch {
@@ -211,8 +223,9 @@ func (l *Loop) resume(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if unavailable(err) {
+		if unavailable(err) || l.onItsWay(err) {
 			l.retries++
+			l.blocked = unavailable(err) // a newer revision lets one that rolls finish
 			return fmt.Errorf("confirm revision %.12s: %w", p.Revision, err)
 		}
 		return l.late(ctx, p, err.Error())
@@ -253,32 +266,79 @@ func (l *Loop) again(ctx context.Context, p *Pending) (*Bundle, error) {
 	return b, l.store.keep(b)
 }
 
+// attempts are those at one delivery.
+type attempts struct{ since, from time.Time }
+
 // unwanted tells why a delivery that was interrupted is not to be taken up: the
-// operator or the fleet has rejected the revision meanwhile.
-func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string) {
-	promoted := false
+// operator or the fleet has rejected the revision meanwhile. An error says that
+// the fleet could not be asked; the first of all revisions does not need it.
+func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string, err error) {
+	promoted, first := false, false
 	l.peek(func(s *State) {
-		why, promoted = s.rejected()[p.Revision], s.Promoted == p.Revision
+		why, promoted, first = s.rejected()[p.Revision], s.Promoted == p.Revision, s.Running == ""
 	})
 	if p.Back {
-		return ""
+		return "", nil
 	}
 	if why != "" || promoted || l.deps.Now().Sub(p.Since) < l.cfg.RolloutInterval {
-		return why
+		return why, nil
 	}
-	if f, err := l.deps.Fleet.Fleet(ctx); err == nil {
-		return without(f, l.cfg.Cluster).Rejected[p.Revision]
+	f, err := l.deps.Fleet.Fleet(ctx)
+	switch {
+	case err == nil:
+		return without(f, l.cfg.Cluster).Rejected[p.Revision], nil
+	case first:
+		return "", nil
 	}
-	return ""
+	return "", err
+}
+
+// superseded tells why a delivery that does not come to an end makes way: the
+// operator wants something else, or there is a newer revision, which may be what
+// removes the obstacle.
+func (l *Loop) superseded(p *Pending) (why string) {
+	if l.deps.Now().Sub(p.Since) <= l.cfg.ConfirmTimeout {
+		return ""
+	}
+	l.peek(func(s *State) {
+		switch {
+		case s.Pinned != "" && s.Pinned != p.Revision:
+			why = "a command to return to " + short(s.Pinned)
+		case s.Promoted != "" && s.Promoted != p.Revision:
+			why = "a command to take " + short(s.Promoted)
+		case l.blocked && s.newest() != p.Newest && s.newest() != p.Revision:
+			why = "the newer revision " + short(s.newest())
+		}
+	})
+	return why
+}
+
+// drop forgets a delivery, without a word on its revision. What it has left is
+// replaced by what is decided next, or by what runs.
+func (l *Loop) drop(p *Pending, why string) error {
+	l.retries, l.blocked = 0, false
+	now := l.deps.Now()
+	l.logger.Warn("delivery makes way", "revision", p.Revision, "for", why)
+	return l.change(func(s *State) {
+		s.Pending, s.Partial = nil, true
+		s.event(Event{now, p.Revision, "superseded", "by " + why})
+	})
 }
 
 // undelivered tries again for as long as a workload may take.
 func (l *Loop) undelivered(ctx context.Context, p *Pending, err error) error {
 	l.retries++
-	if !unavailable(err) && l.deps.Now().Sub(p.Since) > l.cfg.ConfirmTimeout {
-		return l.late(ctx, p, "it could not be delivered within "+l.cfg.ConfirmTimeout.String()+": "+err.Error())
+	took := l.deps.Now().Sub(l.tried.from)
+	l.blocked = !progressing(err)
+	if !unavailable(err) && !l.onItsWay(err) && took > l.cfg.ConfirmTimeout {
+		return l.late(ctx, p, "it could not be delivered within "+took.Round(time.Second).String()+": "+err.Error())
 	}
 	return fmt.Errorf("deliver revision %.12s: %w", p.Revision, err)
+}
+
+// onItsWay tells whether the workload makes progress, and has time left for it.
+func (l *Loop) onItsWay(err error) bool {
+	return progressing(err) && l.deps.Now().Sub(l.tried.from) <= l.cfg.ProgressTimeout
 }
 
 // late gives up what a workload did not load in time, if that says something
@@ -317,12 +377,15 @@ func (l *Loop) confirm(ctx context.Context, p *Pending) error {
 // settle records that a revision runs.
 func (l *Loop) settle(p *Pending, b *Bundle) error {
 	now := l.deps.Now()
-	l.retries, l.older = 0, map[string]bool{}
+	l.retries, l.blocked, l.older = 0, false, map[string]bool{}
 	err := l.change(func(s *State) {
-		s.Running, s.RunningHash, s.RunningAt, s.Pending = p.Revision, p.Hash, now, nil
-		if len(s.Waves) == 0 {
-			s.Waves = b.Waves // else those of what proved itself, until this does
+		// Those of what proved itself count, until this does; and those of what is
+		// returned to, for the waves of a rejected revision must not outlive it.
+		if len(s.Waves) == 0 || p.Back && (p.Revision != s.Running || slices.Contains(s.Good, p.Revision)) {
+			s.Waves = b.Waves
 		}
+		s.Running, s.RunningHash, s.RunningAt, s.Pending = p.Revision, p.Hash, now, nil
+		s.Partial = false
 		if s.Promoted != p.Revision {
 			s.Promoted = ""
 		}
@@ -357,12 +420,13 @@ func (l *Loop) giveUp(ctx context.Context, p *Pending, why string) error {
 		}
 		s.Pending = nil
 		if s.Running != "" {
-			s.Pending = &Pending{Revision: s.Running, Hash: s.RunningHash, Since: now, Why: "after " + short(p.Revision) + " was given up", Back: true}
+			s.Pending = &Pending{Revision: s.Running, Hash: s.RunningHash, Since: now, Why: "after " + short(p.Revision) + " was given up", Back: true, Newest: s.newest()}
 			s.event(Event{now, s.Running, string(wave.RollBack), s.Pending.Why})
 		}
 	})
 	if again {
 		l.retries++
+		l.blocked = true
 		return refusal
 	}
 	l.metrics.gaveUp.Inc()

@@ -22,3 +22,20 @@ func unavailable(err error) bool {
 	var e *UnavailableError
 	return errors.As(err, &e)
 }
+
+// ProgressError says that the workload is on its way to what was delivered, as
+// one that rolls its instances: that says nothing of the revision yet. The loop
+// waits for Config.ProgressTimeout before it counts against it.
+type ProgressError struct {
+	// What is on its way, and how far it is.
+	What string
+}
+
+// Error implements error.
+func (e *ProgressError) Error() string { return e.What }
+
+// progressing tells whether the workload is on its way.
+func progressing(err error) bool {
+	var e *ProgressError
+	return errors.As(err, &e)
+}

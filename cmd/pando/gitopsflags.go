@@ -49,6 +49,7 @@ func (f *gitopsFlags) register(c *kingpin.CmdClause) {
 	c.Flag("interval", "Time between two looks at the repository, give or take a fifth.").Default(d.Interval.String()).DurationVar(&f.loop.Interval)
 	c.Flag("rollout.interval", "Time between two looks at the fleet while this cluster is part of a rollout.").Default(d.RolloutInterval.String()).DurationVar(&f.loop.RolloutInterval)
 	c.Flag("rollout.confirm-timeout", "How long a workload may take to load a revision before that is given up.").Default(d.ConfirmTimeout.String()).DurationVar(&f.loop.ConfirmTimeout)
+	c.Flag("rollout.progress-timeout", "How long it may take instead while its instances are being replaced.").Default(d.ProgressTimeout.String()).DurationVar(&f.loop.ProgressTimeout)
 	c.Flag("state.path", "Folder for what the loop remembers over restarts.").Default("data/gitops").StringVar(&f.loop.StateDir)
 	c.Flag("deliver.path", "Folder to deliver to: workloads read PATH/current/leaf/prometheus.yml, and so on.").StringVar(&f.dirs.Base)
 	c.Flag("deliver.keep", "Earlier revisions that stay in that folder.").Default("5").IntVar(&f.dirs.Keep)

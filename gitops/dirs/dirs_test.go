@@ -56,6 +56,14 @@ func whole(t *testing.T, base string, hashes ...string) string {
 func TestDeliver(t *testing.T) {
 	base := t.TempDir()
 	d := open(t, Config{Base: base, Keep: 2})
+	if blank, err := d.Blank(t.Context()); !blank || err != nil {
+		t.Fatalf("a new folder: blank %t, %v", blank, err)
+	}
+	defer func() {
+		if blank, err := open(t, Config{Base: base}).Blank(t.Context()); blank || err != nil {
+			t.Errorf("a folder that was delivered to: blank %t, %v", blank, err)
+		}
+	}()
 	for i := range 6 {
 		h := fmt.Sprintf("hash%d", i)
 		if err := d.Deliver(t.Context(), bundle(h)); err != nil {

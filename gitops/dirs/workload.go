@@ -165,6 +165,12 @@ func (d *Dirs) Loaded(ctx context.Context) (string, error) {
 	return all, nil
 }
 
+// Blank implements gitops.Blank: nothing was ever delivered to the folder.
+func (d *Dirs) Blank(context.Context) (bool, error) {
+	hash, err := d.current()
+	return hash == "" && err == nil, err
+}
+
 // current is what is delivered, where nobody can be asked what is loaded.
 func (d *Dirs) current() (string, error) {
 	to, err := os.Readlink(d.cfg.Base + string(os.PathSeparator) + currentLink)

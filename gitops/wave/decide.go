@@ -124,6 +124,8 @@ type decider struct {
 	m    *Memory
 	need map[string]Gate
 	used map[string]bool // gates that were looked at
+	// stuck says that what runs here is bad, and that there is no way back.
+	stuck bool
 }
 
 func (s *decider) decide() Decision {
@@ -131,7 +133,7 @@ func (s *decider) decide() Decision {
 		return d
 	}
 	if why, bad := s.bad(s.in.Running); bad && s.in.Running != "" && s.in.Promoted != s.in.Running {
-		return s.back("", why)
+		return s.away(why)
 	}
 	i := find(s.in.Waves, s.in.Cluster)
 	if i < 0 {
@@ -145,6 +147,22 @@ func (s *decider) decide() Decision {
 	d.Good = watched
 	d.Soon = d.Soon || s.in.Running != "" && !watched && !slices.Contains(s.in.Good, s.in.Running)
 	return d
+}
+
+// away leaves what runs here and is rejected: back to a good revision, or where
+// there is none, as for the first of a planet, on to a newer one.
+func (s *decider) away(why string) Decision {
+	d := s.back("", why)
+	i := find(s.in.Waves, s.in.Cluster)
+	if d.To != "" || i < 0 {
+		return d
+	}
+	s.stuck = true
+	next := s.onward(i)
+	if next.Do != Advance {
+		next.Why, next.Soon = d.Why+"; "+next.Why, true
+	}
+	return next
 }
 
 // commanded obeys the operator.

@@ -8,6 +8,7 @@ import (
 // onward decides whether the cluster, of wave i, takes another revision.
 func (s *decider) onward(i int) Decision {
 	if s.in.Fleet == nil {
+		s.m.Candidate = "" // what nobody saw does not count as baked
 		if s.in.Running != "" && s.in.Running == s.in.Newest {
 			return Decision{Do: Hold, Why: "runs the newest revision"}
 		}
@@ -188,7 +189,10 @@ func (s *decider) turn(i int, to string) Decision {
 		}
 		return Decision{Do: Wait, Why: "paused " + by, Soon: true}
 	}
-	asked := []Wave{s.in.Waves[i]}
+	var asked []Wave
+	if !s.stuck { // else the own gates fail for what is to be replaced
+		asked = append(asked, s.in.Waves[i])
+	}
 	if before := s.before(i); before >= 0 {
 		w := s.in.Waves[before]
 		if until := s.m.Since.Add(w.Bake); s.in.Now.Before(until) {

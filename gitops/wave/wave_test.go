@@ -108,6 +108,29 @@ func TestRootDown(t *testing.T) {
 	}
 }
 
+// Time in which the root could not be asked does not count as bake time.
+func TestBakeNeedsSight(t *testing.T) {
+	fleet := &wave.Fleet{Clusters: map[string]string{"a": "r2", "b": "r1"}}
+	in := wave.Input{
+		Waves:   []wave.Wave{{Name: "v", Clusters: []string{"a"}, Bake: 10 * time.Minute}, {Name: "w", Clusters: []string{"b"}}},
+		Cluster: "b", Running: "r1", Good: []string{"r1"}, Newest: "r2", FleetErr: "down",
+	}
+	var m wave.Memory
+	at := func(minute int, f *wave.Fleet) (d wave.Decision) {
+		in.Now, in.Fleet = epoch.Add(time.Duration(minute)*time.Minute), f
+		d, m = wave.Decide(in, m)
+		return d
+	}
+	at(0, fleet)
+	at(5, nil)
+	if d := at(15, fleet); d.Do != wave.Wait {
+		t.Errorf("%+v, want it to bake anew after the root was down", d)
+	}
+	if d := at(25, fleet); d.Do != wave.Advance {
+		t.Errorf("%+v, want it to advance after ten minutes in sight", d)
+	}
+}
+
 // Without a root, a cluster begins only if nothing has ever run in it, nobody
 // paused it, and it knows nothing bad of the revision.
 func TestFresh(t *testing.T) {

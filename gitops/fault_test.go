@@ -1,0 +1,271 @@
+package gitops
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandometrics/pando/gitops/source"
+	"github.com/pandometrics/pando/gitops/wave"
+)
+
+// The waves of a revision that was rejected in the end do not outlive it, where
+// it had proved itself before.
+func TestWavesOfRejected(t *testing.T) {
+	names := []string{"a", "b", "c", "d", "e"}
+	p := newPlanet(t, names...)
+	p.repo.Commit("config", "one")
+	p.pass(30 * time.Minute)
+	p.runs("one", "one", "one", "one", "one")
+	all, err := json.Marshal([]wave.Wave{{Name: "all", Clusters: names}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.loops[4].workload.refuses = "two"
+	p.repo.Commit("config", "two", "waves.json", string(all))
+	p.pass(30 * time.Minute)
+	p.runs("one", "one", "one", "one", "one")
+	p.repo.Commit("config", "three")
+	p.pass(time.Minute)
+	p.runs("three", "one", "one", "one", "one")
+	p.pass(30 * time.Minute)
+	p.runs("three", "three", "three", "three", "three")
+}
+
+// Where the first revision of all is rejected there is nothing to return to: a
+// fix is taken, though the gates fail until it runs.
+func TestFirstRevisionRejected(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	p.gate = func(expr string) wave.Verdict {
+		if expr == "up-a" && p.loops[0].workload.runs() == "one" {
+			return wave.Fails
+		}
+		return wave.Holds
+	}
+	bad := p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	p.runs("one", "")
+	if s := p.loops[0].loop.Status(); len(s.Rejected) != 1 || s.Rejected[0].Revision != bad {
+		t.Fatalf("rejected %+v, want %s", s.Rejected, bad)
+	}
+	p.repo.Commit("config", "fix")
+	p.pass(10 * time.Minute)
+	p.runs("fix", "fix")
+}
+
+// A delivery that something stands in the way of makes way for a newer commit,
+// and for the operator.
+func TestDeliverySuperseded(t *testing.T) {
+	p := newPlanet(t, "a")
+	a := p.loops[0]
+	one := p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	away := &UnavailableError{What: "apply", Err: errors.New("a foreign object is in the way")}
+	a.workload.hinder = map[string]error{"two": away}
+	two := p.repo.Commit("config", "two")
+	p.pass(10 * time.Minute)
+	p.runs("one")
+	p.repo.Commit("config", "fix")
+	p.pass(3 * time.Minute)
+	p.runs("fix")
+
+	a.workload.hinder["three"] = away
+	p.repo.Commit("config", "three")
+	p.pass(5 * time.Minute)
+	before := a.workload.deliver
+	if _, err := a.loop.Do(t.Context(), Command{Name: CommandRollback, Revision: one}); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(3 * time.Minute)
+	p.runs("one")
+	if s := a.loop.Status(); s.Pending != nil || len(s.Rejected) != 0 || a.workload.deliver == before {
+		t.Fatalf("pending %v, rejected %v; want it at rest, and %s not blamed", s.Pending, s.Rejected, two)
+	}
+}
+
+// What a delivery that made way left behind is replaced by what runs, and if
+// that is in the way of the obstacle too, by the next revision.
+func TestPartialDelivery(t *testing.T) {
+	p := newPlanet(t, "a")
+	a := p.loops[0]
+	one := p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("forbidden")}
+	p.repo.Commit("config", "two")
+	p.pass(5 * time.Minute)
+	if _, err := a.loop.Do(t.Context(), Command{Name: CommandRollback, Revision: one}); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(3 * time.Minute)
+	before := a.workload.deliver
+	a.workload.blocked = nil
+	p.pass(3 * time.Minute)
+	p.runs("one")
+	if n := a.workload.deliver - before; n != 1 {
+		t.Fatalf("what runs was delivered %d times after the obstacle was gone, want once", n)
+	}
+	// Neither can be delivered, and then the fix can.
+	a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("forbidden")}
+	if _, err := a.loop.Do(t.Context(), Command{Name: CommandResume}); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(5 * time.Minute)
+	a.workload.loaded = &Bundle{Hash: "half"}
+	a.workload.blocked, a.workload.hinder = nil, map[string]error{"one": &UnavailableError{What: "apply", Err: errors.New("forbidden")}, "two": &UnavailableError{What: "apply", Err: errors.New("forbidden")}}
+	p.repo.Commit("config", "fix")
+	p.pass(3 * time.Minute)
+	p.runs("fix")
+}
+
+// Without a root and without a workload that can be asked, a cluster begins if
+// nothing was ever delivered to it, and not if only the loop's state was lost.
+func TestFreshUnasked(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	p.down = true
+	silent := errors.New("connection refused")
+	b := p.loops[1]
+	b.workload.unclear, b.workload.ignores = silent, "one" // it waits for its first configuration
+	p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	if b.workload.deliver < 2 {
+		t.Fatalf("%d deliveries, want the first to be made, and tried again", b.workload.deliver)
+	}
+	b.workload.unclear, b.workload.ignores = nil, ""
+	p.pass(5 * time.Minute)
+	p.runs("one", "one")
+
+	_ = b.loop.Close()
+	b.dir = t.TempDir()
+	b.open()
+	b.workload.mu.Lock()
+	b.workload.delivered, b.workload.unclear = &Bundle{}, silent
+	b.workload.mu.Unlock()
+	p.repo.Commit("config", "two")
+	p.pass(5 * time.Minute)
+	p.runs("one", "one")
+}
+
+// A delivery that a restart interrupted waits until the fleet can be asked
+// whether the revision is still wanted; the wait is not held against it.
+func TestInterruptedWhileRootIsDown(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	p.repo.Commit("config", "one")
+	p.pass(10 * time.Minute)
+	a := p.loops[0]
+	a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("away")}
+	two := p.repo.Commit("config", "two")
+	p.pass(2 * time.Minute)
+	p.down = true
+	_ = a.loop.Close()
+	a.open()
+	a.workload.blocked = nil
+	p.pass(10 * time.Minute)
+	p.runs("one", "one")
+	a.workload.blocked = errors.New("connection refused")
+	p.down = false
+	p.pass(30 * time.Second)
+	if s := a.loop.Status(); len(s.Rejected) != 0 {
+		t.Fatalf("rejected %+v, want it to be tried for a while first", s.Rejected)
+	}
+	a.workload.blocked = nil
+	if _, err := p.loops[1].loop.Do(t.Context(), Command{Name: CommandAbort, Revision: two}); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(5 * time.Minute)
+	p.runs("one", "one")
+	if slices.Contains(a.workload.history, "two") {
+		t.Fatal("a revision that the fleet rejected meanwhile was delivered")
+	}
+}
+
+// A command that cannot be written to the disk is refused, and not obeyed.
+func TestStateNotSaved(t *testing.T) {
+	p := newPlanet(t, "a")
+	p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	a := p.loops[0].loop
+	dir := a.store.dir
+	a.store.dir = filepath.Join(dir, "gone")
+	if _, err := a.Do(t.Context(), Command{Name: CommandPause}); err == nil {
+		t.Fatal("a pause that was not saved was confirmed")
+	}
+	a.store.dir = dir
+	a.peek(func(s *State) {
+		if s.Paused || s.Running == "" {
+			t.Fatalf("paused %t, running %q; want the state as it was", s.Paused, s.Running)
+		}
+	})
+}
+
+// slow is a repository that keeps the loop waiting.
+type slow struct {
+	Source
+	wait func()
+}
+
+func (s slow) Fetch(ctx context.Context, w source.Want) (*source.Revision, error) {
+	s.wait()
+	return s.Source.Fetch(ctx, w)
+}
+
+// A repository that does not answer neither delays what the fleet says nor is
+// asked again as soon as it has failed.
+func TestSlowRepository(t *testing.T) {
+	p := newPlanet(t, "a")
+	p.repo.Commit("config", "one")
+	p.pass(5 * time.Minute)
+	p.repo.Commit("config", "two")
+	p.pass(time.Minute)
+	p.runs("two")
+	a, asked := p.loops[0], 0
+	if _, err := a.loop.Do(t.Context(), Command{Name: CommandAbort}); err != nil {
+		t.Fatal(err)
+	}
+	a.loop.deps.Source = slow{a.loop.deps.Source, func() {
+		if asked++; asked == 1 {
+			p.runs("one")
+		}
+		p.now = p.now.Add(2 * time.Minute)
+	}}
+	a.loop.fetchAt = p.now
+	p.pass(15 * time.Second)
+	p.pass(30 * time.Second)
+	if asked != 1 {
+		t.Fatalf("%d looks at the repository, want an interval between two", asked)
+	}
+}
+
+// A workload that is on its way may take longer than one that is silent, but
+// not for ever.
+func TestProgress(t *testing.T) {
+	for name, set := range map[string]func(w *workload, err error){
+		"delivering": func(w *workload, err error) { w.hinder = map[string]error{"two": err} },
+		"confirming": func(w *workload, err error) { w.unclear, w.ignores = err, "two" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a")
+			a := p.loops[0]
+			p.repo.Commit("config", "one")
+			p.pass(5 * time.Minute)
+			set(a.workload, fmt.Errorf("wait: %w", &ProgressError{What: "2 of 3 pods are ready"}))
+			two := p.repo.Commit("config", "two")
+			p.pass(10 * time.Minute)
+			p.repo.Commit("config", "three")
+			p.pass(10 * time.Minute)
+			if s := a.loop.Status(); s.Pending == nil || s.Pending.Revision != two || len(s.Rejected) != 0 {
+				t.Fatalf("pending %v, rejected %+v; want %s pending", s.Pending, s.Rejected, two)
+			}
+			p.pass(20 * time.Minute)
+			if s := a.loop.Status(); len(s.Rejected) != 1 || !strings.Contains(s.Rejected[0].Why, "2 of 3 pods") {
+				t.Fatalf("rejected %+v, want %s in the end, and why", s.Rejected, two)
+			}
+			p.runs("three")
+		})
+	}
+}
