@@ -51,6 +51,10 @@ type Workload struct {
 		Name string `json:"name"`
 		Path string `json:"path"`
 	} `json:"secrets,omitempty"`
+	// TLS is nil for connections in the clear.
+	TLS *struct {
+		Secret string `json:"secret"`
+	} `json:"tls,omitempty"`
 	// Files is the folder of the bundle that it reads, "" for none.
 	Files string `json:"files,omitempty"`
 }
@@ -62,6 +66,9 @@ const (
 	dataVolume    = "data"
 	configVolume  = "config"
 	dataPath      = "/var/lib/pando"
+	tlsVolume     = "tls"
+	tlsPath       = "/etc/pando/tls"
+	roleGitops    = "gitops"
 	planetFolder  = "pando-planet"
 )
 
@@ -201,6 +208,9 @@ func (w *Workload) patch(body *unstructured.Unstructured, files map[string]bool)
 	if i < 0 {
 		return fmt.Errorf("the manifest of %s has no container %s", body.GetName(), containerName)
 	}
+	if w.Role == roleGitops {
+		return w.own(body)
+	}
 	container, _ := containers[i].(map[string]any)
 	container["image"] = w.Image
 	if err := w.resources(container); err != nil {
@@ -212,6 +222,7 @@ func (w *Workload) patch(body *unstructured.Unstructured, files map[string]bool)
 		spec["automountServiceAccountToken"] = true // it fetches its configuration
 	}
 	w.secrets(spec, container)
+	w.tls(spec, container)
 	if err := w.storage(body, spec); err != nil {
 		return err
 	}
@@ -273,6 +284,9 @@ func (w *Workload) args(old any, files map[string]bool) []any {
 			add(f[1], path.Join(base, "current", w.Files, f[0]))
 		}
 	}
+	if w.TLS != nil {
+		flags = append(flags, w.tlsFlags()...)
+	}
 	replaced := map[string]bool{"config.file": true, "parent": true}
 	for _, f := range flags {
 		replaced[f[0]] = true
@@ -287,6 +301,10 @@ func (w *Workload) args(old any, files map[string]bool) []any {
 		}
 	}
 	for _, f := range flags {
+		if f[1] == "" {
+			out = append(out, "--"+f[0])
+			continue
+		}
 		out = append(out, "--"+f[0]+"="+f[1])
 	}
 	return out
@@ -320,6 +338,55 @@ func (w *Workload) secrets(spec, container map[string]any) {
 		mounts = append(mounts, map[string]any{"name": name, "mountPath": s.Path, "readOnly": true})
 	}
 	spec["volumes"], container["volumeMounts"] = volumes, mounts
+}
+
+// tls mounts the Secret that the flags of tlsFlags name.
+func (w *Workload) tls(spec, container map[string]any) {
+	if w.TLS == nil {
+		return
+	}
+	volumes, _ := spec["volumes"].([]any)
+	mounts, _ := container["volumeMounts"].([]any)
+	spec["volumes"] = append(volumes, map[string]any{"name": tlsVolume, "secret": map[string]any{"secretName": w.TLS.Secret, "defaultMode": int64(0o440)}})
+	container["volumeMounts"] = append(mounts, map[string]any{"name": tlsVolume, "mountPath": tlsPath, "readOnly": true})
+}
+
+// tlsFlags are those of deploy/components/tls: towards the parent, and for those
+// below. Both sides have certificates.
+func (w *Workload) tlsFlags() (flags [][2]string) {
+	file := func(flag, name string) { flags = append(flags, [2]string{flag, path.Join(tlsPath, name)}) }
+	if w.Role == "zone" || w.Role == "root" {
+		file("grpc.tls.cert-file", "tls.crt")
+		file("grpc.tls.key-file", "tls.key")
+		file("grpc.tls.client-ca-file", "ca.crt")
+	}
+	if w.Role == "leaf" || w.Role == "zone" {
+		flags = append(flags, [2]string{"parent.tls"})
+		file("parent.tls.ca-file", "ca.crt")
+		file("parent.tls.cert-file", "tls.crt")
+		file("parent.tls.key-file", "tls.key")
+	}
+	return flags
+}
+
+// own leaves of the loop's own Deployment what a planet may say of it. Flags,
+// variables and volumes are those of who installed the loop, such as how it reads
+// the repository: were they applied, the loop would lose what was added to them.
+func (w *Workload) own(body *unstructured.Unstructured) error {
+	container := map[string]any{"name": containerName, "image": w.Image}
+	if err := w.resources(container); err != nil {
+		return err
+	}
+	if all, _ := container["resources"].(map[string]any); len(all) == 0 {
+		delete(container, "resources")
+	}
+	spec := map[string]any{}
+	if len(w.Secrets) > 0 {
+		w.secrets(spec, container)
+	}
+	spec["containers"] = []any{container}
+	body.Object["spec"] = map[string]any{"replicas": int64(w.Replicas), "template": map[string]any{"spec": spec}}
+	return nil
 }
 
 // storage sets the volume claim's size and class; without storage, the volume is

@@ -99,6 +99,8 @@ func TestProblemsOfThePlanet(t *testing.T) {
 		{"label of the zone", "labels: {stage: prod, port: \"9200\"}", "labels: {continent: asia}", "planet.yaml:8:48: cluster eu-2 has continent=asia, and the zone that it is in has continent=europe"},
 		{"label of identity", "stage: canary", "cluster: canary", "planet.yaml:7:46: the label cluster is what cluster eu-1 is named by"},
 		{"no image", "gates:\n", "deploy: {gitops: {}}\ngates:\n", "planet.yaml:13:9: deploy: gitops has no image"},
+		{"TLS without a Secret", "gates:\n", "deploy: {image: a, root: {tls: {}}}\ngates:\n", "planet.yaml:13:32: secret is missing"},
+		{"TLS of the loop", "gates:\n", "deploy: {image: a, gitops: {tls: {secret: x}}}\ngates:\n", "planet.yaml:13:9: deploy: gitops has tls"},
 		{"no parent", "gates:\n", "deploy: {image: a, leaf: {}}\ngates:\n", "planet.yaml:3:5: zone eu and those above have no addresses"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
