@@ -69,6 +69,7 @@ const (
 	tlsVolume     = "tls"
 	tlsPath       = "/etc/pando/tls"
 	roleGitops    = "gitops"
+	limitsFile    = "limits.yml"
 	planetFolder  = "pando-planet"
 )
 
@@ -88,7 +89,7 @@ func (d *Deliverer) workloads(text json.RawMessage, want *desired) error {
 	var out []*object
 	for i := range deploy.Workloads {
 		w := &deploy.Workloads[i]
-		objects, err := d.cfg.workload(d.deps.Templates, w, want.files)
+		objects, err := d.cfg.workload(d.deps.Templates, w, want)
 		if err != nil {
 			return fmt.Errorf("workload %s: %w", w.Name, err)
 		}
@@ -108,7 +109,7 @@ func (d *Deliverer) workloads(text json.RawMessage, want *desired) error {
 }
 
 // workload makes a workload of the manifests of its role.
-func (c Config) workload(templates fs.FS, w *Workload, files map[string]bool) ([]*object, error) {
+func (c Config) workload(templates fs.FS, w *Workload, want *desired) ([]*object, error) {
 	bodies, err := manifests(templates, w.Role)
 	if err != nil {
 		return nil, err
@@ -120,7 +121,7 @@ func (c Config) workload(templates fs.FS, w *Workload, files map[string]bool) ([
 		}
 		rename(body, "pando-"+w.Role, "pando-"+strings.ToLower(w.Name))
 		if k := body.GetKind(); k == "StatefulSet" || k == "Deployment" {
-			if err := w.patch(body, files); err != nil {
+			if err := w.patch(body, want); err != nil {
 				return nil, err
 			}
 		}
@@ -198,7 +199,7 @@ func rename(body *unstructured.Unstructured, from, to string) {
 }
 
 // patch makes a manifest's pods those of the workload.
-func (w *Workload) patch(body *unstructured.Unstructured, files map[string]bool) error {
+func (w *Workload) patch(body *unstructured.Unstructured, want *desired) error {
 	spec, _, err := unstructured.NestedMap(body.Object, "spec", "template", "spec")
 	if err != nil || spec == nil {
 		return fmt.Errorf("the manifest of %s has no template of pods: %w", body.GetName(), err)
@@ -217,7 +218,7 @@ func (w *Workload) patch(body *unstructured.Unstructured, files map[string]bool)
 		return err
 	}
 	if w.Files != "" {
-		container["args"] = w.args(container["args"], files)
+		container["args"] = w.args(container["args"], want.files)
 		unneeded(spec, container)
 		spec["automountServiceAccountToken"] = true // it fetches its configuration
 	}
@@ -225,6 +226,11 @@ func (w *Workload) patch(body *unstructured.Unstructured, files map[string]bool)
 	w.tls(spec, container)
 	if err := w.storage(body, spec); err != nil {
 		return err
+	}
+	if limits := want.limits[w.Files]; limits != "" && w.Files != "" {
+		if err := unstructured.SetNestedField(body.Object, limits, "spec", "template", "metadata", "annotations", annotationLimits); err != nil {
+			return err
+		}
 	}
 	if err := unstructured.SetNestedMap(body.Object, spec, "spec", "template", "spec"); err != nil {
 		return err
@@ -279,7 +285,7 @@ func (w *Workload) args(old any, files map[string]bool) []any {
 	if w.Retention > 0 {
 		add("storage.tsdb.retention.time", w.Retention.String())
 	}
-	for _, f := range [][2]string{{"prometheus.yml", "config.file"}, {"rollups.yml", "rollup.file"}, {"aggregations.yml", "aggregate.file"}, {"limits.yml", "limits.file"}} {
+	for _, f := range [][2]string{{"prometheus.yml", "config.file"}, {"rollups.yml", "rollup.file"}, {"aggregations.yml", "aggregate.file"}, {limitsFile, "limits.file"}} {
 		if files[path.Join(w.Files, f[0])] {
 			add(f[1], path.Join(base, "current", w.Files, f[0]))
 		}

@@ -223,3 +223,25 @@ func TestWorkloadOwn(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// Other limits make other pods, for they are read when a process starts; all else
+// is loaded by those that run.
+func TestWorkloadLimits(t *testing.T) {
+	pods := func(limits, config string) map[string]any {
+		b := bundle(t, Workload{Role: "leaf", Name: "leaf", Image: "i", Replicas: 1, Files: "leaf"})
+		b.Files["leaf/limits.yml"], b.Files["leaf/prometheus.yml"] = []byte(limits), []byte(config)
+		d, err := deliverer(t).want(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template, _, _ := unstructured.NestedMap(find(t, d, "StatefulSet", "pando-leaf").Object, "spec", "template")
+		return template
+	}
+	now := pods("query.timeout: 1m", "{}")
+	if cmp.Equal(now, pods("query.timeout: 2m", "{}")) {
+		t.Error("other limits: the pods stay")
+	}
+	if diff := cmp.Diff(now, pods("query.timeout: 1m", "global: {}")); diff != "" {
+		t.Errorf("other configuration: the pods are made anew: %s", diff)
+	}
+}
