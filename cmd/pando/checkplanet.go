@@ -29,8 +29,9 @@ func checkPlanetCommand(app *kingpin.Application, out streams) (string, command)
 	form := c.Flag("output", "text or json.").Short('o').Default(asText).Enum(asText, asJSON)
 	cluster := c.Flag("cluster", "Check what this cluster would get only.").String()
 	tests := c.Flag("tests", "Run rule unit tests.").Default("true").Bool()
+	timeout := c.Flag("tests.timeout", "How long all rule unit tests may take together; the control loop gives them 20s. 0 is no bound.").Default("2m").Duration()
 	return c.FullCommand(), func(ctx context.Context) error {
-		opts := gitplanet.CheckOptions{Context: ctx, Cluster: *cluster}
+		opts := gitplanet.CheckOptions{Context: ctx, Cluster: *cluster, TestTimeout: *timeout}
 		if *tests {
 			opts.Tests = ruletest.Runner{}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 
 	"github.com/pandometrics/pando/gitops"
 	gitplanet "github.com/pandometrics/pando/gitops/planet"
@@ -17,6 +18,10 @@ import (
 // first, and pando check planet tells all.
 const maxTold = 5
 
+// testTimeout bounds the rule tests of a revision, for whoever commits to one
+// planet must not hold up its loops.
+const testTimeout = 20 * time.Second
+
 // planetRenderer makes of a revision what one cluster gets. It is where the
 // control loop and the repository's format meet.
 type planetRenderer struct{ cluster string }
@@ -24,7 +29,7 @@ type planetRenderer struct{ cluster string }
 // Render implements gitops.Renderer. All of the planet is checked, rule tests
 // included, with the code of pando check planet.
 func (r planetRenderer) Render(ctx context.Context, revision string, files fs.FS) (*gitops.Bundle, error) {
-	p, problems := gitplanet.Validate(files, gitplanet.CheckOptions{Context: ctx, Tests: ruletest.Runner{}})
+	p, problems := gitplanet.Validate(files, gitplanet.CheckOptions{Context: ctx, Tests: ruletest.Runner{}, TestTimeout: testTimeout})
 	if problems.Failed() || p == nil {
 		return nil, firstErrors(problems)
 	}

@@ -124,6 +124,32 @@ func TestAllComponentsRender(t *testing.T) {
 	}
 }
 
+// Each component for Secrets of the control loop names what it mounts, and all go
+// together.
+func TestSecretsOfTheControlLoop(t *testing.T) {
+	dir := t.TempDir()
+	abs, err := filepath.Abs(manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [" + relative(t, dir, abs, "base/gitops") + "]\ncomponents:\n"
+	for _, name := range []string{"password", "signers", "webhook", "root"} {
+		k += "  - " + relative(t, dir, abs, "components/gitops-secrets/"+name) + "\n"
+	}
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(k), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := string(kubetest.Render(t, dir))
+	for _, want := range []string{
+		"--git.password-file=/etc/pando/git/password", "--git.ssh-signers-file=/etc/pando/signers/signers", "mountPath: /etc/pando/signers", "secretName: pando-git-signers",
+		"--webhook.secret-file=/etc/pando/webhook/secret", "mountPath: /etc/pando/webhook", "--root.http-config-file=/etc/pando/root/http.yml", "mountPath: /etc/pando/root",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in what they make", want)
+		}
+	}
+}
+
 // withControlLoop returns a folder with an overlay of a leaf and the control loop.
 func withControlLoop(t *testing.T) string {
 	t.Helper()

@@ -37,6 +37,7 @@ type Follower struct {
 
 	mu      sync.Mutex
 	current *gitops.Bundle // nil before the first
+	marked  bool           // current was checked or loaded
 }
 
 // NotFetchedError says that configuration could not be fetched, which says
@@ -74,9 +75,15 @@ func newFollower(pull func(context.Context) (*gitops.Bundle, error), folder, bas
 // Register has a registry tell which revision is loaded.
 func (f *Follower) Register(reg prometheus.Registerer) error { return reg.Register(f.loaded) }
 
-// stored reads what current leads to.
+// stored reads what was marked as good last, or what current leads to if nothing
+// was.
 func (f *Follower) stored() (*gitops.Bundle, error) {
-	root := os.DirFS(filepath.Join(f.base, "current"))
+	from := f.checkedFolder()
+	f.marked = from != ""
+	if !f.marked {
+		from = "current"
+	}
+	root := os.DirFS(filepath.Join(f.base, from))
 	tier, _, _ := strings.Cut(f.folder, "/")
 	revision, err := fs.ReadFile(root, path.Join(tier, gitops.RevisionFile))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -114,6 +121,7 @@ func (f *Follower) Start(ctx context.Context, check func() error) error {
 			return nil
 		}
 		if f.current != nil {
+			err = errors.Join(err, f.dirs.Deliver(ctx, f.current)) // what was killed may have left another
 			f.logger.Warn("beginning with the configuration that was loaded last", "revision", f.current.Hash, "err", err)
 			f.use()
 			return nil
@@ -136,15 +144,26 @@ func (f *Follower) begin(ctx context.Context, check func() error) error {
 	if err != nil {
 		return err
 	}
+	f.keep()
 	if err := f.dirs.Deliver(ctx, b); err != nil {
 		return err
 	}
-	if check != nil && f.current != nil && b.Hash != f.current.Hash {
-		if err := check(); err != nil {
+	known := f.current != nil && b.Hash == f.current.Hash
+	good := known && f.marked
+	if !good {
+		var err error
+		if check != nil {
+			err = check()
+		}
+		if err != nil && f.current != nil && !known {
 			return errors.Join(err, f.dirs.Deliver(ctx, f.current))
 		}
+		good = err == nil // else there is nothing better
 	}
-	f.current = b
+	f.current, f.marked = b, good
+	if good {
+		f.mark()
+	}
 	return nil
 }
 
@@ -169,13 +188,15 @@ func (f *Follower) Reload(load func() error) error {
 	if err != nil {
 		return &NotFetchedError{err}
 	}
+	f.keep()
 	if err := f.dirs.Deliver(ctx, b); err != nil {
 		return &NotFetchedError{err}
 	}
 	if err := load(); err != nil {
 		return f.back(ctx, err, load)
 	}
-	f.current = b
+	f.current, f.marked = b, true
+	f.mark()
 	f.use()
 	return nil
 }

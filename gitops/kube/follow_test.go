@@ -124,3 +124,47 @@ func TestFollowerStart(t *testing.T) {
 		t.Errorf("error %v, want that there is nothing yet", err)
 	}
 }
+
+// A process that is killed before it has loaded what it fetched does not take that
+// for what it loaded last, however many came before that were refused.
+func TestFollowerKilled(t *testing.T) {
+	s, base := &source{b: revision("a")}, t.TempDir()
+	f := follow(t, s, base)
+	if err := f.Start(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	no := errors.New("no such thing")
+	for _, bad := range []string{"b", "c", "d"} {
+		s.b = revision(bad)
+		if err := f.Reload(func() error {
+			if data, err := os.ReadFile(filepath.Join(base, "current", "leaf", "prometheus.yml")); err != nil || string(data) == bad {
+				return no
+			}
+			return nil
+		}); !errors.Is(err, no) {
+			t.Fatalf("error %v", err)
+		}
+	}
+	s.b = revision("e")
+	func() {
+		defer func() { _ = recover() }()
+		t.Logf("not killed: %v", f.Reload(func() error { panic("killed") }))
+	}()
+	if data, err := os.ReadFile(filepath.Join(base, "current", "leaf", "prometheus.yml")); err != nil || string(data) != "e" {
+		t.Fatalf("the disk holds %q, error %v: nothing to tell apart", data, err)
+	}
+	s.err = errors.New("API server away")
+	f = follow(t, s, base)
+	if err := f.Start(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	tells(t, f, "a")
+
+	s.err = nil
+	f = follow(t, s, base)
+	checks := 0
+	if err := f.Start(t.Context(), func() error { checks++; return no }); err != nil || checks != 1 {
+		t.Fatalf("%d checks, error %v", checks, err)
+	}
+	tells(t, f, "a")
+}

@@ -109,7 +109,7 @@ func (d *Deliverer) loadedBy(ctx context.Context, inv *inventory) (string, error
 			return "", err
 		}
 		if n := max(d.ready[folder], 1); len(pods) < n && inv.Folders[folder] != 0 {
-			return "", fmt.Errorf("%d pods of %s are ready, %d are expected (label selector %s)", len(pods), folder, n, podSelector(folder))
+			return "", d.underWay(ctx, inv, fmt.Errorf("%d pods of %s are ready, %d are expected (label selector %s)", len(pods), folder, n, podSelector(folder)))
 		}
 		var mu sync.Mutex
 		loaded := map[string]string{} // revision → a pod
@@ -220,13 +220,13 @@ func (d *Deliverer) rolledOut(ctx context.Context, inv *inventory) error {
 		}
 		want := number("spec", "replicas")
 		if seen := number("status", "observedGeneration"); seen < o.GetGeneration() {
-			return fmt.Errorf("%s: its change has not been seen by its controller", e.id)
+			return d.underWay(ctx, inv, fmt.Errorf("%s: its change has not been seen by its controller", e.id))
 		}
 		if updated := number("status", "updatedReplicas"); updated < want {
-			return fmt.Errorf("%s: %d of %d pods are of the newest template", e.id, updated, want)
+			return d.underWay(ctx, inv, fmt.Errorf("%s: %d of %d pods are of the newest template", e.id, updated, want))
 		}
 		if r := number("status", "readyReplicas"); r < want {
-			return fmt.Errorf("%s: %d of %d pods are ready", e.id, r, want)
+			return d.underWay(ctx, inv, fmt.Errorf("%s: %d of %d pods are ready", e.id, r, want))
 		}
 	}
 	return nil

@@ -51,6 +51,10 @@ type Workload struct {
 		Name string `json:"name"`
 		Path string `json:"path"`
 	} `json:"secrets,omitempty"`
+	// TLS is nil for connections in the clear.
+	TLS *struct {
+		Secret string `json:"secret"`
+	} `json:"tls,omitempty"`
 	// Files is the folder of the bundle that it reads, "" for none.
 	Files string `json:"files,omitempty"`
 }
@@ -62,6 +66,10 @@ const (
 	dataVolume    = "data"
 	configVolume  = "config"
 	dataPath      = "/var/lib/pando"
+	tlsVolume     = "tls"
+	tlsPath       = "/etc/pando/tls"
+	roleGitops    = "gitops"
+	limitsFile    = "limits.yml"
 	planetFolder  = "pando-planet"
 )
 
@@ -81,7 +89,7 @@ func (d *Deliverer) workloads(text json.RawMessage, want *desired) error {
 	var out []*object
 	for i := range deploy.Workloads {
 		w := &deploy.Workloads[i]
-		objects, err := d.cfg.workload(d.deps.Templates, w, want.files)
+		objects, err := d.cfg.workload(d.deps.Templates, w, want)
 		if err != nil {
 			return fmt.Errorf("workload %s: %w", w.Name, err)
 		}
@@ -101,7 +109,7 @@ func (d *Deliverer) workloads(text json.RawMessage, want *desired) error {
 }
 
 // workload makes a workload of the manifests of its role.
-func (c Config) workload(templates fs.FS, w *Workload, files map[string]bool) ([]*object, error) {
+func (c Config) workload(templates fs.FS, w *Workload, want *desired) ([]*object, error) {
 	bodies, err := manifests(templates, w.Role)
 	if err != nil {
 		return nil, err
@@ -113,7 +121,7 @@ func (c Config) workload(templates fs.FS, w *Workload, files map[string]bool) ([
 		}
 		rename(body, "pando-"+w.Role, "pando-"+strings.ToLower(w.Name))
 		if k := body.GetKind(); k == "StatefulSet" || k == "Deployment" {
-			if err := w.patch(body, files); err != nil {
+			if err := w.patch(body, want); err != nil {
 				return nil, err
 			}
 		}
@@ -191,7 +199,7 @@ func rename(body *unstructured.Unstructured, from, to string) {
 }
 
 // patch makes a manifest's pods those of the workload.
-func (w *Workload) patch(body *unstructured.Unstructured, files map[string]bool) error {
+func (w *Workload) patch(body *unstructured.Unstructured, want *desired) error {
 	spec, _, err := unstructured.NestedMap(body.Object, "spec", "template", "spec")
 	if err != nil || spec == nil {
 		return fmt.Errorf("the manifest of %s has no template of pods: %w", body.GetName(), err)
@@ -201,19 +209,28 @@ func (w *Workload) patch(body *unstructured.Unstructured, files map[string]bool)
 	if i < 0 {
 		return fmt.Errorf("the manifest of %s has no container %s", body.GetName(), containerName)
 	}
+	if w.Role == roleGitops {
+		return w.own(body)
+	}
 	container, _ := containers[i].(map[string]any)
 	container["image"] = w.Image
 	if err := w.resources(container); err != nil {
 		return err
 	}
 	if w.Files != "" {
-		container["args"] = w.args(container["args"], files)
+		container["args"] = w.args(container["args"], want.files)
 		unneeded(spec, container)
 		spec["automountServiceAccountToken"] = true // it fetches its configuration
 	}
 	w.secrets(spec, container)
+	w.tls(spec, container)
 	if err := w.storage(body, spec); err != nil {
 		return err
+	}
+	if limits := want.limits[w.Files]; limits != "" && w.Files != "" {
+		if err := unstructured.SetNestedField(body.Object, limits, "spec", "template", "metadata", "annotations", annotationLimits); err != nil {
+			return err
+		}
 	}
 	if err := unstructured.SetNestedMap(body.Object, spec, "spec", "template", "spec"); err != nil {
 		return err
@@ -268,10 +285,13 @@ func (w *Workload) args(old any, files map[string]bool) []any {
 	if w.Retention > 0 {
 		add("storage.tsdb.retention.time", w.Retention.String())
 	}
-	for _, f := range [][2]string{{"prometheus.yml", "config.file"}, {"rollups.yml", "rollup.file"}, {"aggregations.yml", "aggregate.file"}, {"limits.yml", "limits.file"}} {
+	for _, f := range [][2]string{{"prometheus.yml", "config.file"}, {"rollups.yml", "rollup.file"}, {"aggregations.yml", "aggregate.file"}, {limitsFile, "limits.file"}} {
 		if files[path.Join(w.Files, f[0])] {
 			add(f[1], path.Join(base, "current", w.Files, f[0]))
 		}
+	}
+	if w.TLS != nil {
+		flags = append(flags, w.tlsFlags()...)
 	}
 	replaced := map[string]bool{"config.file": true, "parent": true}
 	for _, f := range flags {
@@ -287,6 +307,10 @@ func (w *Workload) args(old any, files map[string]bool) []any {
 		}
 	}
 	for _, f := range flags {
+		if f[1] == "" {
+			out = append(out, "--"+f[0])
+			continue
+		}
 		out = append(out, "--"+f[0]+"="+f[1])
 	}
 	return out
@@ -320,6 +344,55 @@ func (w *Workload) secrets(spec, container map[string]any) {
 		mounts = append(mounts, map[string]any{"name": name, "mountPath": s.Path, "readOnly": true})
 	}
 	spec["volumes"], container["volumeMounts"] = volumes, mounts
+}
+
+// tls mounts the Secret that the flags of tlsFlags name.
+func (w *Workload) tls(spec, container map[string]any) {
+	if w.TLS == nil {
+		return
+	}
+	volumes, _ := spec["volumes"].([]any)
+	mounts, _ := container["volumeMounts"].([]any)
+	spec["volumes"] = append(volumes, map[string]any{"name": tlsVolume, "secret": map[string]any{"secretName": w.TLS.Secret, "defaultMode": int64(0o440)}})
+	container["volumeMounts"] = append(mounts, map[string]any{"name": tlsVolume, "mountPath": tlsPath, "readOnly": true})
+}
+
+// tlsFlags are those of deploy/components/tls: towards the parent, and for those
+// below. Both sides have certificates.
+func (w *Workload) tlsFlags() (flags [][2]string) {
+	file := func(flag, name string) { flags = append(flags, [2]string{flag, path.Join(tlsPath, name)}) }
+	if w.Role == "zone" || w.Role == "root" {
+		file("grpc.tls.cert-file", "tls.crt")
+		file("grpc.tls.key-file", "tls.key")
+		file("grpc.tls.client-ca-file", "ca.crt")
+	}
+	if w.Role == "leaf" || w.Role == "zone" {
+		flags = append(flags, [2]string{"parent.tls"})
+		file("parent.tls.ca-file", "ca.crt")
+		file("parent.tls.cert-file", "tls.crt")
+		file("parent.tls.key-file", "tls.key")
+	}
+	return flags
+}
+
+// own leaves of the loop's own Deployment what a planet may say of it. Flags,
+// variables and volumes are those of who installed the loop, such as how it reads
+// the repository: were they applied, the loop would lose what was added to them.
+func (w *Workload) own(body *unstructured.Unstructured) error {
+	container := map[string]any{"name": containerName, "image": w.Image}
+	if err := w.resources(container); err != nil {
+		return err
+	}
+	if all, _ := container["resources"].(map[string]any); len(all) == 0 {
+		delete(container, "resources")
+	}
+	spec := map[string]any{}
+	if len(w.Secrets) > 0 {
+		w.secrets(spec, container)
+	}
+	spec["containers"] = []any{container}
+	body.Object["spec"] = map[string]any{"replicas": int64(w.Replicas), "template": map[string]any{"spec": spec}}
+	return nil
 }
 
 // storage sets the volume claim's size and class; without storage, the volume is

@@ -175,3 +175,73 @@ func TestWorkloadRefused(t *testing.T) {
 		}
 	}
 }
+
+// What TLS needs is what deploy/components/tls adds.
+func TestWorkloadTLS(t *testing.T) {
+	parent := []any{"--parent.tls", "--parent.tls.ca-file=/etc/pando/tls/ca.crt", "--parent.tls.cert-file=/etc/pando/tls/tls.crt", "--parent.tls.key-file=/etc/pando/tls/tls.key"}
+	grpc := []any{"--grpc.tls.cert-file=/etc/pando/tls/tls.crt", "--grpc.tls.key-file=/etc/pando/tls/tls.key", "--grpc.tls.client-ca-file=/etc/pando/tls/ca.crt"}
+	for role, want := range map[string][]any{"leaf": parent, "zone": slices.Concat(grpc, parent)} {
+		w := Workload{Role: role, Name: role, Image: "i", Replicas: 1, Files: "leaf"}
+		if err := json.Unmarshal([]byte(`{"tls": {"secret": "certs"}}`), &w); err != nil {
+			t.Fatal(err)
+		}
+		d, err := deliverer(t).want(bundle(t, w))
+		if err != nil {
+			t.Fatal(err)
+		}
+		set := find(t, d, "StatefulSet", "pando-"+role)
+		c := container(t, set)
+		got := slices.DeleteFunc(slices.Clone(c["args"].([]any)), func(a any) bool { return !strings.Contains(a.(string), "tls") })
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", role, diff)
+		}
+		volumes, _, _ := unstructured.NestedSlice(set.Object, "spec", "template", "spec", "volumes")
+		if diff := cmp.Diff(map[string]any{"name": "tls", "secret": map[string]any{"secretName": "certs", "defaultMode": int64(0o440)}}, volumes[0]); diff != "" {
+			t.Errorf("%s: volume: %s", role, diff)
+		}
+		if mounts := c["volumeMounts"].([]any); mounts[len(mounts)-1].(map[string]any)["mountPath"] != "/etc/pando/tls" {
+			t.Errorf("%s: mounts %v", role, mounts)
+		}
+	}
+}
+
+// The loop leaves alone how it was installed itself: flags that name credentials
+// are not in its manifest.
+func TestWorkloadOwn(t *testing.T) {
+	del := deliverer(t)
+	del.deps.Templates = os.DirFS("../../deploy/base")
+	w := Workload{Role: "gitops", Name: "gitops", Image: "pando:2", Replicas: 1}
+	w.Resources.Limits = map[string]string{"memory": "2Gi"}
+	d, err := del.want(bundle(t, w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"replicas": int64(1), "template": map[string]any{"spec": map[string]any{"containers": []any{
+		map[string]any{"name": "pando", "image": "pando:2", "resources": map[string]any{"limits": map[string]any{"memory": "2Gi"}}},
+	}}}}
+	if diff := cmp.Diff(want, find(t, d, "Deployment", "pando-gitops").Object["spec"]); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Other limits make other pods, for they are read when a process starts; all else
+// is loaded by those that run.
+func TestWorkloadLimits(t *testing.T) {
+	pods := func(limits, config string) map[string]any {
+		b := bundle(t, Workload{Role: "leaf", Name: "leaf", Image: "i", Replicas: 1, Files: "leaf"})
+		b.Files["leaf/limits.yml"], b.Files["leaf/prometheus.yml"] = []byte(limits), []byte(config)
+		d, err := deliverer(t).want(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template, _, _ := unstructured.NestedMap(find(t, d, "StatefulSet", "pando-leaf").Object, "spec", "template")
+		return template
+	}
+	now := pods("query.timeout: 1m", "{}")
+	if cmp.Equal(now, pods("query.timeout: 2m", "{}")) {
+		t.Error("other limits: the pods stay")
+	}
+	if diff := cmp.Diff(now, pods("query.timeout: 1m", "global: {}")); diff != "" {
+		t.Errorf("other configuration: the pods are made anew: %s", diff)
+	}
+}

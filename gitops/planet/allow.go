@@ -2,11 +2,8 @@ package planet
 
 import (
 	"fmt"
-	"net"
-	"net/netip"
 	"net/url"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -70,12 +67,13 @@ func (a allowed) check(n *yaml.Node, parent string) (faults []fault) {
 	keys(n, func(k, v *yaml.Node) {
 		name := k.Value
 		switch {
-		case name == "params": // of the scrape's URL
+		case name == "params" && parent == "": // of the job's URL
 			return
-		case name == "labels":
-			if address := field(v, "__address__"); address != nil {
-				a.checkTarget(address, address.Value, add)
-			}
+		case name == "labels" && parent == "static_configs":
+			a.checkLabels(v, add)
+			return
+		case name == "http_headers": // what a header is called says nothing of what it is
+			keys(v, func(_, header *yaml.Node) { faults = append(faults, a.check(header, name)...) })
 			return
 		case strings.HasSuffix(name, "log_file"):
 			add(k, "%s makes the leaf write a file: it cannot be set from git", name)
@@ -94,8 +92,8 @@ func (a allowed) check(n *yaml.Node, parent string) (faults []fault) {
 		}
 		faults = append(faults, a.check(v, name)...)
 	})
-	if parent == "relabel_configs" && text(n, "target_label") == "__address__" && field(n, "replacement") != nil {
-		a.checkTarget(field(n, "replacement"), text(n, "replacement"), add)
+	if parent == "relabel_configs" {
+		a.checkRelabeling(n, add)
 	}
 	return faults
 }
@@ -117,6 +115,13 @@ func (a allowed) checkFiles(name string, v *yaml.Node, add adding) {
 
 func (a allowed) checkURL(name string, n *yaml.Node, add adding) {
 	u, err := url.Parse(n.Value)
+	if name == "api_server" && n.Value != "" && (err != nil || u.Host == "") {
+		// As the client of Kubernetes reads what has no scheme.
+		if u, err = url.Parse("http://" + n.Value); err != nil || u.Host == "" {
+			add(n, "%s is %s: write it as https://HOST:PORT", name, shortened(n.Value))
+			return
+		}
+	}
 	if err != nil || u.Host == "" {
 		return // Prometheus says what is wrong with it, or it is not a URL
 	}
@@ -132,29 +137,5 @@ func (a allowed) checkDiscovery(k *yaml.Node, add adding) {
 	kind := strings.TrimSuffix(strings.TrimSuffix(k.Value, "_configs"), "_sd")
 	if !slices.Contains(a.discovery(), kind) && slices.Contains([]string{"static", "kubernetes", "dns", "http", "file"}, kind) {
 		add(k, "%s: discovery of kind %s is not allowed: add it to allow.discovery of planet.yaml, or find the targets otherwise", k.Value, kind)
-	}
-}
-
-// odd is an address in a spelling that some resolvers take for an IP address.
-var odd = regexp.MustCompile(`^(0[xX][0-9a-fA-F]+|[0-9]+)(\.(0[xX][0-9a-fA-F]+|[0-9]+)){0,3}\.?$`)
-
-// checkTarget refuses targets where clouds keep credentials.
-func (a allowed) checkTarget(n *yaml.Node, target string, add adding) {
-	host, _, err := net.SplitHostPort(target)
-	if err != nil {
-		host = strings.Trim(target, "[]")
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	ip, err := netip.ParseAddr(host)
-	bad := slices.Contains([]string{"metadata", "metadata.google.internal", "instance-data"}, host)
-	switch {
-	case err == nil:
-		ip = ip.Unmap().WithZone("")
-		bad = ip.IsLinkLocalUnicast() || slices.Contains([]string{"fd00:ec2::254", "100.100.100.200"}, ip.String())
-	case odd.MatchString(host):
-		bad = true
-	}
-	if bad && !a.host(host) {
-		add(n, "the target %s is where machines keep their credentials, or an address in a spelling of its own: add it to allow.hosts of planet.yaml, or change it", shortened(target))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/prometheus/promql/parser"
 	yaml "go.yaml.in/yaml/v3"
@@ -23,6 +24,8 @@ type CheckOptions struct {
 	Context context.Context
 	// Tests runs rule unit tests. If nil they are read, and not run.
 	Tests TestRunner
+	// TestTimeout bounds what all rule unit tests take together; zero does not.
+	TestTimeout time.Duration
 	// Cluster limits what is rendered to one cluster, and the tiers that it hosts;
 	// empty means all.
 	Cluster string
@@ -76,7 +79,7 @@ func (p *Planet) check(opts CheckOptions, r *report) {
 	if err := ctx.Err(); err != nil {
 		r.failf(place{file: mainFile}, "the check was ended before all was checked: %v", err)
 	}
-	c.tests(ctx, opts.Tests)
+	c.tests(ctx, opts.Tests, opts.TestTimeout)
 }
 
 // checker checks one planet.

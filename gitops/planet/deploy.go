@@ -50,6 +50,8 @@ type Workload struct {
 	Parents   []string    `json:"parents,omitempty"`
 	Resources Resources   `json:"resources"`
 	Secrets   []SecretRef `json:"secrets,omitempty"`
+	// TLS is nil for connections in the clear.
+	TLS *TLS `json:"tls,omitempty"`
 	// Files is the folder of its configuration in Bundle.Files, empty if it has none.
 	Files string `json:"files,omitempty"`
 }
@@ -73,6 +75,12 @@ type SecretRef struct {
 	Path string `yaml:"path" json:"path"`
 }
 
+// TLS names the secret of the cluster with tls.crt, tls.key and ca.crt that a
+// workload has towards its parent, and towards those below it.
+type TLS struct {
+	Secret string `yaml:"secret" json:"secret"`
+}
+
 // workloadYAML is a workload as it is written.
 type workloadYAML struct {
 	Image     string         `yaml:"image"`
@@ -82,6 +90,7 @@ type workloadYAML struct {
 	External  []string       `yaml:"externalLabels"`
 	Resources Resources      `yaml:"resources"`
 	Secrets   []SecretRef    `yaml:"secrets"`
+	TLS       *TLS           `yaml:"tls"`
 }
 
 // deployYAML is deploy: as it is written. A role that is nil is not deployed.
@@ -161,7 +170,7 @@ func (p *Planet) externalLabels(c *cluster) []string {
 func (w *workloadYAML) workload(role Role, name, image, files string) Workload {
 	out := Workload{
 		Role: role, Name: name, Image: w.Image, Replicas: 1, Storage: w.Storage, Retention: time.Duration(w.Retention),
-		Resources: w.Resources, Secrets: w.Secrets, Files: files,
+		Resources: w.Resources, Secrets: w.Secrets, TLS: w.TLS, Files: files,
 	}
 	if out.Image == "" {
 		out.Image = image
@@ -248,6 +257,9 @@ func (p *Planet) checkDeploys() {
 func (p *Planet) checkWorkload(c *cluster, role Role, w *workloadYAML, image string) {
 	if w != nil && w.Image == "" && image == "" {
 		p.fail(at(p.deploy), c.Name, "deploy: %s has no image: say which, of all or of this one", role)
+	}
+	if w != nil && w.TLS != nil && role == RoleGitops {
+		p.fail(at(p.deploy), c.Name, "deploy: gitops has tls, which is for the tiers: leave it out")
 	}
 }
 

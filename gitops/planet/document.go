@@ -12,10 +12,11 @@ import (
 	yaml "go.yaml.in/yaml/v3"
 )
 
-// Bounds of one document.
+// Bounds of documents.
 const (
-	maxNodes  = 200_000 // with aliases written out
-	maxNested = 64
+	maxNodes    = 200_000   // of one, with aliases written out
+	maxAllNodes = 2_000_000 // of all of a repository: some 300 MB
+	maxNested   = 64
 )
 
 // mergeTag is that of the key <<.
@@ -42,8 +43,9 @@ func document(file string, data []byte, r *report) *yaml.Node {
 	if len(doc.Content) != 1 {
 		return nil
 	}
-	w := &writeOut{file: file, report: r, budget: maxNodes}
+	w := &writeOut{file: file, report: r, budget: min(maxNodes, r.nodes)}
 	n := w.node(doc.Content[0], 0)
+	r.nodes = max(0, r.nodes-w.used)
 	if w.failed || n.ShortTag() == "!!null" {
 		return nil
 	}
@@ -65,6 +67,7 @@ type writeOut struct {
 	file    string
 	report  *report
 	budget  int
+	used    int
 	failed  bool
 	aliases []*yaml.Node // being written out
 }
@@ -78,11 +81,13 @@ func (w *writeOut) fail(n *yaml.Node, format string, args ...any) *yaml.Node {
 }
 
 func (w *writeOut) node(n *yaml.Node, depth int) *yaml.Node {
-	w.budget--
+	w.used++
 	switch {
 	case w.failed:
 		return n
-	case w.budget < 0:
+	case w.used > w.budget && w.budget < maxNodes:
+		return w.fail(n, "the files of the repository have more than %d values together, those that aliases stand for counted each time: use fewer aliases, or make it smaller", maxAllNodes)
+	case w.used > w.budget:
 		return w.fail(n, "it has more than %d values, those that aliases stand for counted each time: split the file", maxNodes)
 	case depth > maxNested:
 		return w.fail(n, "it is nested deeper than %d levels", maxNested)

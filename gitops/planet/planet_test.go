@@ -337,7 +337,7 @@ deploy:
   image: pando:1
   leaf: {storage: {size: 10Gi, class: ssd}, retention: 30d, externalLabels: [env], secrets: [{name: s, path: /etc/s}]}
   zone: {replicas: 2}
-  root: {image: "pando:2"}
+  root: {image: "pando:2", tls: {secret: root-tls}}
   gitops: {}
 `)
 	p := load(t, fsys)
@@ -349,7 +349,7 @@ deploy:
 		},
 		{Role: planet.RoleZone, Zone: "eu", Name: "zone-eu", Image: "pando:1", Replicas: 3, Identity: map[string]string{"zone": "eu", "continent": "europe"}, Parents: []string{"europe:9091"}, Files: "zone/eu"},
 		{Role: planet.RoleZone, Zone: "europe", Name: "zone-europe", Image: "pando:1", Replicas: 2, Identity: map[string]string{"continent": "europe"}, Parents: []string{"root:9091"}, Files: "zone/europe"},
-		{Role: planet.RoleRoot, Name: "root", Image: "pando:2", Replicas: 1, Files: "root"},
+		{Role: planet.RoleRoot, Name: "root", Image: "pando:2", Replicas: 1, TLS: &planet.TLS{Secret: "root-tls"}, Files: "root"},
 		{Role: planet.RoleGitops, Name: "gitops", Image: "pando:1", Replicas: 1},
 	}}
 	if d := cmp.Diff(want, render(t, p, "eu-1").Deploy); d != "" {

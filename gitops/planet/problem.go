@@ -95,6 +95,9 @@ type report struct {
 	all  []*noted
 	seen map[reported]*noted
 	more int // that were not noted
+	// nodes is how many values documents may still have. Only document uses it, for
+	// one file at a time.
+	nodes int
 }
 
 // noted is a problem, with the cluster whose text it has.
@@ -110,7 +113,7 @@ type reported struct {
 	warning bool
 }
 
-func newReport() *report { return &report{seen: map[reported]*noted{}} }
+func newReport() *report { return &report{seen: map[reported]*noted{}, nodes: maxAllNodes} }
 
 // failf notes an error.
 func (r *report) failf(at place, format string, args ...any) {

@@ -101,6 +101,8 @@ func TestProblemsOfThePlanet(t *testing.T) {
 		{"label of the zone", "labels: {stage: prod, port: \"9200\"}", "labels: {continent: asia}", "planet.yaml:8:48: cluster eu-2 has continent=asia, and the zone that it is in has continent=europe"},
 		{"label of identity", "stage: canary", "cluster: canary", "planet.yaml:7:46: the label cluster is what cluster eu-1 is named by"},
 		{"no image", "gates:\n", "deploy: {gitops: {}}\ngates:\n", "planet.yaml:13:9: deploy: gitops has no image"},
+		{"TLS without a Secret", "gates:\n", "deploy: {image: a, root: {tls: {}}}\ngates:\n", "planet.yaml:13:32: secret is missing"},
+		{"TLS of the loop", "gates:\n", "deploy: {image: a, gitops: {tls: {secret: x}}}\ngates:\n", "planet.yaml:13:9: deploy: gitops has tls"},
 		{"no parent", "gates:\n", "deploy: {image: a, leaf: {}}\ngates:\n", "planet.yaml:3:5: zone eu and those above have no addresses"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -239,6 +241,20 @@ func TestAllowed(t *testing.T) {
 		{"static_configs: [{targets: ['metadata.google.internal.:80']}]", "credentials", "credentials"},
 		{"static_configs: [{targets: ['x:80'], labels: {__address__: '169.254.169.254'}}]", "credentials", "credentials"},
 		{"relabel_configs: [{target_label: __address__, replacement: '169.254.169.254'}]", "credentials", "credentials"},
+		{"http_headers: {params: {files: [/etc/passwd]}}", "allow.files", "allow.files"},
+		{"http_headers: {labels: {files: [/etc/passwd]}}", "allow.files", "allow.files"},
+		{"http_headers: {http_headers: {secrets: [x]}}", "holds a secret", "holds a secret"},
+		{"params: {files: [/etc/passwd], password: [x]}", "yes", "yes"},
+		{"kubernetes_sd_configs: [{role: pod, api_server: 'internal:443'}]", "allow.hosts", "allow.hosts"},
+		{"relabel_configs: [{target_label: __address__, replacement: '169.254.169.254$1:80'}]", "credentials", "credentials"},
+		{"relabel_configs: [{target_label: __address__, replacement: '169.254.169.${1}'}]", "credentials", "credentials"},
+		{"relabel_configs: [{source_labels: [a], target_label: '${1}', replacement: 'metadata$1:80'}]", "credentials", "credentials"},
+		{"relabel_configs: [{target_label: __address__, replacement: '10.0.0.$1:80'}, {target_label: __address__, replacement: '$1:$2'}]", "yes", "yes"},
+		{"relabel_configs: [{action: labelmap, regex: foo, replacement: __address__}]", "labelmap", "labelmap"},
+		{"relabel_configs: [{action: labelmap, regex: x(.+), replacement: '__${1}__'}]", "labelmap", "labelmap"},
+		{"relabel_configs: [{action: labelmap, regex: (.)(.+), replacement: '$1$2'}]", "labelmap", "labelmap"},
+		{"relabel_configs: [{action: labelmap, regex: x(.+)}, {action: labelmap, regex: x(.+), replacement: '$1'}, {action: labelmap, regex: x(.+), replacement: 'k8s_$1'}]", "yes", "yes"},
+		{"static_configs: [{targets: ['x:80'], labels: {x__address__: '169.254.169.254'}}]", "credentials", "credentials"},
 		{"static_configs: [{targets: ['10.0.0.1:80', 'localhost:9090', 'x.example.com'], labels: {password: x, file: y}}]", "yes", "yes"},
 	} {
 		for given, want := range map[string]string{"": tc.refused, allow: tc.allowed} {

@@ -164,8 +164,15 @@ func (t *testFile) at(n *yaml.Node) place {
 	return place{t.path, n.Line, n.Column}
 }
 
-// tests checks the test files, and runs them if there is something to run them.
-func (c *checker) tests(ctx context.Context, runner TestRunner) {
+// tests checks the test files, and runs them if there is something to run them,
+// as long as there is time.
+func (c *checker) tests(ctx context.Context, runner TestRunner, timeout time.Duration) {
+	whole := ctx
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
 	for _, t := range c.p.tests {
 		before := c.r.count()
 		runs := c.testsOf(t)
@@ -173,8 +180,15 @@ func (c *checker) tests(ctx context.Context, runner TestRunner) {
 			continue
 		}
 		for i, run := range runs {
-			for _, f := range runner.RunTest(ctx, run) {
-				at := t.at(items(t.node, "tests")[i])
+			at := t.at(items(t.node, "tests")[i])
+			failures := runner.RunTest(ctx, run)
+			if ctx.Err() != nil && whole.Err() == nil {
+				c.r.failf(at, "test %s: the rule tests have %s together, which ended in this one: make eval_time shorter, evaluation_interval or the step of a subquery longer, or raise --tests.timeout of pando check planet", run.Name, timeout)
+				runner = nil // what is left is read only
+				break
+			}
+			for _, f := range failures {
+				at := at
 				if f.At.Line > 0 {
 					at = place{t.path, f.At.Line, f.At.Column}
 				}

@@ -38,8 +38,18 @@ type node struct {
 	records  []string // names of what the rules record, sorted
 }
 
-// engineLimit is the number of samples that a query of a test may hold.
-const engineLimit = 1_000_000
+// Bounds of one query of a test.
+const (
+	engineLimit  = 1_000_000 // samples that it may hold
+	queryTimeout = 10 * time.Second
+)
+
+// bounds are the limits of queries, of all tiers of a test.
+func bounds() querytree.Limits {
+	l := querytree.DefaultLimits()
+	l.MaxSamples, l.Timeout = engineLimit, queryTimeout
+	return l
+}
 
 // newNode opens the storage of a tier and puts the input series into it.
 func newNode(t planet.RuleTest, of planet.TestNode) (_ *node, err error) {
@@ -52,9 +62,7 @@ func newNode(t planet.RuleTest, of planet.TestNode) (_ *node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	limits := querytree.DefaultLimits()
-	limits.MaxSamples = engineLimit
-	n.opts = querytree.EngineOpts(mixerConfig(t, limits), querytree.NewParser())
+	n.opts = querytree.EngineOpts(mixerConfig(t, bounds()), querytree.NewParser())
 	n.engine = promql.NewEngine(n.opts)
 	return n, nil
 }
@@ -100,7 +108,7 @@ func (n *node) local(tier, shard string) (querytree.Child, error) {
 		return nil, errors.New("the test storage has no chunks")
 	}
 	return querytree.NewLocal(querytree.LocalConfig{
-		Engine: n.engine, EngineOpts: &n.opts, Samples: n.store.Storage(), Chunks: chunks, Limits: querytree.DefaultLimits(),
+		Engine: n.engine, EngineOpts: &n.opts, Samples: n.store.Storage(), Chunks: chunks, Limits: bounds(),
 		Describe: func() querytree.Description {
 			return querytree.Description{
 				Identity: querytree.Identity{Tier: tier, Labels: n.identity, Shard: shard}, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1,
@@ -121,7 +129,7 @@ func (n *node) over(t planet.RuleTest, tier string, children []querytree.Child) 
 	for _, c := range children {
 		members = append(members, querytree.Member{Child: c, Description: c.Describe(), Connected: true})
 	}
-	cfg := mixerConfig(t, querytree.DefaultLimits())
+	cfg := mixerConfig(t, bounds())
 	cfg.StrictByDefault = true
 	cfg.Members = func() []querytree.Member { return members }
 	cfg.Own = &querytree.Own{Child: own, Names: func() []string { return n.records }}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -198,6 +199,22 @@ func TestEnded(t *testing.T) {
 	cancel()
 	got := runIn(ctx, "tests: [{promql_expr_test: [{expr: up, eval_time: 1h}]}]\n")
 	if !strings.Contains(got, "it was ended at 0s of 1h0m0s: context canceled") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// All tests of a repository have a bound of time together; what comes after is not
+// run.
+func TestTimeout(t *testing.T) {
+	fsys := fstest.MapFS{}
+	for name, text := range map[string]string{
+		"planet.yaml": main, "prometheus.yml": settings, "tests/a.yml": "tests: [{name: long, promql_expr_test: [{expr: up, eval_time: 1h}]}]\n",
+		"tests/b.yml": "tests: [{promql_expr_test: [{expr: up, exp_samples: [{labels: up, value: 1}]}]}]\n",
+	} {
+		fsys[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	_, problems := planet.Validate(fsys, planet.CheckOptions{Tests: ruletest.Runner{}, TestTimeout: time.Nanosecond})
+	if got := problems.Error(); len(problems) != 1 || !strings.Contains(got, "tests/a.yml:1:9: test long: the rule tests have 1ns together") {
 		t.Errorf("got %s", got)
 	}
 }
