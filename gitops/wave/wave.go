@@ -106,7 +106,24 @@ func Effective(running, next []Wave) []Wave {
 			out[i].Clusters = append(out[i].Clusters, c)
 		}
 	}
+	goFirst(running, out)
 	return out
+}
+
+// goFirst puts one cluster into the first wave if all of that were taken out. It
+// keeps the bake time and the gates of its wave; those of the one that is gone
+// may be about clusters that are gone.
+func goFirst(running, out []Wave) {
+	i := first(out)
+	if i <= 0 || len(out[i].Clusters) < 2 {
+		return
+	}
+	j := slices.IndexFunc(running[:i], func(w Wave) bool { return len(w.Clusters) > 0 })
+	if j < 0 {
+		return
+	}
+	out[j].Clusters, out[i].Clusters = out[i].Clusters[:1:1], out[i].Clusters[1:]
+	out[j].Bake, out[j].Gates = max(out[j].Bake, out[i].Bake), out[i].Gates
 }
 
 // find returns the wave of a cluster, or -1.

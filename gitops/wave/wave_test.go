@@ -363,6 +363,26 @@ func TestEffective(t *testing.T) {
 	}
 }
 
+// A commit that takes all clusters of the first waves out does not begin in all
+// of a later one at once.
+func TestEffectiveFirstGone(t *testing.T) {
+	up := []wave.Gate{{Name: "up"}}
+	old := []wave.Wave{
+		{Name: "canary", Clusters: []string{"a"}, Bake: time.Hour, Gates: []wave.Gate{{Name: "a"}}}, {Name: "few", Clusters: []string{"b"}},
+		{Name: "rest", Clusters: []string{"c", "d", "e"}, Bake: time.Minute, Gates: up},
+	}
+	want := []wave.Wave{
+		{Name: "canary", Clusters: []string{"c"}, Bake: time.Hour, Gates: up}, {Name: "few"},
+		{Name: "rest", Clusters: []string{"d", "e"}, Bake: time.Minute, Gates: up},
+	}
+	if diff := cmp.Diff(want, wave.Effective(old, []wave.Wave{{Name: "rest", Clusters: []string{"c", "d", "e"}}})); diff != "" {
+		t.Fatal(diff)
+	}
+	if diff := cmp.Diff([]string{"c", "d", "e"}, old[2].Clusters); diff != "" {
+		t.Fatalf("the waves that run were changed: %s", diff)
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for says, waves := range map[string][]wave.Wave{
 		"in waves \"a\" and \"b\"": {{Name: "a", Clusters: []string{"x"}}, {Name: "b", Clusters: []string{"x"}}},
