@@ -361,7 +361,7 @@ func (l *Loop) decide(ctx context.Context) error {
 }
 
 // fresh tells whether nothing has ever run here: a workload that has loaded
-// something, or cannot be asked though something was delivered to it, tells of a
+// something, or has loaded nothing though something was delivered to it, tells of a
 // loop whose state was lost, which has to wait its turn. What this loop began
 // with before anything ran is not counted.
 func (l *Loop) fresh(ctx context.Context) bool {
@@ -371,12 +371,12 @@ func (l *Loop) fresh(ctx context.Context) bool {
 		return true
 	}
 	loaded, err := l.deps.Confirmer.Loaded(ctx)
-	if err == nil {
-		return loaded == ""
+	if err == nil && loaded != "" {
+		return false
 	}
 	target, ok := l.deps.Deliverer.(Blank)
 	if !ok {
-		return false
+		return err == nil
 	}
 	blank, err := target.Blank(ctx)
 	return err == nil && blank

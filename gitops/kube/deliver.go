@@ -273,6 +273,17 @@ func (d *Deliverer) prune(ctx context.Context, p *plan) error {
 	return d.save(ctx, p.after)
 }
 
+// Blank implements gitops.Blank: nothing was ever delivered to the namespace.
+func (d *Deliverer) Blank(ctx context.Context) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	inv, err := d.readInventory(ctx)
+	if err != nil {
+		return false, err
+	}
+	return inv.Revision == "" && len(inv.Objects) == 0, nil
+}
+
 // Loaded implements gitops.Confirmer: the hash that all pods have loaded, if what
 // was made here is still as it was made; "" if it is not.
 func (d *Deliverer) Loaded(ctx context.Context) (string, error) {

@@ -7,20 +7,9 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pandometrics/pando/gitops"
 )
-
-// progressError says that a delivery is under way, which is no word against the
-// revision.
-type progressError struct{ err error }
-
-// Error implements error.
-func (e *progressError) Error() string { return e.err.Error() }
-
-// Unwrap returns what is being waited for.
-func (e *progressError) Unwrap() error { return e.err }
-
-// Progress is true: that time passes does not count against the revision.
-func (e *progressError) Progress() bool { return true }
 
 // underWay returns an error for pods that are not as they should be yet. It is one
 // of progress, unless a pod of the folders cannot stay up.
@@ -34,7 +23,7 @@ func (d *Deliverer) underWay(ctx context.Context, inv *inventory, waiting error)
 			return fmt.Errorf("%w; %w", waiting, err)
 		}
 	}
-	return &progressError{waiting}
+	return &gitops.ProgressError{What: waiting.Error()}
 }
 
 // crashing returns an error if a container of a pod ends again and again.

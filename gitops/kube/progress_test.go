@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/pandometrics/pando/gitops"
 )
 
 // Pods that are not ready yet are progress; a pod that cannot stay up is not.
@@ -25,7 +27,7 @@ func TestUnderWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = d.loadedBy(t.Context(), &inventory{Revision: "h", Folders: map[string]int{"leaf": 1}})
-		var p interface{ Progress() bool }
+		var p *gitops.ProgressError
 		if err == nil || errors.As(err, &p) != want {
 			t.Errorf("%s: error %v, want progress: %v", reason, err, want)
 		}
