@@ -368,11 +368,13 @@ func TestEffective(t *testing.T) {
 func TestEffectiveFirstGone(t *testing.T) {
 	up := []wave.Gate{{Name: "up"}}
 	old := []wave.Wave{
-		{Name: "canary", Clusters: []string{"a"}, Bake: time.Hour, Gates: []wave.Gate{{Name: "a"}}}, {Name: "few", Clusters: []string{"b"}},
+		{Name: "canary", Clusters: []string{"a"}, Bake: time.Hour, Gates: []wave.Gate{{Name: "a"}}},
+		{Name: "few", Clusters: []string{"b"}},
 		{Name: "rest", Clusters: []string{"c", "d", "e"}, Bake: time.Minute, Gates: up},
 	}
 	want := []wave.Wave{
-		{Name: "canary", Clusters: []string{"c"}, Bake: time.Hour, Gates: up}, {Name: "few"},
+		{Name: "canary", Clusters: []string{"c"}, Bake: time.Hour, Gates: up},
+		{Name: "few"},
 		{Name: "rest", Clusters: []string{"d", "e"}, Bake: time.Minute, Gates: up},
 	}
 	if diff := cmp.Diff(want, wave.Effective(old, []wave.Wave{{Name: "rest", Clusters: []string{"c", "d", "e"}}})); diff != "" {
