@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 
@@ -87,9 +88,28 @@ func TestGitopsFlagsRefused(t *testing.T) {
 		"between a second":        {"--git.url=https://h/p", "--root.url=http://r", "--interval=1ms"},
 		"must begin with http":    {"--git.url=https://h/p", "--root.url=http://r", "--workload=leaf=127.0.0.1:9090"},
 	} {
-		var out, errOut bytes.Buffer
+		var out, errOut shared // a listener that was opened may still say so
 		if code := runMain(t.Context(), append(base, args...), &out, &errOut); code != 1 || !strings.Contains(errOut.String(), says) {
 			t.Errorf("%v: exit code %d, %q; want 1 and %q", args, code, errOut.String(), says)
 		}
 	}
+}
+
+// shared is a buffer that several goroutines may write to.
+type shared struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (s *shared) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *shared) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
