@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/pandometrics/pando/gitops"
 	"github.com/pandometrics/pando/gitops/dirs"
+	gitplanet "github.com/pandometrics/pando/gitops/planet"
 	"github.com/pandometrics/pando/gitops/source"
 	"github.com/pandometrics/pando/querytree"
 )
@@ -106,11 +108,26 @@ func gitopsHTTP(n *node, loop *gitops.Loop, f *gitopsFlags, reg *prometheus.Regi
 	api := loop.Handler(gitops.HTTPConfig{MayCommand: mayCommand(n.authenticated), WebhookSecret: f.secret()})
 	mux.Handle(gitops.Path, api)
 	mux.Handle(gitops.Path+"/", api)
+	mux.HandleFunc("GET "+schemaPath+"{kind}", serveSchema)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	for _, probe := range []string{"healthy", "ready"} {
 		mux.HandleFunc("GET /-/"+probe, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, "Pando %s is %s.\n", n.name, probe) })
 	}
 	return mux
+}
+
+// schemaPath is where the JSON schemas of the repository's files are, by kind.
+const schemaPath = "/pando/api/v1/schemas/"
+
+// serveSchema answers with the schema of a kind of file, for editors.
+func serveSchema(w http.ResponseWriter, r *http.Request) {
+	data, err := gitplanet.Schema(gitplanet.Kind(strings.TrimSuffix(r.PathValue("kind"), ".json")))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/schema+json")
+	_, _ = w.Write(data) // the client is gone, or will see that it is cut
 }
 
 // mayCommand allows commands to those whose password was checked, or else to

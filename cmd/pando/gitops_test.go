@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -112,4 +114,17 @@ func (s *shared) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
+}
+
+// Editors get the schema of each kind of file.
+func TestSchemasAreServed(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+schemaPath+"{kind}", serveSchema)
+	for path, want := range map[string]int{"planet": 200, "rules.json": 200, "limits.json": 200, "nothing.json": 404} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("GET", schemaPath+path, nil))
+		if w.Code != want || want == 200 && !json.Valid(w.Body.Bytes()) {
+			t.Errorf("%s: %d %.100s", path, w.Code, w.Body)
+		}
+	}
 }
