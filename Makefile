@@ -62,6 +62,8 @@ bench: build test-deps ## Ratios measured in one run: root against one engine, i
 	go test -timeout 30m -count=1 -run '^$$' -bench . ./leaf ./fieldhint
 	go test -timeout 30m -count=1 -run '^$$' -bench CorpusPlans ./querytree -v
 	go test -timeout 30m -count=1 -run '^$$' -bench ThousandClusters ./gitops/planet
+	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 20x ./gitops
+	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 3x ./gitops/wave
 
 .PHONY: bench-planet
 bench-planet: ## Field hints of 10,000 simulated leaves: pruning, precision, memory, time to decide
