@@ -57,7 +57,8 @@ fuzz: ## Generated queries against one stock engine, without end
 
 .PHONY: bench
 bench: build test-deps ## Ratios measured in one run: root against one engine, ingest, pruning
-	go test -timeout 60m -count=1 -run '^$$' -bench . -benchtime 1x ./e2e -v
+	go test -timeout 60m -count=1 -run '^$$' -bench . -skip Dashboard -benchtime 1x ./e2e -v
+	go test -timeout 30m -count=1 -run '^$$' -bench Dashboard -benchtime 20x ./e2e -v
 	go test -timeout 30m -count=1 -run '^$$' -bench . ./rollup/keep
 	go test -timeout 30m -count=1 -run '^$$' -bench . ./leaf ./fieldhint
 	go test -timeout 30m -count=1 -run '^$$' -bench CorpusPlans ./querytree -v
