@@ -1,0 +1,34 @@
+// Fails if what a browser loads before the first paint is over its budget:
+// the page, the scripts and styles that it names, and what those import at once.
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+
+const dist = new URL('../dist', import.meta.url).pathname
+const budget = 200 * 1024
+
+const packed = (name) => readFileSync(join(dist, name + '.gz'))
+const seen = new Map()
+
+function load(name) {
+  if (seen.has(name)) return
+  const bytes = packed(name)
+  seen.set(name, bytes.length)
+  if (!name.endsWith('.js')) return
+  const text = gunzipSync(bytes).toString()
+  for (const m of text.matchAll(/(?:from|^import|[;}]import)\s*["']\.\/([\w.-]+\.js)["']/g)) load('assets/' + m[1])
+}
+
+const page = packed('index.html')
+seen.set('index.html', page.length)
+for (const m of gunzipSync(page)
+  .toString()
+  .matchAll(/(?:src|href)="\.\/(assets\/[^"]+)"/g))
+  load(m[1])
+
+const total = [...seen.values()].reduce((a, b) => a + b, 0)
+console.log(`first paint: ${(total / 1024).toFixed(1)} of ${budget / 1024} KiB gzip in ${seen.size} files`)
+if (total > budget) {
+  for (const [name, size] of seen) console.log(`  ${(size / 1024).toFixed(1).padStart(8)}  ${name}`)
+  process.exit(1)
+}

@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest'
+import type { Tree, TreeNode } from '../api/tree.ts'
+import { treeHealth } from './Header.tsx'
+
+const node = (name: string, state: TreeNode['state'], children: TreeNode[] = []): TreeNode => ({
+  name,
+  tier: children.length ? 'zone' : 'leaf',
+  state,
+  series: 0,
+  samples: 0,
+  leaves: 1,
+  children,
+})
+
+const tree = (tier: TreeNode['tier'], leaves: number, children: TreeNode[]): Tree => ({
+  self: { name: tier, tier, state: 'self', series: 0, samples: 0, leaves },
+  children,
+})
+
+describe('the health of the tree', () => {
+  it('tells of a leaf that is missing two tiers down', () => {
+    const t = tree('root', 1, [node('eu', 'connected', [node('eu-1', 'connected'), node('eu-2', 'missing')])])
+    expect(treeHealth(t)).toEqual({ level: 'bad', text: '1 missing' })
+  })
+  it('does not call a tree without leaves healthy', () => expect(treeHealth(tree('root', 0, [])).level).toBe('off'))
+  it('counts leaves', () =>
+    expect(treeHealth(tree('root', 3, [node('eu', 'connected')]))).toEqual({ level: 'good', text: '3 leaves' }))
+  it('is about the leaf itself on a leaf', () =>
+    expect(treeHealth(tree('leaf', 1, []))).toEqual({ level: 'good', text: 'up' }))
+})

@@ -1,0 +1,5 @@
+import { Page } from '../parts/Page.tsx'
+
+export default function LeavesPage() {
+  return <Page path="leaves">{null}</Page>
+}

@@ -1,0 +1,41 @@
+import { Select } from '@mantine/core'
+import { useMemo } from 'react'
+import { useTree, walk } from '../api/tree.ts'
+
+/** Chooses a member of the tree by name; '' is the tier that serves the console. */
+export function MemberPicker({
+  value,
+  onChange,
+  tiers,
+  label,
+}: {
+  value: string
+  onChange: (name: string) => void
+  tiers?: string[]
+  label?: string
+}) {
+  const { data: tree } = useTree()
+  const options = useMemo(() => {
+    if (!tree) return []
+    const list = [{ value: '', label: `this ${tree.self.tier}` }]
+    walk(tree.children, (n) => {
+      if (!tiers || tiers.includes(n.tier))
+        list.push({ value: n.name, label: n.state === 'missing' ? `${n.name} (missing)` : n.name })
+    })
+    return list
+  }, [tree, tiers])
+  return (
+    <Select
+      aria-label={label ?? 'Member of the tree'}
+      size="xs"
+      w={260}
+      data={options}
+      value={value}
+      onChange={(v) => onChange(v ?? '')}
+      searchable
+      limit={100}
+      allowDeselect={false}
+      nothingFoundMessage="no member of that name"
+    />
+  )
+}

@@ -1,0 +1,37 @@
+import { Box, Group, Text, Title } from '@mantine/core'
+import { useEffect, type ReactNode } from 'react'
+import { pageOf } from '../pages.ts'
+
+/** A page: its title, the one question that it answers, what can be done on it, and the rest. */
+export function Page({
+  path,
+  title,
+  actions,
+  children,
+}: {
+  path: string
+  title?: string
+  actions?: ReactNode
+  children: ReactNode
+}) {
+  const info = pageOf(path)
+  useEffect(() => {
+    document.title = `${title ?? info.title} · Pando`
+  }, [title, info.title])
+  return (
+    <Box component="main" p={{ base: 'sm', sm: 'md' }} id="main">
+      <Group justify="space-between" align="flex-end" mb="md" gap="sm">
+        <div>
+          <Title order={1} size="h3">
+            {title ?? info.title}
+          </Title>
+          <Text size="sm" c="dimmed">
+            {info.question}
+          </Text>
+        </div>
+        {actions && <Group gap="xs">{actions}</Group>}
+      </Group>
+      {children}
+    </Box>
+  )
+}
