@@ -185,12 +185,14 @@ func (f *identityFlags) identity(tier string) (querytree.Identity, error) {
 // parentFlags say whom a tier registers with, and how.
 type parentFlags struct {
 	parents                               []string
+	statusToParents                       bool
 	tls                                   bool
 	caFile, certFile, keyFile, serverName string
 }
 
 func (f *parentFlags) register(c *kingpin.CmdClause) {
 	c.Flag("parent", "Address of a parent, host:port. Repeat it for each replica; a name may stand for several.").StringsVar(&f.parents)
+	c.Flag("web.status-to-parents", "Let the users of tiers above read the status of this one: targets, rules, alerts, configuration without its secrets, flags, queries.").Default("true").BoolVar(&f.statusToParents)
 	c.Flag("parent.tls", "Use TLS towards parents.").BoolVar(&f.tls)
 	c.Flag("parent.tls.ca-file", "CA that parents' certificates must be signed by; the system's if empty.").StringVar(&f.caFile)
 	c.Flag("parent.tls.cert-file", "Certificate that this tier shows to parents.").StringVar(&f.certFile)

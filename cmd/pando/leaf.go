@@ -201,13 +201,18 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
-	link, err := n.dialParents(f.parentFlags, child, hintSource(set), logger, reg)
+	below, err := leafRelay(f.parentFlags, l, logger, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := n.dialParents(f.parentFlags, below.Child(child), hintSource(set), logger, reg)
 	if err != nil {
 		return nil, nil, err
 	}
 	web := leafHTTP(f, n, l, liveTree{child: child, link: link}, reg, logger)
 	web.Engine, web.Defaults = engine, querytree.Options{NoRollup: !f.use, Align: f.align}
 	web.Delivery = liveDelivery{engine: web.Engine, series: web.Queryable, leaf: l}
+	web.Below = below
 	web.Hints, web.Rollups = liveHints{describe: l.Describe, own: set}, k.rollups()
 	n.reload = f.pull.before(k.after(l.Reload))
 	web.Reload = n.reload
@@ -218,6 +223,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
+	below.Serve(h)
 	n.serve(traces(h))
 	return n, l, nil
 }
