@@ -77,7 +77,7 @@ func (r *Relay) passTo(ctx context.Context, m querytree.Member, req querytree.St
 	delivered := false
 	err := reader.Status(ctx, req, func(a querytree.StatusAnswer) error {
 		if err := r.check(a, req.Member); err != nil {
-			return &querytree.StatusError{Kind: querytree.StatusFailed, Member: req.Member, Text: fmt.Sprintf("answer of %q cannot be used: %v", name, err)}
+			return &querytree.StatusError{Kind: querytree.StatusFailed, Member: req.Member, At: self, Text: fmt.Sprintf("answer of %q cannot be used: %v", name, err)}
 		}
 		delivered = true
 		return answer(a)

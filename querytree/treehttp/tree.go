@@ -88,7 +88,7 @@ type Node struct {
 	ReloadFailed bool   `json:"reloadFailed,omitempty"`
 	// Readable: the node's status can be read through this tier. If not, Unreadable
 	// is why, in a word.
-	Readable   bool   `json:"readable"`
+	Readable   bool   `json:"readable,omitempty"`
 	Unreadable string `json:"unreadable,omitempty"`
 	Children   []Node `json:"children,omitempty"`
 }
