@@ -261,3 +261,41 @@ func TestReadable(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// A tier without parts of its own answers each path that can be asked of it, with
+// lists that are empty rather than absent.
+func TestStatusOfAZone(t *testing.T) {
+	cfg := zoneLike(t)
+	d := cfg.Describe()
+	cfg.Describe = func() querytree.Description { return d }
+	h := build(t, cfg)
+	for path, want := range map[string]string{
+		"targets":          `{"activeTargets":[],"droppedTargets":[],"droppedTargetCounts":{}}`,
+		"targets/metadata": `[]`,
+		"scrape_pools":     `{"scrapePools":[]}`,
+		"rules":            `{"groups":[]}`,
+		"alerts":           `{"alerts":[]}`,
+		"alertmanagers":    `{"activeAlertmanagers":[],"droppedAlertmanagers":[]}`,
+		"status/walreplay": `{"min":0,"max":0,"current":0}`,
+		"status/flags":     `{}`,
+	} {
+		w := h.do("GET", "/api/v1/"+path, "")
+		if a := decode(t, w.Body); w.Code != http.StatusOK || string(a.Data) != want {
+			t.Errorf("%s: %d %s", path, w.Code, a.Data)
+		}
+	}
+	for _, tc := range []struct {
+		mint, maxt int64
+		want       string
+	}{
+		{5, 7, `"minTime":5,"maxTime":7}`},
+		{minTime, 7, `"minTime":0,"maxTime":7}`}, // one that is away may have older samples
+		{minTime, minTime, `"minTime":9223372036854775807,"maxTime":-9223372036854775808}`},
+		{maxTime, minTime, `"minTime":9223372036854775807,"maxTime":-9223372036854775808}`},
+	} {
+		d.Mint, d.Maxt = tc.mint, tc.maxt
+		if a := decode(t, h.do("GET", "/api/v1/status/tsdb", "").Body); !strings.Contains(string(a.Data), tc.want) || !strings.Contains(string(a.Data), `"seriesCountByMetricName":[]`) {
+			t.Errorf("from %d to %d: %s", tc.mint, tc.maxt, a.Data)
+		}
+	}
+}
