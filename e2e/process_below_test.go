@@ -98,7 +98,7 @@ func TestProcessBelow(t *testing.T) {
 	eventually(t, 15*time.Second, func() error { // it has discovered its target, and told of its sample
 		tree, err := treeOf(root.http)
 		if err != nil || len(tree.Children) != 1 || len(tree.Children[0].Children) != 2 || tree.Children[0].Children[0].Maxt.IsZero() {
-			return fmt.Errorf("no sample yet: %v %v", tree, err)
+			return errors.Join(fmt.Errorf("no sample yet: %+v", tree), err)
 		}
 		if r := get(t, a.http+"/api/v1/targets?state=active", ""); !strings.Contains(r.body, "itself") {
 			return errors.New(r.body)

@@ -70,8 +70,12 @@ func withoutMember(query string) string {
 // browsers must not take it for anything but what it says it is.
 func writeMember(w http.ResponseWriter, a querytree.StatusAnswer) error {
 	for _, header := range []struct{ name, value string }{
-		{"Content-Type", a.ContentType}, {"Content-Encoding", a.ContentEncoding}, {MemberHeader, printable(a.Member)},
-		{"Content-Length", strconv.Itoa(len(a.Body))}, {"X-Content-Type-Options", "nosniff"}, {"Vary", "Accept-Encoding"},
+		{"Content-Type", a.ContentType},
+		{"Content-Encoding", a.ContentEncoding},
+		{"Content-Length", strconv.Itoa(len(a.Body))},
+		{"Vary", "Accept-Encoding"},
+		{"X-Content-Type-Options", "nosniff"},
+		{MemberHeader, printable(a.Member)},
 	} {
 		if header.value != "" {
 			w.Header().Set(header.name, header.value)
