@@ -14,7 +14,7 @@ import (
 func (p *planet) await(ctx context.Context, url string) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	want, shown := p.f.zones*p.f.leaves, -1
+	want, shown := len(p.places), -1
 	for {
 		if leaves, err := connectedLeaves(ctx, url); err == nil {
 			if leaves != shown {

@@ -43,8 +43,8 @@ deploy:
 		"no files":                   {with(func(c *Cap) { c.Files = []string{} }), jobs, "--allow.file"},
 		"hosts":                      {with(func(c *Cap) { c.Hosts = []string{"api.corp"} }), jobs, "--allow.host"},
 		"discovery":                  {with(func(c *Cap) { c.Discovery = []string{"static"} }), jobs, "--allow.discovery"},
-		"secrets":                    {with(func(c *Cap) { c.Secrets = []string{"leaf-tls"} }), jobs, "mounts the Secret scrape"},
-		"secrets of TLS":             {with(func(c *Cap) { c.Secrets = []string{"scrape"} }), jobs, "mounts the Secret leaf-tls"},
+		"secrets":                    {with(func(c *Cap) { c.Secrets = []string{"leaf-tls"} }), jobs, "mounts the Secret \"scrape\""},
+		"secrets of TLS":             {with(func(c *Cap) { c.Secrets = []string{"scrape"} }), jobs, "mounts the Secret \"leaf-tls\""},
 		"not on the repository's":    {&all, strings.Replace(jobs, "/etc/pando/scrape/p", "/etc/shadow", 1), "add it to allow.files of planet.yaml, or"},
 		"neither on one nor another": {with(func(c *Cap) { c.Files = []string{} }), strings.Replace(jobs, "/etc/pando/scrape/p", "/etc/shadow", 1), "allow.files of planet.yaml and to the control loop's --allow.file"},
 	} {
