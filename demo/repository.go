@@ -107,7 +107,7 @@ func (o RepositoryOptions) planet() string {
 # PromQL, asked at the root. A gate that fails twice in a row takes the change back.
 gates:
   - name: targets-are-up
-    expr: min(avg by (cluster) (up)) > bool 0.9
+    expr: (min(avg by (cluster) (up)) or vector(1)) > bool 0.9
     for: %s
   - name: rules-evaluate
     expr: (sum(increase(prometheus_rule_evaluation_failures_total{tier="leaf"}[%s])) or vector(0)) < bool 1

@@ -434,7 +434,7 @@ func (p *planet) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return p.runTargets(ctx) })
 	if p.git != nil {
-		g.Go(func() error { return p.git.watch(ctx) })
+		g.Go(func() error { return p.runLoops(ctx) })
 	}
 	g.Go(func() error { return p.welcome(ctx) })
 	g.Go(func() error {
@@ -451,6 +451,9 @@ func (p *planet) run(ctx context.Context) error {
 
 // close releases what was opened, when not all of it could be.
 func (p *planet) close() {
+	if p.git != nil {
+		_ = p.git.close()
+	}
 	for i := len(p.nodes) - 1; i >= 0; i-- {
 		_ = p.nodes[i].Close()
 	}

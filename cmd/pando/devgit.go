@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -102,8 +103,51 @@ func (p *planet) openLoop(cluster string, i int, root string, checked *checkedPl
 		return err
 	}
 	p.git.loops, p.git.byCluster[cluster] = append(p.git.loops, l), l
-	p.nodes = append(p.nodes, l.node)
 	return nil
+}
+
+// runLoops runs the loops once the planet is there: a gate that is asked before
+// anything was scraped would fail, and nobody could be asked what the fleet runs.
+func (p *planet) runLoops(ctx context.Context) error {
+	err := p.connected(ctx, "http://"+loopback(p.root.http), nil)
+	if err == nil && p.git.fresh() {
+		err = pause(ctx, 2*time.Duration(p.f.interval))
+	}
+	if err != nil {
+		return p.git.close()
+	}
+	var all errgroup.Group
+	for _, l := range p.git.loops {
+		all.Go(func() error { return l.node.Run(ctx) })
+	}
+	all.Go(func() error { return p.git.watch(ctx) })
+	return all.Wait()
+}
+
+// pause waits, unless ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// fresh tells whether nothing was ever confirmed to run.
+func (g *devGit) fresh() bool {
+	return slices.ContainsFunc(g.loops, func(l *devLoop) bool { return l.loop.Status().Running == "" })
+}
+
+// close releases the loops, when they do not come to run.
+func (g *devGit) close() error {
+	var errs []error
+	for _, l := range g.loops {
+		errs = append(errs, l.node.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func zoneFolder(zone string) string { return "zone/" + zone }

@@ -88,7 +88,7 @@ func (o *Overview) judge() {
 	later := false // a cluster of a later wave runs it
 	for i := len(o.Waves) - 1; i >= 0; i-- {
 		w := &o.Waves[i]
-		w.State = w.judge(o.Target, why != "", later)
+		w.State = w.judge(o.Target, why != "", later || w.Bakes == nil || !o.Time.Before(w.Bakes.Until), later)
 		if w.State != Baking {
 			w.Bakes = nil
 		}
@@ -97,8 +97,9 @@ func (o *Overview) judge() {
 	o.State, o.Doing = o.sum(why)
 }
 
-// judge says how far a wave is with a revision.
-func (w *Wave) judge(target string, rejected, later bool) string {
+// judge says how far a wave is with a revision. baked says that nobody counts its
+// bake time any more, later that a later wave runs it.
+func (w *Wave) judge(target string, rejected, baked, later bool) string {
 	runs, begun, good := 0, false, true
 	for _, c := range w.Clusters {
 		begun = begun || c.Running == target || c.Pending == target
@@ -114,7 +115,7 @@ func (w *Wave) judge(target string, rejected, later bool) string {
 		return RollingBack
 	case rejected:
 		return Rejected
-	case runs == len(w.Clusters) && (later || good):
+	case runs == len(w.Clusters) && baked && (later || good):
 		return Done
 	case runs == len(w.Clusters):
 		return Baking
