@@ -25,10 +25,10 @@ const module = "github.com/pandometrics/pando/"
 var edges = map[string][]string{
 	".":                     {},
 	"cmd/pando":             {"cmd/pando/client", "demo", "deploy", "fieldhint", "gitops", "gitops/dirs", "gitops/kube", "gitops/planet", "gitops/rollouts", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
-	"cmd/pando/client":      {"gitops", "querytree", "querytree/treehttp", "rollup"},
+	"cmd/pando/client":      {"gitops", "gitops/rollouts", "querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
 	"deploy":                {},
-	"e2e":                   {"demo", "fieldhint", "gitops/gittest", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "rollup", "rollup/keep", "root", "zone"},
+	"e2e":                   {"demo", "fieldhint", "gitops/gittest", "gitops/rollouts", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "rollup", "rollup/keep", "root", "zone"},
 	"e2e/kube":              {"deploy", "e2e/kubetest", "gitops", "gitops/gittest", "gitops/kube"},
 	"e2e/kubetest":          {},
 	"e2e/planetbench":       {"fieldhint"},
