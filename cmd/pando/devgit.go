@@ -59,6 +59,9 @@ func (p *planet) openGit(ctx context.Context, root string) error {
 	}
 	p.git = &devGit{repository: repository, byCluster: map[string]*devLoop{}}
 	fmt.Fprintf(p.out, "  %-40s %s\n", "configuration, a git repository", repository.says())
+	if n, asked := len(repository.places()), p.f.zones*p.f.leaves; p.f.repository == "" && n != asked {
+		fmt.Fprintf(p.out, "  its planet.yaml has %d clusters: --zones and --leaves count when it is created\n", n)
+	}
 	checked := &checkedPlanets{}
 	for i, place := range repository.places() {
 		if err := p.openLoop(place.Cluster, i, root, checked); err != nil {
