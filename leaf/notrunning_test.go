@@ -8,7 +8,7 @@ import (
 // A leaf that does not run yet does not refuse a configuration: who delivers one
 // tries again.
 func TestReloadBeforeRun(t *testing.T) {
-	cfg := testConfig(t)
+	cfg := testConfig(t.TempDir())
 	l := openLeaf(t, cfg, Deps{})
 	var later interface{ Temporary() bool }
 	if err := l.Reload(); !errors.As(err, &later) || !later.Temporary() {
