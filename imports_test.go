@@ -24,11 +24,11 @@ const module = "github.com/pandometrics/pando/"
 // cmd/pando plugs the other in.
 var edges = map[string][]string{
 	".":                     {},
-	"cmd/pando":             {"cmd/pando/client", "demo", "deploy", "fieldhint", "gitops", "gitops/dirs", "gitops/kube", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/relay", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "ui", "zone"},
-	"cmd/pando/client":      {"gitops", "querytree", "querytree/treehttp", "rollup"},
+	"cmd/pando":             {"cmd/pando/client", "demo", "deploy", "fieldhint", "gitops", "gitops/dirs", "gitops/kube", "gitops/planet", "gitops/rollouts", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/relay", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "ui", "zone"},
+	"cmd/pando/client":      {"gitops", "gitops/rollouts", "querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
 	"deploy":                {},
-	"e2e":                   {"demo", "fieldhint", "gitops/gittest", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "rollup", "rollup/keep", "root", "zone"},
+	"e2e":                   {"demo", "fieldhint", "gitops/gittest", "gitops/rollouts", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "rollup", "rollup/keep", "root", "zone"},
 	"e2e/kube":              {"deploy", "e2e/kubetest", "gitops", "gitops/gittest", "gitops/kube"},
 	"e2e/kubetest":          {},
 	"e2e/planetbench":       {"fieldhint"},
@@ -37,6 +37,7 @@ var edges = map[string][]string{
 	"gitops/dirs":           {"gitops"},
 	"gitops/gittest":        {},
 	"gitops/kube":           {"gitops", "gitops/dirs"},
+	"gitops/rollouts":       {"gitops"},
 	"gitops/source":         {},
 	"gitops/wave":           {},
 	"gitops/planet":         {"leaf/aggregate", "querytree", "rollup"},

@@ -70,7 +70,7 @@ type Fleet interface {
 	// Fleet returns what all clusters tell, or an error: never a part of it.
 	Fleet(ctx context.Context) (*wave.Fleet, error)
 	// Gate asks one gate. An error comes with wave.Unknown.
-	Gate(ctx context.Context, g wave.Gate) (wave.Verdict, error)
+	Gate(ctx context.Context, g wave.Gate) (GateAnswer, error)
 }
 
 // Deps are what a loop works with. Source, Renderer, Deliverer, Confirmer and
@@ -81,6 +81,8 @@ type Deps struct {
 	Deliverer Deliverer
 	Confirmer Confirmer
 	Fleet     Fleet
+	// Differ tells what differs between revisions; without it nothing is told.
+	Differ Differ
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer

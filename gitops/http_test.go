@@ -272,10 +272,16 @@ func TestRoot(t *testing.T) {
 		{"html", "<html>", 200, wave.Unknown},
 	} {
 		status, body = c.status, c.body
-		v, err := r.Gate(t.Context(), g)
-		if v != c.want || (err != nil) != (c.want == wave.Unknown) {
-			t.Errorf("%s: verdict %v, error %v; want verdict %v", c.name, v, err, c.want)
+		a, err := r.Gate(t.Context(), g)
+		if a.Verdict != c.want || (err != nil) != (c.want == wave.Unknown) {
+			t.Errorf("%s: answer %+v, error %v; want verdict %v", c.name, a, err, c.want)
 		}
+	}
+	// Of several samples the one is told that decides.
+	status, body = 200, vector(`{"metric":{"cluster":"a"},"value":[1,"-2"]},{"metric":{"cluster":"b"},"value":[1,"0"]}`)
+	a, err := r.Gate(t.Context(), g)
+	if diff := cmp.Diff(GateAnswer{Verdict: wave.Fails, Samples: 2, Labels: map[string]string{"cluster": "b"}}, a); diff != "" || err != nil {
+		t.Errorf("the sample that fails: %s %v", diff, err)
 	}
 	status, body = 200, vector(`
 		{"metric":{"__name__":"pando_config_loaded_timestamp_seconds","cluster":"a","revision":"r1"},"value":[1,"5"]},

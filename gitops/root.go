@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -185,18 +184,10 @@ func (r *Root) Fleet(ctx context.Context) (*wave.Fleet, error) {
 
 // Gate implements Fleet. A gate holds if the answer is whole, is not empty, and
 // each sample of it is a number other than zero.
-func (r *Root) Gate(ctx context.Context, g wave.Gate) (wave.Verdict, error) {
-	answer, err := r.ask(ctx, g.Expr)
+func (r *Root) Gate(ctx context.Context, g wave.Gate) (GateAnswer, error) {
+	samples, err := r.ask(ctx, g.Expr)
 	if err != nil {
-		return wave.Unknown, err
+		return GateAnswer{Verdict: wave.Unknown}, err
 	}
-	if len(answer) == 0 {
-		return wave.Fails, nil
-	}
-	for _, s := range answer {
-		if s.Value == 0 || math.IsNaN(float64(s.Value)) {
-			return wave.Fails, nil
-		}
-	}
-	return wave.Holds, nil
+	return decisive(samples), nil
 }

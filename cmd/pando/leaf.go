@@ -32,6 +32,7 @@ type leafFlags struct {
 	parentFlags
 	rollupFlags
 	pull           pullFlags
+	gitops         *leafGitopsFlags // nil in dev
 	finalDelay     model.Duration
 	configFile     string
 	aggregateFile  string
@@ -53,6 +54,8 @@ type leafFlags struct {
 
 func (f *leafFlags) register(c *kingpin.CmdClause) {
 	f.pull.register(c)
+	f.gitops = &leafGitopsFlags{}
+	f.gitops.register(c, f)
 	f.registerLeaf(c)
 	c.Flag("shard-key", "Label by which series were spread over the shards. Repeatable.").StringsVar(&f.shardKey)
 	c.Flag("config.file", "Prometheus configuration file: what to scrape, rules, Alertmanagers.").StringVar(&f.configFile)
@@ -120,9 +123,10 @@ func leafCommand(app *kingpin.Application, out streams) (string, command) {
 		spareProcessor()
 		n, _, err := openLeaf(*f, logger, newRegistry())
 		if err != nil {
-			return err
+			return errors.Join(err, f.gitops.close())
 		}
 		n.announce(out.out)
+		f.gitops.join(n, out.out)
 		n.add(reloadOnHangup(n.reload, logger))
 		return n.Run(ctx)
 	}
@@ -215,7 +219,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	web.Console = console(logger)
 	web.Below = below
 	web.Hints, web.Rollups = liveHints{describe: l.Describe, own: set}, k.rollups()
-	n.reload = f.pull.before(k.after(l.Reload))
+	n.reload, n.revision = f.pull.before(k.after(l.Reload)), l.Revision
 	web.Reload = n.reload
 	if err := f.pull.tell(reg); err != nil {
 		return nil, nil, err

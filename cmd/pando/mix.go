@@ -30,6 +30,7 @@ type mixFlags struct {
 	childrenFlags
 	rollupFlags
 	ruleFlags
+	rolloutFlags
 	pull pullFlags
 }
 
@@ -55,6 +56,7 @@ func rootCommand(app *kingpin.Application, out streams) (string, command) {
 	c := app.Command("root", "Mix the zones of the planet.")
 	f := &mixFlags{}
 	f.register(c, "data/root")
+	f.rolloutFlags.register(c)
 	return c.FullCommand(), func(ctx context.Context) error { return runMix(ctx, *f, querytree.TierRoot, out) }
 }
 
@@ -150,11 +152,15 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 		return nil, nil, err
 	}
 	cfg := mixHTTP(f, n, t, liveTree{child: t.Mixer, link: link, roster: t.Roster}, reg, logger)
-	cfg.Delivery = liveDelivery{engine: cfg.Engine, series: cfg.Queryable, leaf: r.leaf}
+	told := liveDelivery{engine: cfg.Engine, series: cfg.Queryable, leaf: r.leaf}
+	cfg.Delivery = told
 	cfg.Console = console(logger)
 	cfg.Below = below
 	cfg.Links, cfg.Hints, cfg.Rollups = links, liveHints{describe: t.Mixer.Describe, own: offered, tier: t}, k.rollups()
 	n.reload = f.pull.before(k.after(r.reload(n.tellHangup(kind, f.queryLog))))
+	if r.leaf != nil {
+		n.revision = r.leaf.Revision
+	}
 	r.serve(&cfg, n.reload)
 	if f.pull.follower != nil {
 		cfg.Reload = n.reload
@@ -167,7 +173,11 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 		return nil, nil, err
 	}
 	below.Serve(h)
-	n.serve(traces(h))
+	all, err := f.rolloutFlags.mount(h, kind, told, n.authenticated)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.serve(traces(all))
 	return n, k, nil
 }
 

@@ -50,7 +50,7 @@ func (a allowed) checkTarget(n *yaml.Node, target string, add adding) {
 
 func (a allowed) refuseTarget(n *yaml.Node, host, target string, add adding) {
 	if !a.host(host) {
-		add(n, "the target %s is where machines keep their credentials, or an address in a spelling of its own: add it to allow.hosts of planet.yaml, or change it", shortened(target))
+		add(n, "the target %s is where machines keep their credentials, or an address in a spelling of its own: add it to allow.hosts of planet.yaml%s, or change it", shortened(target), a.cap.also("host", a.cap.host(host)))
 	}
 }
 
@@ -72,7 +72,7 @@ func (a allowed) checkRelabeling(n *yaml.Node, add adding) {
 	}
 	if strings.EqualFold(text(n, "action"), "labelmap") {
 		if makesAddress(r.Value) && !a.host(addressLabel) {
-			add(r, "a labelmap with the replacement %s can write %s from a label that is not checked: write a prefix that does not lead there, or add %[2]s to allow.hosts of planet.yaml", shortened(r.Value), addressLabel)
+			add(r, "a labelmap with the replacement %s can write %s from a label that is not checked: write a prefix that does not lead there, or add %[2]s to allow.hosts of planet.yaml%[3]s", shortened(r.Value), addressLabel, a.cap.also("host", a.cap.host(addressLabel)))
 		}
 		return
 	}
