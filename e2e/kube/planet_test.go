@@ -122,7 +122,12 @@ func TestFirstCluster(t *testing.T) {
 // install applies an overlay, and makes the Secrets that cert-manager would.
 func (c *cluster) install(overlay string, ca *authority, names map[string][]string) {
 	c.t.Helper()
-	all := objects(c.t, kubetest.Render(c.t, filepath.Join(manifests, overlay)))
+	c.installFolder(filepath.Join(manifests, overlay), ca, names)
+}
+
+func (c *cluster) installFolder(overlay string, ca *authority, names map[string][]string) {
+	c.t.Helper()
+	all := objects(c.t, kubetest.Render(c.t, overlay))
 	for role, dns := range names {
 		all = append(all, ca.secret("pando-"+role+"-tls", dns))
 	}
