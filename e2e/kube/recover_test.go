@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -74,7 +75,7 @@ func (w *waves) loseConfigMaps(good string) {
 
 // loseCluster deletes the namespace, volumes and all, and applies the overlay.
 func (w *waves) loseCluster(good string) {
-	c := w.us
+	c, begun := w.us, time.Now()
 	if err := c.typed.CoreV1().Namespaces().Delete(w.t.Context(), namespace, metav1.DeleteOptions{}); err != nil {
 		w.t.Fatal(err)
 	}
@@ -84,6 +85,9 @@ func (w *waves) loseCluster(good string) {
 		}
 		return nil
 	})
+	w.t.Logf("namespace gone %v", time.Since(begun))
 	w.apply(c)
+	w.t.Logf("applied %v", time.Since(begun))
 	w.runs(c, good)
+	w.t.Logf("runs %v", time.Since(begun))
 }

@@ -161,6 +161,8 @@ func (c *cluster) history(what string) map[string]time.Time {
 // answers for both leaves each time.
 func (w *waves) answering() (stop func()) {
 	root := w.eu.address("pando-root-0")
+	expr, by, whole := `count by (cluster) (up{job="pando-leaf"} == 1)`, []string{"cluster"}, []string{"eu-1 1", "us-1 1"}
+	awaitAnswer(w.t, root, expr, by, whole)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -168,14 +170,14 @@ func (w *waves) answering() (stop func()) {
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for asked := 0; ; asked++ {
-			got, err := query(ctx, root, `count by (cluster) (up{job="pando-leaf"} == 1)`, "cluster")
+			got, err := query(ctx, root, expr, by...)
 			if ctx.Err() != nil {
 				if asked < 10 {
 					w.t.Errorf("the root was asked %d times only", asked)
 				}
 				return
 			}
-			if d := cmp.Diff([]string{"eu-1 1", "us-1 1"}, got); err != nil || d != "" {
+			if d := cmp.Diff(whole, got); err != nil || d != "" {
 				w.t.Errorf("the root does not answer as before: %v, (-want +got):\n%s", err, d)
 			}
 			select {
