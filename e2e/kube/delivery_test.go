@@ -38,9 +38,12 @@ type delivery struct {
 	// may fail it.
 	writes atomic.Int64
 	allow  atomic.Pointer[func(n int64) error]
+	// requests counts all; before each, disturb may wait, or fail it.
+	requests atomic.Int64
+	disturb  atomic.Pointer[func(n int64) error]
 }
 
-func startDelivery(t *testing.T, number int) *delivery {
+func startDelivery(t testing.TB, number int) *delivery {
 	t.Helper()
 	v := &delivery{cluster: startCluster(t, kubetest.Config{Number: number})}
 	if _, err := v.typed.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
@@ -110,6 +113,12 @@ type counting struct {
 }
 
 func (c counting) RoundTrip(q *http.Request) (*http.Response, error) {
+	n := c.v.requests.Add(1)
+	if f := c.v.disturb.Load(); f != nil {
+		if err := (*f)(n); err != nil {
+			return nil, err
+		}
+	}
 	if q.Method != http.MethodGet {
 		n := c.v.writes.Add(1)
 		if f := c.v.allow.Load(); f != nil {

@@ -60,7 +60,7 @@ func scrapeZone(more string) string {
 
 // waves are two clusters and a root, each with its loop, and a repository.
 type waves struct {
-	t      *testing.T
+	t      testing.TB
 	repo   *gittest.Repo
 	eu, us *cluster
 	ca     *authority
