@@ -44,8 +44,8 @@ func TestTwoClustersAndARoot(t *testing.T) {
 	// Who is scraped: every tier, found by the leaf of its cluster.
 	targets, by := `count by (zone, cluster, job) (up{job=~"pando-.*"} == 1)`, []string{"zone", "cluster", "job"}
 	whole := []string{
-		"eu eu-1 pando-leaf 1", "eu eu-1 pando-root 2", "eu eu-1 pando-zone 2",
-		"us us-1 pando-leaf 1", "us us-1 pando-zone 2",
+		"eu eu-1 pando-gitops 1", "eu eu-1 pando-leaf 1", "eu eu-1 pando-root 2", "eu eu-1 pando-zone 2",
+		"us us-1 pando-gitops 1", "us us-1 pando-leaf 1", "us us-1 pando-zone 2",
 	}
 	for i := range 2 { // each root has the full picture
 		awaitAnswer(t, eu.address(fmt.Sprintf("pando-root-%d", i)), targets, by, whole)
@@ -102,7 +102,7 @@ func TestFirstCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	targets, by := `count by (zone, cluster, namespace, job) (up == 1)`, []string{"zone", "cluster", "namespace", "job"}
-	whole := []string{"home first default shop 1", "home first pando pando-leaf 1", "home first pando pando-root 1", "home first pando pando-zone 1"}
+	whole := []string{"home first default shop 1", "home first pando pando-gitops 1", "home first pando pando-leaf 1", "home first pando pando-root 1", "home first pando pando-zone 1"}
 	awaitAnswer(t, c.address("pando-root-0"), targets, by, whole)
 
 	// Nothing of Pando needs the API server to go on.

@@ -201,7 +201,7 @@ func TestFollowerInitial(t *testing.T) {
 	}
 	f := start()
 	has("prometheus.yml", "one")
-	has("aggregations.yml", "aggregations: []\n")
+	has("aggregations.yml", "rules: []\n")
 	write("two")
 	if err := f.Reload(func() error { has("prometheus.yml", "two"); return nil }); err != nil {
 		t.Error(err)

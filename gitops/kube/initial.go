@@ -76,7 +76,7 @@ func readInitial(dir, folder string) (*gitops.Bundle, error) {
 func emptyFiles(folder string) map[string][]byte {
 	empty := map[string]string{"prometheus.yml": "global: {}\n", "rollups.yml": "rollups: []\n", limitsFile: "{}\n"}
 	if folder == "leaf" {
-		empty["aggregations.yml"] = "aggregations: []\n"
+		empty["aggregations.yml"] = "rules: []\n"
 	}
 	out := make(map[string][]byte, len(empty))
 	for name, text := range empty {
