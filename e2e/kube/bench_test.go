@@ -52,7 +52,9 @@ func BenchmarkUnchanged(b *testing.B) {
 // BenchmarkDelivery is from a bundle to a pod that has loaded it.
 func BenchmarkDelivery(b *testing.B) {
 	v := startDelivery(b, 52)
-	v.deliver(twoTiers("a"))
+	first := twoTiers("a")
+	v.deliver(first)
+	v.loaded(first)
 	requests, writes, i := v.requests.Load(), v.writes.Load(), 0
 	for b.Loop() {
 		i++
@@ -75,11 +77,11 @@ func BenchmarkDelivery(b *testing.B) {
 func BenchmarkCommitToLoaded(b *testing.B) {
 	v := startDelivery(b, 53)
 	repo := gittest.New(b)
-	repo.Commit("planet.yaml", planetOfOne, "prometheus.yml", "global: {scrape_interval: 1s}\n", "rules/leaf/rules.yml", recording("first"))
+	first := repo.Commit("planet.yaml", planetOfOne, "prometheus.yml", "global: {scrape_interval: 1s}\n", "rules/leaf/rules.yml", recording("first"))
 	const loop = "127.0.0.1:9095" // commands are taken from this machine
 	v.loop("--git.url="+repo.URL, "--root.url=http://127.0.0.1:9", "--kube.config="+v.kubeconfig("pando-gitops"), "--state.path="+b.TempDir(), "--web.listen-address="+loop)
 	leaf := v.address("pando-leaf-0")
-	v.status(map[string]string{"state": ""})
+	v.status(map[string]string{"applied": first})
 	last := loadedOf(b, leaf)
 	i := 0
 	for b.Loop() {
