@@ -73,6 +73,13 @@ type Fleet interface {
 	Gate(ctx context.Context, g wave.Gate) (GateAnswer, error)
 }
 
+// Hearsay is implemented by a Fleet that can tell what a part of the tree says
+// when the whole cannot be had: what a cluster in which nothing ever ran begins
+// with. An error means that nothing was heard.
+type Hearsay interface {
+	Heard(ctx context.Context) (*wave.Fleet, error)
+}
+
 // Deps are what a loop works with. Source, Renderer, Deliverer, Confirmer and
 // Fleet are needed.
 type Deps struct {

@@ -145,11 +145,12 @@ func (w *workload) runs() string {
 // planet is some clusters with a loop each, one repository, and a tree that
 // tells them what the others run.
 type planet struct {
-	t     testing.TB
-	repo  *gittest.Repo
-	now   time.Time
-	loops []*member
-	down  bool
+	t       testing.TB
+	repo    *gittest.Repo
+	now     time.Time
+	loops   []*member
+	down    bool
+	partial bool // the root lacks a part
 	// silent are clusters whose loop the tree hears nothing of.
 	silent map[string]bool
 	gate   func(expr string) wave.Verdict
@@ -234,6 +235,21 @@ func (p *planet) Fleet(context.Context) (*wave.Fleet, error) {
 	if p.down {
 		return nil, errors.New("the root is down")
 	}
+	if p.partial {
+		return nil, errors.New("the answer is partial")
+	}
+	return p.told(), nil
+}
+
+// Heard implements Hearsay.
+func (p *planet) Heard(context.Context) (*wave.Fleet, error) {
+	if p.down {
+		return nil, errors.New("the root is down")
+	}
+	return p.told(), nil
+}
+
+func (p *planet) told() *wave.Fleet {
 	f := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
 	for _, m := range p.loops {
 		if p.silent[m.name] {
@@ -262,7 +278,7 @@ func (p *planet) Fleet(context.Context) (*wave.Fleet, error) {
 			}
 		}
 	}
-	return f, nil
+	return f
 }
 
 // Gate implements Fleet.

@@ -373,7 +373,9 @@ func (l *Loop) decide(ctx context.Context) error {
 	}
 	in.Fleet = without(fleet, l.cfg.Cluster)
 	if in.Fleet == nil && in.Running == "" {
-		in.Fresh = l.fresh(ctx)
+		if in.Fresh = l.fresh(ctx); in.Fresh {
+			in.Heard = l.hear(ctx)
+		}
 	}
 	d, next := wave.Decide(in, memory)
 	for len(d.Need) > 0 {
@@ -432,6 +434,19 @@ func (l *Loop) fresh(ctx context.Context) bool {
 	}
 	blank, err := target.Blank(ctx)
 	return err == nil && blank
+}
+
+// hear returns what a part of the fleet tells, nil if nobody does.
+func (l *Loop) hear(ctx context.Context) *wave.Fleet {
+	some, ok := l.deps.Fleet.(Hearsay)
+	if !ok {
+		return nil
+	}
+	f, err := some.Heard(ctx)
+	if err != nil {
+		return nil // why is told by the question to the whole
+	}
+	return without(f, l.cfg.Cluster)
 }
 
 // without leaves out what the own cluster tells: the loop knows that itself,

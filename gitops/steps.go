@@ -352,11 +352,11 @@ func (l *Loop) settle(p *Pending, b *Bundle) error {
 		if len(s.Waves) == 0 || p.Back && (p.Revision != s.Running || slices.Contains(s.Good, p.Revision)) {
 			s.Waves = b.Waves
 		}
+		if s.Promoted == s.Running && s.Promoted != p.Revision {
+			s.Promoted = "" // it was obeyed; one that came meanwhile is still to be
+		}
 		s.Running, s.RunningHash, s.RunningAt, s.Pending = p.Revision, p.Hash, now, nil
 		s.Partial = false
-		if s.Promoted != p.Revision {
-			s.Promoted = ""
-		}
 		s.event(Event{now, p.Revision, "running", p.Why})
 	})
 	if err != nil {

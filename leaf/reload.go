@@ -48,6 +48,9 @@ func loadConfig(cfg Config, p parser.Parser, logger *slog.Logger) (*config.Confi
 	if _, err := conf.GetScrapeConfigs(); err != nil {
 		return nil, fmt.Errorf("scrape configurations of %q: %w", cfg.ConfigFile, err)
 	}
+	if err := newGuard(cfg).checkSockets(conf); err != nil {
+		return nil, fmt.Errorf("configuration file %q: %w", cfg.ConfigFile, err)
+	}
 	if cfg.RulesOnly && len(conf.ScrapeConfigs)+len(conf.ScrapeConfigFiles) > 0 {
 		return nil, fmt.Errorf("configuration file %q: it names something to scrape, which only leaves do; have a leaf scrape it, and keep rules and Alertmanagers here", cfg.ConfigFile)
 	}

@@ -128,3 +128,16 @@ func TestSchemasAreServed(t *testing.T) {
 		}
 	}
 }
+
+// What is scraped at link-local addresses is named by address or network.
+func TestScrapeFlags(t *testing.T) {
+	f := &scrapeFlags{allow: []string{"169.254.20.10", "::ffff:169.254.1.1", "169.254.30.0/24"}}
+	got, err := f.allowed()
+	if err != nil || len(got) != 3 || got[0].String() != "169.254.20.10/32" || got[1].String() != "169.254.1.1/32" || got[2].String() != "169.254.30.0/24" {
+		t.Errorf("%v, error %v", got, err)
+	}
+	f.allow = []string{"metadata.google.internal"}
+	if _, err := f.allowed(); err == nil || !strings.Contains(err.Error(), "--scrape.allow-link-local") {
+		t.Errorf("error %v, want that it is no address", err)
+	}
+}

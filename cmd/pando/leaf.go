@@ -44,6 +44,7 @@ type leafFlags struct {
 	walCompression string
 	noLockfile     bool
 	shardKey       []string
+	scrape         scrapeFlags
 	hints          bool
 	hintBudget     fieldhint.Budget
 	hintWindow     model.Duration
@@ -60,6 +61,7 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 	c.Flag("shard-key", "Label by which series were spread over the shards. Repeatable.").StringsVar(&f.shardKey)
 	c.Flag("config.file", "Prometheus configuration file: what to scrape, rules, Alertmanagers.").StringVar(&f.configFile)
 	c.Flag("aggregate.file", "Rules by which series are summed up before they are stored; read again with the configuration file.").StringVar(&f.aggregateFile)
+	f.scrape.register(c)
 	c.Flag("storage.tsdb.path", "Directory of the TSDB; that of a Prometheus opens as it is.").Default("data/leaf").StringVar(&f.dataDir)
 	c.Flag("storage.tsdb.retention.time", "How long samples are kept; 15d if neither this nor the size is set.").SetValue(&f.retention)
 	c.Flag("storage.tsdb.retention.size", "Most that blocks may take, such as 512MB.").BytesVar(&f.retentionSize)
@@ -102,6 +104,10 @@ func (f *leafFlags) config() (leaf.Config, error) {
 	}
 	if f.hintWindow > 0 {
 		c.HintWindow = time.Duration(f.hintWindow)
+	}
+	c.RefuseLinkLocal = f.scrape.refuse || f.pull.folder != ""
+	if c.AllowLinkLocal, err = f.scrape.allowed(); err != nil {
+		return c, err
 	}
 	c.ExternalURL, err = f.url()
 	return c, err
