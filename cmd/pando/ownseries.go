@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/pandometrics/pando/rollup/keep"
 )
@@ -96,6 +97,22 @@ func (q *ownQuerier) Select(ctx context.Context, sorted bool, hints *storage.Sel
 		return q.rules.Select(ctx, sorted, hints, ms...)
 	}
 	return q.Querier.Select(ctx, sorted, hints, ms...)
+}
+
+// LabelValues implements storage.LabelQuerier.
+func (q *ownQuerier) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	if q.own.ofRules(ms) {
+		return q.rules.LabelValues(ctx, name, hints, ms...)
+	}
+	return q.Querier.LabelValues(ctx, name, hints, ms...)
+}
+
+// LabelNames implements storage.LabelQuerier.
+func (q *ownQuerier) LabelNames(ctx context.Context, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	if q.own.ofRules(ms) {
+		return q.rules.LabelNames(ctx, hints, ms...)
+	}
+	return q.Querier.LabelNames(ctx, hints, ms...)
 }
 
 // Close implements storage.Querier.
