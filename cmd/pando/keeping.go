@@ -78,6 +78,8 @@ type keeping struct {
 	store    *keep.Store
 	// collector is set once there is something to collect from.
 	collector *keep.Collector
+	// changed is called when there are other rules; nil if nobody wants to know.
+	changed func()
 }
 
 // openKeeping opens the rollups of a tier, in a directory of its own.
@@ -115,7 +117,7 @@ func (k *keeping) own(series *ownSeries, constants labels.Labels, f commonFlags)
 	if err != nil {
 		return nil, err
 	}
-	return &querytree.Own{Child: child, Names: series.names}, nil
+	return &querytree.Own{Child: child}, nil
 }
 
 // ownTier is what a tier's own rollups are called among its children.
@@ -172,6 +174,9 @@ func (k *keeping) reload() error {
 	}
 	if err := k.store.SetRules(rules); err != nil {
 		return err
+	}
+	if k.changed != nil {
+		k.changed()
 	}
 	k.logger.Info("rollup rules read", "file", k.flags.file, "rules", len(rules.All()))
 	return nil
