@@ -11,6 +11,10 @@ import (
 // holds of a name may be older than Description.Mint, which is that of the leaves.
 const FeatureOwn = "own"
 
+// TierOwn is what the part of a tier that holds its Own is called in reports and
+// explanations, in place of the tier of a child.
+const TierOwn = "rollups"
+
 // Own is what a tier holds itself, under metric names of its own: they are not
 // looked for below. Selectors of such a name, by equality, are answered by it
 // alone; all others know nothing of it. The values of the label __name__ are a

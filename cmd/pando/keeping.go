@@ -109,7 +109,7 @@ func (k *keeping) own(series *ownSeries, constants labels.Labels, f commonFlags)
 		Engine: promql.NewEngine(opts), EngineOpts: &opts, Samples: series, Chunks: series, Limits: f.limits, Turns: f.turns,
 		Describe: func() querytree.Description {
 			return querytree.Description{
-				Identity: querytree.Identity{Tier: ownTier, Labels: constants, Shard: ownTier},
+				Identity: querytree.Identity{Tier: querytree.TierOwn, Labels: constants, Shard: querytree.TierOwn},
 				Features: []string{querytree.FeatureOps, querytree.FeatureStats, querytree.FeatureExplain},
 			}
 		},
@@ -119,9 +119,6 @@ func (k *keeping) own(series *ownSeries, constants labels.Labels, f commonFlags)
 	}
 	return &querytree.Own{Child: child}, nil
 }
-
-// ownTier is what a tier's own rollups are called among its children.
-const ownTier = "rollups"
 
 // collect has the node collect what c says from where it says.
 func (k *keeping) collect(n *node, c keep.CollectorConfig) error {
