@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -42,6 +43,20 @@ func (m *memory) add(lset labels.Labels, t int64, v float64) {
 		m.series[lset.String()] = s
 	}
 	s.samples[t] = v
+}
+
+// oldest returns the time of the oldest sample, and the greatest there is if there is
+// none.
+func (m *memory) oldest() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := int64(math.MaxInt64)
+	for _, s := range m.series {
+		for t := range s.samples {
+			out = min(out, t)
+		}
+	}
+	return out
 }
 
 // copyTo adds the series that match to another memory.
