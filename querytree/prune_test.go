@@ -90,11 +90,11 @@ func TestPruneByTimeOfOwn(t *testing.T) {
 	young.Mint, own.Mint, own.Features = 101, 101, []string{FeatureOwn}
 	members := []Member{{Description: young, Connected: true}, {Description: own, Connected: true}}
 	for selector, want := range map[string][]string{
-		`x`:                  {"zone=own"},
-		`x{cluster="a"}`:     {"zone=own"},
-		`{__name__=~"x|y"}`:  nil,
-		`{job="a"}`:          nil,
-		`x{zone="young"}`:    nil,
+		`x`:                 {"zone=own"},
+		`x{cluster="a"}`:    {"zone=own"},
+		`{__name__=~"x|y"}`: nil,
+		`{job="a"}`:         nil,
+		`x{zone="young"}`:   nil,
 	} {
 		if d := cmp.Diff(want, candidateNames(newPruning(members, nil, 50, 100), matchersOf(t, selector))); d != "" {
 			t.Errorf("%s: -want +got:\n%s", selector, d)
