@@ -103,6 +103,9 @@
 //     rule out {zone="eu"}. They make pairs with the labels of each series,
 //     whether a series is added with them or without. What a zone adds by Set.Add
 //     comes of series that have the zone's labels already.
+//   - What a tier holds itself, and no child of it, is told by name alone
+//     (Set.SetNames), since series of a name that it holds may come for any time: who
+//     has the name is not ruled out, whatever else a selector asks for.
 //   - What a log remembers of series, to be quick, is found by the names of their
 //     labels; the log's own bounds on pairs end in unpaired(*), which is true of
 //     every log.

@@ -328,6 +328,7 @@ func (f *Feed) follow(fr frame, now time.Duration) (synced bool, err error) {
 		return false, err
 	}
 	f.seq++
+	x.notesNames(c, fr)
 	if err := h.fill(x, fr); err != nil {
 		return false, err
 	}

@@ -45,6 +45,10 @@ const (
 	factUninfixed     // the label has some value whose infixes are not kept
 	factUninfixedPair // the same, of the infixes of a label with the metric's name
 	factUninfixedAll  // no infix is kept of some series
+
+	// What follows tells what a tier holds itself, whatever the labels (see Set.SetNames).
+	factHeldName   // series of this metric name
+	factHoldsNames // series of any name
 )
 
 // gram is three symbols of nine bits: bytes, and two marks which are no bytes

@@ -95,6 +95,8 @@ type Index struct {
 	table    atomic.Pointer[table]
 	tableMu  sync.Mutex // held while a table is made
 	newViews atomic.Int64
+	// names is set once any child has said that it holds series of some names itself.
+	names atomic.Bool
 
 	mu       sync.RWMutex
 	children map[string]*child
@@ -126,7 +128,8 @@ func (x *Index) clock() time.Duration { return x.cfg.Now().Sub(x.start) }
 func (x *Index) RulesOut(child string, ms []*labels.Matcher, mint, maxt int64) bool {
 	out := false
 	if c := x.child(child); c != nil {
-		out = c.rulesOut(x.Compile(ms).expr(), mint, maxt, x.clock(), x.cfg.MaxAge)
+		q, now := x.Compile(ms), x.clock()
+		out = c.rulesOut(q.expr(), mint, maxt, now, x.cfg.MaxAge) && !c.holds(q.name, now, x.cfg.MaxAge)
 	}
 	x.metrics.count(1, out)
 	return out
@@ -134,7 +137,8 @@ func (x *Index) RulesOut(child string, ms []*labels.Matcher, mint, maxt int64) b
 
 // RulesOutAll is RulesOut for many children, in their order.
 func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt int64) []bool {
-	q, now := x.Compile(ms).expr(), x.clock()
+	query, now := x.Compile(ms), x.clock()
+	q := query.expr()
 	out := make([]bool, len(children))
 	asked := x.resolve(children)
 	all := asked.children
@@ -147,9 +151,11 @@ func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt 
 			out[i] = all[i].child.rulesOut(q, mint, maxt, now, x.cfg.MaxAge)
 		}
 	}
-	ruledOut := 0
-	for _, is := range out {
-		if is {
+	ruledOut, names := 0, x.names.Load()
+	for i, is := range out {
+		if is && names && all[i].shown.holds(query.name, now, x.cfg.MaxAge) {
+			out[i] = false
+		} else if is {
 			ruledOut++
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -259,6 +260,8 @@ type smallPlanet struct {
 	leaves    []*modelLeaf
 	lookups   int
 	pruned    map[string]int
+	// own are the names that the zone holds series of itself.
+	own []string
 }
 
 func newModel(t testing.TB, r *rand.Rand) *smallPlanet {
@@ -275,6 +278,7 @@ func newModel(t testing.TB, r *rand.Rand) *smallPlanet {
 func (m *smallPlanet) startZone() {
 	m.zone = newSet(m.t, SetConfig{FrameSize: 16 + m.r.IntN(64)})
 	m.mid = newParent(m.t, IndexConfig{Union: m.zone, MaxSnapshots: 1 + m.r.IntN(2), Keep: 3 * time.Second})
+	m.zone.SetNames(m.own)
 }
 
 // run does so many things, and asks about each leaf and the zone after each.
@@ -287,12 +291,51 @@ func (m *smallPlanet) run(steps int) {
 		for _, l := range m.leaves {
 			m.ask(l)
 		}
+		m.askNames()
+	}
+}
+
+// askNames asks about what the zone holds itself, whatever labels that has.
+func (m *smallPlanet) askNames() {
+	m.t.Helper()
+	for i := range 6 {
+		name := fmt.Sprint("zone:x", i)
+		ms := []*labels.Matcher{labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)}
+		alone := slices.Clone(ms)
+		for range m.r.IntN(3) {
+			if more := randomMatcher(m.r, randomSeries(m.r)); more != nil {
+				ms = append(ms, more)
+			}
+		}
+		at := m.r.Int64N(1000 * hour)
+		out := m.root.RulesOut("zone", ms, at, at+m.r.Int64N(hour))
+		if !slices.Contains(m.own, name) {
+			if out {
+				m.pruned["no such name"]++
+			}
+			continue
+		}
+		m.lookups++
+		if out || m.root.RulesOutAll([]string{"zone"}, ms, at, at)[0] {
+			m.t.Fatalf("%v at %d may match what the zone holds itself, %v, and the root rules it out", ms, at, m.own)
+		}
+		alone = append(alone, labels.MustNewMatcher(labels.MatchNotEqual, labels.MetricName, ""))
+		alone[0] = labels.MustNewMatcher(labels.MatchRegexp, labels.MetricName, "zone:.*"+fmt.Sprint(i))
+		if m.root.RulesOut("zone", alone, at, at) {
+			m.t.Fatalf("%v at %d matches a name that the zone has itself, %v, and the root rules it out", alone, at, m.own)
+		}
 	}
 }
 
 // settle is what the zone does, and what happens to it and its parent.
 func (m *smallPlanet) settle() {
-	switch m.r.IntN(60) {
+	switch m.r.IntN(64) {
+	case 60, 61, 62, 63: // its own names change
+		m.own = nil
+		for range m.r.IntN(4) {
+			m.own = append(m.own, fmt.Sprint("zone:x", m.r.IntN(6)))
+		}
+		m.zone.SetNames(m.own)
 	case 0: // the zone restarts
 		m.up.cut()
 		m.startZone()
@@ -389,7 +432,7 @@ func TestModel(t *testing.T) {
 	}
 	t.Logf("%d lookups; ruled out where nothing is: %v", lookups, pruned)
 	// A hint that is never used cannot be wrong, but is of no use.
-	for name, least := range map[string]int{"a": want / 200, "b": want / 200, "zone": want / 200, "then": want / 600, "resumed": want / 600} {
+	for name, least := range map[string]int{"a": want / 200, "b": want / 200, "zone": want / 200, "then": want / 600, "resumed": want / 600, "no such name": want / 50} {
 		if pruned[name] < least {
 			t.Errorf("%s was ruled out, or resumed, %d times, want at least %d", name, pruned[name], least)
 		}

@@ -12,6 +12,9 @@ import (
 // nothing out.
 type Query struct {
 	root *expr
+	// name asks whether a tier holds series of a name itself, which is enough for the
+	// query to hold; nil if no name is given by equality.
+	name *atom
 }
 
 // Compile makes a query of a selector's matchers. The query holds for the
@@ -31,7 +34,7 @@ func Compile(ms []*labels.Matcher) Query {
 	}
 	root := join(demands)
 	root.locate()
-	return Query{root: root}
+	return Query{root: root, name: heldName(ms)}
 }
 
 // usable reports whether a matcher can be asked what it matches. One that was
@@ -155,7 +158,8 @@ func (s valueSet) askRest(label string) *expr {
 // Holds reports whether a set of series of which only fingerprints are known
 // can hold a match; has tells which fingerprints there are.
 func (q Query) Holds(has func(fp uint64) bool) bool {
-	return q.expr().holds(func(a *atom) bool { return has(a.fp) })
+	known := func(a *atom) bool { return has(a.fp) }
+	return q.expr().holds(known) || q.name != nil && q.name.there(known)
 }
 
 // String shows the query. Atoms are has(label), label="value", label~"trigram"
@@ -163,7 +167,8 @@ func (q Query) Holds(has func(fp uint64) bool) bool {
 // pair(a="v", b="w") and pair(a="v", b^="prefix") for two labels of one series; and what lets pass: long(label) for "has values
 // without trigrams", wide(label) for "has values beyond ASCII", unvalued(label)
 // for "has values that are not kept", unpaired(a, b), or unpaired(*), for "has
-// series whose pairs are not kept", unprefixed likewise for prefixes. ALL rules nothing out, NONE everything.
+// series whose pairs are not kept", unprefixed likewise for prefixes. ALL rules nothing out, NONE everything. It
+// leaves out that a tier may hold series of the name itself (Set.SetNames).
 func (q Query) String() string { return q.expr().String() }
 
 func (q Query) expr() *expr {

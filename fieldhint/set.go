@@ -107,6 +107,9 @@ type Set struct {
 	complete bool
 	scheme   *Scheme // of generations to come
 	unions   map[unionKey]*joint
+
+	naming sync.Mutex // held over a change of names
+	names  names
 }
 
 // NewSet returns an empty, incomplete set of one section for all time.

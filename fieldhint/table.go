@@ -11,6 +11,8 @@ import (
 type shown struct {
 	view atomic.Pointer[view] // nil unless synced
 	last atomic.Int64         // when the last frame for hint came, by Index.clock
+	// names is set once the child has said that it holds series of some names itself.
+	names atomic.Bool
 }
 
 // shownAtOnce is how many are allocated together.

@@ -204,6 +204,9 @@ type Deps struct {
 	RuleQuery rules.QueryFunc
 	// AlertSeries is the name of the series that tell of alerts; ALERTS if empty.
 	AlertSeries string
+	// OnRecorded, if not nil, is called when RecordedNames may have changed. It must
+	// not call the leaf for more than these.
+	OnRecorded func()
 	// Restater keeps note of changes to what was final; nil keeps the leaf from
 	// saying that anything is.
 	Restater Restater

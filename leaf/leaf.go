@@ -69,6 +69,7 @@ type Leaf struct {
 	alertSeries     string
 	inEffect        atomic.Pointer[string] // revision of the configuration
 	recordedNames   atomic.Pointer[[]string]
+	onRecorded      func()
 	scraper         *scrape.Manager
 	scrapeDiscovery *discovery.Manager
 	notifier        *notifier.Manager
@@ -128,6 +129,7 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		restater:    deps.Restater,
 		ruleQuery:   deps.RuleQuery,
 		alertSeries: deps.AlertSeries,
+		onRecorded:  deps.OnRecorded,
 		turns:       deps.Turns,
 		shardKey:    cfg.ShardKey,
 	}

@@ -40,4 +40,7 @@ func (l *Leaf) nameRecorded() {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	l.recordedNames.Store(&names)
+	if l.onRecorded != nil {
+		l.onRecorded()
+	}
 }

@@ -15,8 +15,8 @@ import (
 const FeatureEpochs = "epochs"
 
 // Epoch says that what a child holds of times before Description.Settled has
-// changed: by a sample that came late, a deletion, or a child of its own that
-// came, came back or was forgotten.
+// changed: by a sample that came late, a deletion, a child of its own that came,
+// came back or was forgotten, or a name of which the tier holds series itself now.
 type Epoch struct {
 	// Number counts the changes, from 1, as long as the child's Instance lives.
 	Number uint64
@@ -40,6 +40,7 @@ const (
 	CauseReturned  = "returned"  // a child that was away for a while
 	CauseRestarted = "restarted" // a child's process is another one than before
 	CauseForgotten = "forgotten" // a child is no longer missed
+	CauseOwn       = "own"       // the tier holds series of another name itself
 	CauseSeveral   = "several"
 )
 

@@ -332,10 +332,7 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost
 	if err != nil {
 		return nil, err
 	}
-	members := m.members(mint, maxt, gone)
-	if m.cfg.Own != nil {
-		members = append(members, m.cfg.Own.member())
-	}
+	members := m.withOwn(m.members(mint, maxt, gone))
 	e := &execution{m: m, req: req, members: members, ask: m.asking(req.Options), held: &atomic.Int64{}}
 	e.ask.lost = gone
 	e.req.Options = e.ask.opts

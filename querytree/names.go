@@ -24,7 +24,9 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 	if err := ask.nobody(m, len(members)); err != nil {
 		return Names{}, err
 	}
+	members = m.withOwn(members)
 	prune := newPruning(members, m.pruner(req.Options), req.Mint, req.Maxt)
+	prune.own = m.cfg.Own
 	merged := &nameMerger{limit: req.Limit}
 	var who bitset
 	having, tally := req.having(), &namesTally{}
@@ -50,6 +52,7 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 		return Names{}, err
 	}
 	m.uses.observeNames(prune, having, tally)
+	merged.add(m.ownNames(req))
 	return Names{Names: merged.result(), Warnings: ask.warnings(), Report: ask.whole(prune)}, nil
 }
 

@@ -7,14 +7,35 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 )
 
+// FeatureOwn is that of a tier that may have Own, or has a child that may: what it
+// holds of a name may be older than Description.Mint, which is that of the leaves.
+const FeatureOwn = "own"
+
+// TierOwn is what the part of a tier that holds its Own is called in reports and
+// explanations, in place of the tier of a child.
+const TierOwn = "rollups"
+
 // Own is what a tier holds itself, under metric names of its own: they are not
 // looked for below. Selectors of such a name, by equality, are answered by it
-// alone; all others know nothing of it.
+// alone; all others know nothing of it. The values of the label __name__ are a
+// selector of names rather than of series, and have those that it matches.
+//
+// Parents must know the names before the tier does (fieldhint.Set.SetNames), or they
+// would not ask it for them.
 type Own struct {
 	// Child answers, as a member of the tier would.
 	Child Child
 	// Names returns the metric names, sorted.
 	Names func() []string
+}
+
+// withOwn returns the members, and what the tier holds itself as another one. It
+// may change the slice.
+func (m *Mixer) withOwn(members []Member) []Member {
+	if m.cfg.Own == nil {
+		return members
+	}
+	return append(members, m.cfg.Own.member())
 }
 
 // member returns what holds the tier's own names, as a member.
@@ -29,13 +50,18 @@ func (o *Own) owns(ms []*labels.Matcher) bool {
 	if o == nil {
 		return false
 	}
-	for _, m := range ms {
-		if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
-			_, found := slices.BinarySearch(o.Names(), m.Value)
-			return found
-		}
+	name := nameOf(ms)
+	if name == "" {
+		return false
 	}
-	return false
+	_, found := slices.BinarySearch(o.Names(), name)
+	return found
+}
+
+// mayOwn reports whether a member may hold series of a selector's name itself, or
+// have a child that does.
+func (m Member) mayOwn(ms []*labels.Matcher) bool {
+	return m.Description.Has(FeatureOwn) && nameOf(ms) != ""
 }
 
 // ownNames returns the tier's own metric names that a request for names of
@@ -55,10 +81,13 @@ func (m *Mixer) ownNames(req NamesRequest) (out []string) {
 // ownUse tells that names of the tier's own had a part in an answer: they change
 // when points are made, of which no child tells.
 func (e *execution) ownUse() (out []RollupUse) {
-	for _, s := range e.prune.selections {
-		if e.prune.own.owns(s.ms) {
-			g := grid{e.req.Start, e.req.End, e.req.Step}
-			out = append(out, RollupUse{Tier: e.m.name(), Rule: nameOf(s.ms), Steps: g.steps(), Of: g.steps(), Until: e.req.End})
+	return e.prune.ownUse(e.m.name(), grid{e.req.Start, e.req.End, e.req.Step})
+}
+
+func (p *pruning) ownUse(tier string, g grid) (out []RollupUse) {
+	for _, s := range p.selections {
+		if p.own.owns(s.ms) {
+			out = append(out, RollupUse{Tier: tier, Rule: nameOf(s.ms), Steps: g.steps(), Of: g.steps(), Until: g.end})
 		}
 	}
 	return out

@@ -101,7 +101,7 @@ func (p *pruning) byDescription(m Member, ms []*labels.Matcher) Verdict {
 			return PrunedLabel
 		}
 	}
-	if d := m.Description; m.Connected && d.Mint != math.MaxInt64 && d.Mint > p.maxt {
+	if d := m.Description; m.Connected && d.Mint != math.MaxInt64 && d.Mint > p.maxt && !m.mayOwn(ms) {
 		return PrunedTime
 	}
 	return Asked

@@ -83,6 +83,25 @@ func TestPruneByTime(t *testing.T) {
 	}
 }
 
+// What a tier holds itself, under names of its own, may be older than all that its
+// children have.
+func TestPruneByTimeOfOwn(t *testing.T) {
+	young, own := zoneOf("zone", "young"), zoneOf("zone", "own")
+	young.Mint, own.Mint, own.Features = 101, 101, []string{FeatureOwn}
+	members := []Member{{Description: young, Connected: true}, {Description: own, Connected: true}}
+	for selector, want := range map[string][]string{
+		`x`:                 {"zone=own"},
+		`x{cluster="a"}`:    {"zone=own"},
+		`{__name__=~"x|y"}`: nil,
+		`{job="a"}`:         nil,
+		`x{zone="young"}`:   nil,
+	} {
+		if d := cmp.Diff(want, candidateNames(newPruning(members, nil, 50, 100), matchersOf(t, selector))); d != "" {
+			t.Errorf("%s: -want +got:\n%s", selector, d)
+		}
+	}
+}
+
 // A query looks at times other than its own: offsets, @, ranges, subqueries.
 func TestTimesOfQueries(t *testing.T) {
 	d := leafOf("cluster", "young")

@@ -22,7 +22,9 @@ func (m *Mixer) Select(ctx context.Context, req SelectRequest) SeriesSet {
 	if err := ask.nobody(m, len(members)); err != nil {
 		return errSeriesSet(err)
 	}
+	members = m.withOwn(members)
 	prune := newPruning(members, m.pruner(req.Options), req.Mint, req.Maxt)
+	prune.own = m.cfg.Own
 	ctx, ask.budget = m.budget(ctx, req.Options)
 	ask.streams = true
 	set := m.pull(ctx, req, members, prune, ask)
@@ -45,6 +47,9 @@ func (s *mixedSet) Warnings() annotations.Annotations { return s.ask.warnings() 
 func (s *mixedSet) Report() Report {
 	r := s.ask.snapshot()
 	r.Merge(s.prune.report(s.detail))
+	for _, u := range s.prune.ownUse(s.m.name(), grid{s.req.Maxt, s.req.Maxt, 0}) {
+		r.addRollup(u)
+	}
 	if s.ask.opts.Explain == ExplainAnalyze {
 		r.Explanation = s.m.explainSelect(s.req, s.ask, s.prune)
 	}

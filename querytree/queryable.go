@@ -120,9 +120,6 @@ func (q *treeQuerier) names(ctx context.Context, label string, hints *storage.La
 		return nil, nil, err
 	}
 	q.note(ctx, n.Report)
-	if own := q.m.ownNames(req); len(own) > 0 { // parents have names of their own
-		n.Names = mergeNames(n.Names, own, req.Limit)
-	}
 	return n.Names, n.Warnings, nil
 }
 

@@ -117,7 +117,7 @@ func (s *replicaSet) describe() Description {
 			d.ShardKey = nil
 		}
 		if r.live() {
-			d.Features = slices.DeleteFunc(slices.Clone(d.Features), func(f string) bool { return !o.Has(f) })
+			d.Features = slices.DeleteFunc(slices.Clone(d.Features), func(f string) bool { return f != FeatureOwn && !o.Has(f) })
 		}
 	}
 	return d

@@ -78,6 +78,8 @@ type keeping struct {
 	store    *keep.Store
 	// collector is set once there is something to collect from.
 	collector *keep.Collector
+	// changed is called when there are other rules; nil if nobody wants to know.
+	changed func()
 }
 
 // openKeeping opens the rollups of a tier, in a directory of its own.
@@ -107,7 +109,7 @@ func (k *keeping) own(series *ownSeries, constants labels.Labels, f commonFlags)
 		Engine: promql.NewEngine(opts), EngineOpts: &opts, Samples: series, Chunks: series, Limits: f.limits, Turns: f.turns,
 		Describe: func() querytree.Description {
 			return querytree.Description{
-				Identity: querytree.Identity{Tier: ownTier, Labels: constants, Shard: ownTier},
+				Identity: querytree.Identity{Tier: querytree.TierOwn, Labels: constants, Shard: querytree.TierOwn},
 				Features: []string{querytree.FeatureOps, querytree.FeatureStats, querytree.FeatureExplain},
 			}
 		},
@@ -115,11 +117,8 @@ func (k *keeping) own(series *ownSeries, constants labels.Labels, f commonFlags)
 	if err != nil {
 		return nil, err
 	}
-	return &querytree.Own{Child: child, Names: series.names}, nil
+	return &querytree.Own{Child: child}, nil
 }
-
-// ownTier is what a tier's own rollups are called among its children.
-const ownTier = "rollups"
 
 // collect has the node collect what c says from where it says.
 func (k *keeping) collect(n *node, c keep.CollectorConfig) error {
@@ -172,6 +171,9 @@ func (k *keeping) reload() error {
 	}
 	if err := k.store.SetRules(rules); err != nil {
 		return err
+	}
+	if k.changed != nil {
+		k.changed()
 	}
 	k.logger.Info("rollup rules read", "file", k.flags.file, "rules", len(rules.All()))
 	return nil

@@ -190,8 +190,9 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, rules *t
 		Cache: &f.cache, Version: buildVersion(), Logger: logger, Registerer: reg,
 		Rewriter: k.rewriter(id.Labels), Told: k.past.Told, Loaded: rules.loaded,
 	}
+	own := newOwnSeries(rules, k.store, id.Labels)
 	var err error
-	if cfg.Own, err = k.own(newOwnSeries(rules, k.store, id.Labels), id.Labels, f.commonFlags); err != nil {
+	if cfg.Own, err = k.own(own, id.Labels, f.commonFlags); err != nil {
 		return nil, nil, err
 	}
 	if id.Tier == querytree.TierRoot {
@@ -199,6 +200,7 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, rules *t
 		if err != nil {
 			return nil, nil, err
 		}
+		own.tell(r.Tier, k)
 		n.add(r.Run)
 		rules.run(n, r.Tier.Mixer)
 		return r.Tier, nil, k.collectTier(n, r.Tier)
@@ -207,6 +209,7 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, rules *t
 	if err != nil {
 		return nil, nil, err
 	}
+	own.tell(z.Tier, k)
 	n.add(z.Run)
 	rules.run(n, z.Tier.Mixer)
 	return z.Tier, z.Union, k.collectTier(n, z.Tier)

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/pandometrics/pando/querytree/tier"
 	"github.com/pandometrics/pando/rollup/keep"
 )
 
@@ -18,6 +21,8 @@ type ownSeries struct {
 	rules   *tierRules
 	rollups *keep.Store
 	named   storage.SampleAndChunkQueryable
+
+	telling sync.Mutex
 }
 
 func newOwnSeries(r *tierRules, s *keep.Store, constants labels.Labels) *ownSeries {
@@ -29,6 +34,18 @@ func (o *ownSeries) recorded() []string {
 		return nil
 	}
 	return o.rules.leaf.RecordedNames()
+}
+
+// tell has a tier answer for the names that there are, from now on and whenever
+// others are recorded or kept.
+func (o *ownSeries) tell(t *tier.Tier, k *keeping) {
+	told := func() {
+		o.telling.Lock()
+		defer o.telling.Unlock()
+		t.SetOwnNames(o.names())
+	}
+	o.rules.changed, k.changed = told, told
+	told()
 }
 
 // names returns all names, sorted.
@@ -96,6 +113,22 @@ func (q *ownQuerier) Select(ctx context.Context, sorted bool, hints *storage.Sel
 		return q.rules.Select(ctx, sorted, hints, ms...)
 	}
 	return q.Querier.Select(ctx, sorted, hints, ms...)
+}
+
+// LabelValues implements storage.LabelQuerier.
+func (q *ownQuerier) LabelValues(ctx context.Context, name string, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	if q.own.ofRules(ms) {
+		return q.rules.LabelValues(ctx, name, hints, ms...)
+	}
+	return q.Querier.LabelValues(ctx, name, hints, ms...)
+}
+
+// LabelNames implements storage.LabelQuerier.
+func (q *ownQuerier) LabelNames(ctx context.Context, hints *storage.LabelHints, ms ...*labels.Matcher) ([]string, annotations.Annotations, error) {
+	if q.own.ofRules(ms) {
+		return q.rules.LabelNames(ctx, hints, ms...)
+	}
+	return q.Querier.LabelNames(ctx, hints, ms...)
 }
 
 // Close implements storage.Querier.

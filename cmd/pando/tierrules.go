@@ -42,6 +42,9 @@ type tierRules struct {
 	// noRollups: the operator wants none used.
 	noRollups bool
 	mixer     atomic.Pointer[querytree.Mixer]
+	// changed is called when other names may be recorded; it is set before the leaf
+	// runs.
+	changed func()
 }
 
 // alertSeries is the name of the series that tell of a tier's own alerts. ALERTS
@@ -64,7 +67,7 @@ func openRules(f mixFlags, id querytree.Identity, logger *slog.Logger) (*tierRul
 	}
 	r.leaf, err = leaf.Open(c, leaf.Deps{
 		Logger: logger.With("part", "rules"), Registerer: r.metrics, Version: buildVersion(), Turns: f.turns,
-		RuleQuery: r.query(), AlertSeries: alertSeries(id.Tier),
+		RuleQuery: r.query(), AlertSeries: alertSeries(id.Tier), OnRecorded: func() { r.changed() },
 	})
 	return r, err
 }

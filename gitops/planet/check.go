@@ -78,6 +78,7 @@ func (p *Planet) check(opts CheckOptions, r *report) {
 	}
 	close(next)
 	wg.Wait()
+	c.levels()
 	if opts.Cluster != "" && !r.failed() {
 		c.whole(opts.Cluster)
 	}
@@ -95,6 +96,8 @@ type checker struct {
 	mu     sync.Mutex
 	done   map[string]bool // what was checked, by what it is
 	parsed map[string]*settings
+	// recorded are the names that rules record.
+	recorded recordings
 	// badRules says that there are rules that cannot be tested.
 	badRules atomic.Bool
 	// allow is the planet's, within cap.
@@ -196,6 +199,9 @@ func (c *checker) place(a *spot) {
 	for _, f := range c.fragments(a, Rules) {
 		if c.once("group", f.key) {
 			c.group(a, f)
+		}
+		if c.once("recorded", string(a.t), f.key) {
+			c.record(a.t, f)
 		}
 	}
 	if fs := c.fragments(a, Rollups); c.once("rollups", joined(fs)) {

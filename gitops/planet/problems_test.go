@@ -53,6 +53,8 @@ func TestProblems(t *testing.T) {
 		{"targets that choose their job!", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, honor_labels: true}\n", "scrape/nodes.yml:2:33: warning: honor_labels lets targets choose their label job"},
 		{"samples that choose their job!", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, metric_relabel_configs: [{source_labels: [app], target_label: job}]}\n", "scrape/nodes.yml:2:81: warning: target_label: job lets targets choose their label job"},
 		{"alert for nobody!", "-- prometheus.yml --\nglobal: {}\n-- rules/leaf/up.yml --\ngroups:\n  - {name: up, rules: [{alert: A, expr: up == 0}]}\n", "rules/leaf/up.yml:2:24: warning: the alert A goes to nobody"},
+		{"a name of two tiers!", "-- rules/leaf/up.yml --\ngroups:\n  - {name: up, rules: [{record: a, expr: up}]}\n-- rules/zone/up.yml --\ngroups:\n  - {name: up, rules: [{record: b, expr: up}, {record: a, expr: up}]}\n", "rules/zone/up.yml:2:47: warning: tier zone records \"a\", and so does tier leaf (rules/leaf/up.yml:2): whoever asks tier zone gets what that records alone"},
+		{"a name of all tiers!", "-- rules/leaf/up.yml --\ngroups:\n  - {name: up, rules: [{record: a, expr: up}]}\n-- rules/zone/up.yml --\ngroups:\n  - {name: up, rules: [{record: a, expr: up}]}\n-- rules/root/up.yml --\ngroups:\n  - {name: up, rules: [{record: a, expr: up}]}\n", "rules/root/up.yml:2:24: warning: tier root records \"a\", and so does tier zone (rules/zone/up.yml:2)"},
 
 		// What tiers say.
 		{"rollup", "-- rollups/r.yml --\nrollups:\n  - {expr: 'topk(3, x)', interval: 1m, keep: {root: {for: 90d}}}\n", "rollups/r.yml:2:12: rollup topk(3, x) every 1m: expr: "},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/prometheus/prometheus/model/labels"
 
 	"github.com/pandometrics/pando/querytree"
 )
@@ -321,6 +322,13 @@ func (r *Roster) Members() []querytree.Member {
 // Epochs returns the changes, through any of the children, to what the tier says
 // of settled times.
 func (r *Roster) Epochs() []querytree.Epoch { return r.history.Epochs() }
+
+// Owned notes that the tier answers for a metric name itself from now on: what was
+// answered before, of any time, was not from there.
+func (r *Roster) Owned(name string) {
+	scope := labels.NewBuilder(r.cfg.Self.Labels).Set(labels.MetricName, name).Labels()
+	r.history.Change(math.MinInt64, scope, querytree.CauseOwn)
+}
 
 // Nodes returns all children as parts of the live tree, sorted by name, without
 // their own children.

@@ -58,6 +58,7 @@ type Config struct {
 	// Rewriter answers from the tier's rollups; nil if it has none.
 	Rewriter querytree.Rewriter
 	// Own is what the tier holds under names of its own; nil if there is nothing.
+	// Its Names are the tier's to tell: see SetOwnNames.
 	Own *querytree.Own
 	// Told returns what parents may know of restatements: the name they are
 	// counted by, and the latest ones. Nil keeps the tier from saying that
@@ -90,6 +91,7 @@ type Tier struct {
 	met      atomic.Bool // a child has been seen connected
 	// remembers: what was known of children was there at the start.
 	remembers bool
+	own       ownNames
 }
 
 // New returns a Tier without children, but for those that it knew before.
@@ -134,7 +136,7 @@ func (t *Tier) newRoster() error {
 func (t *Tier) newMixer() error {
 	c := querytree.MixerConfig{
 		Describe: t.Describe, Members: t.Roster.Members, Nodes: t.Roster.Nodes, Limits: t.cfg.Limits, Lookback: t.cfg.Lookback,
-		Rewriter: t.cfg.Rewriter, Own: t.cfg.Own, Childless: t.childless, SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
+		Rewriter: t.cfg.Rewriter, Own: t.owned(), Childless: t.childless, SubqueryStep: t.cfg.SubqueryStep, StrictByDefault: t.cfg.StrictByDefault,
 		Logger: t.cfg.Logger, Registerer: t.cfg.Registerer,
 	}
 	if t.Index != nil {
@@ -192,10 +194,10 @@ func (t *Tier) Describe() querytree.Description {
 	}
 	// Before the children, since what is settled goes back only with an epoch.
 	d.Epochs = t.Roster.Epochs()
-	tells := true
 	if t.cfg.Loaded != nil {
 		d.Revision, d.ReloadFailed = t.cfg.Loaded()
 	}
+	tells, owns := true, len(t.OwnNames()) > 0
 	if t.cfg.Told != nil {
 		d.Final = t.toldFinal()
 		d.Past, d.Restatements = t.cfg.Told()
@@ -222,6 +224,7 @@ func (t *Tier) Describe() querytree.Description {
 		d.Leaves += c.Leaves
 		d.Settled = min(d.Settled, c.Settled)
 		tells = tells && c.Has(querytree.FeatureEpochs)
+		owns = owns || c.Has(querytree.FeatureOwn)
 		for _, name := range c.Missing {
 			if len(d.Missing) < maxMissing {
 				d.Missing = append(d.Missing, name)
@@ -230,6 +233,9 @@ func (t *Tier) Describe() querytree.Description {
 	}
 	if tells {
 		d.Features = append(d.Features, querytree.FeatureEpochs)
+	}
+	if owns {
+		d.Features = append(d.Features, querytree.FeatureOwn)
 	}
 	return d
 }

@@ -84,16 +84,6 @@ type nameQuerier struct {
 
 func (q *nameQuerier) Close() error { return nil }
 
-// LabelValues implements storage.LabelQuerier: names are told by the Store.
-func (q *nameQuerier) LabelValues(context.Context, string, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	return nil, nil, nil
-}
-
-// LabelNames implements storage.LabelQuerier.
-func (q *nameQuerier) LabelNames(context.Context, *storage.LabelHints, ...*labels.Matcher) ([]string, annotations.Annotations, error) {
-	return nil, nil, nil
-}
-
 // Select implements storage.Querier.
 func (q *nameQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectHints, ms ...*labels.Matcher) storage.SeriesSet {
 	mint, maxt := q.mint, q.maxt
@@ -108,7 +98,11 @@ func (q *nameQuerier) Select(ctx context.Context, _ bool, hints *storage.SelectH
 	if !ok {
 		return &seriesList{warn: n.lacking}
 	}
-	series, err := n.named(ctx, stored)
+	read := n.named
+	if hints != nil && hints.Func == "series" {
+		read = n.unread
+	}
+	series, err := read(ctx, stored)
 	if err != nil {
 		return storage.ErrSeriesSet(fmt.Errorf("rollup %q: %w", r.Name, err))
 	}
@@ -231,9 +225,7 @@ func (n nameReading) named(ctx context.Context, ms []*labels.Matcher) (map[strin
 	}
 	defer q.Close()
 	out := map[string]*named{}
-	set := q.Select(ctx, false, &storage.SelectHints{Start: n.mint, End: n.maxt}, append([]*labels.Matcher{
-		labels.MustNewMatcher(labels.MatchEqual, ruleLabel, n.id), labels.MustNewMatcher(labels.MatchEqual, markerLabel, ""),
-	}, ms...)...)
+	set := q.Select(ctx, false, &storage.SelectHints{Start: n.mint, End: n.maxt}, n.stored(ms)...)
 	r := &reading{match: &rollup.Match{}, covered: []querytree.Interval{{Mint: n.mint, Maxt: n.maxt}}, spans: n.spans}
 	var it chunkenc.Iterator
 	var buf []byte

@@ -390,8 +390,58 @@ func TestByName(t *testing.T) {
 	}
 	defer q.Close()
 	names, _, err := q.LabelValues(t.Context(), "__name__", nil)
-	if err != nil || !slices.Contains(names, "job:requests:rate5m") || slices.Contains(names, "natives") {
-		t.Errorf("names %v, %v; want the rules of the root among them", names, err)
+	if err != nil || !slices.Contains(names, "job:requests:rate5m") || !slices.Contains(names, "natives") {
+		t.Errorf("names %v, %v; want the rules of the root and of the zones among them", names, err)
+	}
+	testNamesBelow(t, p)
+	testSeriesByName(t, p)
+}
+
+// testNamesBelow asks the root for what zones alone keep, whole and by raw series.
+func testNamesBelow(t *testing.T, p *planet) {
+	t.Helper()
+	at := treetest.Query{Expr: `histogram_count(natives)`, Start: 20 * 60_000, End: 58 * 60_000, Step: 60_000}
+	want := p.Oracle(treetest.Query{Expr: `histogram_count(sum by (zone, job) (rate(native_seconds[5m])))`, Start: at.Start, End: at.End, Step: at.Step})
+	for _, o := range []querytree.Options{{}, {NoPushdown: true}} {
+		got := p.Ask(querytree.WithOptions(t.Context(), o), at)
+		if got.Err != nil || want.Err != nil {
+			t.Fatalf("%+v: %v, want %v", o, got.Err, want.Err)
+		}
+		if d := cmp.Diff(nameless(want), nameless(got), cmp.Comparer(func(a, b float64) bool { return treetest.Near(a, b) })); d != "" || len(nameless(want)) == 0 {
+			t.Errorf("%+v: -want +got:\n%s", o, d)
+		}
+	}
+}
+
+// testSeriesByName asks for labels and series of names, those of the root and those
+// of zones.
+func testSeriesByName(t *testing.T, p *planet) {
+	t.Helper()
+	q, err := p.Root.Querier(0, p.final)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	for name, want := range map[string][]string{
+		"job:requests:rate5m": {"__name__", "code", "job"},
+		"natives":             {"__name__", "job", "zone"},
+	} {
+		by := labels.MustNewMatcher(labels.MatchEqual, labels.MetricName, name)
+		got, _, err := q.LabelNames(t.Context(), nil, by)
+		if d := cmp.Diff(want, got); err != nil || d != "" {
+			t.Errorf("labels of %s: %v, -want +got:\n%s", name, err, d)
+		}
+		jobs, _, err := q.LabelValues(t.Context(), "job", nil, by)
+		if err != nil || len(jobs) == 0 {
+			t.Errorf("jobs of %s: %v, %v", name, jobs, err)
+		}
+		set, n := q.Select(t.Context(), true, &storage.SelectHints{Start: 0, End: p.final, Func: "series"}, by), 0
+		for set.Next() {
+			n++
+		}
+		if set.Err() != nil || n < len(jobs) {
+			t.Errorf("%d series of %s, %v; want %d at least", n, name, set.Err(), len(jobs))
+		}
 	}
 }
 

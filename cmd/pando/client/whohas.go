@@ -58,7 +58,10 @@ func WhoHas(ctx context.Context, o WhoHasOptions, stdout, stderr io.Writer) int 
 type Holders struct {
 	Selector string `json:"selector"`
 	// Leaves may hold a match; all others cannot, if Complete is set.
-	Leaves   []Holder `json:"leaves"`
+	Leaves []Holder `json:"leaves"`
+	// Own are tiers that hold series of the selector's name themselves, which their
+	// rules record or their rollups keep: no leaf is asked for these there.
+	Own      []string `json:"own,omitempty"`
 	Complete bool     `json:"complete"`
 	// Verified is set if the leaves were asked.
 	Verified bool `json:"verified"`
@@ -192,6 +195,8 @@ func (f *finder) follow(x *querytree.Explanation, above []string) {
 				f.pruned(x, e)
 			case e.Tier == querytree.TierLeaf:
 				f.leaf(e.Child, above)
+			case e.Tier == querytree.TierOwn:
+				f.own(x)
 			case e.Below == nil && e.Failed != "":
 				f.untold(e.Child, e.Tier, e.Failed)
 			case e.Below == nil:
@@ -227,6 +232,13 @@ func (f *finder) leaf(name string, above []string) {
 	f.seen[name] = true
 	n := f.nodes[querytree.TierLeaf+" "+name]
 	f.out.Leaves = append(f.out.Leaves, Holder{Name: name, Above: above, Labels: n.Labels, State: n.State})
+}
+
+// own notes that a tier itself is to answer.
+func (f *finder) own(x *querytree.Explanation) {
+	if name := title(x.Tier, x.Name); !slices.Contains(f.out.Own, name) {
+		f.out.Own = append(f.out.Own, name)
+	}
 }
 
 func (f *finder) pruned(x *querytree.Explanation, e querytree.EdgeExplanation) {
@@ -339,10 +351,15 @@ func (h *Holders) render(w io.Writer) error {
 	if h.Verified {
 		cols = append(cols, column{"SERIES", false})
 	}
-	if len(rows) == 0 {
+	if len(rows) == 0 && len(h.Own) > 0 {
+		fmt.Fprintf(w, "no leaf is asked for %s\n", printable(h.Selector))
+	} else if len(rows) == 0 {
 		fmt.Fprintf(w, "no leaf can hold %s\n", printable(h.Selector))
 	} else if err := writeTable(w, cols, rows); err != nil {
 		return err
+	}
+	for _, name := range h.Own {
+		fmt.Fprintf(w, "%s answers for that name itself, from what its rules record or its rollups keep\n", printable(name))
 	}
 	for _, p := range h.Pruned {
 		what := count(p.Children, "child", "children")
