@@ -1,4 +1,4 @@
-import { Alert, Button, Code, Group, Text } from '@mantine/core'
+import { Alert, Anchor, Button, Code, Group, Text } from '@mantine/core'
 import { IconHistory } from '@tabler/icons-react'
 import { useMemo } from 'react'
 import { Link } from 'react-router'
@@ -11,7 +11,7 @@ import { Loading } from '../parts/Loading.tsx'
 import { When } from '../parts/When.tsx'
 import { queryAddress, rerun, whyAddress, type WhyState } from './params.ts'
 import { Result } from './Result.tsx'
-import { toldPast } from './told.ts'
+import { askedOf, toldPast } from './told.ts'
 
 /** A past query, by its id. */
 export function Past({ state, change }: { state: WhyState; change: (s: Partial<WhyState>) => void }) {
@@ -68,7 +68,7 @@ function About({ q }: { q: QueryRecord }) {
           <Button component={Link} to={whyAddress({ ...asked, analyze: true })} size="compact-sm" variant="default">
             Analyze again
           </Button>
-          <Button component={Link} to={queryAddress(toldPast(q).asked)} size="compact-sm" variant="default">
+          <Button component={Link} to={queryAddress(askedOf(q))} size="compact-sm" variant="default">
             Open in Query
           </Button>
         </Group>
@@ -92,9 +92,15 @@ function Less({ q }: { q: QueryRecord }) {
         {q.explanation
           ? 'It was slow, so what this tier did was kept; tiers below explain themselves only in an analysis. '
           : 'Explanations are kept of queries that were analysed, or were slower than --query.explain-slower-than. '}
-        Ask again with the same expression and times: <Link to={whyAddress(again)}>explain the plan</Link>, or{' '}
-        <Link to={whyAddress({ ...again, analyze: true })}>analyze</Link>. The tree, hints and caches are those of now,
-        not of then.
+        Ask again with the same expression and times:{' '}
+        <Anchor component={Link} size="sm" to={whyAddress(again)}>
+          explain the plan
+        </Anchor>
+        , or{' '}
+        <Anchor component={Link} size="sm" to={whyAddress({ ...again, analyze: true })}>
+          analyze
+        </Anchor>
+        . The tree, hints and caches are those of now, not of then.
       </Text>
     </Alert>
   )
@@ -121,7 +127,10 @@ function Gone({ id }: { id: string }) {
     <Empty title={`Query ${id} is not known to this tier any more`}>
       A tier keeps its latest {keptQueries} queries, in 16 MiB at most, and only its own: one that was asked of another
       tier is known there. If <code>--query.log-file</code> is set, the query log has its expression and times, which
-      can be explained again above. <Link to="/queries">See the queries that are kept.</Link>
+      can be explained again above.{' '}
+      <Anchor component={Link} size="sm" to="/queries">
+        See the queries that are kept.
+      </Anchor>
     </Empty>
   )
 }

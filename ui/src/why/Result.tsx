@@ -1,4 +1,4 @@
-import { Alert, Button, List, Tabs, Text } from '@mantine/core'
+import { Alert, Anchor, Button, Group, List, Tabs, Text } from '@mantine/core'
 import { IconDownload, IconInfoCircle } from '@tabler/icons-react'
 import { useMemo, type ReactNode } from 'react'
 import { Link } from 'react-router'
@@ -60,7 +60,9 @@ export function Result({ told, state, change, more }: Props) {
             {whole.level === 'bad'
               ? 'A part of the tree is missing from it, so this does not say that there is nothing. '
               : 'No series is left of what was asked. '}
-            <Link to={whyAddress({ ...state, tab: 'empty' })}>Which matcher leaves nothing?</Link>
+            <Anchor component={Link} size="sm" to={whyAddress({ ...state, tab: 'empty' })}>
+              Which matcher leaves nothing?
+            </Anchor>
           </Text>
         </Alert>
       )}
@@ -71,23 +73,23 @@ export function Result({ told, state, change, more }: Props) {
         onChange={(t) => change({ tab: tabs.find((v) => v === t) ?? 'plan' })}
         keepMounted={false}
       >
-        <Tabs.List mb="sm">
-          {tabs.map((t) => (
-            <Tabs.Tab key={t} value={t}>
-              {tabTitles[t]}
-            </Tabs.Tab>
-          ))}
+        <Group justify="space-between" gap="xs" mb="sm" wrap="wrap-reverse">
+          <Tabs.List>
+            {tabs.map((t) => (
+              <Tabs.Tab key={t} value={t}>
+                {tabTitles[t]}
+              </Tabs.Tab>
+            ))}
+          </Tabs.List>
           <Button
             size="compact-sm"
             variant="default"
-            ml="auto"
-            my={4}
             leftSection={<IconDownload size={14} />}
             onClick={() => saveJSON(`pando-why-${told.id || 'plan'}.json`, told.json)}
           >
-            JSON
+            Explanation as JSON
           </Button>
-        </Tabs.List>
+        </Group>
         <Tabs.Panel value="plan">
           {more}
           {x && <PlanTree x={x} />}

@@ -125,7 +125,8 @@ export function queryAddress(a: Asked): string {
   if (a.step) {
     q.set('g0.range_input', `${Math.max(1, Math.round(a.end - a.start))}s`)
     q.set('g0.end_input', end)
-    q.set('g0.step_input', seconds(a.step))
+    q.set('g0.res_type', 'custom')
+    q.set('g0.res_step', seconds(a.step))
   } else {
     q.set('g0.moment_input', end)
   }

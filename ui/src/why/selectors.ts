@@ -1,3 +1,4 @@
+import { promDuration } from '../format/times.ts'
 import { labelName } from '../parts/Labels.tsx'
 
 /** A matcher as /api/v1/parse_query tells it. */
@@ -68,7 +69,7 @@ function inOrder(matchers: Matcher[]): Matcher[] {
   return first ? [first, ...named.filter((m) => m !== first)] : named
 }
 
-const ms = (n: number) => (n % 1000 === 0 ? `${n / 1000}s` : `${n}ms`)
+const ms = (n: number) => promDuration(n / 1000)
 
 function modifiers(s: Selector): string {
   const offset = s.offset === 0 ? '' : ` offset ${s.offset < 0 ? '-' : ''}${ms(Math.abs(s.offset))}`

@@ -1,5 +1,5 @@
 import type { Explained, Explanation, PathStep } from '../api/explain.ts'
-import type { QueryRecord } from '../api/queries.ts'
+import type { QueryRecord, QueryRow } from '../api/queries.ts'
 import {
   missingOf,
   type CacheUse,
@@ -73,15 +73,20 @@ export function toldNow(
   }
 }
 
+/** What a past query asked. One that was refused before its times were known stands for the moment it came. */
+export function askedOf(q: QueryRow): Asked {
+  const seconds = (t: string | undefined) => Date.parse(t ?? q.begun) / 1000
+  return { expr: q.query, start: seconds(q.start), end: seconds(q.end), step: q.step }
+}
+
 /** What the record of a past query tells. */
 export function toldPast(r: QueryRecord): Told {
   const c = r.completeness
   const x = r.explanation
   const rows = c?.children?.length ? c.children : rowsOf(x)
-  const seconds = (t: string | undefined) => (t === undefined ? 0 : Date.parse(t) / 1000)
   return {
     id: r.id,
-    asked: { expr: r.query, start: seconds(r.start ?? r.begun), end: seconds(r.end ?? r.begun), step: r.step },
+    asked: askedOf(r),
     evaluated: true,
     explanation: x,
     path: r.criticalPath ?? [],
