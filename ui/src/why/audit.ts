@@ -100,6 +100,8 @@ function key(m: Metric): string {
 function same(a: Point | undefined, b: Point | undefined): boolean {
   if (!a || !b || a.text !== b.text) return false
   if (a.v === b.v || (Number.isNaN(a.v) && Number.isNaN(b.v))) return true
+  // Nothing is near infinity, however it is scaled.
+  if (!Number.isFinite(a.v) || !Number.isFinite(b.v)) return false
   return Math.abs(a.v - b.v) <= tolerance * Math.max(Math.abs(a.v), Math.abs(b.v))
 }
 
