@@ -89,7 +89,7 @@ function Moment({ view, change }: Props) {
           error={error}
         />
         <TextInput label="± span" size="xs" w={64} value={within} onChange={(e) => setWithin(e.currentTarget.value)} />
-        <Button type="submit" size="xs" variant="default" mt={21}>
+        <Button type="submit" size="xs" variant="default" mt={24}>
           Show
         </Button>
         {narrowed && (

@@ -156,7 +156,7 @@ function Table({ view, change, rows, columns, select }: TableProps) {
         onOpen={(q) => select(q.id)}
         initial={view.sort}
         onSort={sort}
-        minWidth="1240px"
+        minWidth="1140px"
       />
     )
   }

@@ -92,7 +92,7 @@ export function Timeline({ rows, from, to, now, selected, select, narrow }: Prop
           </g>
         ))}
         {l.dots.map((d) => (
-          <Shape key={d.row.id} d={d} />
+          <Shape key={d.row.id + d.row.begun} d={d} />
         ))}
         {chosen && <circle className={classes.selected} cx={chosen.x} cy={chosen.y} r={chosen.r + 4} />}
         {drag && Math.abs(drag.end - drag.begin) > 6 && (

@@ -21,6 +21,9 @@ export function State({ q }: { q: QueryRow }) {
 
 const stay = (e: MouseEvent) => e.stopPropagation()
 
+// Clients without a name are addresses.
+const who = (q: QueryRow) => q.client.replace(/^address /, '')
+
 /** The columns of queries; what an active query has not come to yet is not known. */
 export function queryColumns(cancel: (q: QueryRow) => void): Column<QueryRow>[] {
   const ended = (q: QueryRow, n: number) => (q.state === 'active' ? undefined : n)
@@ -28,14 +31,14 @@ export function queryColumns(cancel: (q: QueryRow) => void): Column<QueryRow>[] 
     {
       key: 'state',
       title: 'State',
-      width: '92px',
+      width: '88px',
       render: (q) => <State q={q} />,
       sort: (q) => (q.failed && q.state === 'finished' ? 'partial' : q.state),
     },
     {
       key: 'query',
       title: 'Expression',
-      width: 'minmax(220px, 1fr)',
+      width: 'minmax(200px, 1fr)',
       render: (q) => (
         <code title={q.query} style={{ fontSize: 'inherit' }}>
           {q.query}
@@ -51,15 +54,6 @@ export function queryColumns(cancel: (q: QueryRow) => void): Column<QueryRow>[] 
       hint: 'How long it took, or has taken so far',
       render: (q) => duration(q.duration),
       sort: (q) => q.duration,
-    },
-    {
-      key: 'queued',
-      title: 'Queued',
-      numeric: true,
-      width: '76px',
-      hint: 'Waiting for a turn',
-      render: (q) => duration(ended(q, q.queued)),
-      sort: (q) => ended(q, q.queued),
     },
     {
       key: 'bytes',
@@ -78,15 +72,6 @@ export function queryColumns(cancel: (q: QueryRow) => void): Column<QueryRow>[] 
       hint: 'In the answer',
       render: (q) => count(ended(q, q.series)),
       sort: (q) => ended(q, q.series),
-    },
-    {
-      key: 'samples',
-      title: 'Samples',
-      numeric: true,
-      width: '76px',
-      hint: 'In the answer',
-      render: (q) => count(ended(q, q.samples)),
-      sort: (q) => ended(q, q.samples),
     },
     {
       key: 'asked',
@@ -119,7 +104,7 @@ export function queryColumns(cancel: (q: QueryRow) => void): Column<QueryRow>[] 
       key: 'client',
       title: 'Client',
       width: '120px',
-      render: (q) => <span title={q.client}>{q.client}</span>,
+      render: (q) => <span title={q.client}>{who(q)}</span>,
       sort: (q) => q.client,
     },
     {
@@ -133,7 +118,7 @@ export function queryColumns(cancel: (q: QueryRow) => void): Column<QueryRow>[] 
     {
       key: 'open',
       title: 'Open',
-      width: '92px',
+      width: '84px',
       render: (q) => (
         <Group gap={4} wrap="nowrap" onClick={stay}>
           <ActionIcon

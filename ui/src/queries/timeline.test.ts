@@ -13,8 +13,9 @@ const dot = (id: string) => l.dots.find((d) => d.row.id === id)
 
 describe('queries over time', () => {
   it('stand at when they began, higher the longer they took', () => {
-    expect(dot('a')?.x).toBe(50)
-    expect(dot('b')?.x).toBeCloseTo(50 + 540 / 3)
+    expect(l.from).toBe(t0 - 36_000)
+    expect(dot('a')?.x).toBeCloseTo(50 + 540 * (0.6 / 30.6))
+    expect(dot('b')?.x).toBeCloseTo(50 + 540 * (10.6 / 30.6))
     const [a, b, c] = ['a', 'b', 'c'].map((id) => dot(id)?.y ?? 0)
     expect(a).toBeCloseTo(150)
     expect((a ?? 0) - (b ?? 0)).toBeCloseTo(((b ?? 0) - (c ?? 0)) / 2)
@@ -45,7 +46,7 @@ describe('queries over time', () => {
     expect(neighbour(l.dots, 'a', -1)?.id).toBe('a')
   })
   it('tell the time at a place', () => {
-    expect(timeAt(50, l, box)).toBe(t0)
+    expect(timeAt(50, l, box)).toBe(l.from)
     expect(timeAt(9999, l, box)).toBe(t0 + 30 * 60_000)
   })
 })

@@ -55,8 +55,10 @@ export function layout(
   zone: Zone,
 ): Layout {
   const spans = rows.map(spanOf)
-  const begin = from ?? Math.min(now - 60_000, ...spans.map((s) => s.from))
-  const end = Math.max(begin + 1000, to ?? now)
+  const first = Math.min(now - 60_000, ...spans.map((s) => s.from))
+  const end = Math.max((from ?? first) + 1000, to ?? now)
+  // The first one does not stand on the axis.
+  const begin = from ?? first - (end - first) * 0.02
   const least = rows.reduce((n, q) => Math.min(n, q.duration), Infinity)
   const most = rows.reduce((n, q) => Math.max(n, q.duration), 0)
   const lo = 10 ** Math.floor(Math.log10(Math.min(0.1, Math.max(least, 1e-4))))

@@ -93,11 +93,11 @@ function Less({ q }: { q: QueryRecord }) {
           ? 'It was slow, so what this tier did was kept; tiers below explain themselves only in an analysis. '
           : 'Explanations are kept of queries that were analysed, or were slower than --query.explain-slower-than. '}
         Ask again with the same expression and times:{' '}
-        <Anchor component={Link} size="sm" to={whyAddress(again)}>
+        <Anchor component={Link} underline="always" size="sm" to={whyAddress(again)}>
           explain the plan
         </Anchor>
         , or{' '}
-        <Anchor component={Link} size="sm" to={whyAddress({ ...again, analyze: true })}>
+        <Anchor component={Link} underline="always" size="sm" to={whyAddress({ ...again, analyze: true })}>
           analyze
         </Anchor>
         . The tree, hints and caches are those of now, not of then.
@@ -128,7 +128,7 @@ function Gone({ id }: { id: string }) {
       A tier keeps its latest {keptQueries} queries, in 16 MiB at most, and only its own: one that was asked of another
       tier is known there. If <code>--query.log-file</code> is set, the query log has its expression and times, which
       can be explained again above.{' '}
-      <Anchor component={Link} size="sm" to="/queries">
+      <Anchor component={Link} underline="always" size="sm" to="/queries">
         See the queries that are kept.
       </Anchor>
     </Empty>

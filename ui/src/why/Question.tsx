@@ -1,7 +1,7 @@
 import { Alert, Button, Group, Text } from '@mantine/core'
 import { IconStethoscope } from '@tabler/icons-react'
 import { useQuery, useQueryClient } from '@tanstack/react-query'
-import { useMemo } from 'react'
+import { useMemo, useRef } from 'react'
 import { askAnalysis, askPlan } from '../api/explain.ts'
 import { cancelQuery } from '../api/queries.ts'
 import type { QueryStats } from '../api/stats.ts'
@@ -43,7 +43,8 @@ const once = { retry: false, staleTime: Infinity, gcTime: 60_000 } as const
 function Asking({ asked, state, change }: { asked: Asked } & Omit<Props, 'round'>) {
   const queries = useQueryClient()
   const params = useMemo(() => paramsOf(asked), [asked])
-  const id = useMemo(() => (params ? newId() : ''), [params])
+  // Each evaluation has an id of its own, by which it can be stopped.
+  const id = useRef('')
   const plan = useQuery({
     ...once,
     queryKey: ['why', 'plan', params],
@@ -54,7 +55,7 @@ function Asking({ asked, state, change }: { asked: Asked } & Omit<Props, 'round'
   const analysis = useQuery({
     ...once,
     queryKey: key,
-    queryFn: ({ signal }) => askAnalysis<QueryStats>(params, id, signal),
+    queryFn: ({ signal }) => askAnalysis<QueryStats>(params, (id.current = newId()), signal),
     enabled: state.analyze,
   })
   const q = state.analyze ? analysis : plan
@@ -64,7 +65,7 @@ function Asking({ asked, state, change }: { asked: Asked } & Omit<Props, 'round'
   )
   const stop = () => {
     // The connection's end cancels it as well; proxies may keep that to themselves.
-    void cancelQuery(id).catch(() => {})
+    void cancelQuery(id.current).catch(() => {})
     void queries.cancelQueries({ queryKey: key })
   }
   if (q.isFetching) {

@@ -60,7 +60,7 @@ export function Result({ told, state, change, more }: Props) {
             {whole.level === 'bad'
               ? 'A part of the tree is missing from it, so this does not say that there is nothing. '
               : 'No series is left of what was asked. '}
-            <Anchor component={Link} size="sm" to={whyAddress({ ...state, tab: 'empty' })}>
+            <Anchor component={Link} underline="always" size="sm" to={whyAddress({ ...state, tab: 'empty' })}>
               Which matcher leaves nothing?
             </Anchor>
           </Text>
