@@ -94,10 +94,7 @@ export async function startTree(): Promise<Tree> {
   }
   try {
     const local = '--web.listen-address=127.0.0.1:0'
-    const [http, grpc] = [
-      /msg="?serving http"?.* addr(?:ess)?=(\S+)/i,
-      /msg="?serving (?:children|grpc)"?.* addr(?:ess)?=(\S+)/i,
-    ]
+    const [http, grpc] = [/listens on http:\/\/([^\s,]+)/, /children on (\S+)/]
     const root = run(['root', local, '--grpc.listen-address=127.0.0.1:0', `--storage.path=${join(dir.path, 'root')}`])
     const above = await line(root, grpc)
     const zones = {} as Tree['zones']
