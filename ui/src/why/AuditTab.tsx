@@ -8,19 +8,19 @@ import { Health } from '../parts/Health.tsx'
 import { saveJSON } from '../parts/save.ts'
 import { When } from '../parts/When.tsx'
 import { missingNames } from './asker.ts'
-import { compare, lag, runs, size, tolerance, type Difference, type Result } from './audit.ts'
+import {
+  comparable,
+  compare,
+  lag,
+  outcome,
+  runs,
+  size,
+  tolerance,
+  type Difference,
+  type Result,
+  type Run,
+} from './audit.ts'
 import { paramsOf, type Asked } from './params.ts'
-
-interface Run {
-  name: string
-  took?: number
-  bytes?: number
-  series?: number
-  samples?: number
-  missing: string[]
-  error?: string
-  differences?: Difference[]
-}
 
 interface Audit {
   asked: Asked
@@ -126,19 +126,13 @@ export function AuditTab({ asked, pinned }: { asked: Asked; pinned: boolean }) {
 }
 
 function Outcome({ a }: { a: Audit }) {
-  const bad = a.runs.filter((r) => r.error || r.differences?.length)
   const base = a.runs[0]
+  const o = outcome(a.runs)
   return (
     <>
       {!a.running && (
         <Text component="div" fw={600} mb="xs">
-          <Health level={bad.length ? 'bad' : base?.missing.length ? 'warn' : 'good'}>
-            {bad.length
-              ? `${bad.map((r) => r.name).join(', ')}: not the same answer`
-              : base?.missing.length
-                ? `All answers are the same, but partial: ${base.missing.join(', ')} did not answer.`
-                : 'All answers are the same.'}
-          </Health>
+          <Health level={o.level}>{o.text}</Health>
         </Text>
       )}
       <Table.ScrollContainer minWidth={560}>
@@ -180,7 +174,10 @@ function Verdict({ r, base }: { r: Run; base: Run | undefined }) {
   if (r.error) return <Health level="bad">failed: {r.error}</Health>
   if (r === base)
     return <Health level={missing ? 'warn' : 'off'}>{`what the others are compared with${missing}`}</Health>
-  if (r.differences?.length) return <Health level="bad">{`${r.differences.length} series differ${missing}`}</Health>
+  if (r.differences?.length)
+    return (
+      <Health level={comparable(base, r) ? 'bad' : 'warn'}>{`${r.differences.length} series differ${missing}`}</Health>
+    )
   return <Health level={missing ? 'warn' : 'good'}>{`the same${missing}`}</Health>
 }
 

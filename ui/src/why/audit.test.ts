@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { compare, size, type Result } from './audit.ts'
+import { compare, outcome, size, type Result, type Run } from './audit.ts'
 
 const vector = (values: Record<string, string>): Result => ({
   resultType: 'vector',
@@ -66,4 +66,28 @@ describe('an audit compares', () => {
     expect(size(matrix([1, '1'], [2, '2']))).toEqual({ series: 1, samples: 2 })
     expect(size(vector({ a: '1', b: '1' }))).toEqual({ series: 2, samples: 2 })
   })
+})
+
+describe('an audit comes to', () => {
+  const run = (name: string, more: Partial<Run> = {}): Run => ({ name, missing: [], ...more })
+  const differences = [{ series: 'a', t: 1, asked: '1', other: '2', points: 1 }]
+  it.each([
+    [[run('a'), run('b', { differences: [] })], 'good', 'All answers are the same.'],
+    [[run('a'), run('b', { differences }), run('c', { error: 'x' })], 'bad', 'not the same answer: b; no answer: c'],
+    [
+      [run('a', { missing: ['leaf x'] }), run('b', { differences })],
+      'warn',
+      'Undecided: leaf x did not answer every time. Audit again when all do.',
+    ],
+    [
+      [run('a'), run('b', { missing: ['leaf x'], differences })],
+      'warn',
+      'Undecided: leaf x did not answer every time. Audit again when all do.',
+    ],
+    [
+      [run('a', { missing: ['leaf x'] }), run('b', { missing: ['leaf x'], differences: [] })],
+      'warn',
+      'All answers are the same, but not whole: leaf x did not answer.',
+    ],
+  ] as const)('%#', (runs, level, text) => expect(outcome([...runs])).toEqual({ level, text }))
 })

@@ -150,3 +150,40 @@ export function size(r: Result): { series: number; samples: number } {
     samples = r.result.reduce((n, s) => n + (s.values?.length ?? 0) + (s.histograms?.length ?? 0), 0)
   return { series: r.result.length, samples }
 }
+
+/** One asking of the query. Times are seconds. */
+export interface Run {
+  name: string
+  took?: number
+  bytes?: number
+  series?: number
+  samples?: number
+  /** Children that are missing from the answer. */
+  missing: string[]
+  error?: string
+  /** From the first run; absent of the first. */
+  differences?: Difference[]
+}
+
+/** Whether a difference between two runs says anything: where a child is missing from either, it does not. */
+export function comparable(a: Run | undefined, b: Run): boolean {
+  return !a?.missing.length && !b.missing.length
+}
+
+/** What an audit comes to, in a sentence. */
+export function outcome(all: Run[]): { level: 'good' | 'warn' | 'bad'; text: string } {
+  const [base, ...others] = all
+  const names = (list: Run[]) => list.map((r) => r.name).join(', ')
+  const failed = others.filter((r) => r.error)
+  const wrong = others.filter((r) => r.differences?.length && comparable(base, r))
+  const bad = [
+    ...(wrong.length ? [`not the same answer: ${names(wrong)}`] : []),
+    ...(failed.length ? [`no answer: ${names(failed)}`] : []),
+  ]
+  if (bad.length) return { level: 'bad', text: bad.join('; ') }
+  const missing = [...new Set(all.flatMap((r) => r.missing))].join(', ')
+  if (others.some((r) => r.differences?.length))
+    return { level: 'warn', text: `Undecided: ${missing} did not answer every time. Audit again when all do.` }
+  if (missing) return { level: 'warn', text: `All answers are the same, but not whole: ${missing} did not answer.` }
+  return { level: 'good', text: 'All answers are the same.' }
+}
