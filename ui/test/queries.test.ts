@@ -42,7 +42,7 @@ describe('queries', () => {
   it('shows what ran at a time, on a phone', async () => {
     await ask(`console-${Date.now()}`, 'count(up)')
     const tab = await open(`${planet}/queries?live=0`, { size: 'phone', scheme: 'dark' })
-    await tab.page.getByLabel(/^What hurt us at/).fill('-1s')
+    await tab.page.getByRole('textbox', { name: /^What hurt us at/ }).fill('-1s')
     await tab.page.getByRole('button', { name: 'Show' }).click()
     await tab.page.getByRole('button', { name: 'All times' }).waitFor()
     await tab.page

@@ -76,7 +76,7 @@ describe('why', () => {
       headers: { 'X-Pando-Query-Id': id },
     })
     const tab = await open(why({ id }))
-    await tab.page.getByText(/^This answer is whole: 6 leaves, 3 asked, 3 pruned/).waitFor()
+    await tab.page.getByText(/^This answer is whole: 3 leaves asked, 1 child pruned/).waitFor()
     await tab.page.getByRole('link', { name: 'analyze', exact: true }).click()
     await tab.page.getByRole('heading', { name: /^Critical path/ }).waitFor()
     expect(tab.troubles).toEqual([])

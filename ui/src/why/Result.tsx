@@ -37,6 +37,7 @@ export function Result({ told, state, change, more }: Props) {
         tier: x?.tier ?? tree?.self.tier ?? '',
         missing: told.missing,
         tree,
+        pruned: told.pruned,
         cut: told.cut,
       }),
     [told, tree, x],

@@ -98,6 +98,13 @@ describe('how whole an answer is', () => {
     expect(c.headline).toBe('PARTIAL: zone eu did not answer: gone (6 leaves, 3 asked, 3 pruned)')
   })
 
+  it('counts pruned children where they are not named', () => {
+    const named = rowsOf(plan([edge('eu', 'zone', 'asked', { below: plan([edge('eu-1', 'leaf', 'asked')]) })]))
+    const c = coverage(named, { ...evaluated, pruned: { label: 1, time: 0, hint: 2 } })
+    expect(c.headline).toBe('This answer is whole: 1 leaf asked, 3 children pruned')
+    expect(c.details).toEqual(['Pruned 2 by field hint, 1 by identity label; how many leaves that are is not kept.'])
+  })
+
   it('says of a leaf that it answers by itself', () => {
     expect(coverage([], { ...evaluated, tier: 'leaf', tree: undefined }).headline).toBe(
       'This answer is whole: the leaf answers by itself',

@@ -1,5 +1,5 @@
 import type { Explanation } from '../api/explain.ts'
-import { countLeaves, type ChildRow, type FailedChild, type Verdict } from '../api/stats.ts'
+import { countLeaves, type ChildRow, type Completeness, type FailedChild, type Verdict } from '../api/stats.ts'
 import { walk, type Tree } from '../api/tree.ts'
 import type { Level } from '../parts/Health.tsx'
 import { counted, title } from './words.ts'
@@ -63,6 +63,8 @@ export interface Subject {
   tier: string
   missing: (FailedChild & { tier: string })[]
   tree?: Tree | undefined
+  /** Children of all tiers that were pruned, where they have no rows: past queries keep only how many. */
+  pruned?: Completeness['pruned'] | undefined
   /** Some rows are not there: those of tiers below, or all. */
   cut?: string | undefined
 }
@@ -77,15 +79,24 @@ export function coverage(rows: ChildRow[], s: Subject): Coverage {
   const total = Math.max(below(''), told)
   const details: string[] = []
   if (pruned) details.push(`Pruned ${pruning(n)}: no series of theirs can match, so nothing is missing.`)
-  if (total > told) {
+  if (s.pruned) details.push(`Pruned ${pruning(s.pruned)}; how many leaves that are is not kept.`)
+  else if (total > told) {
     const rest = counted(total - told, 'leaf is', 'leaves are')
     details.push(`${rest} not told of: replicas of others, below a tier that did not say, or not needed.`)
   }
   if (s.cut) details.push(s.cut)
   const away = s.evaluated ? [] : missingLeaves(s.tree)
   const asked = s.evaluated ? 'asked' : 'to be asked'
-  const count = `${counted(total, 'leaf', 'leaves')}, ${total - pruned - Math.max(0, total - told)} ${asked}, ${pruned} pruned`
-  const whose = rows.length || s.tier !== 'leaf' ? count : 'the leaf answers by itself'
+  const reached = total - pruned - Math.max(0, total - told)
+  const count = s.pruned
+    ? `${counted(reached, 'leaf', 'leaves')} ${asked}, ${counted(sum(s.pruned), 'child', 'children')} pruned`
+    : `${counted(total, 'leaf', 'leaves')}, ${reached} ${asked}, ${pruned} pruned`
+  const whose =
+    rows.length || s.tier !== 'leaf'
+      ? rows.length || !s.cut
+        ? count
+        : 'who was asked is not kept'
+      : 'the leaf answers by itself'
   if (s.missing.length) return { ...partial(s, whose), details: [...rest(s), ...details], missing: s.missing }
   if (!s.evaluated && away.length) {
     details.unshift(
@@ -109,12 +120,14 @@ function silent(rows: ChildRow[], s: Subject, below: (name: string) => number): 
   return n
 }
 
-function pruning(n: ReturnType<typeof countLeaves>): string {
+const sum = (n: Completeness['pruned']) => n.hint + n.label + n.time + (n.rollup ?? 0)
+
+function pruning(n: Completeness['pruned']): string {
   const by: [number, string][] = [
     [n.hint, 'field hint'],
     [n.label, 'identity label'],
     [n.time, 'time'],
-    [n.rollup, 'rollup'],
+    [n.rollup ?? 0, 'rollup'],
   ]
   return by
     .filter(([k]) => k > 0)

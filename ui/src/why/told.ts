@@ -29,6 +29,8 @@ export interface Told {
   total?: number | undefined
   queued?: number | undefined
   planned?: number | undefined
+  /** Pruned children that have no rows. */
+  pruned?: Completeness['pruned'] | undefined
   /** Why less is told than could be. */
   cut?: string | undefined
   /** As it came, for download. */
@@ -99,16 +101,17 @@ export function toldPast(r: QueryRecord): Told {
     total: r.duration,
     queued: r.queued,
     planned: x?.plannedNs === undefined ? undefined : x.plannedNs / 1e9,
+    pruned:
+      r.pruned > 0 && (rows.length > 0 || r.asked === 0) && rows.every((c) => c.verdict === 'asked')
+        ? c?.pruned
+        : undefined,
     cut: cutOf(r, rows),
     json: r,
   }
 }
 
 function cutOf(r: QueryRecord, rows: ChildRow[]): string | undefined {
-  if (rows.length === 0 && r.asked + r.pruned > 0)
+  if (rows.length === 0 && r.asked > 0)
     return `Of its ${r.asked + r.pruned} children only the counts are kept: ${r.asked} asked, ${r.pruned} pruned, ${r.failed} failed.`
-  if (!r.completeness) return undefined
-  // Children that were pruned have rows only if the query asked for them.
-  const pruned = rows.filter((c) => c.verdict !== 'asked').length
-  return pruned < r.pruned ? `${r.pruned - pruned} pruned children are counted, but not named.` : undefined
+  return undefined
 }
