@@ -26,10 +26,17 @@ const theme = createTheme({
   },
 })
 
+// What a filled button of the light scheme is under a pointer: darker, since its text is white.
+const hovered = '#095c6b'
+
 // Dimmed text must still be read: 4.5 to 1 against every background that it stands on.
 const readable: CSSVariablesResolver = (t) => ({
   variables: {},
-  light: { '--mantine-color-dimmed': t.colors.gray[7] },
+  light: {
+    '--mantine-color-dimmed': t.colors.gray[7],
+    '--mantine-primary-color-filled-hover': hovered,
+    '--mantine-color-cyan-filled-hover': hovered,
+  },
   dark: { '--mantine-color-dimmed': t.colors.dark[1] },
 })
 
