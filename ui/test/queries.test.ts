@@ -43,7 +43,7 @@ describe('queries', () => {
     await ask(`console-${Date.now()}`, 'count(up)')
     const tab = await open(`${planet}/queries?live=0`, { size: 'phone', scheme: 'dark' })
     await tab.page.getByRole('textbox', { name: /^What hurt us at/ }).fill('-1s')
-    await tab.page.getByRole('button', { name: 'Show' }).click()
+    await tab.page.getByRole('button', { name: 'Show', exact: true }).click()
     await tab.page.getByRole('button', { name: 'All times' }).waitFor()
     await tab.page
       .getByRole('row', { name: /count\(up\)/ })
