@@ -103,7 +103,7 @@ func (m *Mixer) cached(ctx context.Context, req ExecRequest, expr parser.Expr, t
 				t.begin = begin
 			}
 			first.Unlock()
-			if err != nil {
+			if err != nil || req.Explain == ExplainPlan { // A plan has no value.
 				return Answer{Report: report}, err
 			}
 			mat, err := matrixOf(value)

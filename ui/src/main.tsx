@@ -1,5 +1,5 @@
 import '@mantine/core/styles.css'
-import { createTheme, MantineProvider, type CSSVariablesResolver } from '@mantine/core'
+import { createTheme, defaultVariantColorsResolver, MantineProvider, type CSSVariablesResolver } from '@mantine/core'
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
@@ -10,18 +10,33 @@ import { SettingsProvider } from './app/settings.tsx'
 
 const theme = createTheme({
   primaryColor: 'cyan',
-  primaryShade: { light: 8, dark: 5 },
+  primaryShade: { light: 9, dark: 5 },
   autoContrast: true,
   fontFamily: 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif',
   fontFamilyMonospace: 'ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace',
   defaultRadius: 'sm',
   cursorType: 'pointer',
+  // The text on what is filled would be chosen by the light scheme's shade alone.
+  variantColorResolver: (input) => {
+    const colors = defaultVariantColorsResolver(input)
+    const primary = !input.color || input.color === input.theme.primaryColor
+    return input.variant === 'filled' && primary
+      ? { ...colors, color: 'var(--mantine-primary-color-contrast)' }
+      : colors
+  },
 })
+
+// What a filled button of the light scheme is under a pointer: darker, since its text is white.
+const hovered = '#095c6b'
 
 // Dimmed text must still be read: 4.5 to 1 against every background that it stands on.
 const readable: CSSVariablesResolver = (t) => ({
   variables: {},
-  light: { '--mantine-color-dimmed': t.colors.gray[7] },
+  light: {
+    '--mantine-color-dimmed': t.colors.gray[7],
+    '--mantine-primary-color-filled-hover': hovered,
+    '--mantine-color-cyan-filled-hover': hovered,
+  },
   dark: { '--mantine-color-dimmed': t.colors.dark[1] },
 })
 

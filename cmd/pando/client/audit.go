@@ -190,6 +190,10 @@ func (p auditPoint) same(q auditPoint) bool {
 	if p.v == q.v || (math.IsNaN(p.v) && math.IsNaN(q.v)) {
 		return true
 	}
+	// Nothing is near infinity, and the difference of two is no number.
+	if math.IsInf(p.v, 0) || math.IsInf(q.v, 0) {
+		return false
+	}
 	return math.Abs(p.v-q.v) <= tolerance*max(math.Abs(p.v), math.Abs(q.v))
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -317,6 +318,9 @@ func TestDifference(t *testing.T) {
 		{matrix(1, 2), matrix(1), `{a="b"} is 2 at 1970-01-01T00:00:01Z, then has none`},
 		{matrix(1), matrix(1, 2), `{a="b"} has no value at 1970-01-01T00:00:01Z, then 2`},
 		{matrix(0), matrix(1e-300), `{a="b"} is 0 at 1970-01-01T00:00:00Z, then 1e-300`},
+		{matrix(math.Inf(1)), matrix(math.Inf(1)), ""},
+		{matrix(math.Inf(1)), matrix(5), `{a="b"} is +Inf at 1970-01-01T00:00:00Z, then 5`},
+		{matrix(math.Inf(1)), matrix(math.Inf(-1)), `{a="b"} is +Inf at 1970-01-01T00:00:00Z, then -Inf`},
 		{matrix(), model.Matrix{}, ""},
 		{hist(1), hist(1 + 1e-12), ""},
 		{hist(1), hist(2), `{a="b"} is {count:1 sum:1} at 1970-01-01T00:00:00Z, then {count:2 sum:1}`},

@@ -1,0 +1,127 @@
+import { nearest } from './near.ts'
+import { matchesEmpty, matcherText, readText, selectorText, type Matcher, type Selector } from './selectors.ts'
+
+/** Asks the tier; all requests are of one moment. */
+export interface Asker {
+  /** The value of an instant query that has one sample at most, 0 if it has none, and the children that did not answer. */
+  count: (expr: string) => Promise<{ value: number; missing: string[] }>
+  /** Values of a label among the series of a selector ('' is all series), in the time of the selector. */
+  values: (label: string, match: string, s: Selector) => Promise<string[]>
+  /** Names of labels among the series of a selector. */
+  labels: (match: string, s: Selector) => Promise<string[]>
+  /** Whether a selector has any series, so many milliseconds back from the selector's own time. */
+  any: (match: string, s: Selector, back: number) => Promise<boolean>
+}
+
+/** How many series and leaves are left after a matcher was added to those before it. */
+export interface FunnelStep {
+  matcher: Matcher
+  series: number
+  leaves: number
+  /** Children that are missing from the counts. */
+  missing: string[]
+}
+
+/** What could be meant by the matcher that leaves nothing. */
+export interface Near {
+  /** The label has these values, among the series that the matchers before it select. */
+  values: string[]
+  /** How many there are in all; the largest number asked for means as many or more. */
+  of: number
+  /** No series before has the label at all: these are the labels there are. */
+  labels?: string[]
+  /** Series with that matcher alone: some exist. */
+  alone?: boolean
+  /** The matchers selected something within the day before. */
+  earlier: boolean
+}
+
+export interface Funnel {
+  selector: Selector
+  steps: FunnelStep[]
+  /** Matchers that were not tried, since those before leave nothing. */
+  untried: Matcher[]
+  near?: Near
+}
+
+/** Values and names that are asked for. */
+export const mostValues = 10_000
+// Shown of these.
+const shown = 12
+const day = 86_400_000
+
+// Labels that tell leaves apart.
+const identity = 'zone, cluster'
+
+/** Adds a selector's matchers one after the other and counts what is left, until nothing is; tells of each step as it is known. */
+export async function runFunnel(s: Selector, ask: Asker, tell: (f: Funnel) => void): Promise<Funnel> {
+  const f: Funnel = { selector: s, steps: [], untried: [...s.matchers] }
+  while (f.untried.length > 0) {
+    const upto = s.matchers.slice(0, f.steps.length + 1)
+    const read = readText(s, upto)
+    const [series, leaves] = await Promise.all([
+      ask.count(`count(${read})`),
+      ask.count(`count(count by (${identity}) (${read}))`),
+    ])
+    f.steps = [
+      ...f.steps,
+      {
+        matcher: upto.at(-1) as Matcher,
+        series: series.value,
+        leaves: leaves.value,
+        missing: [...new Set([...series.missing, ...leaves.missing])],
+      },
+    ]
+    f.untried = s.matchers.slice(upto.length)
+    tell({ ...f })
+    if (series.value === 0) {
+      f.near = await near(s, f.steps.length - 1, ask)
+      break
+    }
+  }
+  return { ...f }
+}
+
+async function near(s: Selector, k: number, ask: Asker): Promise<Near> {
+  const m = s.matchers[k] as Matcher
+  const before = k > 0 ? selectorText(s.matchers.slice(0, k)) : ''
+  const [values, earlier] = await Promise.all([
+    ask.values(m.name, before, s),
+    ask.any(selectorText(s.matchers), s, day),
+  ])
+  const n: Near = { values: pick(m, values), of: values.length, earlier }
+  if (values.length === 0 && k > 0) n.labels = nearest(m.name, await ask.labels(before, s), shown)
+  if (k > 0 && !matchesEmpty(m)) n.alone = await ask.any(`{${matcherText(m)}}`, s, 0)
+  return n
+}
+
+// Of few values all are of interest; of many those like the one wanted. What a pattern wants is not known.
+function pick(m: Matcher, values: string[]): string[] {
+  const like = nearest(m.type === '=' ? m.value : m.value.replaceAll(/[^\w.:/-]+/g, ''), values, shown)
+  if (values.length > shown) return like.length ? like : values.slice(0, shown)
+  return [...like, ...values.filter((v) => !like.includes(v))]
+}
+
+/** What a funnel says, in a sentence. */
+export function conclusion(f: Funnel): { level: 'good' | 'bad' | 'warn'; text: string } {
+  const last = f.steps.at(-1)
+  const missing = f.steps.flatMap((st) => st.missing)
+  if (!last) return { level: 'warn', text: 'nothing was counted' }
+  if (last.series > 0) {
+    const has = `It selects ${last.series} series of ${last.leaves} ${last.leaves === 1 ? 'leaf' : 'leaves'}.`
+    return { level: missing.length ? 'warn' : 'good', text: has }
+  }
+  const what = matcherText(last.matcher)
+  if (missing.length)
+    return {
+      level: 'warn',
+      text: `Nothing is left after ${what}, but not all children answered: it may be on ${missing.join('; ')}.`,
+    }
+  const first = f.steps.length === 1
+  return {
+    level: 'bad',
+    text: first
+      ? `No series has ${what}.`
+      : `${what} is what leaves nothing: the matchers before it still select ${f.steps.at(-2)?.series} series.`,
+  }
+}
