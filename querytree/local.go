@@ -87,7 +87,7 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 	}
 	if cfg.EngineOpts != nil {
 		opts := *cfg.EngineOpts
-		l.tickets = &ticketParser{Parser: opts.Parser}
+		l.tickets = &ticketParser{Parser: parsedOnce(opts.Parser)}
 		// Its queries are parts of one that is counted and has its slot already.
 		opts.Parser, opts.Reg, opts.ActiveQueryTracker = l.tickets, nil, nil
 		l.engine = promql.NewEngine(opts)
@@ -95,7 +95,7 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 	m := newBoundsMetrics(cfg.Registerer)
 	l.reads = newGate(readGate, cfg.Limits, l.name, m)
 	l.bounded = &boundedEngine{
-		engine: cfg.Engine, parser: NewParser(), limits: cfg.Limits, name: l.name,
+		engine: cfg.Engine, parser: parsedOnce(NewParser()), limits: cfg.Limits, name: l.name,
 		gate: newGate(queryGate, cfg.Limits, l.name, m), memory: newMemory(cfg.Limits, m), turns: newTurns(cfg.Turns, m),
 	}
 	m.watchMemory(l.bounded.memory)

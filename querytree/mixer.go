@@ -93,7 +93,7 @@ func NewMixer(cfg MixerConfig) (*Mixer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer), uses: newHintUses(cfg.Registerer), latencies: newLatencies()}
+	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: parsedOnce(NewParser())}, metrics: newMixerMetrics(cfg.Registerer), uses: newHintUses(cfg.Registerer), latencies: newLatencies()}
 	bounds := newBoundsMetrics(cfg.Registerer)
 	m.gate, m.reads = newGate(queryGate, cfg.Limits, m.name, bounds), newGate(readGate, cfg.Limits, m.name, bounds)
 	m.memory = newMemory(cfg.Limits, bounds)
