@@ -37,11 +37,14 @@ func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotati
 			return nil, nil, err
 		}
 	}
+	if f, ok := e.plan.wholeQuery(); ok {
+		return e.whole(ctx, e.fragmentRun(f, nil))
+	}
 	runs := map[*labels.Matcher]*fragmentRun{}
 	asked := &sync.WaitGroup{}
 	asked.Add(len(e.plan.Fragments))
 	for _, f := range e.plan.Fragments {
-		r := &fragmentRun{f: f, members: e.members, req: e.req, ask: e.ask, held: e.held, name: e.m.name(), asked: asked, combine: e.combine}
+		r := e.fragmentRun(f, asked)
 		runs[f.standIn] = r
 		if f.info != nil {
 			asked.Done() // the engine tells whose, and starts it
@@ -49,15 +52,18 @@ func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotati
 		}
 		r.start(ctx)
 	}
-	if f, ok := e.plan.wholeQuery(); ok {
-		return e.whole(ctx, runs[f.standIn])
-	}
 	return e.residual(ctx, runs)
 }
 
-// whole returns a fragment that is the answer.
+// fragmentRun returns one that has yet to be started.
+func (e *execution) fragmentRun(f *Fragment, asked *sync.WaitGroup) *fragmentRun {
+	return &fragmentRun{f: f, members: e.members, req: e.req, ask: e.ask, held: e.held, name: e.m.name(), asked: asked, combine: e.combine}
+}
+
+// whole evaluates a fragment that is the answer. There is nothing to do beside
+// that, so it needs no goroutine.
 func (e *execution) whole(ctx context.Context, r *fragmentRun) (parser.Value, annotations.Annotations, error) {
-	m, err := r.wait(ctx)
+	m, err := r.run(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

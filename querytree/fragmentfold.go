@@ -42,7 +42,7 @@ func (r *fragmentRun) foldEarly(ctx context.Context, m Member, series promql.Mat
 	if r.folded == nil {
 		r.folded = map[string]bool{}
 	}
-	r.folded[m.Description.Name()] = true
+	r.folded[m.name()] = true
 	return r.foldIn(series)
 }
 
