@@ -3,6 +3,7 @@ package querytree
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -40,11 +41,12 @@ func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotati
 	if f, ok := e.plan.wholeQuery(); ok {
 		return e.whole(ctx, e.fragmentRun(f, nil))
 	}
-	runs := map[*labels.Matcher]*fragmentRun{}
+	runs, uses := map[*labels.Matcher]*fragmentRun{}, standIns(e.plan.Residual)
 	asked := &sync.WaitGroup{}
 	asked.Add(len(e.plan.Fragments))
 	for _, f := range e.plan.Fragments {
 		r := e.fragmentRun(f, asked)
+		r.readOnce = uses[f.standIn] == 1
 		runs[f.standIn] = r
 		if f.info != nil {
 			asked.Done() // the engine tells whose, and starts it
@@ -97,7 +99,8 @@ func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*frag
 	if err != nil {
 		return nil, nil, err
 	}
-	defer q.Close()
+	// It is not closed: the engine would use the points of the result again, of
+	// which there would have to be a copy then.
 	res := q.Exec(ctx)
 	if res.Err != nil {
 		return nil, nil, causeOf(runs, res.Err)
@@ -107,7 +110,7 @@ func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*frag
 	}
 	warn := e.ask.warnings()
 	warn.Merge(res.Warnings)
-	return cloneValue(res.Value), warn, nil
+	return ownValue(res.Value), warn, nil
 }
 
 // causeOf returns the error of the fragment that made the residual fail, as the
@@ -144,21 +147,26 @@ func (e *execution) report() Report {
 	return r
 }
 
-// cloneValue copies a result out of the engine's memory, which is recycled when
-// the query is closed.
-func cloneValue(v parser.Value) parser.Value {
+// ownValue makes the result of a query that is not closed the caller's own:
+// histograms may be the same in several points, and what has few points may have
+// room for all steps.
+func ownValue(v parser.Value) parser.Value {
 	switch v := v.(type) {
 	case promql.Matrix:
-		return cloneMatrix(v)
-	case promql.Vector:
-		out := make(promql.Vector, len(v))
-		for i, s := range v {
-			if out[i] = s; s.H != nil {
-				out[i].H = s.H.Copy()
+		for i := range v {
+			if s := &v[i]; 2*len(s.Floats) < cap(s.Floats) {
+				s.Floats = slices.Clone(s.Floats)
+			}
+			for j, p := range v[i].Histograms {
+				v[i].Histograms[j].H = p.H.Copy()
 			}
 		}
-		return out
-	default:
-		return v
+	case promql.Vector:
+		for i, s := range v {
+			if s.H != nil {
+				v[i].H = s.H.Copy()
+			}
+		}
 	}
+	return v
 }

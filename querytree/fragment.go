@@ -63,6 +63,10 @@ type fragmentRun struct {
 	into   merger
 	folded map[string]bool
 
+	// readOnce: the residual reads the result in one place, which lets go of each
+	// series as it is read: what the engine makes of it takes as much.
+	readOnce bool
+
 	done   chan struct{}
 	result promql.Matrix
 	warn   annotations.Annotations

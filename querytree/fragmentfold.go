@@ -175,12 +175,11 @@ func (e *execution) combine(ctx context.Context, f *Fragment, parts promql.Matri
 	if err != nil {
 		return nil, nil, err
 	}
-	defer q.Close()
-	res := q.Exec(ctx)
+	res := q.Exec(ctx) // and not closed, see residual
 	if res.Err != nil {
 		return nil, nil, res.Err
 	}
-	m, err := matrixOf(cloneValue(res.Value))
+	m, err := matrixOf(ownValue(res.Value))
 	return m, res.Warnings, err
 }
 
