@@ -185,18 +185,18 @@ func contextError(ctx context.Context) error {
 // answered notes what a member contributed. The member's own report has an
 // entry of its own name if it is a leaf; for a mixer one is added.
 func (a *asking) answered(m Member, r Report, warn annotations.Annotations, series, samples int64) {
-	d := m.Description
+	d, self := m.Description, m.name()
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for name, c := range r.Children {
 		old, ok := a.report.Children[name]
-		if ok && name != d.Name() && old.Verdict == Asked && c.Verdict == Asked && (old.Failed == "") != (c.Failed == "") {
+		if ok && name != self && old.Verdict == Asked && c.Verdict == Asked && (old.Failed == "") != (c.Failed == "") {
 			a.torn = name
 		}
 	}
 	a.report.Merge(r)
-	if _, ok := r.Children[d.Name()]; !ok {
-		a.report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1, Series: series, Samples: samples})
+	if _, ok := r.Children[self]; !ok {
+		a.report.Add(self, ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1, Series: series, Samples: samples})
 	}
 	a.warn.Merge(warn)
 }
@@ -206,7 +206,7 @@ func (a *asking) answered(m Member, r Report, warn annotations.Annotations, seri
 func (a *asking) tear(m Member) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	name := m.Description.Name()
+	name := m.name()
 	if row := a.report.Children[name]; row.Verdict == Asked && row.Failed == "" {
 		a.torn = name
 	}
@@ -271,14 +271,5 @@ func watched[T any](ctx context.Context, soft time.Duration, f func(context.Cont
 			r.err = context.Cause(ctx)
 		}
 	}
-	if errors.Is(r.err, context.DeadlineExceeded) {
-		// The child has a clock of its own, by which it may be over a moment sooner.
-		if end, ok := ctx.Deadline(); ok && time.Until(end) < clockDifference {
-			<-ctx.Done()
-		}
-	}
-	if r.err != nil && errors.Is(context.Cause(ctx), ErrLate) {
-		r.err = fmt.Errorf("%w (%s)", ErrLate, soft)
-	}
-	return r.v, r.err
+	return r.v, lateness(ctx, soft, r.err)
 }

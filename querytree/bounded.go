@@ -18,7 +18,7 @@ import (
 // turns with others. The Options of a query come with its context.
 type boundedEngine struct {
 	engine promql.QueryEngine
-	parser parser.Parser
+	parser *parsedTexts
 	limits Limits
 	name   func() string
 	gate   *Gate
@@ -56,7 +56,7 @@ func metered(q storage.Queryable) *faultyQueryable {
 // measure tells what a query may do to series; of one that does not parse,
 // nothing.
 func (e *boundedEngine) measure(query string, g grid) measures {
-	expr, err := e.parser.ParseExpr(query)
+	expr, err := e.parser.look(query)
 	if err != nil {
 		return measures{}
 	}

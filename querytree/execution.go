@@ -3,6 +3,7 @@ package querytree
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -37,11 +38,15 @@ func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotati
 			return nil, nil, err
 		}
 	}
-	runs := map[*labels.Matcher]*fragmentRun{}
+	if f, ok := e.plan.wholeQuery(); ok {
+		return e.whole(ctx, e.fragmentRun(f, nil))
+	}
+	runs, uses := map[*labels.Matcher]*fragmentRun{}, standIns(e.plan.Residual)
 	asked := &sync.WaitGroup{}
 	asked.Add(len(e.plan.Fragments))
 	for _, f := range e.plan.Fragments {
-		r := &fragmentRun{f: f, members: e.members, req: e.req, ask: e.ask, held: e.held, name: e.m.name(), asked: asked, combine: e.combine}
+		r := e.fragmentRun(f, asked)
+		r.readOnce = uses[f.standIn] == 1
 		runs[f.standIn] = r
 		if f.info != nil {
 			asked.Done() // the engine tells whose, and starts it
@@ -49,15 +54,18 @@ func (e *execution) run(ctx context.Context) (parser.Value, annotations.Annotati
 		}
 		r.start(ctx)
 	}
-	if f, ok := e.plan.wholeQuery(); ok {
-		return e.whole(ctx, runs[f.standIn])
-	}
 	return e.residual(ctx, runs)
 }
 
-// whole returns a fragment that is the answer.
+// fragmentRun returns one that has yet to be started.
+func (e *execution) fragmentRun(f *Fragment, asked *sync.WaitGroup) *fragmentRun {
+	return &fragmentRun{f: f, members: e.members, req: e.req, ask: e.ask, held: e.held, name: e.m.name(), asked: asked, combine: e.combine}
+}
+
+// whole evaluates a fragment that is the answer. There is nothing to do beside
+// that, so it needs no goroutine.
 func (e *execution) whole(ctx context.Context, r *fragmentRun) (parser.Value, annotations.Annotations, error) {
-	m, err := r.wait(ctx)
+	m, err := r.run(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -91,7 +99,8 @@ func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*frag
 	if err != nil {
 		return nil, nil, err
 	}
-	defer q.Close()
+	// It is not closed: the engine would use the points of the result again, of
+	// which there would have to be a copy then.
 	res := q.Exec(ctx)
 	if res.Err != nil {
 		return nil, nil, causeOf(runs, res.Err)
@@ -101,7 +110,7 @@ func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*frag
 	}
 	warn := e.ask.warnings()
 	warn.Merge(res.Warnings)
-	return cloneValue(res.Value), warn, nil
+	return ownValue(res.Value), warn, nil
 }
 
 // causeOf returns the error of the fragment that made the residual fail, as the
@@ -138,21 +147,26 @@ func (e *execution) report() Report {
 	return r
 }
 
-// cloneValue copies a result out of the engine's memory, which is recycled when
-// the query is closed.
-func cloneValue(v parser.Value) parser.Value {
+// ownValue makes the result of a query that is not closed the caller's own:
+// histograms may be the same in several points, and what has few points may have
+// room for all steps.
+func ownValue(v parser.Value) parser.Value {
 	switch v := v.(type) {
 	case promql.Matrix:
-		return cloneMatrix(v)
-	case promql.Vector:
-		out := make(promql.Vector, len(v))
-		for i, s := range v {
-			if out[i] = s; s.H != nil {
-				out[i].H = s.H.Copy()
+		for i := range v {
+			if s := &v[i]; 2*len(s.Floats) < cap(s.Floats) {
+				s.Floats = slices.Clone(s.Floats)
+			}
+			for j, p := range v[i].Histograms {
+				v[i].Histograms[j].H = p.H.Copy()
 			}
 		}
-		return out
-	default:
-		return v
+	case promql.Vector:
+		for i, s := range v {
+			if s.H != nil {
+				v[i].H = s.H.Copy()
+			}
+		}
 	}
+	return v
 }

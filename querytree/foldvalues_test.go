@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand"
+	"slices"
 	"testing"
 	"time"
 
@@ -148,6 +149,20 @@ func (b bundle) cut(rnd *rand.Rand, parts int) []bundle {
 	for _, s := range b {
 		i := rnd.Intn(parts)
 		out[i] = append(out[i], s)
+	}
+	return out
+}
+
+func cloneMatrix(m promql.Matrix) promql.Matrix {
+	out := make(promql.Matrix, len(m))
+	for i, s := range m {
+		out[i] = promql.Series{Metric: s.Metric, Floats: slices.Clone(s.Floats), Histograms: make([]promql.HPoint, len(s.Histograms))}
+		for j, p := range s.Histograms {
+			out[i].Histograms[j] = promql.HPoint{T: p.T, H: p.H.Copy()}
+		}
+		if len(s.Histograms) == 0 {
+			out[i].Histograms = nil
+		}
 	}
 	return out
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -64,6 +63,10 @@ type fragmentRun struct {
 	into   merger
 	folded map[string]bool
 
+	// readOnce: the residual reads the result in one place, which lets go of each
+	// series as it is read: what the engine makes of it takes as much.
+	readOnce bool
+
 	done   chan struct{}
 	result promql.Matrix
 	warn   annotations.Annotations
@@ -91,6 +94,9 @@ func (r *fragmentRun) wait(ctx context.Context) (promql.Matrix, error) {
 
 // run asks the children and merges what they say, unless a guard objects.
 func (r *fragmentRun) run(ctx context.Context) (promql.Matrix, error) {
+	if len(r.f.guards) == 0 && r.f.rollup == nil {
+		return r.runAlone(ctx)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var guards []*fragmentRun
@@ -105,9 +111,6 @@ func (r *fragmentRun) run(ctx context.Context) (promql.Matrix, error) {
 		rolled.wait()
 	}()
 	parts, err := r.askAll(ctx)
-	if r.asked != nil {
-		r.asked.Done()
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +145,7 @@ func (r *fragmentRun) merge(ctx context.Context, parts []promql.Matrix) (promql.
 		if r.ask.lost.err(r.members[member]) == nil {
 			continue
 		}
-		if folded[r.members[member].Description.Name()] {
+		if folded[r.members[member].name()] {
 			return nil, &notMergeable{fragment: r.f, why: "a child failed after a part of its answer had been merged", again: true}
 		}
 		parts[i] = nil
@@ -158,31 +161,6 @@ func (r *fragmentRun) merge(ctx context.Context, parts []promql.Matrix) (promql.
 	default:
 		return r.ofTargets(r.concat(parts))
 	}
-}
-
-func (r *fragmentRun) askAll(ctx context.Context) ([]promql.Matrix, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	parts := make([]promql.Matrix, len(r.f.Children))
-	errs := make([]error, len(r.f.Children))
-	warn := make([]annotations.Annotations, len(r.f.Children))
-	var wg sync.WaitGroup
-	for i, member := range r.f.Children {
-		wg.Go(func() {
-			var a answer
-			a, errs[i] = r.askOne(ctx, r.members[member])
-			parts[i], warn[i] = a.m, a.warn
-			if errs[i] != nil {
-				cancel()
-			}
-		})
-	}
-	wg.Wait()
-	// In the order of the children, since the last of equal ones is kept.
-	for _, w := range warn {
-		r.warn.Merge(w)
-	}
-	return parts, firstError(errs)
 }
 
 // firstError prefers an error that says what happened over those of requests
@@ -213,37 +191,6 @@ type answer struct {
 
 	warn   annotations.Annotations
 	report Report
-}
-
-// askOne asks a member. An answer that is missing, for which there is a warning
-// then, is empty.
-func (r *fragmentRun) askOne(ctx context.Context, m Member) (answer, error) {
-	if err := r.ask.lost.err(m); err != nil {
-		r.ask.edge(r.f.ID, m, answer{}, err, 0)
-		return answer{}, r.ask.missing(ctx, m, err)
-	}
-	req := r.req
-	req.Query, req.Ops, req.Stats = r.f.Query, nil, r.f.stats
-	if r.f.grid.step > 0 {
-		req.Step = r.f.grid.step
-	}
-	req.Options = r.ask.below()
-	begin := time.Now()
-	a, err := watched(ctx, r.ask.soft, func(ctx context.Context) (answer, error) { return r.collect(ctx, m, req) })
-	r.ask.edge(r.f.ID, m, a, err, time.Since(begin))
-	if err != nil {
-		return answer{}, r.failed(ctx, m, err)
-	}
-	if why := r.unfit(a); why != "" {
-		return answer{}, &notMergeable{fragment: r.f, why: why}
-	}
-	// What is missing is told even if the query is planned again; the rest goes
-	// where the engine looks for it.
-	r.ask.answered(m, a.report, onlyPartial(a.warn), a.series, a.samples)
-	if r.f.quiet {
-		a.warn = nil
-	}
-	return a, nil
 }
 
 // unfit tells why an answer cannot be merged with those of other children.

@@ -42,7 +42,7 @@ func (r *fragmentRun) foldEarly(ctx context.Context, m Member, series promql.Mat
 	if r.folded == nil {
 		r.folded = map[string]bool{}
 	}
-	r.folded[m.Description.Name()] = true
+	r.folded[m.name()] = true
 	return r.foldIn(series)
 }
 
@@ -175,12 +175,11 @@ func (e *execution) combine(ctx context.Context, f *Fragment, parts promql.Matri
 	if err != nil {
 		return nil, nil, err
 	}
-	defer q.Close()
-	res := q.Exec(ctx)
+	res := q.Exec(ctx) // and not closed, see residual
 	if res.Err != nil {
 		return nil, nil, res.Err
 	}
-	m, err := matrixOf(cloneValue(res.Value))
+	m, err := matrixOf(ownValue(res.Value))
 	return m, res.Warnings, err
 }
 

@@ -320,7 +320,7 @@ func (t *namesTally) note(m Member, names int) {
 	if t.rows == nil {
 		t.rows = map[string]EdgeExplanation{}
 	}
-	t.rows[m.Description.Name()] = EdgeExplanation{Series: int64(names)}
+	t.rows[m.name()] = EdgeExplanation{Series: int64(names)}
 }
 
 // observeNames counts what a request for names came to.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -70,6 +71,9 @@ type Local struct {
 	onPart    func(number int) (done func())
 	bounded   *boundedEngine
 	reads     *Gate
+	// self returns who it is, which does not change, and name its name.
+	self func() Identity
+	name func() string
 	// odd knows queries of few steps that turned out to be unusual.
 	odd *heavyQueries
 }
@@ -82,12 +86,14 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 		return nil, err
 	}
 	l := &Local{cfg: cfg, partSteps: partSteps, odd: newHeavyQueries()}
+	l.self = sync.OnceValue(func() Identity { return cfg.Describe().Identity })
+	l.name = sync.OnceValue(func() string { return l.self().Name() })
 	if l.cfg.Cores == nil {
 		l.cfg.Cores = &Cores{limit: 1}
 	}
 	if cfg.EngineOpts != nil {
 		opts := *cfg.EngineOpts
-		l.tickets = &ticketParser{Parser: opts.Parser}
+		l.tickets = &ticketParser{Parser: parsedOnce(opts.Parser)}
 		// Its queries are parts of one that is counted and has its slot already.
 		opts.Parser, opts.Reg, opts.ActiveQueryTracker = l.tickets, nil, nil
 		l.engine = promql.NewEngine(opts)
@@ -95,7 +101,7 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 	m := newBoundsMetrics(cfg.Registerer)
 	l.reads = newGate(readGate, cfg.Limits, l.name, m)
 	l.bounded = &boundedEngine{
-		engine: cfg.Engine, parser: NewParser(), limits: cfg.Limits, name: l.name,
+		engine: cfg.Engine, parser: parsedOnce(NewParser()), limits: cfg.Limits, name: l.name,
 		gate: newGate(queryGate, cfg.Limits, l.name, m), memory: newMemory(cfg.Limits, m), turns: newTurns(cfg.Turns, m),
 	}
 	m.watchMemory(l.bounded.memory)
@@ -109,8 +115,6 @@ func (l *Local) Engine() promql.QueryEngine { return l.bounded }
 
 // Describe implements Child.
 func (l *Local) Describe() Description { return l.cfg.Describe() }
-
-func (l *Local) name() string { return l.cfg.Describe().Name() }
 
 // Exec implements Child with the stock engine, which evaluates either the whole
 // query or, where that is cheaper, pieces of it.
@@ -187,7 +191,7 @@ func (l *Local) execStock(ctx context.Context, e promql.QueryEngine, req ExecReq
 func (l *Local) report(m promql.Matrix) Report {
 	var r Report
 	c := ChildReport{Series: int64(len(m)), Samples: pointsOf(m)}
-	r.Add(l.name(), ChildReport{Tier: l.cfg.Describe().Tier, Verdict: Asked, Requests: 1, Series: c.Series, Samples: c.Samples})
+	r.Add(l.name(), ChildReport{Tier: l.self().Tier, Verdict: Asked, Requests: 1, Series: c.Series, Samples: c.Samples})
 	return r
 }
 
@@ -233,20 +237,6 @@ func matrixOf(v parser.Value) (promql.Matrix, error) {
 		return nil, fmt.Errorf("expressions of type %s cannot be pushed down", v.Type())
 	}
 	return m, nil
-}
-
-func cloneMatrix(m promql.Matrix) promql.Matrix {
-	out := make(promql.Matrix, len(m))
-	for i, s := range m {
-		out[i] = promql.Series{Metric: s.Metric, Floats: slices.Clone(s.Floats), Histograms: make([]promql.HPoint, len(s.Histograms))}
-		for j, p := range s.Histograms {
-			out[i].Histograms[j] = promql.HPoint{T: p.T, H: p.H.Copy()}
-		}
-		if len(s.Histograms) == 0 {
-			out[i].Histograms = nil
-		}
-	}
-	return out
 }
 
 // Select implements Child. It has its slot while the series are looked up, and

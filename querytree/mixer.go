@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,6 +82,8 @@ type Mixer struct {
 	uses    *hintUses
 	// latencies are those of replicas.
 	latencies *latencies
+	// name returns that of the tier, which does not change.
+	name func() string
 }
 
 var _ Child = (*Mixer)(nil)
@@ -93,7 +96,8 @@ func NewMixer(cfg MixerConfig) (*Mixer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: NewParser()}, metrics: newMixerMetrics(cfg.Registerer), uses: newHintUses(cfg.Registerer), latencies: newLatencies()}
+	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: parsedOnce(NewParser())}, metrics: newMixerMetrics(cfg.Registerer), uses: newHintUses(cfg.Registerer), latencies: newLatencies()}
+	m.name = sync.OnceValue(func() string { return cfg.Describe().Name() })
 	bounds := newBoundsMetrics(cfg.Registerer)
 	m.gate, m.reads = newGate(queryGate, cfg.Limits, m.name, bounds), newGate(readGate, cfg.Limits, m.name, bounds)
 	m.memory = newMemory(cfg.Limits, bounds)
@@ -122,8 +126,6 @@ func EngineOpts(cfg MixerConfig, p parser.Parser) promql.EngineOpts {
 
 // Describe implements Child.
 func (m *Mixer) Describe() Description { return m.cfg.Describe() }
-
-func (m *Mixer) name() string { return m.cfg.Describe().Name() }
 
 // Mixer returns m. It lets an Engine find the tree behind a queryable that
 // embeds one.

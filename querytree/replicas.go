@@ -50,6 +50,10 @@ func (e *switched) Error() string {
 // joinReplicas puts the replicas of each set together into one member, for
 // samples between mint and maxt. Replicas that are lost are not asked.
 func (m *Mixer) joinReplicas(members []Member, mint, maxt int64, gone *lost) []Member {
+	if !slices.ContainsFunc(members, func(m Member) bool { return m.Description.Replica != "" }) {
+		m.latencies.keep(nil)
+		return members
+	}
 	out := make([]Member, 0, len(members))
 	var order []string
 	sets := map[string][]Member{}
@@ -159,7 +163,7 @@ func overReplicas(p Pruner, members []Member) Pruner {
 	sets := map[string]*replicaSet{}
 	for _, m := range members {
 		if s, ok := m.Child.(*replicaSet); ok {
-			sets[m.Description.Name()] = s
+			sets[m.name()] = s
 		}
 	}
 	if len(sets) == 0 {

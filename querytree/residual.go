@@ -85,6 +85,20 @@ func (q *residualQuerier) Select(ctx context.Context, _ bool, hints *storage.Sel
 
 func (q *residualQuerier) Close() error { return nil }
 
+// standIns counts where in a residual expression each matcher is.
+func standIns(e parser.Expr) map[*labels.Matcher]int {
+	n := map[*labels.Matcher]int{}
+	parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
+		if vs, ok := node.(*parser.VectorSelector); ok {
+			for _, m := range vs.LabelMatchers {
+				n[m]++
+			}
+		}
+		return nil
+	})
+	return n
+}
+
 // fragmentSet is the answer to a fragment as a storage.SeriesSet; it waits for
 // the children upon the first Next.
 type fragmentSet struct {
@@ -111,7 +125,7 @@ func (s *fragmentSet) At() storage.Series {
 	if i := s.run.f.info; i != nil && i.name != "" {
 		return newTimedSeries(s.m[s.at-1], i, s.grid)
 	}
-	return newGridSeries(&s.m[s.at-1], s.grid)
+	return &resultSeries{s: &s.m[s.at-1], grid: s.grid, once: s.run.readOnce}
 }
 
 func (s *fragmentSet) Err() error { return s.err }

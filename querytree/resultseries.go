@@ -1,6 +1,7 @@
 package querytree
 
 import (
+	"errors"
 	"math"
 
 	"github.com/prometheus/prometheus/model/histogram"
@@ -18,10 +19,16 @@ import (
 type resultSeries struct {
 	s    *promql.Series
 	grid grid
+	// once: the points are left to the first iterator, and taken by it.
+	once, taken bool
 }
 
+// errReadTwice: the engine reads a series again of which it is known that it is
+// read once. It never does; a series without points would be a wrong answer.
+var errReadTwice = errors.New("the answer of a fragment is read twice")
+
 // newGridSeries returns a series of the points of s, which nobody may change.
-func newGridSeries(s *promql.Series, g grid) storage.Series { return &resultSeries{s, g} }
+func newGridSeries(s *promql.Series, g grid) storage.Series { return &resultSeries{s: s, grid: g} }
 
 // Labels implements storage.Series.
 func (r *resultSeries) Labels() labels.Labels { return r.s.Metric }
@@ -33,6 +40,12 @@ func (r *resultSeries) Iterator(it chunkenc.Iterator) chunkenc.Iterator {
 		i = &resultIterator{}
 	}
 	*i = resultIterator{floats: r.s.Floats, histograms: r.s.Histograms, grid: r.grid}
+	if r.taken {
+		i.err = errReadTwice
+	}
+	if r.once {
+		r.taken, r.s.Floats, r.s.Histograms = true, nil, nil
+	}
 	return i
 }
 
@@ -49,6 +62,7 @@ type resultIterator struct {
 	v     float64
 	h     *histogram.FloatHistogram
 	stale bool
+	err   error
 }
 
 // Next implements chunkenc.Iterator.
@@ -117,4 +131,4 @@ func (r *resultIterator) AtT() int64 { return r.t }
 func (r *resultIterator) AtST() int64 { return 0 }
 
 // Err implements chunkenc.Iterator.
-func (r *resultIterator) Err() error { return nil }
+func (r *resultIterator) Err() error { return r.err }

@@ -1,6 +1,7 @@
 package querytree
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -57,5 +58,24 @@ func TestResultSeriesMarksGaps(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is read once is let go of; who reads it again is told, and does not find it
+// empty.
+func TestResultSeriesReadOnce(t *testing.T) {
+	m := promql.Matrix{{Floats: []promql.FPoint{{T: 10, F: 1}}}, {Histograms: []promql.HPoint{{T: 10, H: tsdbutil.GenerateTestFloatHistogram(1)}}}}
+	for i := range m {
+		s := &resultSeries{s: &m[i], grid: grid{10, 10, 10}, once: true}
+		it := s.Iterator(nil)
+		if it.Next() == chunkenc.ValNone || it.AtT() != 10 || it.Err() != nil {
+			t.Errorf("%d: no point, %v", i, it.Err())
+		}
+		if len(m[i].Floats)+len(m[i].Histograms) > 0 {
+			t.Errorf("%d: the points are held", i)
+		}
+		if it = s.Iterator(it); it.Next() != chunkenc.ValNone || !errors.Is(it.Err(), errReadTwice) {
+			t.Errorf("%d: read again: %v", i, it.Err())
+		}
 	}
 }

@@ -77,7 +77,7 @@ func (a *asking) edge(fragment string, m Member, ans answer, err error, took tim
 // traced notes an edge, and adds to the member's row of the report what only its
 // parent knows: how long it took and, unless the transport counted them, bytes.
 func (a *asking) traced(fragment string, m Member, r Report, size ChildReport, err error, took time.Duration) {
-	name, tier := m.Description.Name(), m.Description.Tier
+	name, tier := m.name(), m.Description.Tier
 	own := r.Children[name]
 	e := EdgeExplanation{
 		Child: name, Tier: tier, Verdict: Asked, Hedged: own.Hedged, Cached: own.Cached, Bytes: own.Bytes,

@@ -43,6 +43,10 @@ func (r *run) all(ctx context.Context, pieces []span, have []extent) {
 			return
 		}
 	}
+	if len(pieces) == 1 {
+		r.next(ctx)
+		return
+	}
 	var wg sync.WaitGroup
 	for range min(r.c.cfg.Parallelism, len(pieces)) {
 		wg.Go(func() {
