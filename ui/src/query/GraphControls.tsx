@@ -68,7 +68,7 @@ export function GraphControls({ panel, onChange, log, onLog }: Props & { log: bo
         <Committed
           label="Range"
           value={promDuration(range)}
-          width={72}
+          width={84}
           parse={(text) => {
             const s = parseDuration(text)
             return s ? { range: s } : undefined
@@ -104,7 +104,7 @@ export function GraphControls({ panel, onChange, log, onLog }: Props & { log: bo
         <Committed
           label="Step"
           value={promDuration(step)}
-          width={72}
+          width={84}
           parse={(text) => {
             const s = parseDuration(text)
             return s ? { resolution: { type: 'custom', step: s } } : undefined

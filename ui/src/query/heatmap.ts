@@ -15,11 +15,6 @@ export interface Heatmap {
 /** The most rows that are drawn; neighbours are joined until there are no more. */
 export const maxRows = 160
 
-/** Whether a range has something that a heatmap can show. */
-export function hasHeatmap(result: RangeSeries[]): boolean {
-  return result.some((s) => (s.histograms?.length ?? 0) > 0) || result.some((s) => s.metric.le !== undefined)
-}
-
 /** The heatmap of native histograms or, if there are none, of classic buckets (series that differ in le). */
 export function heatmapOf(result: RangeSeries[], times: number[], step: number): Heatmap | undefined {
   if (times.length === 0) return undefined

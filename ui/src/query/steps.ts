@@ -7,12 +7,12 @@ export const maxPoints = 11_000
 
 const points = { low: 100, medium: 250, high: 750 }
 
-/** The step in seconds of a range of that many seconds; never so small that it would be refused, nor below a millisecond. */
+/** The step in seconds of a range of that many seconds: whole seconds where it is chosen by density and not finer than one. */
 export function stepOf(r: Resolution, range: number): number {
-  const step = r.type === 'auto' ? range / points[r.density] : r.step
-  const ms = r.type === 'auto' ? Math.floor(step * 1000) : Math.round(step * 1000)
-  // A second is the finest that has a meaning where nobody asked for finer.
-  return Math.max(ms, r.type === 'auto' && range >= 100 ? 1000 : 1) / 1000
+  if (r.type !== 'auto') return Math.max(Math.round(r.step * 1000), 1) / 1000
+  const step = range / points[r.density]
+  if (range < 100) return Math.max(Math.floor(step * 1000), 1) / 1000
+  return Math.max(Math.round(step), 1)
 }
 
 /** How many steps a range has, both ends among them. */

@@ -57,7 +57,7 @@ function of(n: SyntaxNode, expr: string, metadata: (m: string) => string | undef
     }
     case 'AggregateExpr':
     case 'FunctionCall':
-      return called(n, inner)
+      return called(n, inner, expr, metadata)
     case 'BinaryExpr':
       return binary(n, inner)
     default:
@@ -65,23 +65,31 @@ function of(n: SyntaxNode, expr: string, metadata: (m: string) => string | undef
   }
 }
 
-function called(n: SyntaxNode, inner: (c: SyntaxNode | null) => Unit): Unit {
+function called(
+  n: SyntaxNode,
+  inner: (c: SyntaxNode | null) => Unit,
+  expr: string,
+  metadata: (m: string) => string | undefined,
+): Unit {
   const op = (n.getChild('AggregateOp') ?? n.getChild('FunctionIdentifier'))?.firstChild?.name ?? ''
   const args: SyntaxNode[] = []
   for (let c = n.getChild('FunctionCallBody')?.firstChild ?? null; c; c = c.nextSibling) args.push(c)
   const arg = args.find((c) => !/Literal/.test(c.name)) ?? null
   if (op === 'HistogramFraction') return 'ratio'
-  if (op === 'HistogramQuantile') return quantile(arg, inner)
+  if (op === 'HistogramQuantile') return observed(arg, expr, metadata)
   if (keeping.has(op)) return inner(arg)
   if (op === 'Rate' || op === 'Irate' || op === 'Deriv') return inner(arg) === 'bytes' ? 'bytes/s' : ''
   return ''
 }
 
 // Quantiles are in the unit of the observations, whatever rates were taken of their counts.
-function quantile(arg: SyntaxNode | null, inner: (c: SyntaxNode | null) => Unit): Unit {
+function observed(arg: SyntaxNode | null, expr: string, metadata: (m: string) => string | undefined): Unit {
   let unit: Unit = ''
   arg?.cursor().iterate((c) => {
-    if (c.name === 'VectorSelector') unit = inner(c.node)
+    if (c.name !== 'VectorSelector') return
+    const id = c.node.getChild('Identifier')
+    const name = id ? expr.slice(id.from, id.to).replace(/_bucket$/, '') : ''
+    if (name) unit = unitOfMetric(name, metadata(name))
   })
   return unit
 }
