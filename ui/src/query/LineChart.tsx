@@ -56,7 +56,7 @@ export function LineChart(p: Props) {
         ...o.scales,
         y: log
           ? { distr: 3, log: 10 }
-          : { range: { min: { pad: 0.08, soft: 0, mode: 2 }, max: { pad: 0.08, soft: 0, mode: 2 } } },
+          : { range: { min: { pad: 0.08, soft: 0, mode: 3 }, max: { pad: 0.08, soft: 0, mode: 3 } } },
       },
       axes: [
         o.axes?.[0] ?? {},

@@ -84,6 +84,7 @@ export function QueryPanel({ panel, number, options, scope, completions, onChang
           </Button>
         ) : (
           <Button
+            color="cyan.9"
             leftSection={<IconPlayerPlay size={16} />}
             onClick={() => submit(draft)}
             disabled={draft.trim() === ''}

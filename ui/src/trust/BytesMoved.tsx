@@ -29,7 +29,7 @@ export function BytesMoved({ bytes: moved, params }: { bytes: number; params: Re
         <UnstyledButton
           className={classes.part}
           onClick={() => setOpen((o) => !o)}
-          aria-label={`${bytes(moved)} moved; compare with raw series`}
+          title="Compare with raw series"
         >
           <span className={classes.dim}>moved </span>
           {bytes(moved)}
