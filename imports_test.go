@@ -24,7 +24,7 @@ const module = "github.com/pandometrics/pando/"
 // cmd/pando plugs the other in.
 var edges = map[string][]string{
 	".":                     {},
-	"cmd/pando":             {"cmd/pando/client", "demo", "deploy", "fieldhint", "gitops", "gitops/dirs", "gitops/kube", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "ui", "zone"},
+	"cmd/pando":             {"cmd/pando/client", "demo", "deploy", "fieldhint", "gitops", "gitops/dirs", "gitops/kube", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/relay", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "ui", "zone"},
 	"cmd/pando/client":      {"gitops", "querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
 	"deploy":                {},
@@ -45,6 +45,7 @@ var edges = map[string][]string{
 	"leaf/aggregate":        {},
 	"querytree":             {},
 	"querytree/querytreepb": {},
+	"querytree/relay":       {"querytree"},
 	"querytree/resultcache": {"querytree"},
 	"querytree/roster":      {"querytree"},
 	"querytree/tier":        {"fieldhint", "querytree", "querytree/resultcache", "querytree/roster"},

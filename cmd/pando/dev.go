@@ -173,7 +173,7 @@ func (p *planet) openRoot() error {
 func (p *planet) openZone(zone string, i int) (*node, error) {
 	f := mixFlags{
 		commonFlags: p.common(preferred(9100 + i)), identityFlags: identityFlags{zone: zone}, rollupFlags: p.rollups,
-		parentFlags: parentFlags{parents: []string{p.root.grpc.Addr().String()}},
+		parentFlags: parentFlags{parents: []string{p.root.grpc.Addr().String()}, statusToParents: true},
 		childrenFlags: childrenFlags{
 			address: preferred(9200 + i), dataDir: filepath.Join(p.f.dataDir, "zone-"+zone), hints: true, forgetAfter: 24 * time.Hour,
 		},
@@ -198,7 +198,7 @@ func (p *planet) openLeaf(place demo.Place, i int, zone *node, firstOfZone bool)
 	}
 	f := leafFlags{
 		commonFlags: p.common(address), identityFlags: identityFlags{zone: place.Zone, cluster: place.Cluster}, rollupFlags: p.rollups,
-		parentFlags: parentFlags{parents: []string{zone.grpc.Addr().String()}},
+		parentFlags: parentFlags{parents: []string{zone.grpc.Addr().String()}, statusToParents: true},
 		configFile:  config, dataDir: filepath.Join(dir, "tsdb"), retention: p.f.retention, exemplars: 10_000,
 		walCompression: "snappy", hints: true, outOfOrder: model.Duration(time.Minute), cores: p.cores,
 	}

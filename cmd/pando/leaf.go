@@ -201,7 +201,11 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
-	link, err := n.dialParents(f.parentFlags, child, hintSource(set), logger, reg)
+	below, err := leafRelay(f.parentFlags, l, logger, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := n.dialParents(f.parentFlags, below.Child(child), hintSource(set), logger, reg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -209,6 +213,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	web.Engine, web.Defaults = engine, querytree.Options{NoRollup: !f.use, Align: f.align}
 	web.Delivery = liveDelivery{engine: web.Engine, series: web.Queryable, leaf: l}
 	web.Console = console(logger)
+	web.Below = below
 	web.Hints, web.Rollups = liveHints{describe: l.Describe, own: set}, k.rollups()
 	n.reload = f.pull.before(k.after(l.Reload))
 	web.Reload = n.reload
@@ -219,6 +224,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
+	below.Serve(h)
 	n.serve(traces(h))
 	return n, l, nil
 }

@@ -141,13 +141,18 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	if err := n.serveChildren(f.childrenFlags, t, logger, reg); err != nil {
 		return nil, nil, err
 	}
-	link, err := n.dialParents(f.parentFlags, t.Mixer, hintSource(offered), logger, reg)
+	below, err := tierRelay(f.parentFlags, t, logger, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := n.dialParents(f.parentFlags, below.Child(t.Mixer), hintSource(offered), logger, reg)
 	if err != nil {
 		return nil, nil, err
 	}
 	cfg := mixHTTP(f, n, t, liveTree{child: t.Mixer, link: link, roster: t.Roster}, reg, logger)
 	cfg.Delivery = liveDelivery{engine: cfg.Engine, series: cfg.Queryable, leaf: r.leaf}
 	cfg.Console = console(logger)
+	cfg.Below = below
 	cfg.Links, cfg.Hints, cfg.Rollups = links, liveHints{describe: t.Mixer.Describe, own: offered, tier: t}, k.rollups()
 	n.reload = f.pull.before(k.after(r.reload(n.tellHangup(kind, f.queryLog))))
 	r.serve(&cfg, n.reload)
@@ -161,6 +166,7 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	if err != nil {
 		return nil, nil, err
 	}
+	below.Serve(h)
 	n.serve(traces(h))
 	return n, k, nil
 }
@@ -172,7 +178,7 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, rules *t
 		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits,
 		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
 		Cache: &f.cache, Version: buildVersion(), Logger: logger, Registerer: reg,
-		Rewriter: k.rewriter(id.Labels), Told: k.past.Told,
+		Rewriter: k.rewriter(id.Labels), Told: k.past.Told, Loaded: rules.loaded,
 	}
 	var err error
 	if cfg.Own, err = k.own(newOwnSeries(rules, k.store, id.Labels), id.Labels, f.commonFlags); err != nil {
