@@ -8,7 +8,7 @@ import {
   startCompletion,
 } from '@codemirror/autocomplete'
 import { defaultKeymap, history as undo, historyKeymap, insertNewlineAndIndent } from '@codemirror/commands'
-import { bracketMatching, indentOnInput, syntaxHighlighting } from '@codemirror/language'
+import { bracketMatching, ensureSyntaxTree, indentOnInput, syntaxHighlighting } from '@codemirror/language'
 import { lintKeymap } from '@codemirror/lint'
 import { EditorState, Prec } from '@codemirror/state'
 import { EditorView, highlightSpecialChars, keymap, placeholder, type KeyBinding } from '@codemirror/view'
@@ -17,6 +17,7 @@ import { useEffect, useRef, type RefObject } from 'react'
 import type { Completions } from './completion.ts'
 import { frame, highlighting } from './editortheme.ts'
 import { operatorOf } from './grammar.ts'
+import classes from './Query.module.css'
 import { history, Recall } from './history.ts'
 
 interface Props {
@@ -39,7 +40,7 @@ export default function Editor(props: Props) {
   useEffect(() => {
     if (!parent.current) return
     current.current.completions.operator = operatorOf
-    const promql = new PromQLExtension().setComplete({
+    const promql = linted(new PromQLExtension()).setComplete({
       remote: current.current.completions,
       maxMetricsMetadata: 20_000,
     })
@@ -60,7 +61,16 @@ export default function Editor(props: Props) {
     if (v && v.state.doc.toString() !== props.value) replace(v, props.value)
   }, [props.value])
 
-  return <div ref={parent} style={{ minWidth: 0, flex: 1 }} />
+  return <div ref={parent} className={classes.expression} />
+}
+
+// On a busy machine a tree may not be finished when it is looked at: what is not
+// parsed yet would be underlined as wrong.
+function linted(promql: PromQLExtension): PromQLExtension {
+  const lint = promql.getLinter().promQL()
+  return promql.setLinter({
+    promQL: () => (view) => (ensureSyntaxTree(view.state, view.state.doc.length, 2000) ? lint(view) : []),
+  })
 }
 
 function replace(v: EditorView, text: string): void {

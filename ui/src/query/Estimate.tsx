@@ -117,7 +117,7 @@ function Line({ sum, steps, why }: { sum: Sum; steps: number; why: string }) {
     >
       <Text size="xs" c="dimmed" aria-live="polite" style={{ overflowWrap: 'anywhere' }}>
         {parts.join(' · ')} ·{' '}
-        <Anchor component={Link} to={why} inherit>
+        <Anchor component={Link} to={why} inherit c="inherit" underline="always">
           why
         </Anchor>
       </Text>

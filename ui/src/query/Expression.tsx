@@ -1,5 +1,6 @@
 import { Textarea } from '@mantine/core'
 import { Component, lazy, Suspense, type ComponentProps, type ReactNode } from 'react'
+import classes from './Query.module.css'
 
 const Editor = lazy(() => import('./Editor.tsx'))
 
@@ -34,7 +35,7 @@ function Plain({ value, onChange, onRun, label }: Props) {
       spellCheck={false}
       placeholder="Expression"
       styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)', fontSize: 13.5, paddingBlock: 7 } }}
-      style={{ flex: 1, minWidth: 0 }}
+      className={classes.expression}
     />
   )
 }

@@ -51,7 +51,13 @@ export default function GraphView({ result, grid, display, log, unit, exemplars,
     () => (display === 'heatmap' ? heatmapOf(result, times, grid.step) : undefined),
     [display, result, times, grid.step],
   )
-  const frame = { width, height: width < 500 ? 260 : 380, scheme, zone, onZoom }
+  const frame = {
+    width,
+    height: width < 500 ? 260 : Math.round(Math.min(Math.max(380, window.innerHeight * 0.36), 760)),
+    scheme,
+    zone,
+    onZoom,
+  }
   const floats = result.filter((s) => (s.values?.length ?? 0) > 0).length
   return (
     <div ref={ref} style={{ minWidth: 0 }}>

@@ -26,7 +26,7 @@ export function OptionsMenu({ options, onChange }: { options: Options; onChange:
   return (
     <Popover width={290} position="bottom-end" withArrow>
       <Popover.Target>
-        <Button size="xs" variant={changed > 0 ? 'light' : 'default'} leftSection={<IconAdjustments size={14} />}>
+        <Button size="xs" variant="default" leftSection={<IconAdjustments size={14} />}>
           Options{changed > 0 && ` (${changed} changed)`}
         </Button>
       </Popover.Target>

@@ -3,7 +3,7 @@ import { IconCopy } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { lazy, Suspense, useMemo } from 'react'
 import { Link } from 'react-router'
-import { ask, encode, type Answer } from '../api/client.ts'
+import { ApiError, ask, encode, type Answer } from '../api/client.ts'
 import { missingOf } from '../api/stats.ts'
 import { whole } from '../format/numbers.ts'
 import { promDuration } from '../format/times.ts'
@@ -60,7 +60,7 @@ export function RunView({ run, panel, log, scope, onChange, onRetry }: Props) {
       {status === 'canceled' && (
         <Alert color="gray" my="xs" title="Canceled">
           The query was ended here and in all tiers below. What it did until then:{' '}
-          <Anchor component={Link} to={'/why?id=' + run.asked?.id}>
+          <Anchor component={Link} to={'/why?id=' + run.asked?.id} inherit>
             why
           </Anchor>
           .
@@ -69,7 +69,7 @@ export function RunView({ run, panel, log, scope, onChange, onRetry }: Props) {
       {status === 'failed' && (
         <>
           <Failure what="The query failed" error={run.error} retry={onRetry} />
-          {run.asked && (
+          {run.asked && !(run.error instanceof ApiError && run.error.status === 400) && (
             <Anchor component={Link} to={'/why?' + encode({ expr: run.asked.expr })} size="sm">
               Why, and whom it would ask
             </Anchor>
@@ -139,8 +139,12 @@ function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope
     const g = gridOf(asked, data)
     return g.step > 0 ? g : { ...g, step: stepIn(result) ?? 1 }
   }, [asked, data, result])
-  const unit = useMemo(() => lang?.unitOf(asked.expr) ?? '', [lang, asked])
-  const wanted = panel.exemplars && panel.display !== 'heatmap'
+  const heat = panel.display === 'heatmap'
+  const unit = useMemo(
+    () => (heat ? lang?.unitOfBuckets(asked.expr) : lang?.unitOf(asked.expr)) ?? '',
+    [lang, asked, heat],
+  )
+  const wanted = panel.exemplars && !heat
   const found = useQuery({
     queryKey: ['exemplars', asked.expr, asked.grid],
     enabled: wanted,

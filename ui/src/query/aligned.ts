@@ -26,13 +26,18 @@ export function valuesOn(s: RangeSeries, times: number[], step: number): (number
   return out
 }
 
-/** Values stacked upon each other, in the order of series; what is hidden, or missing at a time, takes no height there. */
+/**
+ * Values stacked upon each other, in the order of series. What is missing at a
+ * time takes no height there, so that what stands upon it has a ground; times at
+ * which nothing is shown stay gaps, and hidden series have no values.
+ */
 export function stacked(series: (number | null)[][], shown: (i: number) => boolean): (number | null)[][] {
-  const sum: number[] = Array.from({ length: series[0]?.length ?? 0 }, () => 0)
-  return series.map((values, i) => {
-    if (!shown(i)) return values.map(() => null)
-    return values.map((v, k) => (v === null ? null : (sum[k] = (sum[k] ?? 0) + v)))
-  })
+  const times = series[0]?.length ?? 0
+  const sum: number[] = Array.from({ length: times }, () => 0)
+  const some = sum.map((_, k) => series.some((values, i) => shown(i) && values[k] !== null))
+  return series.map((values, i) =>
+    values.map((v, k) => (shown(i) && some[k] ? (sum[k] = (sum[k] ?? 0) + (v ?? 0)) : null)),
+  )
 }
 
 /** The least distance of samples in an answer whose grid is not known; undefined if there are fewer than two times. */

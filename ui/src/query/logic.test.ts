@@ -48,16 +48,18 @@ describe('values on a grid', () => {
     expect(
       stacked(
         [
-          [1, null],
-          [2, 2],
-          [3, 3],
+          [1, null, null],
+          [2, 2, 2],
+          [3, 3, null],
+          [4, null, null],
         ],
         (i) => i !== 1,
       ),
     ).toEqual([
-      [1, null],
-      [null, null],
-      [4, 3],
+      [1, 0, null],
+      [null, null, null],
+      [4, 3, null],
+      [8, 3, null],
     ]))
   it('tell their step', () =>
     expect(

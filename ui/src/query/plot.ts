@@ -56,21 +56,20 @@ export function base(f: Frame, from: number, to: number): Omit<uPlot.Options, 's
   }
 }
 
-/** The width of the y axis: that of its longest tick. */
+/** The width of the y axis: that of its widest tick. */
 function wide(u: uPlot, values: string[] | null, _axis: number, cycle: number): number {
   if (cycle > 1 || !values) return (u.axes[1] as { _size?: number })._size ?? 60
-  const longest = values.reduce((a, v) => (v && v.length > a.length ? v : a), '')
   u.ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`
-  return Math.ceil(u.ctx.measureText(longest).width / devicePixelRatio) + 18
+  const widest = Math.max(0, ...values.map((v) => (v ? u.ctx.measureText(v).width : 0)))
+  return Math.ceil(widest / devicePixelRatio) + 20
 }
 
-/** Points where a sample stands alone between gaps: a line would not show it. */
-export function lonely(u: uPlot, series: number, show: boolean): number[] | null {
-  if (show) return null
+/** Points where a sample stands alone between gaps: a line would not show it. Elsewhere the line is enough. */
+export function lonely(u: uPlot, series: number): number[] {
   const values = u.data[series] ?? []
   const out: number[] = []
   for (let i = 0; i < values.length; i++) {
     if (values[i] != null && values[i - 1] == null && values[i + 1] == null) out.push(i)
   }
-  return out.length > 0 ? out : null
+  return out
 }

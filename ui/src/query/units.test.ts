@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { unitOf, unitOfMetric, withUnit } from './units.ts'
+import { unitOf, unitOfBuckets, unitOfMetric, withUnit } from './units.ts'
 
 describe('units of metrics', () => {
   it.each([
@@ -43,6 +43,14 @@ describe('units of expressions', () => {
     ['changes(x_bytes[1h])', ''],
     ['sum(', ''],
   ])('%s: %s', (expr, want) => expect(unitOf(expr)).toBe(want))
+})
+
+describe('units of observations', () => {
+  it.each([
+    ['sum(rate(x_seconds[5m]))', 'seconds'],
+    ['sum by (le) (rate(x_bytes_bucket[5m]))', 'bytes'],
+    ['sum by (le) (rate(x_bucket[5m]))', ''],
+  ])('%s: %s', (expr, want) => expect(unitOfBuckets(expr)).toBe(want))
 })
 
 describe('values with units', () => {

@@ -35,6 +35,11 @@ export function unitOf(expr: string, metadata: (metric: string) => string | unde
   return top ? of(top, expr, metadata) : ''
 }
 
+/** The unit of what was observed, of an expression of histograms or their buckets. */
+export function unitOfBuckets(expr: string, metadata: (metric: string) => string | undefined = () => undefined): Unit {
+  return observed(parse(expr).topNode, expr, metadata)
+}
+
 function of(n: SyntaxNode, expr: string, metadata: (m: string) => string | undefined): Unit {
   const inner = (c: SyntaxNode | null): Unit => (c ? of(c, expr, metadata) : '')
   switch (n.name) {

@@ -26,11 +26,7 @@ export function BytesMoved({ bytes: moved, params }: { bytes: number; params: Re
   return (
     <Popover opened={open} onChange={setOpen} width={320} withArrow>
       <Popover.Target>
-        <UnstyledButton
-          className={classes.part}
-          onClick={() => setOpen((o) => !o)}
-          title="Compare with raw series"
-        >
+        <UnstyledButton className={classes.part} onClick={() => setOpen((o) => !o)} title="Compare with raw series">
           <span className={classes.dim}>moved </span>
           {bytes(moved)}
           {all !== undefined && all > 0 && <span className={classes.dim}> of {bytes(all)} raw</span>}
