@@ -8,7 +8,13 @@ import {
   startCompletion,
 } from '@codemirror/autocomplete'
 import { defaultKeymap, history as undo, historyKeymap, insertNewlineAndIndent } from '@codemirror/commands'
-import { bracketMatching, ensureSyntaxTree, indentOnInput, syntaxHighlighting } from '@codemirror/language'
+import {
+  bracketMatching,
+  forceParsing,
+  indentOnInput,
+  syntaxHighlighting,
+  syntaxTreeAvailable,
+} from '@codemirror/language'
 import { lintKeymap } from '@codemirror/lint'
 import { EditorState, Prec } from '@codemirror/state'
 import { EditorView, highlightSpecialChars, keymap, placeholder, type KeyBinding } from '@codemirror/view'
@@ -69,7 +75,11 @@ export default function Editor(props: Props) {
 function linted(promql: PromQLExtension): PromQLExtension {
   const lint = promql.getLinter().promQL()
   return promql.setLinter({
-    promQL: () => (view) => (ensureSyntaxTree(view.state, view.state.doc.length, 2000) ? lint(view) : []),
+    promQL: () => (view) => {
+      const end = view.state.doc.length
+      if (!syntaxTreeAvailable(view.state, end)) forceParsing(view, end, 500)
+      return syntaxTreeAvailable(view.state, end) ? lint(view) : []
+    },
   })
 }
 

@@ -93,8 +93,8 @@ function Metrics({
     return [
       {
         key: 'insert',
-        title: '',
-        width: '26px',
+        title: 'Add',
+        width: '34px',
         render: (r) => (
           <Tooltip label="Insert">
             <ActionIcon
@@ -133,7 +133,7 @@ function Metrics({
   return (
     <>
       <TextInput
-        data-autofocus
+        autoFocus
         placeholder="Search names and meanings"
         aria-label="Search metrics"
         value={search}

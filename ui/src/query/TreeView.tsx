@@ -83,7 +83,7 @@ function Part({ node, params, all, onPick }: PartProps) {
             variant="subtle"
             color="gray"
             onClick={() => onPick(textOf(node))}
-            aria-label={`Ask ${textOf(node)} alone`}
+            aria-label={`ask alone: ${textOf(node)}`}
           >
             ask alone
           </Button>

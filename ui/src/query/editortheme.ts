@@ -31,7 +31,7 @@ export const frame = EditorView.theme({
     backgroundColor: chosen,
     color: 'var(--mantine-color-text)',
   },
-  '.cm-completionLabel': { flex: '1', overflow: 'hidden', textOverflow: 'ellipsis' },
+  '.cm-completionLabel': { flex: '1', overflow: 'hidden', textOverflow: 'ellipsis', lineHeight: '1.5' },
   '.cm-completionDetail': { fontStyle: 'normal', color: 'var(--mantine-color-dimmed)', marginLeft: '0' },
   '.cm-completionMatchedText': { textDecoration: 'none', fontWeight: '700' },
   '.cm-tooltip.cm-completionInfo': { padding: '6px 10px', maxWidth: '360px', fontFamily: 'var(--mantine-font-family)' },
