@@ -34,7 +34,7 @@ export default function Explorer({ opened, onClose, onInsert, scope }: Props) {
       opened={opened}
       onClose={onClose}
       size="min(1100px, 96vw)"
-      title={metric ? undefined : 'Metrics'}
+      title={metric ?? 'Metrics'}
       closeButtonProps={{ 'aria-label': 'Close' }}
     >
       {metric === undefined ? (
