@@ -207,7 +207,8 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest, t *trail) (parser.Val
 	if req.Lookback == 0 {
 		req.Lookback = m.cfg.Lookback.Milliseconds()
 	}
-	if m.cfg.Cache != nil && req.Step > 0 {
+	// What is only explained has no answer that a cache could have, or keep.
+	if m.cfg.Cache != nil && req.Step > 0 && req.Explain != ExplainPlan {
 		if m.mostlyRolled(expr, req) {
 			return m.pastCache(ctx, req, t)
 		}

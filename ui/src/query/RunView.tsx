@@ -1,0 +1,257 @@
+import { ActionIcon, Alert, Anchor, Group, Text, Tooltip } from '@mantine/core'
+import { IconCopy } from '@tabler/icons-react'
+import { useQuery } from '@tanstack/react-query'
+import { lazy, Suspense, useMemo } from 'react'
+import { Link } from 'react-router'
+import { ApiError, ask, encode, type Answer } from '../api/client.ts'
+import { missingOf } from '../api/stats.ts'
+import { whole } from '../format/numbers.ts'
+import { promDuration } from '../format/times.ts'
+import { Empty } from '../parts/Empty.tsx'
+import { Failure } from '../parts/Failure.tsx'
+import { Loading } from '../parts/Loading.tsx'
+import { When } from '../parts/When.tsx'
+import { Incomplete, Notes } from '../trust/Incomplete.tsx'
+import { TrustStrip } from '../trust/TrustStrip.tsx'
+import { stepIn } from './aligned.ts'
+import { exemplarsOf, type ExemplarAnswer } from './exemplars.ts'
+import classes from './Query.module.css'
+import { curl, gridOf, type Asked } from './request.ts'
+import { ResultTable, SingleValue } from './ResultTable.tsx'
+import { samplesOf, seriesOf, type InstantSeries, type RangeSeries, type Result } from './results.ts'
+import { stepsOf } from './steps.ts'
+import type { PanelState, Scope } from './urlstate.ts'
+import { useLanguage } from './useLanguage.ts'
+import type { Run } from './useRun.ts'
+
+const GraphView = lazy(() => import('./GraphView.tsx'))
+
+interface Props {
+  run: Run
+  panel: PanelState
+  log: boolean
+  scope: Scope
+  onChange: (change: Partial<PanelState>) => void
+  onRetry: () => void
+}
+
+const examples = ['up', 'count by (zone, cluster) (up)', 'up == 0', 'sum by (job) (scrape_samples_scraped)']
+
+/** How a query is getting on, and its answer. */
+export function RunView({ run, panel, log, scope, onChange, onRetry }: Props) {
+  const { status, answer, answers } = run
+  return (
+    <div aria-busy={status === 'running'}>
+      {status === 'idle' && panel.expr.trim() === '' && (
+        <Empty title="Ask something">
+          Write an expression and press Enter; begin a word, and names are offered. For example{' '}
+          {examples.map((e, i) => (
+            <span key={e}>
+              {i > 0 && ', '}
+              <Anchor component="button" ff="monospace" fz="sm" onClick={() => onChange({ expr: e })}>
+                {e}
+              </Anchor>
+            </span>
+          ))}
+          . Metrics lists all that there is.
+        </Empty>
+      )}
+      {status === 'running' && <Loading what="asking" />}
+      {status === 'canceled' && (
+        <Alert color="gray" my="xs" title="Canceled">
+          The query was ended here and in all tiers below. What it did until then:{' '}
+          <Anchor component={Link} to={'/why?id=' + run.asked?.id} inherit>
+            why
+          </Anchor>
+          .
+        </Alert>
+      )}
+      {status === 'failed' && (
+        <>
+          <Failure what="The query failed" error={run.error} retry={onRetry} />
+          {run.asked && !(run.error instanceof ApiError && run.error.status === 400) && (
+            <Anchor component={Link} to={'/why?' + encode({ expr: run.asked.expr })} size="sm">
+              Why, and whom it would ask
+            </Anchor>
+          )}
+        </>
+      )}
+      {answer && answers && status !== 'canceled' && (
+        <div className={status === 'running' ? classes.stale : undefined}>
+          <AnswerView answer={answer} asked={answers} panel={panel} log={log} scope={scope} onChange={onChange} />
+        </div>
+      )}
+    </div>
+  )
+}
+
+interface AnswerProps {
+  answer: Answer<Result>
+  asked: Asked
+  panel: PanelState
+  log: boolean
+  scope: Scope
+  onChange: (change: Partial<PanelState>) => void
+}
+
+function AnswerView({ answer, asked, panel, log, scope, onChange }: AnswerProps) {
+  const { data, warnings, infos } = answer
+  const missing = useMemo(() => missingOf(data.stats?.pando, warnings), [data, warnings])
+  const id = answer.queryId || asked.id
+  const { stats: _, ...params } = asked.params
+  const at = useMemo(() => Date.now(), [answer])
+  return (
+    <>
+      <Incomplete missing={missing} queryId={id}>
+        {seriesOf(data) === 0 ? (
+          <NoSeries asked={asked} data={data} partial={missing.length > 0} scope={scope} />
+        ) : asked.path === '/api/v1/query_range' ? (
+          <Graph answer={answer} asked={asked} panel={panel} log={log} onChange={onChange} />
+        ) : (
+          <Table data={data} />
+        )}
+      </Incomplete>
+      <Notes warnings={warnings} infos={infos} />
+      <AskedLine asked={asked} data={data} />
+      <TrustStrip
+        stats={data.stats}
+        warnings={warnings}
+        queryId={id}
+        params={params as Record<string, string>}
+        at={at}
+        until={asked.grid.end * 1000}
+      />
+    </>
+  )
+}
+
+function Table({ data }: { data: Result }) {
+  if (data.resultType === 'scalar' || data.resultType === 'string')
+    return <SingleValue kind={data.resultType} sample={data.result} />
+  return <ResultTable series={data.result as (InstantSeries | RangeSeries)[]} />
+}
+
+function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope'>) {
+  const lang = useLanguage()
+  const { data } = answer
+  const result = useMemo(() => (data.resultType === 'matrix' ? data.result : ([] as RangeSeries[])), [data])
+  const grid = useMemo(() => {
+    const g = gridOf(asked, data)
+    return g.step > 0 ? g : { ...g, step: stepIn(result) ?? 1 }
+  }, [asked, data, result])
+  const heat = panel.display === 'heatmap'
+  const unit = useMemo(
+    () => (heat ? lang?.unitOfBuckets(asked.expr) : lang?.unitOf(asked.expr)) ?? '',
+    [lang, asked, heat],
+  )
+  const wanted = panel.exemplars && !heat
+  const found = useQuery({
+    queryKey: ['exemplars', asked.expr, asked.grid],
+    enabled: wanted,
+    staleTime: Infinity,
+    retry: false,
+    queryFn: async ({ signal }) =>
+      (
+        await ask<ExemplarAnswer>(
+          '/api/v1/query_exemplars',
+          { query: asked.expr, start: asked.grid.start, end: asked.grid.end },
+          { signal },
+        )
+      ).data,
+  })
+  const exemplars = useMemo(() => exemplarsOf(wanted ? (found.data ?? null) : null), [found.data, wanted])
+  return (
+    <Suspense fallback={<Loading what="loading the graph" />}>
+      <GraphView
+        result={result}
+        grid={grid}
+        display={panel.display}
+        log={log && panel.display === 'lines'}
+        unit={unit}
+        exemplars={exemplars.drawn}
+        onZoom={(start, end) => onChange({ end: Math.round(end * 1000), range: Math.max(Math.round(end - start), 1) })}
+      />
+      {wanted && (
+        <Text size="xs" c={found.error ? 'red' : 'dimmed'}>
+          {found.error
+            ? `Exemplars did not come: ${found.error.message}`
+            : found.data === undefined
+              ? 'fetching exemplars …'
+              : exemplars.drawn.length === 0
+                ? 'There are no exemplars of these selectors in this range.'
+                : `${whole(exemplars.drawn.length)} exemplars (◆)${exemplars.left > 0 ? `, ${whole(exemplars.left)} more are not drawn` : ''}`}
+        </Text>
+      )}
+    </Suspense>
+  )
+}
+
+function NoSeries({ asked, data, partial, scope }: { asked: Asked; data: Result; partial: boolean; scope: Scope }) {
+  const p = data.stats?.pando
+  const by = p?.prunedBy ?? []
+  const scoped = Object.entries(scope).flatMap(([k, v]) => v.map((x) => `${k}=${x}`))
+  return (
+    <Empty title={partial ? 'No series, as far as is known' : 'No series'}>
+      {partial && (
+        <Text size="sm" fw={600}>
+          Those who did not answer may have some.{' '}
+        </Text>
+      )}
+      {p?.asked === 0 && by.length > 0 && (
+        <div>
+          Nobody was asked: no child can hold a series of it, ruled out by{' '}
+          {by.slice(0, 3).map((b, i) => (
+            <span key={i}>
+              {i > 0 && ', '}
+              <code>{b.evidence || b.verdict}</code>
+            </span>
+          ))}
+          .
+        </div>
+      )}
+      {p !== undefined && p.asked > 0 && (
+        <div>Whoever was asked has no series that this selects, or none that passes its conditions, at that time.</div>
+      )}
+      {scoped.length > 0 && <div>The scope restricts it to {scoped.join(', ')}.</div>}
+      <Anchor component={Link} to={'/why?' + encode({ expr: asked.expr })} size="sm">
+        Why is it empty
+      </Anchor>
+    </Empty>
+  )
+}
+
+/** What was asked, and how to ask it again. */
+function AskedLine({ asked, data }: { asked: Asked; data: Result }) {
+  const moved = gridOf(asked, data)
+  const n = seriesOf(data)
+  return (
+    <Group gap="xs" mt={6} wrap="nowrap" align="flex-start">
+      <Text size="xs" c="dimmed" style={{ overflowWrap: 'anywhere' }}>
+        {moved.step === 0 ? (
+          <>
+            evaluated at <When t={moved.end * 1000} />
+          </>
+        ) : (
+          <>
+            from <When t={moved.start * 1000} /> to <When t={moved.end * 1000} /> every {promDuration(moved.step)} (
+            {whole(stepsOf(moved.end - moved.start, moved.step))} steps)
+          </>
+        )}
+        {' · '}
+        {data.resultType}, {whole(n)} series{data.resultType === 'matrix' && `, ${whole(samplesOf(data))} samples`} · id{' '}
+        {asked.id}
+      </Text>
+      <Tooltip label="Copy the request for a shell">
+        <ActionIcon
+          size="xs"
+          variant="subtle"
+          color="gray"
+          aria-label="Copy the request for a shell"
+          onClick={() => void navigator.clipboard?.writeText(curl(asked, location.origin))}
+        >
+          <IconCopy size={13} />
+        </ActionIcon>
+      </Tooltip>
+    </Group>
+  )
+}

@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest'
+import type { ChildRow, PandoStats } from '../api/stats.ts'
+import type { Tree, TreeNode } from '../api/tree.ts'
+import { cacheText, prunedText, shortName, trust } from './summary.ts'
+
+const leaf = (name: string, maxt: string): TreeNode => ({
+  name,
+  tier: 'leaf',
+  state: 'connected',
+  series: 0,
+  samples: 0,
+  leaves: 1,
+  maxt,
+})
+const tree: Tree = {
+  self: { ...leaf('root', ''), tier: 'root', leaves: 3 },
+  children: [
+    {
+      ...leaf('eu', ''),
+      tier: 'zone',
+      leaves: 2,
+      children: [leaf('eu-1', '2026-11-22T16:00:05Z'), leaf('eu-2', '2026-11-22T16:00:01Z')],
+    },
+    { ...leaf('us', ''), tier: 'zone', leaves: 1, children: [leaf('us-1', '2026-11-22T15:00:00Z')] },
+  ],
+}
+const row = (name: string, rest: Partial<ChildRow>): ChildRow => ({
+  name,
+  tier: 'leaf',
+  verdict: 'asked',
+  requests: 1,
+  series: 0,
+  samples: 0,
+  ...rest,
+})
+const stats = (children: ChildRow[], failed: PandoStats['failed'] = []) =>
+  ({ complete: failed.length === 0, children, failed }) as unknown as PandoStats
+
+describe('trust', () => {
+  it('is whole if nothing is missing, and as fresh as the leaf furthest behind of those asked', () => {
+    const t = trust(
+      stats([row('eu-1', { time: 1 }), row('eu-2', { time: 2 }), row('us', { tier: 'zone', verdict: 'pruned-label' })]),
+      undefined,
+      [],
+      tree,
+    )
+    expect(t.whole).toBe(true)
+    expect(t.counts).toMatchObject({ asked: 2, label: 1 })
+    expect(t.leaves).toBe(3)
+    expect(t.slowest?.name).toBe('eu-2')
+    expect(t.freshness).toEqual({ at: Date.parse('2026-11-22T16:00:01Z'), leaf: 'eu-2' })
+  })
+  it('is not whole if a child failed, or a warning says so', () => {
+    const t = trust(
+      stats([row('eu-1', {}), row('eu-2', { failed: 'x', late: true })], [{ name: 'eu-2', reason: 'x', late: true }]),
+      undefined,
+      [],
+      tree,
+    )
+    expect([t.whole, t.missing.map((m) => m.name), t.counts.late]).toEqual([false, ['eu-2'], 1])
+    expect(t.freshness?.leaf).toBe('eu-1')
+    expect(trust(undefined, undefined, ['partial answer: leaf "a" did not answer: x'], undefined).whole).toBe(false)
+    expect(trust(stats([]), undefined, ['partial answer: leaf "a" did not answer: x'], tree).whole).toBe(false)
+  })
+  it('is not told by answers without statistics', () =>
+    expect(trust(undefined, undefined, [], tree).whole).toBeUndefined())
+  it('on a leaf is as fresh as itself', () =>
+    expect(
+      trust(stats([]), undefined, [], { self: leaf('eu-1', '2026-11-22T16:00:05Z'), children: [] }).freshness?.leaf,
+    ).toBe('eu-1'))
+})
+
+describe('words', () => {
+  it('of pruning', () =>
+    expect(prunedText({ asked: 1, failed: 0, late: 0, hint: 2, label: 1, time: 0, rollup: 0 })).toBe('2 hint, 1 label'))
+  it.each([
+    [undefined, ''],
+    [{ state: 'hit', steps: 5, cached: 5 }, 'all from cache'],
+    [{ state: 'partial', steps: 240, cached: 200 }, 'from cache 200 of 240 steps'],
+    [{ state: 'miss' }, ''],
+    [{ state: 'not used: the request says so' }, ''],
+  ])('of the cache: %j', (use, want) => expect(cacheText(use)).toBe(want))
+  it('of names', () => expect(shortName('zone=eu,cluster=eu-1')).toBe('eu-1'))
+})

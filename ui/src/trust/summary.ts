@@ -1,0 +1,91 @@
+import {
+  countLeaves,
+  missingOf,
+  slowest,
+  type CacheUse,
+  type ChildRow,
+  type FailedChild,
+  type LeafCount,
+  type PandoStats,
+} from '../api/stats.ts'
+import { walk, type Tree, type TreeNode } from '../api/tree.ts'
+
+/** What the trust strip says of an answer. */
+export interface Trust {
+  /** Nothing is missing. Undefined if the answer does not tell. */
+  whole: boolean | undefined
+  missing: (FailedChild & { tier: string })[]
+  /** All leaves of the tree, and what became of them. */
+  leaves: number
+  counts: LeafCount
+  slowest: ChildRow | undefined
+  /** The oldest of the newest samples of the leaves asked, in milliseconds, and whose it is. */
+  freshness: { at: number; leaf: string } | undefined
+  cache: string
+}
+
+/** Sums up the statistics and warnings of an answer; what they do not tell of leaves, the live tree does. */
+export function trust(
+  stats: PandoStats | undefined,
+  cache: CacheUse | undefined,
+  warnings: string[],
+  tree: Tree | undefined,
+): Trust {
+  const nodes = new Map<string, TreeNode>()
+  if (tree) walk(tree.children, (n) => void nodes.set(n.name, n))
+  const missing = missingOf(stats, warnings)
+  const rows = stats?.children ?? []
+  return {
+    whole: stats ? stats.complete && missing.length === 0 : missing.length > 0 ? false : undefined,
+    missing,
+    leaves: tree?.self.leaves ?? rows.filter((r) => r.tier === 'leaf').length,
+    counts: countLeaves(rows, (name) => nodes.get(name)?.leaves ?? 1),
+    slowest: slowest(rows),
+    freshness: tree?.self.tier === 'leaf' ? ofSelf(tree) : freshness(rows, nodes),
+    cache: cacheText(cache),
+  }
+}
+
+function ofSelf(tree: Tree): Trust['freshness'] {
+  const at = Date.parse(tree.self.maxt ?? '')
+  return Number.isNaN(at) ? undefined : { at, leaf: tree.self.name }
+}
+
+// The leaf that is furthest behind decides how fresh the whole is.
+function freshness(rows: ChildRow[], nodes: Map<string, TreeNode>): Trust['freshness'] {
+  let oldest: Trust['freshness']
+  for (const r of rows) {
+    if (r.tier !== 'leaf' || r.verdict !== 'asked' || r.failed) continue
+    const at = Date.parse(nodes.get(r.name)?.maxt ?? '')
+    if (!Number.isNaN(at) && (!oldest || at < oldest.at)) oldest = { at, leaf: r.name }
+  }
+  return oldest
+}
+
+/** What the result cache had to do with an answer, in a few words; '' if nothing. */
+export function cacheText(c: CacheUse | undefined): string {
+  if (!c) return ''
+  const steps = c.steps ? ` ${c.cached ?? 0} of ${c.steps} steps` : ''
+  if (c.state === 'hit') return c.shared ? 'shared with another query' : 'all from cache'
+  if (c.state === 'partial') return `from cache${steps}`
+  return ''
+}
+
+/** The parts of pruning that are not zero, as text. */
+export function prunedText(c: LeafCount): string {
+  const parts: [number, string][] = [
+    [c.hint, 'hint'],
+    [c.label, 'label'],
+    [c.time, 'time'],
+    [c.rollup, 'rollup'],
+  ]
+  return parts
+    .filter(([n]) => n > 0)
+    .map(([n, why]) => `${n} ${why}`)
+    .join(', ')
+}
+
+/** Short names of leaves: what differs, without the label names that all have. */
+export function shortName(name: string): string {
+  return name.split(',').at(-1)?.split('=').at(-1) ?? name
+}
