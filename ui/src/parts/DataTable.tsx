@@ -48,6 +48,8 @@ interface Props<R> {
   /** Opens a row; rows are reachable by keyboard then. */
   onOpen?: (row: R) => void
   initial?: Sorting
+  /** Keeps the sorting elsewhere, in the URL for instance. */
+  onSort?: (by: Sorting) => void
   /** The height of the scrolled part, as CSS; by default what is left of the window. */
   height?: string
   /** Below this width, as CSS, the table scrolls sideways. */
@@ -57,8 +59,12 @@ interface Props<R> {
 const rowHeight = 34
 
 /** A dense table that draws only the rows in sight, sortable by its headers, for ten thousands of rows. */
-export function DataTable<R>({ label, rows, columns, rowKey, onOpen, initial, height, minWidth }: Props<R>) {
+export function DataTable<R>({ label, rows, columns, rowKey, onOpen, initial, onSort, height, minWidth }: Props<R>) {
   const [by, setBy] = useState<Sorting | undefined>(initial)
+  const sortBy = (s: Sorting) => {
+    setBy(s)
+    onSort?.(s)
+  }
   const shown = useMemo(() => sorted(rows, columns, by), [rows, columns, by])
   const scroller = useRef<HTMLDivElement>(null)
   const virtual = useVirtualizer({
@@ -92,7 +98,7 @@ export function DataTable<R>({ label, rows, columns, rowKey, onOpen, initial, he
               aria-sort={by?.key === c.key ? (by.down ? 'descending' : 'ascending') : undefined}
             >
               {c.sort ? (
-                <button type="button" className={classes.sorter} onClick={() => setBy(next(by, c))}>
+                <button type="button" className={classes.sorter} onClick={() => sortBy(next(by, c))}>
                   {c.title}
                   <span aria-hidden="true">{by?.key === c.key ? (by.down ? ' ↓' : ' ↑') : ''}</span>
                 </button>
