@@ -6,27 +6,27 @@ import { unusedReasons } from '../leaves/standing.ts'
 import { Health } from '../parts/Health.tsx'
 import { When } from '../parts/When.tsx'
 
-const named = 4
+const named = 3
 
-/** Names the members that are away, since when and why, before all else. */
+/** Names the members that are away or do not tell who is below them, since when and why, before all else. */
 export function Missing({ nodes }: { nodes: TreeNode[] }) {
   if (nodes.length === 0) return null
   return (
-    <Alert color="red" p="xs" mb="xs" title={nodes.length === 1 ? '1 member is missing: answers lack its part' : `${nodes.length} members are missing: answers lack their part`}>
+    <Alert color="red" p="xs" mb="xs" title={titleOf(nodes)}>
       {nodes.slice(0, named).map((n, i) => (
         <Text size="sm" key={n.name + String(i)} style={{ overflowWrap: 'anywhere' }}>
           {n.tier}{' '}
           <Anchor component={Link} to={`/leaf?name=${encodeURIComponent(n.name)}`} size="sm" c="inherit" underline="always">
             {n.name}
           </Anchor>
-          {n.since && (
+          {n.state === 'missing' && n.since && (
             <>
               {' '}
               since <When t={n.since} /> (<When t={n.since} ago />)
             </>
           )}
           : {n.error || 'its connection ended; why is not known'}
-          {n.tier !== 'leaf' && '; the leaves below it are not listed'}
+          {n.tier !== 'leaf' && '; how the leaves below it are is not known'}
         </Text>
       ))}
       {nodes.length > named && (
@@ -36,6 +36,14 @@ export function Missing({ nodes }: { nodes: TreeNode[] }) {
       )}
     </Alert>
   )
+}
+
+function titleOf(nodes: TreeNode[]): string {
+  const missing = nodes.filter((n) => n.state === 'missing').length
+  const silent = nodes.length - missing
+  const away = missing === 1 ? '1 member is missing: answers lack its part' : `${missing} members are missing: answers lack their part`
+  const mute = silent === 1 ? '1 zone did not tell of its leaves' : `${silent} zones did not tell of their leaves`
+  return [missing > 0 && away, silent > 0 && mute].filter(Boolean).join('; ')
 }
 
 /** The tiers above. */

@@ -145,7 +145,7 @@ export function Drawing({ layout, look, size, label, marked, onOpen, tip }: Prop
         tabIndex={0}
         aria-label={label + ' Arrow keys move, plus and minus zoom, 0 shows all; the list tells the same in words.'}
         onKeyDown={keys}
-        style={{ position: 'absolute', inset: 0, outlineOffset: -2 }}
+        className={classes.picture}
       >
         {svg ? (
           <svg width={size.w} height={size.h} aria-hidden="true">

@@ -1,10 +1,11 @@
 import { Anchor, Breadcrumbs, Group, SegmentedControl, Select, Text, TextInput } from '@mantine/core'
-import { useElementSize, useViewportSize } from '@mantine/hooks'
+import { useViewportSize } from '@mantine/hooks'
 import { IconSearch } from '@tabler/icons-react'
-import { useDeferredValue, useLayoutEffect, useMemo, useRef, useState } from 'react'
+import { useDeferredValue, useMemo, useRef, useState } from 'react'
 import { useNavigate, useSearchParams } from 'react-router'
 import { useTree, walk, type Tree, type TreeNode } from '../api/tree.ts'
 import { whole } from '../format/numbers.ts'
+import { leavesUnknown } from '../leaves/rows.ts'
 import { parseSearch, searchHelp } from '../leaves/terms.ts'
 import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
@@ -16,10 +17,12 @@ import { Drawing } from './Drawing.tsx'
 import { layoutOf, placesOf, type Hit, type Place, type Shape } from './layout.ts'
 import { Legend } from './Legend.tsx'
 import { liveOf, lookOf } from './look.ts'
+import { remember, withStale, type Remembered } from './memory.ts'
 import { Outline } from './Outline.tsx'
 import classes from './planet.module.css'
 import { askedOf, QueryBar, useFanOut } from './QueryBar.tsx'
 import { Tip } from './Tip.tsx'
+import { usePlaceOnPage } from './usePlaceOnPage.ts'
 
 export default function PlanetPage() {
   const { data: tree, error, isPending, refetch } = useTree()
@@ -32,10 +35,10 @@ export default function PlanetPage() {
   )
 }
 
-function missingOf(tree: Tree): TreeNode[] {
+function awayOf(tree: Tree): TreeNode[] {
   const out: TreeNode[] = []
   walk(tree.children, (n) => {
-    if (n.state === 'missing') out.push(n)
+    if (n.state === 'missing' || leavesUnknown(n)) out.push(n)
   })
   return out
 }
@@ -59,11 +62,13 @@ function Planet({ tree }: { tree: Tree }) {
   const mode = modeOf(params.get('color'))
   const asked = askedOf(params)
   const result = useFanOut(asked, mode === 'query')
-  const missing = useMemo(() => missingOf(tree), [tree])
+  const away = useMemo(() => awayOf(tree), [tree])
+  const kept = useRef<Remembered>(undefined)
+  const known = useMemo(() => (kept.current = remember(tree, kept.current)), [tree])
   const nothing = tree.self.tier !== 'leaf' && tree.children.length === 0
   return (
     <>
-      <Missing nodes={missing} />
+      <Missing nodes={away} />
       <Parents parents={tree.parents ?? []} />
       {nothing ? (
         <Empty title="Nothing below yet">
@@ -94,7 +99,7 @@ function Planet({ tree }: { tree: Tree }) {
             <Search q={params.get('q') ?? ''} set={set} tree={tree} />
           </Group>
           {mode === 'query' && <QueryBar asked={asked} result={result} set={set} />}
-          <Map tree={tree} fan={mode === 'query' ? result.data?.fan : undefined} />
+          <Map tree={known.tree} stale={known.stale} fan={mode === 'query' ? result.data?.fan : undefined} />
         </>
       )}
       <Refused refused={tree.refused ?? []} />
@@ -122,14 +127,14 @@ function Search({ q, set, tree }: { q: string; set: (c: Record<string, string>) 
 const narrow = 720
 const tallest = 6000
 
-function Map({ tree, fan }: { tree: Tree; fan: Parameters<typeof colouringOf>[3] }) {
+function Map({ tree, stale, fan }: { tree: Tree; stale: ReadonlySet<string>; fan: Parameters<typeof colouringOf>[3] }) {
   const { params, set } = useAddress()
   const navigate = useNavigate()
   const mode = modeOf(params.get('color'))
   const focus = params.get('zone') ?? ''
   const only = params.get('only') ?? ''
   const q = useDeferredValue(params.get('q') ?? '')
-  const { ref, width } = useElementSize()
+  const { ref, width, top } = usePlaceOnPage()
   const window_ = useViewportSize()
   const [marked, setMarked] = useState('')
 
@@ -137,7 +142,6 @@ function Map({ tree, fan }: { tree: Tree; fan: Parameters<typeof colouringOf>[3]
   // Who is where is computed anew only if somebody came or left: what moves every five seconds is colours alone.
   // oxlint-disable-next-line react-hooks/exhaustive-deps
   const root = useMemo(() => placesOf(tree, focus), [live.signature, focus])
-  const top = useTop(ref)
   const height = window_.width < narrow ? undefined : Math.max(380, window_.height - top - 18)
   const shape = useRef<Shape>(undefined)
   const layout = useMemo(() => {
@@ -147,7 +151,7 @@ function Map({ tree, fan }: { tree: Tree; fan: Parameters<typeof colouringOf>[3]
     return l
   }, [root, width, height])
   const members = useMemo(() => [...live.nodes.values()], [live])
-  const colouring = useMemo(() => colouringOf(mode, members, tree.at, fan), [mode, members, tree.at, fan])
+  const colouring = useMemo(() => withStale(colouringOf(mode, members, tree.at, fan), stale), [mode, members, tree.at, fan, stale])
   const search = useMemo(() => (q.trim() === '' ? undefined : parseSearch(q, tree.at)), [q, tree.at])
   const shown = search && !search.error ? search.match : undefined
   const look = useMemo(() => layout && lookOf(layout, live, colouring, shown, only), [layout, live, colouring, shown, only])
@@ -207,18 +211,6 @@ function Map({ tree, fan }: { tree: Tree; fan: Parameters<typeof colouringOf>[3]
       </div>
     </>
   )
-}
-
-// How far from the top of the page an element is: what stands above it comes and goes.
-function useTop(ref: React.RefObject<HTMLElement | null>): number {
-  const [top, setTop] = useState(240)
-  useLayoutEffect(() => {
-    const r = ref.current?.getBoundingClientRect()
-    if (!r) return
-    const now = Math.round(r.top + window.scrollY)
-    if (Math.abs(now - top) > 2) setTop(now)
-  })
-  return top
 }
 
 function Crumbs({ root, focus, onFocus }: { root: Place; focus: string; onFocus: (id: string) => void }) {

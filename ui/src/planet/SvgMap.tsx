@@ -1,7 +1,7 @@
 import { memo } from 'react'
 import type { Cell, Layout } from './layout.ts'
 import type { Look } from './look.ts'
-import { cut, textFont, titleFont, type Ground } from './paint.ts'
+import { cut, headline, textFont, titleFont, type Ground } from './paint.ts'
 
 /** Draws a layout as SVG, for trees of up to a thousand leaves. It is moved by what is around it. */
 export const SvgMap = memo(function SvgMap({ layout, look, ground, near }: { layout: Layout; look: Look; ground: Ground; near: number }) {
@@ -60,12 +60,9 @@ function Zone({ index, layout, look, ground }: Part) {
   const b = layout.boxes[index]
   const t = look.boxes[index]
   if (!b || !t) return null
-  const away = t.detail.startsWith('missing')
+  const { away } = t
   const x = b.x + 8 + (t.class ? 14 : 0)
-  const room = b.x + b.w - 8 - x
-  const detail = cut(t.detail, room * 0.6, textFont)
-  // The detail's width is not known before it is drawn; half of the room is left to it at most.
-  const title = cut(t.title, room - (detail ? Math.min(room * 0.6, detail.length * 6.2) + 8 : 0), titleFont)
+  const { title, detail } = headline(t, b.x + b.w - 8 - x)
   return (
     <g>
       <rect

@@ -1,5 +1,6 @@
 import type { TreeNode } from '../api/tree.ts'
 import { bytes, count, duration } from '../format/numbers.ts'
+import { promDuration } from '../format/times.ts'
 import { hintMeans, hintWord, lagOf, standing, standings } from '../leaves/standing.ts'
 import { short } from '../leaves/rows.ts'
 import type { Fan, FanOut } from './fanout.ts'
@@ -94,8 +95,8 @@ function health(at: string | undefined): Colouring {
 }
 
 const ages: [number, string, string][] = [
-  [5, '#0b7285', '#15aabf'],
-  [15, '#22b8cf', '#99e9f2'],
+  [5, '#099268', '#20c997'],
+  [15, '#74b816', '#a9e34b'],
   [60, '#fab005', '#ffe066'],
   [300, '#f76707', '#ff922b'],
 ]
@@ -103,12 +104,12 @@ const ages: [number, string, string][] = [
 function freshness(at: string | undefined): Colouring {
   const classes: Class[] = ages.map(([limit, light, dark], i) => ({
     id: 'age' + i,
-    title: `≤ ${duration(limit)}`,
-    means: `the newest sample is at most ${duration(limit)} old`,
+    title: `≤ ${promDuration(limit)}`,
+    means: `the newest sample is at most ${promDuration(limit)} old`,
     color: [light, dark],
     ...(i === ages.length - 1 && { mark: 'bar' as const }),
   }))
-  classes.push({ id: 'old', title: `> ${duration(300)}`, means: standings.dark.means, color: ['#862e9c', '#cc5de8'], mark: 'bar', alarming: true })
+  classes.push({ id: 'old', title: `> ${promDuration(300)}`, means: standings.dark.means, color: ['#862e9c', '#cc5de8'], mark: 'bar', alarming: true })
   classes.push({ id: 'empty', title: 'no sample', means: standings.empty.means, color: pale, mark: 'ring' }, missing)
   return {
     classes,

@@ -74,18 +74,16 @@ export interface Layout {
 /** What was chosen of all ways to draw a tree. */
 export interface Shape {
   style: number
-  columns: number
 }
 
 const headHeight = 24
 const pad = 8
-const gutter = 28
 const indent = 14
-const between = 10
+const left = 26
+const between = 12
+const lane = 18
 const rootHeight = 40
-const trunk = 14
-const top = rootHeight + trunk * 2
-const narrowest = 176
+const narrowest = 124
 const note = 20
 
 const order = new Intl.Collator('en', { numeric: true })
@@ -124,135 +122,167 @@ function groupsOf(root: Place): Group[] {
   return own.length > 0 || all.length === 0 ? [{ place: root, leaves: own, zones: [] }, ...all] : all
 }
 
+/** The size of a group as it counts for its place: large zones come first, and small changes move nothing. */
+const size = (g: Group): number => Math.floor(Math.log2(1 + g.place.leaves().length))
+
 const columnsFor = (width: number, s: Style) => Math.max(1, Math.floor((width - 2 * pad + s.gap) / (s.w + s.gap)))
+const rowsHigh = (rows: number, s: Style) => (rows > 0 ? rows * (s.h + s.gap) - s.gap + pad : 0)
+const columnsWide = (cols: number, s: Style) => cols * (s.w + s.gap) - s.gap + 2 * pad
 
 function heightOf(g: Group, width: number, s: Style): number {
-  const cols = columnsFor(width, s)
-  let h = headHeight
-  if (g.leaves.length > 0) h += Math.ceil(g.leaves.length / cols) * (s.h + s.gap) - s.gap + pad
+  let h = headHeight + rowsHigh(Math.ceil(g.leaves.length / columnsFor(width, s)), s)
   for (const z of g.zones) h += heightOf(z, width - pad - indent, s) + pad
   return g.leaves.length + g.zones.length === 0 ? h + note : h
 }
 
-// The width that a group takes of what it may.
-function widthOf(g: Group, width: number, s: Style): number {
-  const cols = Math.min(columnsFor(width, s), g.leaves.length)
-  let w = Math.max(Math.min(width, narrowest), cols * (s.w + s.gap) - s.gap + 2 * pad)
-  for (const z of g.zones) w = Math.max(w, widthOf(z, width - pad - indent, s) + pad + indent)
-  return w
+// The least width in which a group is no higher than so many rows of leaves below a title.
+function widthFor(g: Group, rows: number, most: number, s: Style): number {
+  const least = Math.max(narrowest, columnsWide(1, s))
+  if (g.zones.length === 0) return Math.max(least, columnsWide(Math.ceil(g.leaves.length / rows), s))
+  const limit = headHeight + Math.max(note, rowsHigh(rows, s))
+  let low = least
+  let high = most
+  if (heightOf(g, high, s) > limit) return Infinity
+  while (high - low > 4) {
+    const mid = (low + high) / 2
+    if (heightOf(g, mid, s) <= limit) high = mid
+    else low = mid
+  }
+  return high
 }
 
-/** Cuts heights into so many runs, in their order, that the tallest is as low as can be. */
-export function partition(heights: number[], columns: number, gap: number): number[][] {
-  let low = Math.max(0, ...heights)
-  let high = heights.reduce((a, h) => a + h + gap, 0)
-  const fill = (limit: number) => {
-    const runs: number[][] = []
-    let sum = Infinity
-    heights.forEach((h, i) => {
-      if (sum + gap + h > limit) {
-        runs.push([])
-        sum = -gap
-      }
-      runs.at(-1)?.push(i)
-      sum += gap + h
-    })
-    return runs
+/** Groups side by side, each so many rows high. */
+interface Strip {
+  groups: Group[]
+  widths: number[]
+  h: number
+}
+
+const mostRows = 4096
+
+// The lowest strip that has all of these groups in so much width; undefined if they do not go side by side.
+function stripOf(groups: Group[], width: number, s: Style): Strip | undefined {
+  const widths = (rows: number) => groups.map((g) => widthFor(g, rows, width, s))
+  const wide = (w: number[]) => w.reduce((a, x) => a + x, 0) + between * (groups.length - 1)
+  if (wide(widths(mostRows)) > width && groups.length > 1) return undefined
+  let low = 1
+  let high = mostRows
+  while (low < high) {
+    const mid = (low + high) >> 1
+    if (wide(widths(mid)) <= width) high = mid
+    else low = mid + 1
   }
-  while (high - low > 1) {
-    const middle = (low + high) / 2
-    if (fill(middle).length <= columns) high = middle
-    else low = middle
+  const chosen = widths(low).map((w) => Math.min(w, width))
+  return { groups, widths: chosen, h: Math.max(...groups.map((g, i) => heightOf(g, chosen[i] ?? width, s))) }
+}
+
+/** Cuts groups into strips, in their order, so that all together is as low as can be. */
+export function stripsOf(groups: Group[], width: number, s: Style): Strip[] {
+  const best: { h: number; strip: Strip | undefined; from: number }[] = [{ h: 0, strip: undefined, from: 0 }]
+  const atMost = Math.max(1, Math.floor((width + between) / (narrowest + between)))
+  for (let to = 1; to <= groups.length; to++) {
+    let found: (typeof best)[number] | undefined
+    for (let from = to - 1; from >= Math.max(0, to - atMost); from--) {
+      const strip = stripOf(groups.slice(from, to), width, s)
+      if (!strip) break
+      const h = (best[from]?.h ?? 0) + strip.h + lane
+      if (!found || h < found.h) found = { h, strip, from }
+    }
+    best.push(found ?? { h: Infinity, strip: undefined, from: to - 1 })
   }
-  return fill(high)
+  const out: Strip[] = []
+  for (let at = groups.length; at > 0; at = best[at]?.from ?? 0) {
+    const strip = best[at]?.strip
+    if (strip) out.push(strip)
+  }
+  return out.reverse()
 }
 
 interface Plan {
   shape: Shape
-  runs: number[][]
-  widths: number[]
+  strips: Strip[]
   w: number
   h: number
 }
 
-function plan(groups: Group[], width: number, shape: Shape): Plan {
-  const s = styles[shape.style] as Style
-  const each = Math.floor(width / shape.columns) - gutter
-  const heights = groups.map((g) => heightOf(g, each, s))
-  const runs = partition(heights, shape.columns, between)
-  const widths = runs.map((run) => Math.max(...run.map((i) => widthOf(groups[i] as Group, each, s))))
-  const tall = Math.max(0, ...runs.map((run) => run.reduce((a, i) => a + (heights[i] ?? 0) + between, -between)))
-  return { shape, runs, widths, w: widths.reduce((a, w) => a + w + gutter, 0), h: top + tall }
+function plan(groups: Group[], width: number, style: number): Plan {
+  const strips = stripsOf(groups, width - left, styles[style] as Style)
+  const wide = strips.map((t) => t.widths.reduce((a, w) => a + w + between, -between))
+  return {
+    shape: { style },
+    strips,
+    w: left + Math.max(...wide, narrowest),
+    h: strips.reduce((a, t) => a + t.h + lane, rootHeight),
+  }
 }
 
-// The arrangement with the largest leaves that fits; that of before if it still does, so that nothing jumps.
+function leavesOfAll(groups: Group[]): number {
+  return groups.reduce((a, g) => a + g.leaves.length + leavesOfAll(g.zones), 0)
+}
+
+// The largest leaves that fit; those of before if they still do, so that nothing jumps.
 function choose(groups: Group[], width: number, height: number, before: Shape | undefined): Plan {
   const fits = (p: Plan) => p.w <= width && p.h <= height
-  const most = Math.max(1, Math.min(groups.length, Math.floor(width / (narrowest + gutter))))
-  if (before && before.columns <= most) {
-    const p = plan(groups, width, before)
+  if (before) {
+    const p = plan(groups, width, before.style)
     if (fits(p)) return p
   }
-  let best: Plan | undefined
-  const size = (p: Plan) => Math.min(width / p.w, height / p.h)
-  for (let style = 0; style < styles.length; style++) {
-    for (let columns = 1; columns <= most; columns++) {
-      const p = plan(groups, width, { style, columns })
-      if (!best || size(p) > size(best)) best = p
-    }
-    if (best && fits(best)) return best
+  const n = leavesOfAll(groups)
+  const last = styles.length - 1
+  for (let style = 0; style < last; style++) {
+    const s = styles[style] as Style
+    if (n * (s.w + s.gap) * (s.h + s.gap) > width * height) continue
+    const p = plan(groups, width, style)
+    if (fits(p)) return p
   }
-  return best as Plan
+  return plan(groups, width, last)
 }
 
 // Where pages scroll, there is no height that it must fit; then the number of leaves decides.
 function byNumber(groups: Group[], width: number): Plan {
-  let n = 0
-  const sum = (g: Group) => {
-    n += g.leaves.length
-    g.zones.forEach(sum)
-  }
-  groups.forEach(sum)
+  const n = leavesOfAll(groups)
   const style = styles.findIndex((s) => (n <= 60 ? s.w <= 132 : n <= 400 ? s.kind === 'chip' : s.kind === 'dot' && s.w <= 10))
-  return plan(groups, width, { style, columns: 1 })
+  return plan(groups, width, style)
 }
 
 /** Lays a tree out in a window of that size; without a height, it is as tall as it needs to be. before is the shape it had. */
 export function layoutOf(root: Place, width: number, height: number | undefined, before?: Shape): Layout {
   const groups = groupsOf(root)
+    .map((g) => ({ g, size: size(g) }))
+    .sort((a, b) => b.size - a.size)
+    .map(({ g }) => g)
   const p = height === undefined ? byNumber(groups, width) : choose(groups, width, height, before)
-  const style = styles[p.shape.style] as Style
   const out: Layout = {
     w: p.w,
     h: p.h,
-    style,
+    style: styles[p.shape.style] as Style,
     shape: p.shape,
     root: { place: root, x: 0, y: 0, w: Math.min(260, width), h: rootHeight },
     boxes: [],
     cells: [],
     segments: [],
   }
-  let x = gutter
-  const columns: { x: number; boxes: number[] }[] = []
-  p.runs.forEach((run, i) => {
-    let y = top
-    const w = p.widths[i] ?? narrowest
-    const column = { x: x - gutter / 2, boxes: [] as number[] }
-    for (const g of run) {
-      column.boxes.push(out.boxes.length)
-      y += put(out, groups[g] as Group, x, y, w, 0) + between
-    }
-    columns.push(column)
-    x += w + gutter
-  })
-  connect(out, columns)
+  let y = rootHeight
+  const lanes: { y: number; boxes: number[] }[] = []
+  for (const strip of p.strips) {
+    const boxes: number[] = []
+    let x = left
+    strip.groups.forEach((g, i) => {
+      boxes.push(out.boxes.length)
+      const w = strip.widths[i] ?? narrowest
+      put(out, g, x, y + lane, w, 0)
+      x += w + between
+    })
+    lanes.push({ y: y + lane / 2, boxes })
+    y += lane + strip.h
+  }
+  connect(out, lanes)
   return out
 }
 
 // Puts a group and what is in it, and returns its height.
 function put(out: Layout, g: Group, x: number, y: number, w: number, depth: number): number {
   const s = out.style
-  const index = out.boxes.length
   const cols = columnsFor(w, s)
   const box: Box = {
     id: g.place.id ?? '',
@@ -269,45 +299,49 @@ function put(out: Layout, g: Group, x: number, y: number, w: number, depth: numb
     first: out.cells.length,
     count: g.leaves.length,
   }
-  out.boxes.push(box)
+  const index = out.boxes.push(box) - 1
   g.leaves.forEach((place, i) => {
     const cx = box.gx + (i % cols) * (s.w + s.gap)
     const cy = box.gy + Math.floor(i / cols) * (s.h + s.gap)
     out.cells.push({ id: place.id ?? '', place, box: index, x: cx, y: cy })
   })
-  let below = y + headHeight
-  if (g.leaves.length > 0) below += Math.ceil(g.leaves.length / cols) * (s.h + s.gap) - s.gap + pad
-  const spine = { x: x + indent / 2 + 1, boxes: [] as number[] }
+  let below = y + headHeight + rowsHigh(Math.ceil(g.leaves.length / cols), s)
   const from = below - (g.leaves.length > 0 ? pad : 0)
+  const boxes: number[] = []
   for (const z of g.zones) {
-    spine.boxes.push(out.boxes.length)
+    boxes.push(out.boxes.length)
     below += put(out, z, x + indent, below, w - pad - indent, depth + 1) + pad
   }
-  descend(out, spine, from)
+  descend(out, x + indent / 2 + 1, boxes, from)
   return box.h
 }
 
 const middle = (b: Box) => b.y + b.head / 2
 
-// Lines from (column.x, from) down to each of its boxes.
-function descend(out: Layout, column: { x: number; boxes: number[] }, from: number): void {
-  column.boxes.forEach((b, i) => {
+// A line down from (x, from), and from it one to the side of each box.
+function descend(out: Layout, x: number, boxes: number[], from: number): void {
+  boxes.forEach((b, i) => {
     const box = out.boxes[b] as Box
-    const above = i === 0 ? from : middle(out.boxes[column.boxes[i - 1] as number] as Box)
-    out.segments.push({ x1: column.x, y1: above, x2: column.x, y2: middle(box), boxes: column.boxes.slice(i), end: false })
-    out.segments.push({ x1: column.x, y1: middle(box), x2: box.x, y2: middle(box), boxes: [b], end: true })
+    const above = i === 0 ? from : middle(out.boxes[boxes[i - 1] as number] as Box)
+    out.segments.push({ x1: x, y1: above, x2: x, y2: middle(box), boxes: boxes.slice(i), end: false })
+    out.segments.push({ x1: x, y1: middle(box), x2: box.x, y2: middle(box), boxes: [b], end: true })
   })
 }
 
-// Lines from the root along the top, and down before each column: none crosses a box.
-function connect(out: Layout, columns: { x: number; boxes: number[] }[]): void {
-  const y = rootHeight + trunk
-  columns.forEach((c, i) => {
-    const rest = columns.slice(i).flatMap((d) => d.boxes)
-    const from = columns[i - 1]
-    if (from) out.segments.push({ x1: from.x, y1: y, x2: c.x, y2: y, boxes: rest, end: false })
-    else out.segments.push({ x1: c.x, y1: rootHeight, x2: c.x, y2: y, boxes: rest, end: false })
-    descend(out, c, y)
+// A line down from the root at the left, one from it above each strip, and one down from that to each box: none crosses a box.
+function connect(out: Layout, lanes: { y: number; boxes: number[] }[]): void {
+  const x = left / 2
+  lanes.forEach((t, i) => {
+    const from = i === 0 ? rootHeight : (lanes[i - 1]?.y ?? 0)
+    out.segments.push({ x1: x, y1: from, x2: x, y2: t.y, boxes: lanes.slice(i).flatMap((u) => u.boxes), end: false })
+    let at = x
+    t.boxes.forEach((b, k) => {
+      const box = out.boxes[b] as Box
+      const to = box.x + 18
+      out.segments.push({ x1: at, y1: t.y, x2: to, y2: t.y, boxes: t.boxes.slice(k), end: false })
+      out.segments.push({ x1: to, y1: t.y, x2: to, y2: box.y, boxes: [b], end: true })
+      at = to
+    })
   })
 }
 

@@ -39,7 +39,7 @@ export interface Look {
   /** What is written at the top, where all lines start. */
   root: { title: string; detail: string }
   /** What the titles of boxes say, and their own class. */
-  boxes: { title: string; detail: string; alarm: boolean; class: Class | undefined; note: string }[]
+  boxes: { titles: string[]; details: string[]; away: boolean; alarm: boolean; class: Class | undefined; note: string }[]
   /** The width of each segment in pixels, and whether what it leads to is away. */
   segments: { width: number; away: boolean }[]
   /** What the widest line stands for. */
@@ -48,7 +48,7 @@ export interface Look {
   name: (cell: number) => string
 }
 
-const thickest = 14
+const thickest = 12
 const thinnest = 1.5
 
 /** Computes how a layout looks. shown tells which members are searched for; undefined is all. */
@@ -114,12 +114,15 @@ function summary(b: Box, n: TreeNode, l: Layout, c: Colouring, cellClass: Uint8A
   const alarms = [...counts].map(([k, m]) => `${whole(m)} ${k.title}`)
   const own = b.place !== l.root.place ? c.classes.find((k) => k.id === c.of(n, b.id)) : undefined
   const away = n.state === 'missing'
-  const title = b.place === l.root.place ? (n.tier === 'leaf' ? n.name : 'directly below') : n.name
-  const size = b.count > 0 ? whole(b.count) : ''
+  const top = b.place === l.root.place
+  const bad = [...counts.values()].reduce((a, m) => a + m, 0)
+  const size = away ? 'missing' : b.count > 0 ? whole(b.count) : ''
+  const silent = !away && n.tier !== 'leaf' && !top && n.error !== undefined && n.error !== ''
   return {
-    title,
-    detail: [away ? 'missing' : size, ...alarms].filter((t) => t !== '').join(' · '),
-    alarm: away || alarms.length > 0,
+    titles: top ? [n.tier === 'leaf' ? n.name : 'directly below'] : [n.name, shortName(b.place)],
+    details: [[size, ...alarms].filter((t) => t !== '').join(' · '), bad > 0 ? `${size} · ${whole(bad)} ⚠` : size],
+    away,
+    alarm: away || silent || bad > 0,
     class: own,
     note: b.count > 0 || (b.place.children?.length ?? 0) > 0 ? '' : away ? 'its leaves are not known' : n.error ? n.error : 'no leaves',
   }

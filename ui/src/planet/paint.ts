@@ -54,6 +54,16 @@ export function cut(text: string, width: number, font: string, of: (text: string
   return low === 0 ? '' : text.slice(0, low) + '…'
 }
 
+/** What of a box's title fits in so much room: its name first, in full or short, then as much of the numbers as there is room for. */
+export function headline(t: { titles: string[]; details: string[] }, room: number): { title: string; detail: string } {
+  const gap = 8
+  for (const title of t.titles)
+    for (const detail of t.details)
+      if (measure(title, titleFont) + gap + measure(detail, textFont) <= room) return { title, detail }
+  const detail = cut(t.details.at(-1) ?? '', room / 2, textFont)
+  return { title: cut(t.titles.at(-1) ?? '', room - gap - measure(detail, textFont), titleFont), detail }
+}
+
 /** Draws a layout, seen through a view, on a canvas whose units are the window's pixels. */
 export function paint(ctx: CanvasRenderingContext2D, l: Layout, look: Look, v: View, size: Size, ground: Ground): void {
   ctx.fillStyle = ground.body
@@ -118,8 +128,8 @@ function boxes(ctx: CanvasRenderingContext2D, l: Layout, look: Look, v: View, se
     ctx.fillStyle = ground.body
     ctx.fillRect(b.x, b.y, b.w, b.h)
     ctx.lineWidth = 1
-    ctx.strokeStyle = t.detail.startsWith('missing') ? ground.alarm : ground.border
-    ctx.setLineDash(t.detail.startsWith('missing') ? [5, 3] : [])
+    ctx.strokeStyle = t.away ? ground.alarm : ground.border
+    ctx.setLineDash(t.away ? [5, 3] : [])
     ctx.strokeRect(b.x + 0.5, b.y + 0.5, b.w - 1, b.h - 1)
     ctx.setLineDash([])
     if (!legible) return
@@ -129,16 +139,13 @@ function boxes(ctx: CanvasRenderingContext2D, l: Layout, look: Look, v: View, se
       ctx.fillRect(x, b.y + 7, 9, 9)
       x += 14
     }
-    const detail = measure(t.detail, textFont)
+    const { title, detail } = headline(t, b.x + b.w - 8 - x)
     ctx.font = textFont
     ctx.fillStyle = t.alarm ? ground.alarm : ground.dimmed
-    const room = b.x + b.w - 8 - x
-    const shown = cut(t.detail, room * 0.6, textFont)
-    const used = Math.min(detail, measure(shown, textFont))
-    ctx.fillText(shown, b.x + b.w - 8 - used, b.y + 12)
+    ctx.fillText(detail, b.x + b.w - 8 - measure(detail, textFont), b.y + 12)
     ctx.font = titleFont
     ctx.fillStyle = ground.text
-    ctx.fillText(cut(t.title, room - used - 8, titleFont), x, b.y + 12)
+    ctx.fillText(title, x, b.y + 12)
     if (t.note) {
       ctx.font = textFont
       ctx.fillStyle = t.alarm ? ground.alarm : ground.dimmed
