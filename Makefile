@@ -26,11 +26,26 @@ dev: build ## Build, and run a whole planet on this machine: http://127.0.0.1:90
 	$(BIN) dev
 
 .PHONY: build
-build: ## Build bin/pando
+build: console ## Build bin/pando, with the console if Node.js is there
 	CGO_ENABLED=0 go build -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/pando
 
+# The console's sources; what is built of them is embedded in the binary.
+CONSOLE = ui/index.html ui/vite.config.ts ui/tsconfig.json $(shell find ui/src ui/public ui/scripts -type f)
+
+.PHONY: console
+console: # The console, in ui/dist; without Node.js the binary has a plain page instead
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory ui/dist/index.html.gz; \
+	else echo "no Node.js here: the binary is built without the console"; fi
+
+ui/node_modules/.installed: ui/package-lock.json
+	cd ui && npm ci --no-audit --no-fund
+	touch $@
+
+ui/dist/index.html.gz: ui/node_modules/.installed $(CONSOLE)
+	cd ui && npm run build
+
 .PHONY: test
-test: test-deps testkube ## All tests: units, differential suites, processes, Kubernetes, then the race detector
+test: test-deps testkube test-ui ## All tests: units, differential suites, processes, the console in a browser, Kubernetes, then the race detector
 	PANDO_QUERIES=$(QUERIES) go test -timeout 20m -v -run 'TestGeneratedQueries$$' ./querytree
 	go test -timeout 20m $(UNITS)
 	go test -timeout 20m ./e2e
@@ -40,6 +55,15 @@ test: test-deps testkube ## All tests: units, differential suites, processes, Ku
 .PHONY: test-quick
 test-quick: test-deps ## The tests once, with fewer generated queries and no race detector
 	go test $(UNITS) ./e2e
+
+.PHONY: test-ui
+test-ui: ui-deps build ## The console: its logic, and its pages in a real browser against a running planet
+	cd ui && npm run lint && npm test && npm run test:browser
+
+.PHONY: ui-deps
+ui-deps: # Node.js and Chromium, from Debian's packages
+	@command -v npm >/dev/null || ./ui/test/install-node.sh
+	@command -v chromium >/dev/null || ./ui/test/install-chromium.sh
 
 .PHONY: test-kube
 test-kube: testkube ## Pando in Kubernetes: the manifests, on control planes of this machine
@@ -98,4 +122,5 @@ verify: generate lint ## Formatting, vet, lint and generated code are as committ
 
 .PHONY: clean
 clean: ## Remove what was built, and the data of make dev
-	rm -rf bin data .tools
+	rm -rf bin data .tools ui/node_modules
+	git clean -qfdX ui/dist

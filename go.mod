@@ -212,3 +212,6 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.4.2 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
+
+// Packages of npm, some of which hold Go files.
+ignore ./ui/node_modules

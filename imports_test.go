@@ -24,7 +24,7 @@ const module = "github.com/pandometrics/pando/"
 // cmd/pando plugs the other in.
 var edges = map[string][]string{
 	".":                     {},
-	"cmd/pando":             {"cmd/pando/client", "demo", "deploy", "fieldhint", "gitops", "gitops/dirs", "gitops/kube", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "zone"},
+	"cmd/pando":             {"cmd/pando/client", "demo", "deploy", "fieldhint", "gitops", "gitops/dirs", "gitops/kube", "gitops/planet", "gitops/ruletest", "gitops/source", "gitops/wave", "leaf", "leaf/aggregate", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "rollup", "rollup/keep", "root", "ui", "zone"},
 	"cmd/pando/client":      {"gitops", "querytree", "querytree/treehttp", "rollup"},
 	"demo":                  {},
 	"deploy":                {},
@@ -53,6 +53,7 @@ var edges = map[string][]string{
 	"querytree/treetest":    {"querytree"},
 	"rollup":                {},
 	"rollup/keep":           {"querytree", "rollup"},
+	"ui":                    {},
 	"root":                  {"fieldhint", "querytree", "querytree/tier"},
 	"zone":                  {"fieldhint", "querytree", "querytree/tier"},
 }

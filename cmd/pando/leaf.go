@@ -208,6 +208,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	web := leafHTTP(f, n, l, liveTree{child: child, link: link}, reg, logger)
 	web.Engine, web.Defaults = engine, querytree.Options{NoRollup: !f.use, Align: f.align}
 	web.Delivery = liveDelivery{engine: web.Engine, series: web.Queryable, leaf: l}
+	web.Console = console(logger)
 	web.Hints, web.Rollups = liveHints{describe: l.Describe, own: set}, k.rollups()
 	n.reload = f.pull.before(k.after(l.Reload))
 	web.Reload = n.reload

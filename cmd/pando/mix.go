@@ -147,6 +147,7 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	}
 	cfg := mixHTTP(f, n, t, liveTree{child: t.Mixer, link: link, roster: t.Roster}, reg, logger)
 	cfg.Delivery = liveDelivery{engine: cfg.Engine, series: cfg.Queryable, leaf: r.leaf}
+	cfg.Console = console(logger)
 	cfg.Links, cfg.Hints, cfg.Rollups = links, liveHints{describe: t.Mixer.Describe, own: offered, tier: t}, k.rollups()
 	n.reload = f.pull.before(k.after(r.reload(n.tellHangup(kind, f.queryLog))))
 	r.serve(&cfg, n.reload)

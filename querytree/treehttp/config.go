@@ -87,6 +87,10 @@ type Config struct {
 	ListenAddress string
 	// Links are shown on the front page, the other tiers for instance. Optional.
 	Links func() []Link
+	// Console serves the browser's pages and their files, at every path that has no
+	// other handler. Optional: without it / is a plain page, which is at /plain in
+	// any case.
+	Console http.Handler
 	// CORSOrigin is anchored and matched against the Origin header. Optional:
 	// without it any origin may read, as with Prometheus.
 	CORSOrigin *regexp.Regexp

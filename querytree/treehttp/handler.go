@@ -55,7 +55,12 @@ func (h *Handler) routes() http.Handler {
 	own := func(pattern, name string, f http.HandlerFunc) {
 		mux.Handle(pattern, h.observed(name, h.bounded(f)))
 	}
-	own("GET /{$}", "/", h.front)
+	own("GET /plain", "/plain", h.front)
+	if h.cfg.Console != nil {
+		own("/", "/", h.cfg.Console.ServeHTTP)
+	} else {
+		own("GET /{$}", "/", h.front)
+	}
 	own("GET /-/healthy", "/-/healthy", h.healthy)
 	own("GET /-/ready", "/-/ready", h.ready)
 	own("POST /-/reload", "/-/reload", h.reload)

@@ -24,6 +24,7 @@ type page struct{ tmpl *template.Template }
 // pageData is what the template shows.
 type pageData struct {
 	Nonce    string
+	Console  bool
 	Self     Node
 	Now      time.Time
 	NotReady string
@@ -61,7 +62,7 @@ func newPage() (*page, error) {
 func (h *Handler) front(w http.ResponseWriter, r *http.Request) {
 	tree := h.cfg.Tree.Tree(r.Context())
 	data := pageData{
-		Nonce: nonce(), Self: tree.Self, Now: h.cfg.Now().UTC().Truncate(time.Second),
+		Nonce: nonce(), Console: h.cfg.Console != nil, Self: tree.Self, Now: h.cfg.Now().UTC().Truncate(time.Second),
 		Parents: tree.Parents, Refused: tree.Refused, Links: h.cfg.Links(),
 		Own: ownLinks(tree.Self.Tier), Examples: examples(tree.Self.Tier),
 	}

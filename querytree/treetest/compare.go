@@ -210,6 +210,10 @@ func (tol tolerance) diff(query string, want, got *promql.Result) string {
 		return ""
 	}
 	if d := tol.diffValues(want.Value, got.Value, ordered(query)); d != "" {
+		// A warning may say why, and values are long.
+		if a := diffAnnotations(query, want, got); a != "" {
+			d = a + "\n" + d
+		}
 		return d
 	}
 	return diffAnnotations(query, want, got)

@@ -1,5 +1,5 @@
 import '@mantine/core/styles.css'
-import { createTheme, MantineProvider } from '@mantine/core'
+import { createTheme, MantineProvider, type CSSVariablesResolver } from '@mantine/core'
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { StrictMode } from 'react'
 import { createRoot } from 'react-dom/client'
@@ -18,6 +18,13 @@ const theme = createTheme({
   cursorType: 'pointer',
 })
 
+// Dimmed text must still be read: 4.5 to 1 against every background that it stands on.
+const readable: CSSVariablesResolver = (t) => ({
+  variables: {},
+  light: { '--mantine-color-dimmed': t.colors.gray[7] },
+  dark: { '--mantine-color-dimmed': t.colors.dark[1] },
+})
+
 const client = new QueryClient({
   defaultOptions: {
     queries: {
@@ -33,7 +40,7 @@ const root = document.getElementById('root')
 if (!root) throw new Error('the page has no element with id "root"')
 createRoot(root).render(
   <StrictMode>
-    <MantineProvider theme={theme} defaultColorScheme="auto">
+    <MantineProvider theme={theme} cssVariablesResolver={readable} defaultColorScheme="auto">
       <QueryClientProvider client={client}>
         <SettingsProvider>
           <BrowserRouter basename={prefix.replace(/\/$/, '')}>

@@ -81,7 +81,6 @@ export function Controls() {
           w="auto"
           px={6}
           onClick={() => setZone(zone === 'utc' ? 'local' : 'utc')}
-          aria-label={zone === 'utc' ? 'Show local time' : 'Show UTC'}
         >
           <Text span size="xs" fw={600}>
             {zone === 'utc' ? 'UTC' : 'local'}
