@@ -61,7 +61,15 @@ export function simulatedTree({ zones, leaves, at, seed = 1, faults = 6 }: Plane
   const sum = (f: (n: TreeNode) => number) => children.reduce((a, c) => a + f(c), 0)
   return {
     at: new Date(at).toISOString(),
-    self: { name: 'root', tier: 'root', version: '1.4.0', state: 'self', series: sum((c) => c.series), samples: sum((c) => c.samples), leaves: sum((c) => c.leaves) },
+    self: {
+      name: 'root',
+      tier: 'root',
+      version: '1.4.0',
+      state: 'self',
+      series: sum((c) => c.series),
+      samples: sum((c) => c.samples),
+      leaves: sum((c) => c.leaves),
+    },
     children,
   }
 }
@@ -117,7 +125,16 @@ export function simulatedHints(tree: Tree): unknown {
     tier: c.tier,
     connected: c.state === 'connected',
     synced: c.hint?.synced ?? false,
-    hint: { fingerprints: c.hint?.fingerprints, bytes: c.hint?.bytes, layers: 6, fill: 0.3 + ((i * 7) % 60) / 100, epoch: '12247281334444164589', age: c.hint?.age, falsePositiveRate: 0.008, sections: [] },
+    hint: {
+      fingerprints: c.hint?.fingerprints,
+      bytes: c.hint?.bytes,
+      layers: 6,
+      fill: 0.3 + ((i * 7) % 60) / 100,
+      epoch: '12247281334444164589',
+      age: c.hint?.age,
+      falsePositiveRate: 0.008,
+      sections: [],
+    },
     uses: uses(i),
   }))
   return { status: 'success', data: { name: 'root', tier: 'root', uses: uses(children.length), children } }
@@ -128,9 +145,12 @@ export function serveSimulated(p: Omit<Planet, 'at'>, port = 0): Promise<{ url: 
   const server = createServer((req, res) => {
     const tree = simulatedTree({ ...p, at: Date.now() })
     const path = new URL(req.url ?? '/', 'http://x').pathname
-    const body = path === '/pando/api/v1/tree' ? tree : path === '/pando/api/v1/hints' ? simulatedHints(tree) : undefined
+    const body =
+      path === '/pando/api/v1/tree' ? tree : path === '/pando/api/v1/hints' ? simulatedHints(tree) : undefined
     res.writeHead(body ? 200 : 404, { 'Content-Type': 'application/json' })
-    res.end(JSON.stringify(body ?? { status: 'error', errorType: 'not_found', error: 'the simulated planet has no ' + path }))
+    res.end(
+      JSON.stringify(body ?? { status: 'error', errorType: 'not_found', error: 'the simulated planet has no ' + path }),
+    )
   })
   return new Promise((resolve) =>
     server.listen(port, '127.0.0.1', () => {

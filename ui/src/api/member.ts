@@ -32,10 +32,15 @@ interface Options {
 }
 
 /** A part of a member's own API. */
-export function useMember<T>(member: string, path: string, { params = {}, every, plain, enabled = true }: Options = {}) {
+export function useMember<T>(
+  member: string,
+  path: string,
+  { params = {}, every, plain, enabled = true }: Options = {},
+) {
   return useQuery({
     queryKey: ['member', member, path, params],
-    queryFn: ({ signal }) => (plain ? askMemberPlain<T>(member, path, params, signal) : askMember<T>(member, path, params, signal)),
+    queryFn: ({ signal }) =>
+      plain ? askMemberPlain<T>(member, path, params, signal) : askMember<T>(member, path, params, signal),
     enabled,
     ...(every && { refetchInterval: every }),
   })

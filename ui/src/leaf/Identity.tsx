@@ -27,7 +27,9 @@ export function Identity({ node, above, at }: { node: TreeNode; above: TreeNode[
   return (
     <Section title="Identity and state">
       <dl className={classes.facts}>
-        <Line k="labels">{node.labels && Object.keys(node.labels).length > 0 ? <Labels labels={node.labels} /> : none}</Line>
+        <Line k="labels">
+          {node.labels && Object.keys(node.labels).length > 0 ? <Labels labels={node.labels} /> : none}
+        </Line>
         {node.shard && <Line k="shard">{node.shard}</Line>}
         {node.replica && <Line k="replica">{node.replica}</Line>}
         <Line k="state">
@@ -60,7 +62,11 @@ export function Identity({ node, above, at }: { node: TreeNode; above: TreeNode[
         </Line>
         <Line k="version">{node.version || none}</Line>
         <Line k="configuration">
-          {node.revision ? <code title={node.revision}>{short(node.revision)}</code> : 'no delivered revision, or not told'}
+          {node.revision ? (
+            <code title={node.revision}>{short(node.revision)}</code>
+          ) : (
+            'no delivered revision, or not told'
+          )}
           {node.reloadFailed && (
             <Text span size="sm" c="red">
               {' '}
@@ -74,7 +80,8 @@ export function Identity({ node, above, at }: { node: TreeNode; above: TreeNode[
         <Line k="lag" title={lagMeans}>
           {node.maxt ? duration(lagOf(node, at)) : 'no sample yet'}{' '}
           <Text span size="xs" c="dimmed">
-            from its newest sample to now; at most the scrape interval, a heartbeat (1 s) for each tier between, and the difference of the clocks
+            from its newest sample to now; at most the scrape interval, a heartbeat (1 s) for each tier between, and the
+            difference of the clocks
           </Text>
         </Line>
         <Line k="samples from">
@@ -132,7 +139,9 @@ export function HintOf({ node, parents }: { node: TreeNode; parents: Parent[] | 
                 )}
                 {p.error && `: ${p.error}`}
                 {p.hints?.unused && `; does not use its hints: ${p.hints.unused}`}
-                {p.hints && p.hints.unacknowledgedBytes > 0 && `; hints under way: ${bytes(p.hints.unacknowledgedBytes)}`}
+                {p.hints &&
+                  p.hints.unacknowledgedBytes > 0 &&
+                  `; hints under way: ${bytes(p.hints.unacknowledgedBytes)}`}
               </Health>
             </div>
           ))}
@@ -147,7 +156,8 @@ export function Gaps({ node, at }: { node: TreeNode; at: string | undefined }) {
   const gaps = node.gaps ?? []
   const begin = node.mint ? Date.parse(node.mint) : 0
   const end = at ? Date.parse(at) : Date.now()
-  const share = (t: string | undefined) => Math.min(100, Math.max(0, (100 * ((t ? Date.parse(t) : end) - begin)) / (end - begin)))
+  const share = (t: string | undefined) =>
+    Math.min(100, Math.max(0, (100 * ((t ? Date.parse(t) : end) - begin)) / (end - begin)))
   return (
     <Section title="Gaps">
       {gaps.length === 0 ? (
@@ -163,12 +173,15 @@ export function Gaps({ node, at }: { node: TreeNode; at: string | undefined }) {
       ) : (
         <>
           <Text size="sm" mb={4}>
-            {duration(gapTime(node, at))} in {gaps.length} of {duration((end - begin) / 1000)} when samples may have been missed: the leaf was down, or
-            not scraping.
+            {duration(gapTime(node, at))} in {gaps.length} of {duration((end - begin) / 1000)} when samples may have
+            been missed: the leaf was down, or not scraping.
           </Text>
           <div className={classes.line} role="img" aria-label="Gaps on a line from the oldest sample to now">
             {gaps.map((g) => (
-              <span key={g.start} style={{ left: share(g.start) + '%', width: `max(2px, ${share(g.end) - share(g.start)}%)` }} />
+              <span
+                key={g.start}
+                style={{ left: share(g.start) + '%', width: `max(2px, ${share(g.end) - share(g.start)}%)` }}
+              />
             ))}
           </div>
           <ul className={classes.list}>
@@ -177,7 +190,8 @@ export function Gaps({ node, at }: { node: TreeNode; at: string | undefined }) {
               .slice(0, 20)
               .map((g) => (
                 <li key={g.start}>
-                  <When t={g.start} /> to {g.end ? <When t={g.end} /> : 'now'}: {duration(((g.end ? Date.parse(g.end) : end) - Date.parse(g.start)) / 1000)}
+                  <When t={g.start} /> to {g.end ? <When t={g.end} /> : 'now'}:{' '}
+                  {duration(((g.end ? Date.parse(g.end) : end) - Date.parse(g.start)) / 1000)}
                 </li>
               ))}
           </ul>

@@ -16,7 +16,10 @@ const link = (page: string, member: string) => `/${page}${member ? '?member=' + 
 
 /** What it scrapes: how many are up, and those that are not. */
 export function Targets({ member }: { member: string }) {
-  const of = useMember<{ activeTargets: Target[] | null }>(member, 'api/v1/targets', { params: { state: 'active' }, every })
+  const of = useMember<{ activeTargets: Target[] | null }>(member, 'api/v1/targets', {
+    params: { state: 'active' },
+    every,
+  })
   return (
     <Section
       title="Targets"
@@ -36,11 +39,13 @@ export function Targets({ member }: { member: string }) {
 function TargetTable({ targets }: { targets: Target[] }) {
   const failing = failingFirst(targets).filter((t) => t.health !== 'up')
   const by = pools(targets)
-  if (targets.length === 0) return <Text size="sm">It scrapes nothing: its configuration names no target, or none was discovered.</Text>
+  if (targets.length === 0)
+    return <Text size="sm">It scrapes nothing: its configuration names no target, or none was discovered.</Text>
   return (
     <>
       <Health level={failing.some((t) => t.health === 'down') ? 'bad' : failing.length > 0 ? 'warn' : 'good'}>
-        {whole(targets.length - failing.length)} of {whole(targets.length)} up, in {by.length} {by.length === 1 ? 'pool' : 'pools'}
+        {whole(targets.length - failing.length)} of {whole(targets.length)} up, in {by.length}{' '}
+        {by.length === 1 ? 'pool' : 'pools'}
       </Health>
       {failing.length > 0 && (
         <div className={classes.scroll}>
@@ -111,7 +116,8 @@ export function Storage({ member }: { member: string }) {
         {(d) => (
           <>
             <Text size="sm" mb={6}>
-              {whole(d.headStats.numSeries)} series, {whole(d.headStats.chunkCount)} chunks and {whole(d.headStats.numLabelPairs)} label pairs in the head
+              {whole(d.headStats.numSeries)} series, {whole(d.headStats.chunkCount)} chunks and{' '}
+              {whole(d.headStats.numLabelPairs)} label pairs in the head
             </Text>
             <div className={classes.pairs}>
               <Bars title="Metrics by series" rows={d.seriesCountByMetricName ?? []} />
@@ -152,8 +158,16 @@ export function Rules({ member }: { member: string }) {
               <Text size="sm">
                 {sums.recording} recording and {sums.alerting} alerting rules in {sums.groups} groups
               </Text>
-              <Named level={sums.failing.length > 0 ? 'bad' : 'good'} what="failing" rules={sums.failing.map((r) => `${r.name}${r.lastError ? ': ' + r.lastError : ''}`)} />
-              <Named level={sums.firing.length > 0 ? 'bad' : 'good'} what="firing" rules={sums.firing.map((r) => `${r.name} (${r.alerts?.length ?? 0})`)} />
+              <Named
+                level={sums.failing.length > 0 ? 'bad' : 'good'}
+                what="failing"
+                rules={sums.failing.map((r) => `${r.name}${r.lastError ? ': ' + r.lastError : ''}`)}
+              />
+              <Named
+                level={sums.firing.length > 0 ? 'bad' : 'good'}
+                what="firing"
+                rules={sums.firing.map((r) => `${r.name} (${r.alerts?.length ?? 0})`)}
+              />
               {sums.pending.length > 0 && <Named level="warn" what="pending" rules={sums.pending.map((r) => r.name)} />}
             </>
           )
@@ -167,7 +181,9 @@ function Named({ level, what, rules }: { level: 'good' | 'warn' | 'bad'; what: s
   return (
     <div>
       <Health level={level}>
-        {rules.length === 0 ? `none ${what}` : `${rules.length} ${what}: ${rules.slice(0, 5).join('; ')}${rules.length > 5 ? ' …' : ''}`}
+        {rules.length === 0
+          ? `none ${what}`
+          : `${rules.length} ${what}: ${rules.slice(0, 5).join('; ')}${rules.length > 5 ? ' …' : ''}`}
       </Health>
     </div>
   )
@@ -185,7 +201,10 @@ interface Rollup {
 /** What it keeps of rollups, and its configuration as it tells of it. */
 export function Kept({ member }: { member: string }) {
   const rollups = useMember<{ rules: Rollup[] | null }>(member, 'pando/api/v1/rollups', { every: 30_000, plain: true })
-  const config = useMember<{ revision?: string; loadedAt?: number; refused?: boolean }>(member, 'pando/api/v1/config', { every: 30_000, plain: true })
+  const config = useMember<{ revision?: string; loadedAt?: number; refused?: boolean }>(member, 'pando/api/v1/config', {
+    every: 30_000,
+    plain: true,
+  })
   return (
     <Section
       title="Configuration and rollups"
@@ -198,7 +217,11 @@ export function Kept({ member }: { member: string }) {
       <Answered of={config} what="configuration state">
         {(c) => (
           <>
-            <Health level={c.refused ? 'bad' : 'good'}>{c.refused ? 'the latest configuration was refused: an older one is in effect' : 'its latest configuration is in effect'}</Health>
+            <Health level={c.refused ? 'bad' : 'good'}>
+              {c.refused
+                ? 'the latest configuration was refused: an older one is in effect'
+                : 'its latest configuration is in effect'}
+            </Health>
             <Text size="sm">
               {c.revision ? (
                 <>
@@ -223,8 +246,11 @@ export function Kept({ member }: { member: string }) {
           const broken = rules.filter((r) => r.partial > 0 || r.absent > 0)
           return (
             <Health level={broken.length > 0 ? 'warn' : 'good'}>
-              {rules.length} rollups, {broken.length === 0 ? 'all whole' : `${broken.length} with points that are not whole: ${broken.map((r) => r.name).join(', ')}`}; up to{' '}
-              {duration(Math.max(...rules.map((r) => r.lag)))} behind
+              {rules.length} rollups,{' '}
+              {broken.length === 0
+                ? 'all whole'
+                : `${broken.length} with points that are not whole: ${broken.map((r) => r.name).join(', ')}`}
+              ; up to {duration(Math.max(...rules.map((r) => r.lag)))} behind
             </Health>
           )
         }}

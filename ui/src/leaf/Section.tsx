@@ -21,7 +21,15 @@ export function Section({ title, more, children }: { title: string; more?: React
 }
 
 /** What a member answered, or that it is being asked, or why it did not. */
-export function Answered<T>({ of, what, children }: { of: UseQueryResult<T>; what: string; children: (data: T) => ReactNode }) {
+export function Answered<T>({
+  of,
+  what,
+  children,
+}: {
+  of: UseQueryResult<T>
+  what: string
+  children: (data: T) => ReactNode
+}) {
   const why = of.error === null ? undefined : unreadable(of.error)
   return (
     <>
@@ -33,7 +41,9 @@ export function Answered<T>({ of, what, children }: { of: UseQueryResult<T>; wha
           </Text>
         </Alert>
       )}
-      {of.error !== null && why === undefined && <Failure what={`No ${what}`} error={of.error} retry={() => void of.refetch()} />}
+      {of.error !== null && why === undefined && (
+        <Failure what={`No ${what}`} error={of.error} retry={() => void of.refetch()} />
+      )}
       {of.data !== undefined && children(of.data)}
     </>
   )

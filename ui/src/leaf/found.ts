@@ -19,7 +19,10 @@ export function findMember(tree: Tree, name: string): Found[] {
 
 /** The names that look like one that was not found. */
 export function similar(tree: Tree, name: string, most: number): string[] {
-  const words = name.toLowerCase().split(/[=,/ ]+/).filter((w) => w.length > 1)
+  const words = name
+    .toLowerCase()
+    .split(/[=,/ ]+/)
+    .filter((w) => w.length > 1)
   const scored: { name: string; score: number }[] = []
   walk(tree.children, (n) => {
     const parts = n.name.toLowerCase().split(/[=,/ ]+/)

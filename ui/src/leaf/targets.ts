@@ -33,7 +33,11 @@ const severity = { down: 0, unknown: 1, up: 2 }
 
 /** Targets with those that fail first, then those not scraped yet; each kind by pool. */
 export function failingFirst(targets: Target[]): Target[] {
-  return [...targets].sort((a, b) => severity[a.health] - severity[b.health] || (a.scrapePool < b.scrapePool ? -1 : a.scrapePool > b.scrapePool ? 1 : 0))
+  return [...targets].sort(
+    (a, b) =>
+      severity[a.health] - severity[b.health] ||
+      (a.scrapePool < b.scrapePool ? -1 : a.scrapePool > b.scrapePool ? 1 : 0),
+  )
 }
 
 /** What the page needs of a rule and its group, as /api/v1/rules tells it. */

@@ -13,8 +13,7 @@ export function Forget({ node, above, onDone }: { node: TreeNode; above?: string
   const [asking, setAsking] = useState(false)
   const queries = useQueryClient()
   const forget = useMutation({
-    mutationFn: () =>
-      askText(`/pando/api/v1/tree/${encodeURIComponent(node.name)}`, {}, { method: 'DELETE' }),
+    mutationFn: () => askText(`/pando/api/v1/tree/${encodeURIComponent(node.name)}`, {}, { method: 'DELETE' }),
     onSuccess: () => {
       setAsking(false)
       void queries.invalidateQueries({ queryKey: ['tree'] })
@@ -35,11 +34,12 @@ export function Forget({ node, above, onDone }: { node: TreeNode; above?: string
       </Button>
       <Modal opened={asking} onClose={() => setAsking(false)} title={`Forget ${node.name}?`}>
         <Text size="sm">
-          Answers no longer tell that its part is missing, and it is no longer counted: queries count as whole without it. Its
-          data is not touched. If it connects again, it is a member again.
+          Answers no longer tell that its part is missing, and it is no longer counted: queries count as whole without
+          it. Its data is not touched. If it connects again, it is a member again.
         </Text>
         <Text size="sm" mt="xs">
-          Do this if it is gone for good. If it is away for a time only, leave it: that is how queries say what they lack.
+          Do this if it is gone for good. If it is away for a time only, leave it: that is how queries say what they
+          lack.
         </Text>
         {forget.error !== null && <Failure what={`${node.name} was not forgotten`} error={forget.error} />}
         <Group justify="flex-end" mt="md">

@@ -57,8 +57,10 @@ function Ask({ found }: { found: Found }) {
 }
 
 const tooLittle: Record<string, string> = {
-  refused: 'It was started with --no-web.status-to-parents: it does not let tiers above read its status. Its own console shows it.',
-  'too-old': 'It, or a tier between, runs a version that does not answer tiers above. Upgrade it, or open its own console.',
+  refused:
+    'It was started with --no-web.status-to-parents: it does not let tiers above read its status. Its own console shows it.',
+  'too-old':
+    'It, or a tier between, runs a version that does not answer tiers above. Upgrade it, or open its own console.',
   unreachable: 'A tier between does not answer, or is too old to pass requests on.',
 }
 
@@ -68,19 +70,25 @@ function Member({ tree, found }: { tree: Tree; found: Found[] }) {
   const self = node.state === 'self'
   const member = self ? '' : node.name
   const away = node.state === 'missing'
-  const cannot = node.readable === false && !away ? (tooLittle[node.unreadable ?? ''] ?? `It cannot be asked: ${node.unreadable ?? 'it does not tell why'}.`) : undefined
+  const cannot =
+    node.readable === false && !away
+      ? (tooLittle[node.unreadable ?? ''] ?? `It cannot be asked: ${node.unreadable ?? 'it does not tell why'}.`)
+      : undefined
   const readable = !away && cannot === undefined
   return (
     <>
       {found.length > 1 && (
         <Text size="sm" mb="xs">
-          It is connected to {found.length} tiers: {found.map((f) => f.above.at(-1)?.name ?? 'this tier').join(', ')}. What is shown is as the first that it is connected to
-          tells.
+          It is connected to {found.length} tiers: {found.map((f) => f.above.at(-1)?.name ?? 'this tier').join(', ')}.
+          What is shown is as the first that it is connected to tells.
         </Text>
       )}
       {away && (
         <Alert color="red" mb="xs" p="xs" title="It is missing: answers lack its part">
-          <Text size="sm">What is shown is what was known when it was last here. Targets, storage and rules can be read once it is back.</Text>
+          <Text size="sm">
+            What is shown is what was known when it was last here. Targets, storage and rules can be read once it is
+            back.
+          </Text>
         </Alert>
       )}
       {cannot && (
@@ -107,7 +115,11 @@ function Member({ tree, found }: { tree: Tree; found: Found[] }) {
 
 // Its own tree tells of its links to its parents.
 function Hint({ found, tree, member, readable }: { found: Found; tree: Tree; member: string; readable: boolean }) {
-  const own = useMember<Tree>(member, 'pando/api/v1/tree', { plain: true, every: 15_000, enabled: readable && member !== '' })
+  const own = useMember<Tree>(member, 'pando/api/v1/tree', {
+    plain: true,
+    every: 15_000,
+    enabled: readable && member !== '',
+  })
   return <HintOf node={found.node} parents={member === '' ? tree.parents : own.data?.parents} />
 }
 
@@ -117,12 +129,18 @@ function Unknown({ tree, name }: { tree: Tree; name: string }) {
   return (
     <Empty title="There is no such member">
       <Text size="sm">
-        No member of this {tree.self.tier} is named <code>{name}</code>: it was forgotten, has another name now, or a zone above it is away and its leaves are not listed.
+        No member of this {tree.self.tier} is named <code>{name}</code>: it was forgotten, has another name now, or a
+        zone above it is away and its leaves are not listed.
       </Text>
       {near.length > 0 && (
         <Group justify="center" gap="xs" mt="xs">
           {near.map((n) => (
-            <Anchor key={n} component="button" size="sm" onClick={() => void navigate(`/leaf?name=${encodeURIComponent(n)}`)}>
+            <Anchor
+              key={n}
+              component="button"
+              size="sm"
+              onClick={() => void navigate(`/leaf?name=${encodeURIComponent(n)}`)}
+            >
               {n}
             </Anchor>
           ))}

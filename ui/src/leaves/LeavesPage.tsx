@@ -11,7 +11,19 @@ import { Loading } from '../parts/Loading.tsx'
 import { Page } from '../parts/Page.tsx'
 import { leafColumns } from './columns.tsx'
 import { download, leavesCsv } from './csv.ts'
-import { counts, inView, leafRows, problemTitles, short, viewOf, worstFirst, type Leaves, type Problem, type Row, type View } from './rows.ts'
+import {
+  counts,
+  inView,
+  leafRows,
+  problemTitles,
+  short,
+  viewOf,
+  worstFirst,
+  type Leaves,
+  type Problem,
+  type Row,
+  type View,
+} from './rows.ts'
 import { parseSearch, searchHelp } from './terms.ts'
 
 export default function LeavesPage() {
@@ -86,7 +98,9 @@ function List({ tree }: { tree: Tree }) {
         rows={shown}
         columns={leafColumns}
         rowKey={(r) => r.id}
-        onOpen={(r) => void navigate(r.node.tier === 'leaf' ? leafLink(r) : `/leaf?name=${encodeURIComponent(r.node.name)}`)}
+        onOpen={(r) =>
+          void navigate(r.node.tier === 'leaf' ? leafLink(r) : `/leaf?name=${encodeURIComponent(r.node.name)}`)
+        }
         {...(initial && { initial })}
         onSort={(s) => set({ sort: s.key, down: s.down ? '1' : '' })}
         minWidth="1460px"
@@ -131,7 +145,16 @@ function Untold({ rows }: { rows: Row[] }) {
   const zones = rows.filter((r) => r.node.tier !== 'leaf')
   if (zones.length === 0) return null
   return (
-    <Alert color="red" mb="xs" p="xs" title={zones.length === 1 ? 'The leaves of a zone are not listed' : `The leaves of ${zones.length} zones are not listed`}>
+    <Alert
+      color="red"
+      mb="xs"
+      p="xs"
+      title={
+        zones.length === 1
+          ? 'The leaves of a zone are not listed'
+          : `The leaves of ${zones.length} zones are not listed`
+      }
+    >
       {zones.slice(0, 5).map((z) => (
         <Text size="sm" key={z.id}>
           {z.node.name}: {z.why.join('; ')}
@@ -146,8 +169,8 @@ function Untold({ rows }: { rows: Row[] }) {
 function NoLeaves({ tree }: { tree: Tree }) {
   return (
     <Empty title="No leaves yet">
-      No leaf is connected to this {tree.self.tier}, and none is known to be missing. A leaf dials its parent: start one with{' '}
-      <code>pando leaf --parent=ADDRESS</code>.
+      No leaf is connected to this {tree.self.tier}, and none is known to be missing. A leaf dials its parent: start one
+      with <code>pando leaf --parent=ADDRESS</code>.
       {(tree.refused?.length ?? 0) > 0 && (
         <>
           {' '}

@@ -28,7 +28,12 @@ function Tag({ children }: { children: React.ReactNode }) {
       span
       size="xs"
       px={5}
-      style={{ border: '1px solid var(--mantine-color-default-border)', borderRadius: 3, whiteSpace: 'nowrap', flex: 'none' }}
+      style={{
+        border: '1px solid var(--mantine-color-default-border)',
+        borderRadius: 3,
+        whiteSpace: 'nowrap',
+        flex: 'none',
+      }}
     >
       {children}
     </Text>

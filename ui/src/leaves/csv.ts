@@ -15,7 +15,21 @@ function cell(v: string | number | undefined): string {
 /** The leaves as CSV: a column per label, numbers in seconds, bytes and counts. */
 export function leavesCsv(rows: Row[]): string {
   const names = [...new Set(rows.flatMap((r) => Object.keys(r.node.labels ?? {})))].sort()
-  const head = ['name', 'tier', 'path', ...names, 'shard', 'replica', 'state', 'since', 'error', 'health', 'problems', 'series', 'samples_per_second']
+  const head = [
+    'name',
+    'tier',
+    'path',
+    ...names,
+    'shard',
+    'replica',
+    'state',
+    'since',
+    'error',
+    'health',
+    'problems',
+    'series',
+    'samples_per_second',
+  ]
   head.push('newest_sample', 'lag_seconds', 'gap_seconds', 'round_trip_seconds', 'version', 'revision')
   head.push('hint', 'hint_bytes', 'hint_age_seconds')
   return csv(

@@ -14,7 +14,10 @@ export const problemTitles: Record<Problem, { title: string; means: string }> = 
   version: { title: 'other version', means: 'it runs another version than most' },
   revision: { title: 'other revision', means: 'its configuration is of another revision than that of most' },
   reload: { title: 'reload failed', means: 'it could not load its latest configuration, and runs an older one' },
-  untold: { title: 'leaves unknown', means: 'a zone that is away or did not answer: the leaves below it are not listed' },
+  untold: {
+    title: 'leaves unknown',
+    means: 'a zone that is away or did not answer: the leaves below it are not listed',
+  },
 }
 
 /** A leaf, or a zone whose leaves are not known. */
@@ -82,14 +85,19 @@ export function leafRows(tree: Tree): Leaves {
 
 /** Whether a zone's leaves are not in the tree although it may have some. */
 export function leavesUnknown(n: TreeNode): boolean {
-  return n.tier !== 'leaf' && (n.state === 'missing' || (n.error !== undefined && n.error !== '' && !n.children?.length))
+  return (
+    n.tier !== 'leaf' && (n.state === 'missing' || (n.error !== undefined && n.error !== '' && !n.children?.length))
+  )
 }
 
 function problemsOf(n: TreeNode, at: string | undefined, version: string, revision: string): [Problem, string][] {
   const out: [Problem, string][] = []
   if (n.state === 'missing') out.push(['missing', n.error ? `missing: ${n.error}` : 'missing'])
   if (n.tier !== 'leaf') {
-    out.push(['untold', n.error && n.state !== 'missing' ? `its leaves are not known: ${n.error}` : 'its leaves are not known'])
+    out.push([
+      'untold',
+      n.error && n.state !== 'missing' ? `its leaves are not known: ${n.error}` : 'its leaves are not known',
+    ])
     return out
   }
   const s = standing(n, at)
@@ -99,7 +107,8 @@ function problemsOf(n: TreeNode, at: string | undefined, version: string, revisi
   if (n.error) out.push(['untold', n.error])
   if (n.hint && !n.hint.synced) out.push(['hint', `hint unused: ${hintMeans(hintWord(n))}`])
   if (gapsMatter(n, at)) out.push(['gaps', `gaps of ${duration(gapTime(n, at))}`])
-  if (version !== '' && (n.version ?? '') !== version) out.push(['version', `version ${n.version || 'unknown'}, most run ${version}`])
+  if (version !== '' && (n.version ?? '') !== version)
+    out.push(['version', `version ${n.version || 'unknown'}, most run ${version}`])
   if (revision !== '' && (n.revision ?? '') !== revision)
     out.push(['revision', `revision ${n.revision ? short(n.revision) : 'unknown'}, most run ${short(revision)}`])
   if (n.reloadFailed) out.push(['reload', 'its latest configuration could not be loaded'])

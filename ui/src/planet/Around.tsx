@@ -16,7 +16,13 @@ export function Missing({ nodes }: { nodes: TreeNode[] }) {
       {nodes.slice(0, named).map((n, i) => (
         <Text size="sm" key={n.name + String(i)} style={{ overflowWrap: 'anywhere' }}>
           {n.tier}{' '}
-          <Anchor component={Link} to={`/leaf?name=${encodeURIComponent(n.name)}`} size="sm" c="inherit" underline="always">
+          <Anchor
+            component={Link}
+            to={`/leaf?name=${encodeURIComponent(n.name)}`}
+            size="sm"
+            c="inherit"
+            underline="always"
+          >
             {n.name}
           </Anchor>
           {n.state === 'missing' && n.since && (
@@ -41,7 +47,10 @@ export function Missing({ nodes }: { nodes: TreeNode[] }) {
 function titleOf(nodes: TreeNode[]): string {
   const missing = nodes.filter((n) => n.state === 'missing').length
   const silent = nodes.length - missing
-  const away = missing === 1 ? '1 member is missing: answers lack its part' : `${missing} members are missing: answers lack their part`
+  const away =
+    missing === 1
+      ? '1 member is missing: answers lack its part'
+      : `${missing} members are missing: answers lack their part`
   const mute = silent === 1 ? '1 zone did not tell of its leaves' : `${silent} zones did not tell of their leaves`
   return [missing > 0 && away, silent > 0 && mute].filter(Boolean).join('; ')
 }

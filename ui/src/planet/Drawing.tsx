@@ -1,6 +1,15 @@
 import { ActionIcon, Box, useComputedColorScheme } from '@mantine/core'
 import { IconMaximize, IconMinus, IconPlus } from '@tabler/icons-react'
-import { useCallback, useEffect, useLayoutEffect, useRef, useState, type KeyboardEvent, type PointerEvent, type ReactNode } from 'react'
+import {
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useRef,
+  useState,
+  type KeyboardEvent,
+  type PointerEvent,
+  type ReactNode,
+} from 'react'
 import { hit, type Hit, type Layout } from './layout.ts'
 import type { Look } from './look.ts'
 import { grounds, paint } from './paint.ts'
@@ -95,10 +104,21 @@ export function Drawing({ layout, look, size, label, marked, onOpen, tip }: Prop
     const f = frame.current
     const wheel = (e: WheelEvent) => {
       // On pages that scroll, the wheel scrolls, and zooms with Ctrl held as everywhere.
-      if (!e.ctrlKey && !e.metaKey && document.documentElement.scrollHeight > window.innerHeight + 8 && fitted.current) return
+      if (!e.ctrlKey && !e.metaKey && document.documentElement.scrollHeight > window.innerHeight + 8 && fitted.current)
+        return
       e.preventDefault()
       const r = f?.getBoundingClientRect()
-      if (r) go(zoomAt(view.current, e.clientX - r.left, e.clientY - r.top, Math.exp(-e.deltaY / (e.deltaMode === 1 ? 12 : 300)), layout, size))
+      if (r)
+        go(
+          zoomAt(
+            view.current,
+            e.clientX - r.left,
+            e.clientY - r.top,
+            Math.exp(-e.deltaY / (e.deltaMode === 1 ? 12 : 300)),
+            layout,
+            size,
+          ),
+        )
     }
     f?.addEventListener('wheel', wheel, { passive: false })
     return () => f?.removeEventListener('wheel', wheel)
@@ -242,7 +262,8 @@ function usePointers(frame: React.RefObject<HTMLDivElement | null>, m: Moves) {
       if (other) {
         dragged.current = 100
         const before = Math.hypot(old.x - other.x, old.y - other.y)
-        if (before > 0) m.pinch((p.x + other.x) / 2, (p.y + other.y) / 2, Math.hypot(p.x - other.x, p.y - other.y) / before)
+        if (before > 0)
+          m.pinch((p.x + other.x) / 2, (p.y + other.y) / 2, Math.hypot(p.x - other.x, p.y - other.y) / before)
         return
       }
       dragged.current += Math.hypot(p.x - old.x, p.y - old.y)

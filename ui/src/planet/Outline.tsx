@@ -33,7 +33,12 @@ export function Outline({ root, live, colouring, wanted, height, onOpen, onFocus
   const items = useMemo(() => itemsOf(root, open, wanted), [root, open, wanted])
   const scroller = useRef<HTMLDivElement>(null)
   const wish = useRef(false)
-  const virtual = useVirtualizer({ count: items.length, getScrollElement: () => scroller.current, estimateSize: () => rowHeight, overscan: 10 })
+  const virtual = useVirtualizer({
+    count: items.length,
+    getScrollElement: () => scroller.current,
+    estimateSize: () => rowHeight,
+    overscan: 10,
+  })
   const current = Math.min(focus, Math.max(0, items.length - 1))
 
   const toggle = (id: string) => {
@@ -109,7 +114,14 @@ export function Outline({ root, live, colouring, wanted, height, onOpen, onFocus
               <span className={classes.grow} title={node.name}>
                 {node.name}
               </span>
-              <span style={{ color: kind?.alarming ? ground.alarm : 'var(--mantine-color-dimmed)', fontVariantNumeric: 'tabular-nums' }}>{text}</span>
+              <span
+                style={{
+                  color: kind?.alarming ? ground.alarm : 'var(--mantine-color-dimmed)',
+                  fontVariantNumeric: 'tabular-nums',
+                }}
+              >
+                {text}
+              </span>
               <VisuallyHidden>
                 {node.tier}, {kind?.title}
               </VisuallyHidden>

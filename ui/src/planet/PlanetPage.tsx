@@ -28,7 +28,13 @@ export default function PlanetPage() {
   const { data: tree, error, isPending, refetch } = useTree()
   return (
     <Page path="planet">
-      {error !== null && <Failure what={tree ? 'The tree could not be read again: what is shown is old' : 'The tree could not be read'} error={error} retry={() => void refetch()} />}
+      {error !== null && (
+        <Failure
+          what={tree ? 'The tree could not be read again: what is shown is old' : 'The tree could not be read'}
+          error={error}
+          retry={() => void refetch()}
+        />
+      )}
       {isPending && error === null && <Loading what="asking for the tree" />}
       {tree && <Planet tree={tree} />}
     </Page>
@@ -72,8 +78,8 @@ function Planet({ tree }: { tree: Tree }) {
       <Parents parents={tree.parents ?? []} />
       {nothing ? (
         <Empty title="Nothing below yet">
-          No zone and no leaf has connected to this {tree.self.tier}. They dial their parent: start one with <code>pando leaf --parent=ADDRESS</code> or{' '}
-          <code>pando zone --parent=ADDRESS</code>.
+          No zone and no leaf has connected to this {tree.self.tier}. They dial their parent: start one with{' '}
+          <code>pando leaf --parent=ADDRESS</code> or <code>pando zone --parent=ADDRESS</code>.
         </Empty>
       ) : (
         <>
@@ -151,11 +157,20 @@ function Map({ tree, stale, fan }: { tree: Tree; stale: ReadonlySet<string>; fan
     return l
   }, [root, width, height])
   const members = useMemo(() => [...live.nodes.values()], [live])
-  const colouring = useMemo(() => withStale(colouringOf(mode, members, tree.at, fan), stale), [mode, members, tree.at, fan, stale])
+  const colouring = useMemo(
+    () => withStale(colouringOf(mode, members, tree.at, fan), stale),
+    [mode, members, tree.at, fan, stale],
+  )
   const search = useMemo(() => (q.trim() === '' ? undefined : parseSearch(q, tree.at)), [q, tree.at])
   const shown = search && !search.error ? search.match : undefined
-  const look = useMemo(() => layout && lookOf(layout, live, colouring, shown, only), [layout, live, colouring, shown, only])
-  const size = useMemo(() => ({ w: Math.max(1, width - 2), h: height ?? Math.min(tallest, Math.max(200, layout?.h ?? 0)) }), [width, height, layout])
+  const look = useMemo(
+    () => layout && lookOf(layout, live, colouring, shown, only),
+    [layout, live, colouring, shown, only],
+  )
+  const size = useMemo(
+    () => ({ w: Math.max(1, width - 2), h: height ?? Math.min(tallest, Math.max(200, layout?.h ?? 0)) }),
+    [width, height, layout],
+  )
   const wanted = useMemo(() => {
     if (!shown && !only) return undefined
     return (p: Place) => {
@@ -165,7 +180,10 @@ function Map({ tree, stale, fan }: { tree: Tree; stale: ReadonlySet<string>; fan
     }
   }, [shown, only, live, colouring])
   const shapes = useMemo(
-    () => ({ replicas: members.some((n) => n.tier === 'leaf' && n.replica), shards: members.some((n) => n.tier === 'leaf' && n.shard && !n.replica) }),
+    () => ({
+      replicas: members.some((n) => n.tier === 'leaf' && n.replica),
+      shards: members.some((n) => n.tier === 'leaf' && n.shard && !n.replica),
+    }),
     [members],
   )
 
@@ -177,7 +195,14 @@ function Map({ tree, stale, fan }: { tree: Tree; stale: ReadonlySet<string>; fan
   const tip = (h: NonNullable<Hit>) => {
     const id = h.kind === 'cell' ? h.cell.id : h.box.id
     const place = h.kind === 'cell' ? h.cell.place : h.box.place
-    return <Tip node={live.nodes.get(id) ?? place.data} at={tree.at} fan={fan?.of(id)} asked={fan !== undefined && id !== ''} />
+    return (
+      <Tip
+        node={live.nodes.get(id) ?? place.data}
+        at={tree.at}
+        fan={fan?.of(id)}
+        asked={fan !== undefined && id !== ''}
+      />
+    )
   }
   const leaves = layout?.cells.length ?? 0
   return (
@@ -185,7 +210,13 @@ function Map({ tree, stale, fan }: { tree: Tree; stale: ReadonlySet<string>; fan
       <Crumbs root={root} focus={focus} onFocus={(id) => set({ zone: id }, false)} />
       {look && (
         <Group gap="xs" mb="xs">
-          <Legend look={look} only={only} onOnly={(id) => set({ only: id })} widthTitle={colouring.widthTitle} shapes={shapes} />
+          <Legend
+            look={look}
+            only={only}
+            onOnly={(id) => set({ only: id })}
+            widthTitle={colouring.widthTitle}
+            shapes={shapes}
+          />
           {look.faint && (
             <Text size="xs" c="dimmed" role="status">
               {whole(look.found)} of {whole(leaves)} highlighted
@@ -207,7 +238,16 @@ function Map({ tree, stale, fan }: { tree: Tree; stale: ReadonlySet<string>; fan
             />
           )}
         </div>
-        <Outline key={focus} root={root} live={live} colouring={colouring} wanted={wanted} height={height ?? 320} onOpen={openPlace} onFocus={setMarked} />
+        <Outline
+          key={focus}
+          root={root}
+          live={live}
+          colouring={colouring}
+          wanted={wanted}
+          height={height ?? 320}
+          onOpen={openPlace}
+          onFocus={setMarked}
+        />
       </div>
     </>
   )

@@ -47,7 +47,8 @@ async function load(a: Asked, signal: AbortSignal): Promise<Shown> {
     const { data } = await ask<Kept>(`/pando/api/v1/queries/${encodeURIComponent(a.id)}`, {}, { signal })
     // Of a query that was only slow, not analysed, the explanation is that of this tier alone: rows tell of all.
     const rows = data.completeness?.children ?? []
-    if (data.explanation && (data.kind === 'analyze' || rows.length === 0)) return { fan: fanOutOf(data.explanation, data.kind !== 'explain'), query: data.query }
+    if (data.explanation && (data.kind === 'analyze' || rows.length === 0))
+      return { fan: fanOutOf(data.explanation, data.kind !== 'explain'), query: data.query }
     const note = data.completeness
       ? 'This query was not analysed: members that were pruned below its first tier may not be told of.'
       : `This query is ${data.state}: what became of each member is not kept yet, or not at all.`
@@ -71,7 +72,15 @@ export function useFanOut(a: Asked, enabled: boolean) {
 }
 
 /** Chooses the query, and says how asking for it went. */
-export function QueryBar({ asked, result, set }: { asked: Asked; result: ReturnType<typeof useFanOut>; set: (changes: Record<string, string>) => void }) {
+export function QueryBar({
+  asked,
+  result,
+  set,
+}: {
+  asked: Asked
+  result: ReturnType<typeof useFanOut>
+  set: (changes: Record<string, string>) => void
+}) {
   const [text, setText] = useState(asked.expr)
   const [before, setBefore] = useState(asked.expr)
   // The address has changed, by the back button for instance.
@@ -117,12 +126,14 @@ export function QueryBar({ asked, result, set }: { asked: Asked; result: ReturnT
         </Group>
       </form>
       {result.isFetching && <Loading what={asked.plan ? 'planning' : 'evaluating'} />}
-      {result.error !== null && <Failure what="The query's way is not known" error={result.error} retry={() => void result.refetch()} />}
+      {result.error !== null && (
+        <Failure what="The query's way is not known" error={result.error} retry={() => void result.refetch()} />
+      )}
       {result.data && <Told shown={result.data} asked={asked} />}
       {asked.expr === '' && asked.id === '' && (
         <Text size="sm" c="dimmed" mb="xs">
-          Enter a query to see which members it asks, which are spared and by what, and how much each sends. Analysing evaluates it; a
-          plan asks nobody for data.
+          Enter a query to see which members it asks, which are spared and by what, and how much each sends. Analysing
+          evaluates it; a plan asks nobody for data.
         </Text>
       )}
     </>
@@ -130,7 +141,9 @@ export function QueryBar({ asked, result, set }: { asked: Asked; result: ReturnT
 }
 
 function Told({ shown, asked }: { shown: Shown; asked: Asked }) {
-  const why = asked.id ? `/why?id=${encodeURIComponent(asked.id)}` : `/why?${new URLSearchParams({ expr: asked.expr, ...asked.grid }).toString()}`
+  const why = asked.id
+    ? `/why?id=${encodeURIComponent(asked.id)}`
+    : `/why?${new URLSearchParams({ expr: asked.expr, ...asked.grid }).toString()}`
   return (
     <>
       <Text size="xs" c="dimmed" mb={4} style={{ overflowWrap: 'anywhere' }}>

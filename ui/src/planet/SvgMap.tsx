@@ -4,7 +4,17 @@ import type { Look } from './look.ts'
 import { cut, headline, textFont, titleFont, type Ground } from './paint.ts'
 
 /** Draws a layout as SVG, for trees of up to a thousand leaves. It is moved by what is around it. */
-export const SvgMap = memo(function SvgMap({ layout, look, ground, near }: { layout: Layout; look: Look; ground: Ground; near: number }) {
+export const SvgMap = memo(function SvgMap({
+  layout,
+  look,
+  ground,
+  near,
+}: {
+  layout: Layout
+  look: Look
+  ground: Ground
+  near: number
+}) {
   return (
     <>
       {layout.segments.map((s, i) => {
@@ -38,7 +48,16 @@ function Root({ layout, look, ground }: Omit<Part, 'index'>) {
   const r = layout.root
   return (
     <g transform={`translate(${r.x} ${r.y})`}>
-      <rect x={0.5} y={0.5} width={r.w - 1} height={r.h - 1} rx={3} fill={ground.body} stroke={ground.text} strokeWidth={1.5} />
+      <rect
+        x={0.5}
+        y={0.5}
+        width={r.w - 1}
+        height={r.h - 1}
+        rx={3}
+        fill={ground.body}
+        stroke={ground.text}
+        strokeWidth={1.5}
+      />
       <text x={10} y={17} fill={ground.text} style={{ font: titleFont }}>
         {cut(look.root.title, r.w - 20, titleFont)}
       </text>
@@ -79,11 +98,22 @@ function Zone({ index, layout, look, ground }: Part) {
       <text x={x} y={b.y + 16} fill={ground.text} style={{ font: titleFont }}>
         {title}
       </text>
-      <text x={b.x + b.w - 8} y={b.y + 16} textAnchor="end" fill={t.alarm ? ground.alarm : ground.dimmed} style={{ font: textFont }}>
+      <text
+        x={b.x + b.w - 8}
+        y={b.y + 16}
+        textAnchor="end"
+        fill={t.alarm ? ground.alarm : ground.dimmed}
+        style={{ font: textFont }}
+      >
         {detail}
       </text>
       {t.note && (
-        <text x={b.x + 8} y={b.y + b.head + 10} fill={t.alarm ? ground.alarm : ground.dimmed} style={{ font: textFont }}>
+        <text
+          x={b.x + 8}
+          y={b.y + b.head + 10}
+          fill={t.alarm ? ground.alarm : ground.dimmed}
+          style={{ font: textFont }}
+        >
           {cut(t.note, b.w - 16, textFont)}
         </text>
       )}
@@ -136,7 +166,12 @@ function Leaf({ cell, index, layout, look, ground, near }: Part & { cell: Cell; 
       <g transform={`translate(0 ${(h - strip) / 2})`}>
         <Mark mark={c.mark} w={strip} h={strip} ground={ground} />
       </g>
-      <text x={strip + 6} y={both ? h / 2 - 4 : h / 2 + 4} fill={ground.text} style={{ font: both ? titleFont : textFont }}>
+      <text
+        x={strip + 6}
+        y={both ? h / 2 - 4 : h / 2 + 4}
+        fill={ground.text}
+        style={{ font: both ? titleFont : textFont }}
+      >
         {cut(look.name(index), w - strip - 10, both ? titleFont : textFont)}
       </text>
       {both && (
@@ -148,7 +183,19 @@ function Leaf({ cell, index, layout, look, ground, near }: Part & { cell: Cell; 
   )
 }
 
-function Shape({ w, h, replica, shard, fill }: { w: number; h: number; replica: string | undefined; shard: string | undefined; fill: string }) {
+function Shape({
+  w,
+  h,
+  replica,
+  shard,
+  fill,
+}: {
+  w: number
+  h: number
+  replica: string | undefined
+  shard: string | undefined
+  fill: string
+}) {
   if (replica) return <rect width={w} height={h} rx={Math.min(w, h) / 2} fill={fill} />
   if (!shard) return <rect width={w} height={h} rx={1} fill={fill} />
   const r = Math.min(w, h) * 0.4

@@ -7,7 +7,17 @@ import { gapTime, hintMeans, hintWord, lagOf, standing, standings } from '../lea
 import type { Fan } from './fanout.ts'
 
 /** What is told of a member when the pointer is over it. */
-export function Tip({ node, at, fan, asked }: { node: TreeNode; at: string | undefined; fan: Fan | undefined; asked: boolean }) {
+export function Tip({
+  node,
+  at,
+  fan,
+  asked,
+}: {
+  node: TreeNode
+  at: string | undefined
+  fan: Fan | undefined
+  asked: boolean
+}) {
   const s = standings[standing(node, at)]
   const gaps = gapTime(node, at)
   return (
@@ -37,7 +47,9 @@ export function Tip({ node, at, fan, asked }: { node: TreeNode; at: string | und
         {node.rtt !== undefined && <Line k="round trip" v={duration(node.rtt)} />}
         <Line k="hint" v={node.hint?.synced ? `prunes, ${bytes(node.hint.bytes)}` : hintMeans(hintWord(node))} />
         {node.version && <Line k="version" v={node.version} />}
-        {node.revision && <Line k="revision" v={short(node.revision) + (node.reloadFailed ? ' (reload failed)' : '')} />}
+        {node.revision && (
+          <Line k="revision" v={short(node.revision) + (node.reloadFailed ? ' (reload failed)' : '')} />
+        )}
       </dl>
     </>
   )
@@ -57,7 +69,8 @@ export function fanText(f: Fan | undefined): string {
   if (!f) return 'not told what became of it'
   const where = f.above ? `not reached: ${f.above} ` : ''
   if (f.failed) return `${where || ''}${f.late ? 'late: ' : 'failed: '}${f.failed}`
-  if (f.verdict !== 'asked') return `${where}${f.verdict.replace('pruned-', 'pruned by ')}${f.evidence ? ': ' + f.evidence : ''}`
+  if (f.verdict !== 'asked')
+    return `${where}${f.verdict.replace('pruned-', 'pruned by ')}${f.evidence ? ': ' + f.evidence : ''}`
   const extra = [f.cached && 'in part from a cache', f.hedged && 'raced with a replica'].filter(Boolean)
   const parts = [f.empty ? 'asked in vain' : 'asked']
   if (f.empty === false) parts.push(`${count(f.series)} series, ${count(f.samples)} samples, ${bytes(f.bytes)}`)

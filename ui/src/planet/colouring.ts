@@ -109,7 +109,14 @@ function freshness(at: string | undefined): Colouring {
     color: [light, dark],
     ...(i === ages.length - 1 && { mark: 'bar' as const }),
   }))
-  classes.push({ id: 'old', title: `> ${promDuration(300)}`, means: standings.dark.means, color: ['#862e9c', '#cc5de8'], mark: 'bar', alarming: true })
+  classes.push({
+    id: 'old',
+    title: `> ${promDuration(300)}`,
+    means: standings.dark.means,
+    color: ['#862e9c', '#cc5de8'],
+    mark: 'bar',
+    alarming: true,
+  })
   classes.push({ id: 'empty', title: 'no sample', means: standings.empty.means, color: pale, mark: 'ring' }, missing)
   return {
     classes,
@@ -150,14 +157,20 @@ export function steps(values: number[], most: number): number[] {
 }
 
 function traffic(members: TreeNode[]): Colouring {
-  const bounds = steps(members.filter((n) => n.tier === 'leaf').map((n) => n.sampleRate ?? 0), blues.length)
+  const bounds = steps(
+    members.filter((n) => n.tier === 'leaf').map((n) => n.sampleRate ?? 0),
+    blues.length,
+  )
   const classes: Class[] = [...bounds, Infinity].map((b, i) => ({
     id: 'rate' + i,
     title: b === Infinity ? `≥ ${count(bounds.at(-1) ?? 0)}/s` : `< ${count(b)}/s`,
     means: 'samples appended a second, over the last minute or so',
     color: blues[i] ?? both('#0b3a66'),
   }))
-  classes.push({ id: 'still', title: 'none', means: 'no sample comes, or it is not told', color: pale, mark: 'ring' }, missing)
+  classes.push(
+    { id: 'still', title: 'none', means: 'no sample comes, or it is not told', color: pale, mark: 'ring' },
+    missing,
+  )
   return {
     classes,
     of: (n) => {
@@ -185,7 +198,8 @@ const hues: [string, string][] = [
 // The most frequent texts get colours of their own, in the order of their names: so colours stay while numbers change.
 function byText(members: TreeNode[], of: (n: TreeNode) => string): Map<string, [string, string]> {
   const counts = new Map<string, number>()
-  for (const n of members) if (n.tier === 'leaf' && n.state !== 'missing' && of(n) !== '') counts.set(of(n), (counts.get(of(n)) ?? 0) + 1)
+  for (const n of members)
+    if (n.tier === 'leaf' && n.state !== 'missing' && of(n) !== '') counts.set(of(n), (counts.get(of(n)) ?? 0) + 1)
   const top = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1)).slice(0, hues.length)
   return new Map(
     top
@@ -197,26 +211,52 @@ function byText(members: TreeNode[], of: (n: TreeNode) => string): Map<string, [
 
 function revisions(members: TreeNode[]): Colouring {
   const top = byText(members, (n) => n.revision ?? '')
-  const classes: Class[] = [...top].map(([t, color]) => ({ id: 'r ' + t, title: short(t), means: `runs revision ${t}`, color }))
+  const classes: Class[] = [...top].map(([t, color]) => ({
+    id: 'r ' + t,
+    title: short(t),
+    means: `runs revision ${t}`,
+    color,
+  }))
   classes.push(
     { id: 'other', title: 'others', means: 'runs a revision that few run', color: ['#495057', '#ced4da'], mark: 'bar' },
-    { id: 'unknown', title: 'none told', means: 'has no configuration that was delivered, or its version does not tell', color: pale, mark: 'ring' },
+    {
+      id: 'unknown',
+      title: 'none told',
+      means: 'has no configuration that was delivered, or its version does not tell',
+      color: pale,
+      mark: 'ring',
+    },
     missing,
   )
   return {
     classes,
-    of: (n) => (n.state === 'missing' ? 'missing' : !n.revision ? 'unknown' : top.has(n.revision) ? 'r ' + n.revision : 'other'),
-    text: (n) => (n.state === 'missing' ? 'missing' : n.revision ? short(n.revision) + (n.reloadFailed ? ' (reload failed)' : '') : 'none told'),
+    of: (n) =>
+      n.state === 'missing' ? 'missing' : !n.revision ? 'unknown' : top.has(n.revision) ? 'r ' + n.revision : 'other',
+    text: (n) =>
+      n.state === 'missing'
+        ? 'missing'
+        : n.revision
+          ? short(n.revision) + (n.reloadFailed ? ' (reload failed)' : '')
+          : 'none told',
     ...thin,
   }
 }
 
 function hints(members: TreeNode[]): Colouring {
-  const reasons = [...new Set(members.map(hintWord))].filter((w) => w !== 'prunes' && w !== 'none' && w !== 'disconnected').sort()
+  const reasons = [...new Set(members.map(hintWord))]
+    .filter((w) => w !== 'prunes' && w !== 'none' && w !== 'disconnected')
+    .sort()
   const unused = hues.slice(1)
   const classes: Class[] = [
     { id: 'prunes', title: 'prunes', means: hintMeans('prunes'), color: ['#0ca678', '#20c997'] },
-    ...reasons.map((w, i): Class => ({ id: w, title: w, means: hintMeans(w), color: unused[i % unused.length] ?? pale, mark: 'bar', alarming: true })),
+    ...reasons.map((w, i): Class => ({
+      id: w,
+      title: w,
+      means: hintMeans(w),
+      color: unused[i % unused.length] ?? pale,
+      mark: 'bar',
+      alarming: true,
+    })),
     { id: 'none', title: 'no hint', means: hintMeans('none'), color: pale, mark: 'ring' },
     missing,
   ]
@@ -237,11 +277,40 @@ const prunedBy: Record<string, [string, string]> = {
 
 function fanned(fan: FanOut | undefined): Colouring {
   const classes: Class[] = [
-    { id: 'asked', title: fan?.evaluated ? 'asked, had data' : 'asked', means: fan?.evaluated ? 'was asked, and answered with data' : 'would be asked', color: ['#1971c2', '#4dabf7'] },
-    { id: 'vain', title: 'asked in vain', means: 'was asked, and has nothing that was selected', color: ['#f08c00', '#fcc419'], mark: 'bar' },
-    { id: 'failed', title: 'failed', means: 'did not answer, or not in full: the answer lacks its part', color: ['#e03131', '#fa5252'], mark: 'cross', alarming: true },
-    ...Object.entries(prunedBy).map(([id, [title, means]], i): Class => ({ id, title: 'pruned by ' + title, means, color: greys[i] ?? pale })),
-    { id: 'untold', title: 'not told', means: 'the explanation does not say what became of it', color: pale, mark: 'ring' },
+    {
+      id: 'asked',
+      title: fan?.evaluated ? 'asked, had data' : 'asked',
+      means: fan?.evaluated ? 'was asked, and answered with data' : 'would be asked',
+      color: ['#1971c2', '#4dabf7'],
+    },
+    {
+      id: 'vain',
+      title: 'asked in vain',
+      means: 'was asked, and has nothing that was selected',
+      color: ['#f08c00', '#fcc419'],
+      mark: 'bar',
+    },
+    {
+      id: 'failed',
+      title: 'failed',
+      means: 'did not answer, or not in full: the answer lacks its part',
+      color: ['#e03131', '#fa5252'],
+      mark: 'cross',
+      alarming: true,
+    },
+    ...Object.entries(prunedBy).map(([id, [title, means]], i): Class => ({
+      id,
+      title: 'pruned by ' + title,
+      means,
+      color: greys[i] ?? pale,
+    })),
+    {
+      id: 'untold',
+      title: 'not told',
+      means: 'the explanation does not say what became of it',
+      color: pale,
+      mark: 'ring',
+    },
   ]
   if (!fan) return { classes: [], of: () => 'untold', text: () => '', ...thin }
   const of = (id: string) => classOfFan(fan.of(id))

@@ -9,6 +9,8 @@ export interface PlanTier {
 export interface PlanFragment {
   children: PlanEdge[] | null
   note?: string
+  /** Counts by verdict those that were not asked, also those without a row. */
+  pruned?: Record<string, number>
 }
 
 export interface PlanEdge {
@@ -150,7 +152,10 @@ function lookUp(fans: Map<string, Fan>, id: string): Fan | undefined {
   for (let at = id.lastIndexOf(' > '); at > 0; at = id.lastIndexOf(' > ', at - 1)) {
     const above = id.slice(0, at)
     const fan = fans.get(above)
-    if (fan) return fan.verdict !== 'asked' || fan.failed ? { ...fan, bytes: 0, series: 0, samples: 0, time: 0, above } : undefined
+    if (fan)
+      return fan.verdict !== 'asked' || fan.failed
+        ? { ...fan, bytes: 0, series: 0, samples: 0, time: 0, above }
+        : undefined
   }
   return undefined
 }
@@ -178,7 +183,8 @@ export function fanOutOfRows(rows: PlanRow[], note: string): FanOut {
     if (own) return own
     for (const above of names.slice(0, -1).reverse()) {
       const fan = fans.get(above)
-      if (fan && (fan.verdict !== 'asked' || fan.failed)) return { ...fan, bytes: 0, series: 0, samples: 0, time: 0, above }
+      if (fan && (fan.verdict !== 'asked' || fan.failed))
+        return { ...fan, bytes: 0, series: 0, samples: 0, time: 0, above }
     }
     return undefined
   }

@@ -18,7 +18,12 @@ const styles: Style[] = [
   { kind: 'card', w: 132, h: 42, gap: 6 },
   { kind: 'chip', w: 84, h: 20, gap: 4 },
   { kind: 'chip', w: 64, h: 18, gap: 3 },
-  ...[20, 16, 13, 11, 10, 9, 8, 7, 6, 5].map((size): Style => ({ kind: 'dot', w: size - (size > 7 ? 2 : 1), h: size - (size > 7 ? 2 : 1), gap: size > 7 ? 2 : 1 })),
+  ...[20, 16, 13, 11, 10, 9, 8, 7, 6, 5].map((size): Style => ({
+    kind: 'dot',
+    w: size - (size > 7 ? 2 : 1),
+    h: size - (size > 7 ? 2 : 1),
+    gap: size > 7 ? 2 : 1,
+  })),
 ]
 
 /** A zone, with its leaves in rows and its own zones below these. */
@@ -241,7 +246,9 @@ function choose(groups: Group[], width: number, height: number, before: Shape | 
 // Where pages scroll, there is no height that it must fit; then the number of leaves decides.
 function byNumber(groups: Group[], width: number): Plan {
   const n = leavesOfAll(groups)
-  const style = styles.findIndex((s) => (n <= 60 ? s.w <= 132 : n <= 400 ? s.kind === 'chip' : s.kind === 'dot' && s.w <= 10))
+  const style = styles.findIndex((s) =>
+    n <= 60 ? s.w <= 132 : n <= 400 ? s.kind === 'chip' : s.kind === 'dot' && s.w <= 10,
+  )
   return plan(groups, width, style)
 }
 
@@ -372,7 +379,9 @@ export function hit(l: Layout, x: number, y: number): Hit {
 export function shortName(p: Place): string {
   const n = p.data
   const above = p.parent?.data.labels ?? {}
-  const own = Object.entries(n.labels ?? {}).filter(([k, v]) => above[k] !== v && !(p.ancestors() as Place[]).slice(1).some((a) => a.data.labels?.[k] === v))
+  const own = Object.entries(n.labels ?? {}).filter(
+    ([k, v]) => above[k] !== v && !(p.ancestors() as Place[]).slice(1).some((a) => a.data.labels?.[k] === v),
+  )
   const parts = own.map(([, v]) => v)
   if (n.shard) parts.push('s' + n.shard)
   if (n.replica) parts.push(n.replica)

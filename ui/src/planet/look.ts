@@ -39,7 +39,14 @@ export interface Look {
   /** What is written at the top, where all lines start. */
   root: { title: string; detail: string }
   /** What the titles of boxes say, and their own class. */
-  boxes: { titles: string[]; details: string[]; away: boolean; alarm: boolean; class: Class | undefined; note: string }[]
+  boxes: {
+    titles: string[]
+    details: string[]
+    away: boolean
+    alarm: boolean
+    class: Class | undefined
+    note: string
+  }[]
   /** The width of each segment in pixels, and whether what it leads to is away. */
   segments: { width: number; away: boolean }[]
   /** What the widest line stands for. */
@@ -52,7 +59,13 @@ const thickest = 12
 const thinnest = 1.5
 
 /** Computes how a layout looks. shown tells which members are searched for; undefined is all. */
-export function lookOf(l: Layout, live: Live, c: Colouring, shown: ((n: TreeNode, path: string[]) => boolean) | undefined, only = ''): Look {
+export function lookOf(
+  l: Layout,
+  live: Live,
+  c: Colouring,
+  shown: ((n: TreeNode, path: string[]) => boolean) | undefined,
+  only = '',
+): Look {
   const index = new Map(c.classes.map((k, i) => [k.id, i]))
   const cellClass = new Uint8Array(l.cells.length)
   const faint = shown || only ? new Uint8Array(l.cells.length) : undefined
@@ -124,6 +137,13 @@ function summary(b: Box, n: TreeNode, l: Layout, c: Colouring, cellClass: Uint8A
     away,
     alarm: away || silent || bad > 0,
     class: own,
-    note: b.count > 0 || (b.place.children?.length ?? 0) > 0 ? '' : away ? 'its leaves are not known' : n.error ? n.error : 'no leaves',
+    note:
+      b.count > 0 || (b.place.children?.length ?? 0) > 0
+        ? ''
+        : away
+          ? 'its leaves are not known'
+          : n.error
+            ? n.error
+            : 'no leaves',
   }
 }

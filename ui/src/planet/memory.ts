@@ -13,7 +13,14 @@ export interface Remembered {
 export function remember(now: Tree, before: Remembered | undefined): Remembered {
   const stale = new Set<string>()
   if (!before) return { tree: now, stale }
-  const children = now.children.map((n) => filled(n, before.tree.children.find((o) => o.name === n.name), '', stale))
+  const children = now.children.map((n) =>
+    filled(
+      n,
+      before.tree.children.find((o) => o.name === n.name),
+      '',
+      stale,
+    ),
+  )
   return { tree: stale.size > 0 ? { ...now, children } : now, stale }
 }
 
@@ -24,7 +31,19 @@ function filled(n: TreeNode, old: TreeNode | undefined, above: string, stale: Se
     return { ...n, children: old.children }
   }
   if (!n.children?.some((c) => c.tier !== 'leaf')) return n
-  return { ...n, children: n.children.map((c) => (c.tier === 'leaf' ? c : filled(c, old?.children?.find((o) => o.name === c.name), id, stale))) }
+  return {
+    ...n,
+    children: n.children.map((c) =>
+      c.tier === 'leaf'
+        ? c
+        : filled(
+            c,
+            old?.children?.find((o) => o.name === c.name),
+            id,
+            stale,
+          ),
+    ),
+  }
 }
 
 function mark(nodes: TreeNode[], above: string, stale: Set<string>): void {
@@ -38,7 +57,8 @@ function mark(nodes: TreeNode[], above: string, stale: Set<string>): void {
 const notTold: Class = {
   id: 'stale',
   title: 'not told now',
-  means: 'the zone above is missing, or did not answer in time: it is shown where it last was, and how it is now is not known',
+  means:
+    'the zone above is missing, or did not answer in time: it is shown where it last was, and how it is now is not known',
   color: ['#868e96', '#868e96'],
   mark: 'ring',
   alarming: true,

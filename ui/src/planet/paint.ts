@@ -14,8 +14,24 @@ export interface Ground {
 }
 
 export const grounds: Record<'light' | 'dark', Ground> = {
-  light: { dark: false, body: '#ffffff', text: '#1f2328', dimmed: '#5c636a', border: '#ced4da', line: '#91a7ba', alarm: '#c92a2a' },
-  dark: { dark: true, body: '#242424', text: '#e6e6e6', dimmed: '#a6a9ad', border: '#4a4d50', line: '#5f7a90', alarm: '#ff8787' },
+  light: {
+    dark: false,
+    body: '#ffffff',
+    text: '#1f2328',
+    dimmed: '#5c636a',
+    border: '#ced4da',
+    line: '#91a7ba',
+    alarm: '#c92a2a',
+  },
+  dark: {
+    dark: true,
+    body: '#242424',
+    text: '#e6e6e6',
+    dimmed: '#a6a9ad',
+    border: '#4a4d50',
+    line: '#5f7a90',
+    alarm: '#ff8787',
+  },
 }
 
 export const titleFont = '600 12px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif'
@@ -42,7 +58,12 @@ export function measure(text: string, font: string): number {
 }
 
 /** A text that is no wider than so many pixels, its end cut off if need be. */
-export function cut(text: string, width: number, font: string, of: (text: string, font: string) => number = measure): string {
+export function cut(
+  text: string,
+  width: number,
+  font: string,
+  of: (text: string, font: string) => number = measure,
+): string {
   if (of(text, font) <= width) return text
   let low = 0
   let high = text.length
@@ -171,7 +192,15 @@ function dots(ctx: CanvasRenderingContext2D, l: Layout, look: Look, v: View, see
     for (const i of bright) dot(ctx, l, i, w, h)
     if (c.mark && w * v.k >= 5) marks(ctx, l, bright, c.mark, ground)
   })
-  if (w * v.k >= 44) names(ctx, l, look, groups.flatMap(([bright = []]) => bright), v, ground)
+  if (w * v.k >= 44)
+    names(
+      ctx,
+      l,
+      look,
+      groups.flatMap(([bright = []]) => bright),
+      v,
+      ground,
+    )
 }
 
 // Replicas are round and shards have a corner cut off, so that they are told apart from single leaves.
