@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http'
+import { createServer, type RequestListener, type Server } from 'node:http'
 import type { Tree, TreeNode } from '../src/api/tree.ts'
 
 /** What a simulated planet is made of. */
@@ -140,22 +140,37 @@ export function simulatedHints(tree: Tree): unknown {
   return { status: 'success', data: { name: 'root', tier: 'root', uses: uses(children.length), children } }
 }
 
-/** Serves a simulated planet over HTTP, as much of it as the Planet, Leaves and Hints pages ask for; stop it with close. */
-export function serveSimulated(p: Omit<Planet, 'at'>, port = 0): Promise<{ url: string; server: Server }> {
+/** Serves a simulated planet over HTTP, as much of it as the Planet, Leaves and Hints pages ask for; rest answers the other requests. */
+export function serveSimulated(p: Omit<Planet, 'at'>, rest?: RequestListener): Promise<{ url: string; server: Server }> {
+  // Writing five megabytes takes longer than drawing them: what is measured is the page, so it is done beforehand, and
+  // after each answer for the next one.
+  let tree = simulatedTree({ ...p, at: Date.now() })
+  let body = JSON.stringify(tree)
   const server = createServer((req, res) => {
-    const tree = simulatedTree({ ...p, at: Date.now() })
     const path = new URL(req.url ?? '/', 'http://x').pathname
-    const body =
-      path === '/pando/api/v1/tree' ? tree : path === '/pando/api/v1/hints' ? simulatedHints(tree) : undefined
-    res.writeHead(body ? 200 : 404, { 'Content-Type': 'application/json' })
-    res.end(
-      JSON.stringify(body ?? { status: 'error', errorType: 'not_found', error: 'the simulated planet has no ' + path }),
-    )
+    if (path === '/pando/api/v1/tree') {
+      res.writeHead(200, { 'Content-Type': 'application/json' })
+      res.end(body, () => {
+        setTimeout(() => {
+          tree = simulatedTree({ ...p, at: Date.now() + 4000 })
+          body = JSON.stringify(tree)
+        }, 500)
+      })
+      return
+    }
+    if (path === '/pando/api/v1/hints') {
+      res.writeHead(200, { 'Content-Type': 'application/json' })
+      res.end(JSON.stringify(simulatedHints(tree)))
+      return
+    }
+    if (rest) return rest(req, res)
+    res.writeHead(404, { 'Content-Type': 'application/json' })
+    res.end(JSON.stringify({ status: 'error', errorType: 'not_found', error: 'the simulated planet has no ' + path }))
   })
   return new Promise((resolve) =>
-    server.listen(port, '127.0.0.1', () => {
+    server.listen(0, '127.0.0.1', () => {
       const a = server.address()
-      resolve({ url: `http://127.0.0.1:${typeof a === 'object' && a ? a.port : port}`, server })
+      resolve({ url: `http://127.0.0.1:${typeof a === 'object' && a ? a.port : 0}`, server })
     }),
   )
 }

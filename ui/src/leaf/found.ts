@@ -23,14 +23,14 @@ export function similar(tree: Tree, name: string, most: number): string[] {
     .toLowerCase()
     .split(/[=,/ ]+/)
     .filter((w) => w.length > 1)
-  const scored: { name: string; score: number }[] = []
+  const scores = new Map<string, number>()
   walk(tree.children, (n) => {
     const parts = n.name.toLowerCase().split(/[=,/ ]+/)
     const score = words.filter((w) => parts.includes(w)).length
-    if (score > 0) scored.push({ name: n.name, score })
+    if (score > 0) scores.set(n.name, score)
   })
-  return scored
-    .sort((a, b) => b.score - a.score)
+  return [...scores]
+    .sort((a, b) => b[1] - a[1])
     .slice(0, most)
-    .map((s) => s.name)
+    .map(([found]) => found)
 }
