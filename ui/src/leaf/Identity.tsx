@@ -173,8 +173,9 @@ export function Gaps({ node, at }: { node: TreeNode; at: string | undefined }) {
       ) : (
         <>
           <Text size="sm" mb={4}>
-            {duration(gapTime(node, at))} in {gaps.length} of {duration((end - begin) / 1000)} when samples may have
-            been missed: the leaf was down, or not scraping.
+            {duration(gapTime(node, at))} in {gaps.length === 1 ? 'one gap' : `${gaps.length} gaps`}, of the{' '}
+            {duration((end - begin) / 1000)} since its oldest sample. Samples may have been missed then: the leaf was
+            down, or not scraping.
           </Text>
           <div className={classes.line} role="img" aria-label="Gaps on a line from the oldest sample to now">
             {gaps.map((g) => (

@@ -1,4 +1,4 @@
-import { Anchor, Text } from '@mantine/core'
+import { Anchor, Group, Text } from '@mantine/core'
 import { Link } from 'react-router'
 import { useMember } from '../api/member.ts'
 import { bytes, duration, whole } from '../format/numbers.ts'
@@ -139,14 +139,14 @@ export function Rules({ member }: { member: string }) {
     <Section
       title="Rules and alerts"
       more={
-        <>
+        <Group gap="sm">
           <Anchor component={Link} to={link('rules', member)} size="sm">
             rules
           </Anchor>
           <Anchor component={Link} to={link('alerts', member)} size="sm">
             alerts
           </Anchor>
-        </>
+        </Group>
       }
     >
       <Answered of={of} what="rules">

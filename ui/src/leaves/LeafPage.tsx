@@ -96,19 +96,15 @@ function Member({ tree, found }: { tree: Tree; found: Found[] }) {
           <Text size="sm">{cannot} What this tier knows of it is below.</Text>
         </Alert>
       )}
-      <div className={classes.grid}>
+      <div className={classes.columns}>
         <Identity node={node} above={above} at={tree.at} />
         {readable && node.tier === 'leaf' && <Targets member={member} />}
         <Hint found={first} tree={tree} member={member} readable={readable} />
         {readable && <Rules member={member} />}
         {node.tier === 'leaf' && <Gaps node={node} at={tree.at} />}
         {readable && <Kept member={member} />}
-        {readable && node.tier === 'leaf' && (
-          <div style={{ gridColumn: '1 / -1', minWidth: 0 }}>
-            <Storage member={member} />
-          </div>
-        )}
       </div>
+      {readable && node.tier === 'leaf' && <Storage member={member} />}
     </>
   )
 }

@@ -1,9 +1,9 @@
-import { Group, Text } from '@mantine/core'
 import { bytes, count, duration, none } from '../format/numbers.ts'
 import type { Column } from '../parts/DataTable.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Labels } from '../parts/Labels.tsx'
 import { When } from '../parts/When.tsx'
+import classes from './columns.module.css'
 import { short, type Row } from './rows.ts'
 import { hintMeans, lagMeans, standings } from './standing.ts'
 
@@ -11,32 +11,14 @@ import { hintMeans, lagMeans, standings } from './standing.ts'
 function Identity({ row }: { row: Row }) {
   const { labels, shard, replica, name, tier } = row.node
   return (
-    <Group gap={6} wrap="nowrap" component="span" title={name}>
-      {tier !== 'leaf' && <Tag>{tier}</Tag>}
-      <Text span size="sm" truncate>
+    <span className={classes.identity} title={name}>
+      {tier !== 'leaf' && <span className={classes.tag}>{tier}</span>}
+      <span className={classes.labels}>
         {labels && Object.keys(labels).length > 0 ? <Labels labels={labels} /> : name}
-      </Text>
-      {shard !== undefined && shard !== '' && <Tag>shard {shard}</Tag>}
-      {replica !== undefined && replica !== '' && <Tag>replica {replica}</Tag>}
-    </Group>
-  )
-}
-
-function Tag({ children }: { children: React.ReactNode }) {
-  return (
-    <Text
-      span
-      size="xs"
-      px={5}
-      style={{
-        border: '1px solid var(--mantine-color-default-border)',
-        borderRadius: 3,
-        whiteSpace: 'nowrap',
-        flex: 'none',
-      }}
-    >
-      {children}
-    </Text>
+      </span>
+      {shard !== undefined && shard !== '' && <span className={classes.tag}>shard {shard}</span>}
+      {replica !== undefined && replica !== '' && <span className={classes.tag}>replica {replica}</span>}
+    </span>
   )
 }
 

@@ -24,7 +24,15 @@ export const standings: Record<Standing, { level: Level; title: string; means: s
 /** Seconds from a node's newest sample to when the tree was asked, by the clocks of both; undefined if it has no sample. */
 export function lagOf(n: TreeNode, at: string | undefined): number | undefined {
   if (!n.maxt || !at) return undefined
-  return Math.max(0, (Date.parse(at) - Date.parse(n.maxt)) / 1000)
+  return Math.max(0, (moment(at) - Date.parse(n.maxt)) / 1000)
+}
+
+// Ten thousand leaves are asked about the same moment.
+let known = { text: '', ms: 0 }
+
+function moment(text: string): number {
+  if (known.text !== text) known = { text, ms: Date.parse(text) }
+  return known.ms
 }
 
 /** What the lag of a node is and is not, for people. */

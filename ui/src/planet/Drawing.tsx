@@ -48,6 +48,15 @@ export function Drawing({ layout, look, size, label, marked, onOpen, tip }: Prop
   const [near, setNear] = useState(0)
   const [over, setOver] = useState<Hit>()
 
+  // The ring moves without the drawing being drawn anew.
+  const pointed = useRef<Hit>(undefined)
+  const shownMark = useRef(marked)
+  useLayoutEffect(() => {
+    pointed.current = over
+    shownMark.current = marked
+    placeRing(ring.current, layout, view.current, over, marked)
+  }, [over, marked, layout])
+
   const draw = useCallback(() => {
     const v = view.current
     if (group.current) group.current.setAttribute('transform', `translate(${v.x} ${v.y}) scale(${v.k})`)
@@ -57,11 +66,11 @@ export function Drawing({ layout, look, size, label, marked, onOpen, tip }: Prop
       ctx.setTransform(dpr, 0, 0, dpr, 0, 0)
       paint(ctx, layout, look, v, size, ground)
     }
-    placeRing(ring.current, layout, v, over, marked)
+    placeRing(ring.current, layout, v, pointed.current, shownMark.current)
     const legible = svg && layout.style.w * v.k >= 44 && layout.style.kind === 'dot' ? Math.round(v.k * 4) / 4 : 0
     setNear(legible)
     if (frame.current) frame.current.style.touchAction = fitted.current ? 'pan-y' : 'none'
-  }, [layout, look, size, ground, over, marked, svg])
+  }, [layout, look, size, ground, svg])
 
   // Moves are many a frame; one drawing each is enough.
   const soon = useCallback(() => {

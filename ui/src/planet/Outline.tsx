@@ -27,8 +27,9 @@ const rowHeight = 26
 export function Outline({ root, live, colouring, wanted, height, onOpen, onFocus }: Props) {
   const scheme = useComputedColorScheme('light', { getInitialValueInEffect: false })
   const ground = grounds[scheme]
-  const small = root.leaves().length <= few
-  const [open, setOpen] = useState<ReadonlySet<string>>(() => (small ? everything(root) : new Set()))
+  const [open, setOpen] = useState<ReadonlySet<string>>(() =>
+    root.leaves().length <= few ? everything(root) : new Set(),
+  )
   const [focus, setFocus] = useState(0)
   const items = useMemo(() => itemsOf(root, open, wanted), [root, open, wanted])
   const scroller = useRef<HTMLDivElement>(null)

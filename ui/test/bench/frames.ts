@@ -11,6 +11,18 @@ export interface Frames {
   /** Tasks that kept the page from answering for more than 50 ms, and the longest of them in milliseconds. */
   long: number
   longest: number
+  /** Milliseconds of a processor that the page's main thread took for a frame: what is left if the machine does nothing else. */
+  cpu: number
+}
+
+/** Milliseconds of a processor that a page's main thread has taken so far. */
+export async function mainThread(page: Page): Promise<() => Promise<number>> {
+  const session = await page.context().newCDPSession(page)
+  await session.send('Performance.enable', { timeDomain: 'threadTicks' })
+  return async () => {
+    const { metrics } = await session.send('Performance.getMetrics')
+    return (metrics.find((m) => m.name === 'TaskDuration')?.value ?? 0) * 1000
+  }
 }
 
 interface Recorder {
@@ -50,7 +62,10 @@ export async function frames(page: Page, act: () => Promise<void>): Promise<Fram
     }
     requestAnimationFrame(tick)
   })
+  const used = await mainThread(page)
+  const before = await used()
   await act()
+  const cpu = (await used()) - before
   const { times, tasks } = await page.evaluate(() => {
     window.recorder.on = false
     return window.recorder
@@ -66,11 +81,12 @@ export async function frames(page: Page, act: () => Promise<void>): Promise<Fram
     worst: sorted[0] ?? 0,
     long: tasks.length,
     longest: Math.max(0, ...tasks),
+    cpu: cpu / Math.max(1, gaps.length),
   }
 }
 
 /** A line of figures. */
 export function told(what: string, f: Frames): string {
   const n = (v: number) => v.toFixed(0).padStart(5)
-  return `${what.padEnd(34)} ${n(f.average)} frames/s, slowest twentieth ${n(f.slow)}/s, worst frame ${n(f.worst)} ms, ${f.long} long tasks (at most ${f.longest.toFixed(0)} ms)`
+  return `${what.padEnd(34)} ${n(f.average)} frames/s, slowest twentieth ${n(f.slow)}/s, worst frame ${n(f.worst)} ms, ${f.long} long tasks (at most ${f.longest.toFixed(0)} ms); ${f.cpu.toFixed(1)} ms of a processor a frame`
 }

@@ -3,11 +3,11 @@ import { chromium, type Browser, type Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { serveSimulated } from '../simulated.ts'
 import { built } from './build.ts'
-import { frames, noteFirst, told } from './frames.ts'
+import { frames, mainThread, noteFirst, told } from './frames.ts'
 
 const zones = 40
 const leaves = 10_000
-const seconds = 6
+const seconds = 5
 
 let browser: Browser
 let url: string
@@ -30,7 +30,9 @@ afterAll(async () => {
 
 async function open(path: string, selector: string): Promise<Page> {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 } })
+  page.setDefaultTimeout(120_000)
   await noteFirst(page, selector)
+  const used = await mainThread(page)
   await page.goto(url + path)
   await page.waitForFunction(() => window.drawn !== undefined)
   const { drawn, fetched, waited } = await page.evaluate(() => {
@@ -38,7 +40,7 @@ async function open(path: string, selector: string): Promise<Page> {
     return { drawn: window.drawn ?? 0, fetched: tree.responseEnd, waited: tree.responseEnd - tree.startTime }
   })
   console.log(
-    `${(path + ', first draw').padEnd(34)} ${drawn.toFixed(0).padStart(5)} ms from the navigation, ${(drawn - fetched).toFixed(0)} ms from having the tree (which took ${waited.toFixed(0)} ms)`,
+    `${(path + ', first draw').padEnd(34)} ${drawn.toFixed(0).padStart(5)} ms from the navigation, ${(drawn - fetched).toFixed(0)} ms from having the tree (which took ${waited.toFixed(0)} ms); ${(await used()).toFixed(0)} ms of a processor`,
   )
   return page
 }
