@@ -5,7 +5,8 @@ import { simulatedTree } from './simulated.ts'
 const planet = inject('planet')
 const { open } = useBrowser()
 const leaf = 'zone=eu,cluster=eu-1'
-const at = (path: string, params: Record<string, string> = {}) => `${planet}/${path}?${new URLSearchParams(params).toString()}`
+const at = (path: string, params: Record<string, string> = {}) =>
+  `${planet}/${path}?${new URLSearchParams(params).toString()}`
 
 describe('the planet', () => {
   it('is drawn with its leaves, and opens one by keyboard', async () => {
@@ -34,7 +35,11 @@ describe('the planet', () => {
 
   it('says what is wrong with a query that cannot be', async () => {
     const tab = await open(at('planet', { color: 'query', expr: 'sum(' }))
-    await tab.page.getByRole('alert').getByText('The query’s way is not known').or(tab.page.getByRole('alert').getByText("The query's way is not known")).waitFor()
+    await tab.page
+      .getByRole('alert')
+      .getByText('The query’s way is not known')
+      .or(tab.page.getByRole('alert').getByText("The query's way is not known"))
+      .waitFor()
     await tab.close()
   })
 
@@ -46,7 +51,10 @@ describe('the planet', () => {
     await page.goto(at('planet', { q: 'state=missing' }))
     await page.getByText(/\d+ members are missing: answers lack their part/).waitFor()
     await page.getByText(/\d+ of 10.000 highlighted/).waitFor()
-    await page.getByRole('treeitem', { name: /missing/ }).first().waitFor()
+    await page
+      .getByRole('treeitem', { name: /missing/ })
+      .first()
+      .waitFor()
     await fits(page)
     await shot(page, 'planet-10000')
     await tab.close()
@@ -72,8 +80,15 @@ describe('the leaves', () => {
     const tab = await open(`${planet}/flags`)
     const { page } = tab
     const tree = simulatedTree({ zones: 2, leaves: 20, at: Date.now(), faults: 0 })
-    const gone = { ...tree.children[0]?.children?.[0], name: 'zone=x,cluster=gone', state: 'missing', error: 'connection lost' }
-    await page.route('**/pando/api/v1/tree', (r) => r.fulfill({ json: { ...tree, children: [...tree.children, gone] } }))
+    const gone = {
+      ...tree.children[0]?.children?.[0],
+      name: 'zone=x,cluster=gone',
+      state: 'missing',
+      error: 'connection lost',
+    }
+    await page.route('**/pando/api/v1/tree', (r) =>
+      r.fulfill({ json: { ...tree, children: [...tree.children, gone] } }),
+    )
     const forgotten = page.waitForRequest((r) => r.method() === 'DELETE')
     await page.route('**/pando/api/v1/tree/*', (r) => r.fulfill({ status: 204 }))
     await page.goto(at('leaves', { state: 'missing' }))

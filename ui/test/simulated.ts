@@ -141,7 +141,10 @@ export function simulatedHints(tree: Tree): unknown {
 }
 
 /** Serves a simulated planet over HTTP, as much of it as the Planet, Leaves and Hints pages ask for; rest answers the other requests. */
-export function serveSimulated(p: Omit<Planet, 'at'>, rest?: RequestListener): Promise<{ url: string; server: Server }> {
+export function serveSimulated(
+  p: Omit<Planet, 'at'>,
+  rest?: RequestListener,
+): Promise<{ url: string; server: Server }> {
   // Writing five megabytes takes longer than drawing them: what is measured is the page, so it is done beforehand, and
   // after each answer for the next one.
   let tree = simulatedTree({ ...p, at: Date.now() })

@@ -6,6 +6,7 @@ import type { TreeNode } from '../api/tree.ts'
 import { bytes, percent, whole } from '../format/numbers.ts'
 import { Answered } from '../leaf/Section.tsx'
 import { When } from '../parts/When.tsx'
+import { Sideways } from '../leaf/Sideways.tsx'
 import classes from '../leaf/leaf.module.css'
 import { Scheme } from './Scheme.tsx'
 import { kinds, sparedShare, usesOf } from './sums.ts'
@@ -48,7 +49,7 @@ function AsHeld({ child }: { child: ChildHint }) {
   const sections = child.hint?.sections ?? []
   return (
     <div className={classes.grid}>
-      <div className={classes.scroll}>
+      <Sideways label="Its uses by kind of selector">
         <table className={classes.table} aria-label="By kind of selector">
           <thead>
             <tr>
@@ -76,9 +77,9 @@ function AsHeld({ child }: { child: ChildHint }) {
             })}
           </tbody>
         </table>
-      </div>
+      </Sideways>
       {child.hint ? (
-        <div className={classes.scroll}>
+        <Sideways label="Windows of time">
           <table className={classes.table} aria-label="Windows of time">
             <thead>
               <tr>
@@ -124,7 +125,7 @@ function AsHeld({ child }: { child: ChildHint }) {
             {child.hint.layers} layers, {percent(child.hint.fill)} full, {percent(child.hint.falsePositiveRate)} of
             absent fingerprints seem to be there (estimated)
           </Text>
-        </div>
+        </Sideways>
       ) : (
         <Text size="sm">Nothing of its hint has come: {child.unsynced || child.reason || 'why is not told'}.</Text>
       )}

@@ -1,8 +1,8 @@
 import { Alert, Paper, Text, TextInput, Title } from '@mantine/core'
 import { useDeferredValue, useMemo } from 'react'
-import { useSearchParams } from 'react-router'
 import type { Hints } from '../api/hints.ts'
 import { unreadable, useMember } from '../api/member.ts'
+import { useAddress } from '../app/useAddress.ts'
 import { useTree, type Tree } from '../api/tree.ts'
 import { findMember } from '../leaf/found.ts'
 import { DataTable } from '../parts/DataTable.tsx'
@@ -21,12 +21,8 @@ const zones = ['zone']
 
 export default function HintsPage() {
   const { data: tree, error, isPending, refetch } = useTree()
-  const [params, setParams] = useSearchParams()
-  const set = (changes: Record<string, string>) =>
-    setParams((old) => {
-      for (const [k, v] of Object.entries(changes)) v === '' ? old.delete(k) : old.set(k, v)
-      return old
-    })
+  const { params, set: change } = useAddress()
+  const set = (changes: Record<string, string>) => change(changes, { push: true })
   const child = params.get('child') ?? ''
   // A leaf two tiers down is the child of its zone: that zone holds its hint.
   const found = tree && child ? findMember(tree, child)[0] : undefined
@@ -109,7 +105,7 @@ function All({
   child: string
   onChild: (name: string) => void
 }) {
-  const [params, setParams] = useSearchParams()
+  const { params, set } = useAddress()
   const q = params.get('q') ?? ''
   const search = useDeferredValue(q.trim().toLowerCase())
   const rows = useMemo(
@@ -120,14 +116,6 @@ function All({
       ),
     [hints, search],
   )
-  const setQ = (text: string) =>
-    setParams(
-      (old) => {
-        text === '' ? old.delete('q') : old.set('q', text)
-        return old
-      },
-      { replace: true },
-    )
   const self = findMember(tree, hints.name)[0]?.node
   return (
     <>
@@ -146,7 +134,7 @@ function All({
             placeholder="name or reason"
             aria-label="Search children"
             value={q}
-            onChange={(e) => setQ(e.currentTarget.value)}
+            onChange={(e) => set({ q: e.currentTarget.value })}
           />
           <DataTable
             label="Hints of children"

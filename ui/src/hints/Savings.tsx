@@ -3,6 +3,7 @@ import type { Hints } from '../api/hints.ts'
 import { bytes, percent, whole } from '../format/numbers.ts'
 import { Health } from '../parts/Health.tsx'
 import { Stats } from '../parts/Stats.tsx'
+import { Sideways } from '../leaf/Sideways.tsx'
 import classes from '../leaf/leaf.module.css'
 import { estimated, kinds, passedInVain, sparedShare, total, usesOf } from './sums.ts'
 
@@ -55,7 +56,7 @@ export function Kinds({ hints }: { hints: Hints }) {
         tell; a filter’s own error is {percent(estimated(hints.children)?.mean)} for a single fingerprint, estimated, at
         worst {percent(estimated(hints.children)?.worst)}.
       </Text>
-      <div className={classes.scroll}>
+      <Sideways label="Uses by kind of selector">
         <table className={classes.table} style={{ minWidth: 560 }}>
           <thead>
             <tr>
@@ -87,7 +88,7 @@ export function Kinds({ hints }: { hints: Hints }) {
             })}
           </tbody>
         </table>
-      </div>
+      </Sideways>
     </Paper>
   )
 }

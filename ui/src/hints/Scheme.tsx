@@ -4,6 +4,7 @@ import type { HintKind, OwnHint } from '../api/hints.ts'
 import { bytes, whole } from '../format/numbers.ts'
 import { DataTable, type Column } from '../parts/DataTable.tsx'
 import { Health } from '../parts/Health.tsx'
+import { Sideways } from '../leaf/Sideways.tsx'
 import classes from '../leaf/leaf.module.css'
 import { byClass, byLabel, schemeSize, type Part } from './sums.ts'
 
@@ -101,7 +102,7 @@ export function Scheme({ own, series }: { own: OwnHint; series: number }) {
             budget is <code>--hints.bytes-per-series</code> (small leaves may take more); <code>--hints.keep</code> and{' '}
             <code>--hints.drop</code> override it by label.
           </Text>
-          <div className={classes.scroll}>
+          <Sideways label="Facts by class">
             <table className={classes.table} style={{ maxWidth: 640, marginBottom: 8 }} aria-label="By class of facts">
               <thead>
                 <tr>
@@ -128,7 +129,7 @@ export function Scheme({ own, series }: { own: OwnHint; series: number }) {
                 ))}
               </tbody>
             </table>
-          </div>
+          </Sideways>
           <Group gap="xs" mb={6}>
             <SegmentedControl
               size="xs"

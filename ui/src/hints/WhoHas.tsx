@@ -9,6 +9,7 @@ import { DataTable, type Column } from '../parts/DataTable.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Sideways } from '../leaf/Sideways.tsx'
 import classes from '../leaf/leaf.module.css'
 import { verify, whoHas, type Holder, type Holders, type PrunedPart } from './whohas.ts'
 
@@ -198,7 +199,7 @@ const verdicts: Record<string, string> = {
 function Pruned({ parts }: { parts: PrunedPart[] }) {
   if (parts.length === 0) return null
   return (
-    <div className={classes.scroll}>
+    <Sideways label="What rules out the others">
       <table className={classes.table} style={{ marginTop: 8 }} aria-label="What rules out the others">
         <thead>
           <tr>
@@ -224,6 +225,6 @@ function Pruned({ parts }: { parts: PrunedPart[] }) {
         </tbody>
       </table>
       {parts.length > 30 && <Text size="xs">and {parts.length - 30} more</Text>}
-    </div>
+    </Sideways>
   )
 }

@@ -3,7 +3,10 @@ import { leaf, root, zone } from '../leaves/testtree.ts'
 import { byClass, byLabel, estimated, passedInVain, schemeSize, sparedShare, total } from './sums.ts'
 import { counted, holdersOf, identityOf, notPlain } from './whohas.ts'
 
-const tree = root([zone('eu', [leaf('eu', 'a'), leaf('eu', 'b'), leaf('eu', 'c', { state: 'missing' })]), zone('us', [leaf('us', 'd'), leaf('us', 'e')])])
+const tree = root([
+  zone('eu', [leaf('eu', 'a'), leaf('eu', 'b'), leaf('eu', 'c', { state: 'missing' })]),
+  zone('us', [leaf('us', 'd'), leaf('us', 'e')]),
+])
 const edge = (child: string, verdict: string, more: object = {}) => ({ child, tier: 'leaf', verdict, ...more })
 const name = '__name__="x"'
 const plan = {
@@ -17,7 +20,16 @@ const plan = {
           below: {
             name: 'zone=eu',
             tier: 'zone',
-            fragments: [{ children: [edge('zone=eu,cluster=a', 'asked'), edge('zone=eu,cluster=c', 'asked'), edge('zone=eu,cluster=b', 'pruned-hint', { evidence: name })], pruned: { 'pruned-hint': 1 } }],
+            fragments: [
+              {
+                children: [
+                  edge('zone=eu,cluster=a', 'asked'),
+                  edge('zone=eu,cluster=c', 'asked'),
+                  edge('zone=eu,cluster=b', 'pruned-hint', { evidence: name }),
+                ],
+                pruned: { 'pruned-hint': 1 },
+              },
+            ],
           },
         },
         edge('zone=us', 'pruned-hint', { tier: 'zone', evidence: name }),
@@ -43,10 +55,16 @@ describe('who has it', () => {
 
   it.each([
     ['a zone that failed', { children: [edge('zone=eu', 'asked', { tier: 'zone', failed: 'gone' })] }, 'gone'],
-    ['a zone that tells nothing', { children: [edge('zone=eu', 'asked', { tier: 'zone' })] }, 'it did not say which of its children may'],
+    [
+      'a zone that tells nothing',
+      { children: [edge('zone=eu', 'asked', { tier: 'zone' })] },
+      'it did not say which of its children may',
+    ],
     ['children without a row', { children: [], pruned: { 'pruned-hint': 3 }, note: '3 left out' }, '3 left out'],
   ])('says that it does not know of %s', (_, fragment, why) =>
-    expect(holdersOf({ name: 'root', tier: 'root', fragments: [fragment] }, tree).untold.map((u) => u.why)).toEqual([why]),
+    expect(holdersOf({ name: 'root', tier: 'root', fragments: [fragment] }, tree).untold.map((u) => u.why)).toEqual([
+      why,
+    ]),
   )
 
   it('counts series by identity, and claims nothing of those that are silent', () => {
@@ -55,7 +73,10 @@ describe('who has it', () => {
     expect(by).toEqual(['cluster', 'zone'])
     const counts = [{ metric: { zone: 'eu', cluster: 'a' }, value: 4 }]
     expect(counted(leaves, { by, counts, silent: new Set() }).map((l) => l.series)).toEqual([4, undefined])
-    expect(counted(leaves, { by, counts, silent: new Set(['zone=eu']) }).map((l) => l.series)).toEqual([undefined, undefined])
+    expect(counted(leaves, { by, counts, silent: new Set(['zone=eu']) }).map((l) => l.series)).toEqual([
+      undefined,
+      undefined,
+    ])
     const shards = [leaves[0], { ...leaves[0], name: 'other' }] as typeof leaves
     expect(counted(shards, { by, counts, silent: new Set() }).map((l) => l.shared)).toEqual([true, true])
   })
@@ -94,8 +115,19 @@ describe('what hints saved', () => {
 })
 
 describe('a scheme', () => {
-  const kind = (c: string, labels: string[], kept: boolean, bytes: number) => ({ class: c, labels, kept, facts: bytes, bytes, reason: '' })
-  const scheme = [kind('values', ['job'], true, 10), kind('pairs', ['job', 'pod'], true, 50), kind('pairs', ['pod', 'uid'], false, 900)]
+  const kind = (c: string, labels: string[], kept: boolean, bytes: number) => ({
+    class: c,
+    labels,
+    kept,
+    facts: bytes,
+    bytes,
+    reason: '',
+  })
+  const scheme = [
+    kind('values', ['job'], true, 10),
+    kind('pairs', ['job', 'pod'], true, 50),
+    kind('pairs', ['pod', 'uid'], false, 900),
+  ]
   it('is summed by class, and by label', () => {
     expect(byClass(scheme).map((p) => [p.name, p.kept, p.dropped, p.bytes, p.droppedBytes])).toEqual([
       ['pairs', 1, 1, 50, 900],

@@ -5,6 +5,7 @@ import { bytes, duration, whole } from '../format/numbers.ts'
 import { Health } from '../parts/Health.tsx'
 import { When } from '../parts/When.tsx'
 import { Bars } from './Bars.tsx'
+import { Sideways } from './Sideways.tsx'
 import classes from './leaf.module.css'
 import { Answered, Section } from './Section.tsx'
 import { failingFirst, pools, ruleSums, type RuleGroup, type Target } from './targets.ts'
@@ -48,7 +49,7 @@ function TargetTable({ targets }: { targets: Target[] }) {
         {by.length === 1 ? 'pool' : 'pools'}
       </Health>
       {failing.length > 0 && (
-        <div className={classes.scroll}>
+        <Sideways label="Targets that are not up">
           <table className={classes.table} aria-label="Targets that are not up">
             <thead>
               <tr>
@@ -72,7 +73,7 @@ function TargetTable({ targets }: { targets: Target[] }) {
             </tbody>
           </table>
           {failing.length > 8 && <Text size="xs">and {whole(failing.length - 8)} more</Text>}
-        </div>
+        </Sideways>
       )}
       <Text size="xs" mt={4} style={{ overflowWrap: 'anywhere' }}>
         {by.slice(0, 12).map((p, i) => (

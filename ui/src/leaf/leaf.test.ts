@@ -8,14 +8,22 @@ import { failingFirst, identityMatchers, pools, ruleSums, type Target } from './
 const tree = root([zone('eu', [leaf('eu', 'eu-1')]), zone('us', [leaf('us', 'us-1'), leaf('eu', 'eu-1')])])
 
 describe('finding a member', () => {
-  it('finds it below every tier that it is connected to', () => expect(findMember(tree, 'zone=eu,cluster=eu-1').map((f) => f.above.map((a) => a.name))).toEqual([['zone=eu'], ['zone=us']]))
+  it('finds it below every tier that it is connected to', () =>
+    expect(findMember(tree, 'zone=eu,cluster=eu-1').map((f) => f.above.map((a) => a.name))).toEqual([
+      ['zone=eu'],
+      ['zone=us'],
+    ]))
   it('takes no name for the tier itself', () => expect(findMember(tree, '')[0]?.node.name).toBe('root'))
-  it('knows names like one that is not there', () => expect(similar(tree, 'zone=eu,cluster=eu-9', 2)).toEqual(['zone=eu,cluster=eu-1', 'zone=eu']))
+  it('knows names like one that is not there', () =>
+    expect(similar(tree, 'zone=eu,cluster=eu-9', 2)).toEqual(['zone=eu,cluster=eu-1', 'zone=eu']))
 })
 
 describe('asking a member', () => {
   it('goes through the tiers, but for the tier itself', () => {
-    expect(memberPath('zone=eu', 'api/v1/rules')).toEqual({ path: '/pando/api/v1/below/api/v1/rules', params: { member: 'zone=eu' } })
+    expect(memberPath('zone=eu', 'api/v1/rules')).toEqual({
+      path: '/pando/api/v1/below/api/v1/rules',
+      params: { member: 'zone=eu' },
+    })
     expect(memberPath('', 'api/v1/rules')).toEqual({ path: '/api/v1/rules', params: {} })
   })
   it.each([
@@ -23,16 +31,27 @@ describe('asking a member', () => {
     ['member_too_old', 501, 'Upgrade'],
     ['member_missing', 503, 'not connected'],
     ['member_unknown', 404, 'no such member'],
-  ])('says why there is no answer: %s', (type, status, text) => expect(unreadable(new ApiError('x', status, type, { data: { member: 'm' } }))).toContain(text))
+  ])('says why there is no answer: %s', (type, status, text) =>
+    expect(unreadable(new ApiError('x', status, type, { data: { member: 'm' } }))).toContain(text),
+  )
   it('leaves other errors to others', () => {
     expect(unreadable(new ApiError('x', 500, 'internal'))).toBeUndefined()
     expect(unreadable(new Error('x'))).toBeUndefined()
   })
-  it('knows tiers without the endpoint', () => expect(unreadable(new ApiError('404 page not found', 404, ''))).toContain('Upgrade'))
+  it('knows tiers without the endpoint', () =>
+    expect(unreadable(new ApiError('404 page not found', 404, ''))).toContain('Upgrade'))
 })
 
 describe('what a leaf tells', () => {
-  const target = (scrapePool: string, health: Target['health']): Target => ({ scrapePool, scrapeUrl: scrapePool, labels: {}, health, lastError: '', lastScrape: '', lastScrapeDuration: 0 })
+  const target = (scrapePool: string, health: Target['health']): Target => ({
+    scrapePool,
+    scrapeUrl: scrapePool,
+    labels: {},
+    health,
+    lastError: '',
+    lastScrape: '',
+    lastScrapeDuration: 0,
+  })
   const targets = [target('a', 'up'), target('b', 'unknown'), target('b', 'down'), target('a', 'up')]
   it('has what fails first', () => {
     expect(failingFirst(targets).map((t) => t.health)).toEqual(['down', 'unknown', 'up', 'up'])
@@ -51,7 +70,10 @@ describe('what a leaf tells', () => {
         ],
       },
     ])
-    expect([s.groups, s.recording, s.alerting, s.firing.length, s.pending.length, s.failing.length]).toEqual([1, 1, 1, 1, 0, 1])
+    expect([s.groups, s.recording, s.alerting, s.firing.length, s.pending.length, s.failing.length]).toEqual([
+      1, 1, 1, 1, 0, 1,
+    ])
   })
-  it('is selected by its labels', () => expect(identityMatchers({ zone: 'eu', 'k8s.cluster': 'a"b' })).toBe('"k8s.cluster"="a\\"b", zone="eu"'))
+  it('is selected by its labels', () =>
+    expect(identityMatchers({ zone: 'eu', 'k8s.cluster': 'a"b' })).toBe('"k8s.cluster"="a\\"b", zone="eu"'))
 })

@@ -1,7 +1,8 @@
 import { Alert, Button, Chip, Group, Text, TextInput } from '@mantine/core'
 import { IconDownload, IconSearch } from '@tabler/icons-react'
 import { useDeferredValue, useMemo } from 'react'
-import { Link, useNavigate, useSearchParams } from 'react-router'
+import { Link, useNavigate } from 'react-router'
+import { useAddress } from '../app/useAddress.ts'
 import { useTree, type Tree } from '../api/tree.ts'
 import { whole } from '../format/numbers.ts'
 import { DataTable, type Sorting } from '../parts/DataTable.tsx'
@@ -38,7 +39,7 @@ export default function LeavesPage() {
 }
 
 function List({ tree }: { tree: Tree }) {
-  const [params, setParams] = useSearchParams()
+  const { params, set } = useAddress()
   const navigate = useNavigate()
   const q = params.get('q') ?? ''
   const view = viewOf(params.get('state'))
@@ -51,14 +52,6 @@ function List({ tree }: { tree: Tree }) {
     () => worstFirst(leaves.rows.filter((r) => inView(r, view) && found.match(r.node, r.path))),
     [leaves, view, found],
   )
-  const set = (changes: Record<string, string>) =>
-    setParams(
-      (old) => {
-        for (const [k, v] of Object.entries(changes)) v === '' ? old.delete(k) : old.set(k, v)
-        return old
-      },
-      { replace: true },
-    )
   if (leaves.rows.length === 0) return <NoLeaves tree={tree} />
   const initial: Sorting | undefined = params.get('sort')
     ? { key: params.get('sort') ?? '', down: params.get('down') === '1' }

@@ -12,7 +12,11 @@ describe('what is wrong with leaves', () => {
     ['it is away', { state: 'missing' as const, error: 'gone' }, ['missing']],
     ['its samples are old', { maxt: before(61) }, ['late']],
     ['instant queries do not find them', { maxt: before(301) }, ['dark']],
-    ['its hint does not prune', { hint: { synced: false, fingerprints: 1, bytes: 1, age: 99, falsePositiveRate: 0, reason: 'late' } }, ['hint']],
+    [
+      'its hint does not prune',
+      { hint: { synced: false, fingerprints: 1, bytes: 1, age: 99, falsePositiveRate: 0, reason: 'late' } },
+      ['hint'],
+    ],
     ['it has a gap that lasts', { gaps: [{ start: before(10) }] }, ['gaps']],
     ['it had a long gap', { gaps: [{ start: before(400), end: before(300) }] }, ['gaps']],
     ['it had a short gap', { gaps: [{ start: before(320), end: before(300) }] }, []],
@@ -25,13 +29,22 @@ describe('what is wrong with leaves', () => {
   })
 
   it('tells of a revision unlike most, and of one that is not known', () => {
-    const rows = rowsOf(leaf('eu', 'a', { revision: 'new' }), leaf('eu', 'b', { revision: 'new' }), leaf('eu', 'c', { revision: 'old' }), leaf('eu', 'd'))
+    const rows = rowsOf(
+      leaf('eu', 'a', { revision: 'new' }),
+      leaf('eu', 'b', { revision: 'new' }),
+      leaf('eu', 'c', { revision: 'old' }),
+      leaf('eu', 'd'),
+    )
     expect(rows.map((r) => r.problems)).toEqual([[], [], ['revision'], ['revision']])
     expect(rows[3]?.why).toEqual(['revision unknown, most run new'])
   })
 
   it('lists zones whose leaves are not known, so that none is forgotten', () => {
-    const t = root([zone('eu', [], { state: 'missing', error: 'lost', leaves: 3 }), zone('us', [], { error: 'soft deadline passed (2s)' }), zone('asia', [])])
+    const t = root([
+      zone('eu', [], { state: 'missing', error: 'lost', leaves: 3 }),
+      zone('us', [], { error: 'soft deadline passed (2s)' }),
+      zone('asia', []),
+    ])
     expect(leafRows(t).rows.map((r) => [r.node.name, r.problems])).toEqual([
       ['zone=eu', ['missing', 'untold']],
       ['zone=us', ['untold']],
@@ -44,14 +57,21 @@ describe('what is wrong with leaves', () => {
   })
 
   it('puts the worst first and leaves the others in their order', () => {
-    const rows = rowsOf(leaf('eu', 'a'), leaf('eu', 'b', { maxt: before(100) }), leaf('eu', 'c', { state: 'missing' }), leaf('eu', 'd'))
+    const rows = rowsOf(
+      leaf('eu', 'a'),
+      leaf('eu', 'b', { maxt: before(100) }),
+      leaf('eu', 'c', { state: 'missing' }),
+      leaf('eu', 'd'),
+    )
     expect(worstFirst(rows).map((r) => r.node.labels?.cluster)).toEqual(['c', 'b', 'a', 'd'])
   })
 
   it('counts by view', () => {
     const rows = rowsOf(leaf('eu', 'a'), leaf('eu', 'b', { maxt: before(100) }), leaf('eu', 'c', { state: 'missing' }))
     const n = counts(rows)
-    expect([n.get('all'), n.get('problems'), n.get('connected'), n.get('late'), n.get('missing')]).toEqual([3, 2, 2, 1, 1])
+    expect([n.get('all'), n.get('problems'), n.get('connected'), n.get('late'), n.get('missing')]).toEqual([
+      3, 2, 2, 1, 1,
+    ])
     expect(rows.filter((r) => inView(r, viewOf('problems')))).toHaveLength(2)
     expect(viewOf('nonsense')).toBe('all')
   })
@@ -92,7 +112,15 @@ describe('searching', () => {
 
 describe('CSV', () => {
   it('quotes what needs it, and makes no formulas', () =>
-    expect(csv(['a', 'b'], [['x,"y"', 1.5], ['=cmd()', undefined]])).toBe('a,b\r\n"x,""y""",1.5\r\n\'=cmd(),\r\n'))
+    expect(
+      csv(
+        ['a', 'b'],
+        [
+          ['x,"y"', 1.5],
+          ['=cmd()', undefined],
+        ],
+      ),
+    ).toBe('a,b\r\n"x,""y""",1.5\r\n\'=cmd(),\r\n'))
   it('has a column per label', () => {
     const [head, first] = leavesCsv(rowsOf(leaf('eu', 'eu-1'))).split('\r\n')
     expect(head).toMatch(/^name,tier,path,cluster,zone,shard,replica,state/)

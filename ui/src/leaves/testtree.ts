@@ -44,7 +44,14 @@ export function zone(name: string, children: TreeNode[], more: Partial<TreeNode>
 export function root(children: TreeNode[]): Tree {
   return {
     at,
-    self: { name: 'root', tier: 'root', state: 'self', series: 0, samples: 0, leaves: children.reduce((a, c) => a + c.leaves, 0) },
+    self: {
+      name: 'root',
+      tier: 'root',
+      state: 'self',
+      series: 0,
+      samples: 0,
+      leaves: children.reduce((a, c) => a + c.leaves, 0),
+    },
     children,
   }
 }

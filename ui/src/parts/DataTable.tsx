@@ -69,7 +69,17 @@ interface Props<R> {
 const rowHeight = 34
 
 /** A dense table that draws only the rows in sight, sortable by its headers, for ten thousands of rows. */
-export function DataTable<R extends object>({ label, rows, columns, rowKey, onOpen, initial, onSort, height, minWidth }: Props<R>) {
+export function DataTable<R extends object>({
+  label,
+  rows,
+  columns,
+  rowKey,
+  onOpen,
+  initial,
+  onSort,
+  height,
+  minWidth,
+}: Props<R>) {
   const [by, setBy] = useState<Sorting | undefined>(initial)
   const sortBy = (s: Sorting) => {
     setBy(s)

@@ -30,7 +30,9 @@ export function Health({ level, children }: { level: Level; children: ReactNode 
       >
         {shapes[level]}
       </svg>
-      <span style={{ fontSize: 'var(--mantine-font-size-sm)', lineHeight: 'var(--mantine-line-height-sm)' }}>{children}</span>
+      <span style={{ fontSize: 'var(--mantine-font-size-sm)', lineHeight: 'var(--mantine-line-height-sm)' }}>
+        {children}
+      </span>
     </span>
   )
 }

@@ -2,7 +2,8 @@ import { Anchor, Breadcrumbs, Group, SegmentedControl, Select, Text, TextInput }
 import { useViewportSize } from '@mantine/hooks'
 import { IconSearch } from '@tabler/icons-react'
 import { useDeferredValue, useMemo, useRef, useState } from 'react'
-import { useNavigate, useSearchParams } from 'react-router'
+import { useNavigate } from 'react-router'
+import { useAddress } from '../app/useAddress.ts'
 import { useTree, walk, type Tree, type TreeNode } from '../api/tree.ts'
 import { whole } from '../format/numbers.ts'
 import { leavesUnknown } from '../leaves/rows.ts'
@@ -47,20 +48,6 @@ function awayOf(tree: Tree): TreeNode[] {
     if (n.state === 'missing' || leavesUnknown(n)) out.push(n)
   })
   return out
-}
-
-/** Changes parameters of the address; '' takes one away. */
-function useAddress() {
-  const [params, setParams] = useSearchParams()
-  const set = (changes: Record<string, string>, replace = true) =>
-    setParams(
-      (old) => {
-        for (const [k, v] of Object.entries(changes)) v === '' ? old.delete(k) : old.set(k, v)
-        return old
-      },
-      { replace },
-    )
-  return { params, set }
 }
 
 function Planet({ tree }: { tree: Tree }) {
@@ -188,7 +175,7 @@ function Map({ tree, stale, fan }: { tree: Tree; stale: ReadonlySet<string>; fan
   )
 
   const openPlace = (p: Place) => {
-    if (p.data.tier !== 'leaf' && p.children?.length && p.parent) set({ zone: p.id ?? '' }, false)
+    if (p.data.tier !== 'leaf' && p.children?.length && p.parent) set({ zone: p.id ?? '' }, { push: true })
     else if (p.parent || p.data.tier === 'leaf') void navigate(`/leaf?name=${encodeURIComponent(p.data.name)}`)
   }
   const open = (h: NonNullable<Hit>) => openPlace(h.kind === 'cell' ? h.cell.place : h.box.place)
@@ -207,7 +194,7 @@ function Map({ tree, stale, fan }: { tree: Tree; stale: ReadonlySet<string>; fan
   const leaves = layout?.cells.length ?? 0
   return (
     <>
-      <Crumbs root={root} focus={focus} onFocus={(id) => set({ zone: id }, false)} />
+      <Crumbs root={root} focus={focus} onFocus={(id) => set({ zone: id }, { push: true })} />
       {look && (
         <Group gap="xs" mb="xs">
           <Legend

@@ -28,7 +28,7 @@ export const SvgMap = memo(function SvgMap({
             y2={s.y2}
             stroke={away ? ground.alarm : ground.line}
             strokeWidth={width}
-            strokeLinecap="square"
+            strokeLinecap="round"
             strokeDasharray={away ? '4 3' : undefined}
           />
         )

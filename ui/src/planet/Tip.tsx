@@ -73,7 +73,10 @@ export function fanText(f: Fan | undefined): string {
     return `${where}${f.verdict.replace('pruned-', 'pruned by ')}${f.evidence ? ': ' + f.evidence : ''}`
   const extra = [f.cached && 'in part from a cache', f.hedged && 'raced with a replica'].filter(Boolean)
   const parts = [f.empty ? 'asked in vain' : 'asked']
-  if (f.empty === false) parts.push(`${count(f.series)} series, ${count(f.samples)} samples, ${bytes(f.bytes)}`)
+  if (f.empty === false)
+    parts.push(
+      `${count(f.series)} series, ${count(f.samples)} ${f.samples === 1 ? 'sample' : 'samples'}, ${bytes(f.bytes)}`,
+    )
   if (f.time > 0) parts.push(duration(f.time))
   return [...parts, ...extra].join(', ')
 }

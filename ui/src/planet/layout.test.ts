@@ -3,7 +3,13 @@ import { simulatedTree } from '../../test/simulated.ts'
 import { leaf, root, zone } from '../leaves/testtree.ts'
 import { hit, layoutOf, placesOf, shortName, type Box, type Layout } from './layout.ts'
 
-const tree = root([zone('us', [leaf('us', 'us-2'), leaf('us', 'us-10')]), zone('eu', [leaf('eu', 'eu-1', { replica: 'a' }), leaf('eu', 'eu-1', { replica: 'b', name: 'zone=eu,cluster=eu-1/replica=b' })])])
+const tree = root([
+  zone('us', [leaf('us', 'us-2'), leaf('us', 'us-10')]),
+  zone('eu', [
+    leaf('eu', 'eu-1', { replica: 'a' }),
+    leaf('eu', 'eu-1', { replica: 'b', name: 'zone=eu,cluster=eu-1/replica=b' }),
+  ]),
+])
 const big = simulatedTree({ zones: 40, leaves: 10_000, at: Date.parse('2026-11-22T16:00:00Z') })
 
 const apart = (a: Box, b: Box) => a.x + a.w <= b.x || b.x + b.w <= a.x || a.y + a.h <= b.y || b.y + b.h <= a.y
@@ -55,7 +61,9 @@ describe('the layout', () => {
   })
 
   it('keeps zones of zones within', () => {
-    const deep = root([zone('eu', [leaf('eu', 'own'), zone('de', [leaf('de', 'a'), leaf('de', 'b')]), zone('fr', [leaf('fr', 'c')])])])
+    const deep = root([
+      zone('eu', [leaf('eu', 'own'), zone('de', [leaf('de', 'a'), leaf('de', 'b')]), zone('fr', [leaf('fr', 'c')])]),
+    ])
     const l = layoutOf(placesOf(deep), 900, 500)
     expect(l.boxes.map((b) => [b.id, b.depth])).toEqual([
       ['zone=eu', 0],
@@ -63,7 +71,8 @@ describe('the layout', () => {
       ['zone=eu > zone=fr', 1],
     ])
     const [eu, de, fr] = l.boxes as [Box, Box, Box]
-    for (const b of [de, fr]) expect(b.x > eu.x && b.y > eu.y && b.x + b.w < eu.x + eu.w && b.y + b.h < eu.y + eu.h).toBe(true)
+    for (const b of [de, fr])
+      expect(b.x > eu.x && b.y > eu.y && b.x + b.w < eu.x + eu.w && b.y + b.h < eu.y + eu.h).toBe(true)
     expect(apart(de, fr)).toBe(true)
     expect(inside(l)).toBe(true)
   })
@@ -82,7 +91,9 @@ describe('the layout', () => {
   it('moves nobody when a leaf comes back changed, and keeps its shape when one is added', () => {
     const a = layoutOf(placesOf(big), 1100, 620)
     const later = simulatedTree({ zones: 40, leaves: 10_000, at: Date.parse('2026-11-22T17:00:00Z') })
-    expect(layoutOf(placesOf(later), 1100, 620, a.shape).cells.map((c) => [c.id, c.x, c.y])).toEqual(a.cells.map((c) => [c.id, c.x, c.y]))
+    expect(layoutOf(placesOf(later), 1100, 620, a.shape).cells.map((c) => [c.id, c.x, c.y])).toEqual(
+      a.cells.map((c) => [c.id, c.x, c.y]),
+    )
     const more = simulatedTree({ zones: 40, leaves: 10_001, at: Date.parse('2026-11-22T16:00:00Z') })
     expect(layoutOf(placesOf(more), 1100, 620, a.shape).shape).toEqual(a.shape)
   })

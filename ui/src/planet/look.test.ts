@@ -8,8 +8,17 @@ import { liveOf, lookOf } from './look.ts'
 import { remember, withStale } from './memory.ts'
 
 const tree = root([
-  zone('eu', [leaf('eu', 'a', { revision: 'r1' }), leaf('eu', 'b', { maxt: before(100), revision: 'r2', sampleRate: 5000 }), leaf('eu', 'c', { state: 'missing' })]),
-  zone('us', [leaf('us', 'd', { revision: 'r1', hint: { synced: false, fingerprints: 0, bytes: 0, age: 0, falsePositiveRate: 0, reason: 'waiting' } })]),
+  zone('eu', [
+    leaf('eu', 'a', { revision: 'r1' }),
+    leaf('eu', 'b', { maxt: before(100), revision: 'r2', sampleRate: 5000 }),
+    leaf('eu', 'c', { state: 'missing' }),
+  ]),
+  zone('us', [
+    leaf('us', 'd', {
+      revision: 'r1',
+      hint: { synced: false, fingerprints: 0, bytes: 0, age: 0, falsePositiveRate: 0, reason: 'waiting' },
+    }),
+  ]),
 ])
 
 function look(mode: Mode, q = '', only = '', fan?: Parameters<typeof colouringOf>[3]) {
@@ -36,7 +45,13 @@ describe('colours', () => {
 
   it('counts each kind, and says in titles of zones what is wrong in them', () => {
     const l = look('health')
-    expect(Object.fromEntries(l.classes.map((c, i) => [c.id, l.counts[i]]))).toEqual({ missing: 1, dark: 0, late: 1, empty: 0, good: 2 })
+    expect(Object.fromEntries(l.classes.map((c, i) => [c.id, l.counts[i]]))).toEqual({
+      missing: 1,
+      dark: 0,
+      late: 1,
+      empty: 0,
+      good: 2,
+    })
     expect(l.boxes.map((b) => b.details)).toEqual([
       ['3 · 1 late · 1 missing', '3 · 2 ⚠'],
       ['1', '1'],
@@ -51,7 +66,11 @@ describe('colours', () => {
 
   it('keeps the colours of revisions while most leaves change from one to the other', () => {
     const color = (n: number) =>
-      colouringOf('revision', Array.from({ length: 9 }, (_, i) => leaf('eu', String(i), { revision: i < n ? 'new' : 'old' })), at).classes.find((c) => c.id === 'r new')?.color
+      colouringOf(
+        'revision',
+        Array.from({ length: 9 }, (_, i) => leaf('eu', String(i), { revision: i < n ? 'new' : 'old' })),
+        at,
+      ).classes.find((c) => c.id === 'r new')?.color
     expect(color(2)).toEqual(color(8))
   })
 
@@ -64,7 +83,15 @@ describe('colours', () => {
 })
 
 describe('a query', () => {
-  const edge = (child: string, more: object = {}) => ({ child, tier: 'leaf', verdict: 'asked', series: 3, samples: 9, bytes: 100, ...more })
+  const edge = (child: string, more: object = {}) => ({
+    child,
+    tier: 'leaf',
+    verdict: 'asked',
+    series: 3,
+    samples: 9,
+    bytes: 100,
+    ...more,
+  })
   const plan = {
     name: 'root',
     tier: 'root',
@@ -77,21 +104,36 @@ describe('a query', () => {
               name: 'zone=eu',
               tier: 'zone',
               fragments: [
-                { children: [edge('zone=eu,cluster=a'), edge('zone=eu,cluster=b', { series: 0, empty: 'several' }), edge('zone=eu,cluster=c', { failed: 'gone', late: true })] },
+                {
+                  children: [
+                    edge('zone=eu,cluster=a'),
+                    edge('zone=eu,cluster=b', { series: 0, empty: 'several' }),
+                    edge('zone=eu,cluster=c', { failed: 'gone', late: true }),
+                  ],
+                },
               ],
             },
           },
           { child: 'zone=us', tier: 'zone', verdict: 'pruned-hint', evidence: 'job="x"' },
         ],
       },
-      { children: [{ child: 'zone=us', tier: 'zone', verdict: 'pruned-label', evidence: 'zone="eu"' }, edge('zone=eu', { tier: 'zone', bytes: 50 })] },
+      {
+        children: [
+          { child: 'zone=us', tier: 'zone', verdict: 'pruned-label', evidence: 'zone="eu"' },
+          edge('zone=eu', { tier: 'zone', bytes: 50 }),
+        ],
+      },
     ],
   }
 
   it('is lit where it went, grey where it was spared, red where it failed', () => {
     const fan = fanOutOf(plan, true)
     expect(look('query', '', '', fan).byCell).toEqual(['asked', 'vain', 'failed', 'pruned-hint'])
-    expect(fan.of('zone=us > zone=us,cluster=d')).toMatchObject({ verdict: 'pruned-hint', evidence: 'job="x"', above: 'zone=us' })
+    expect(fan.of('zone=us > zone=us,cluster=d')).toMatchObject({
+      verdict: 'pruned-hint',
+      evidence: 'job="x"',
+      above: 'zone=us',
+    })
     expect(fan.of('zone=eu')).toMatchObject({ bytes: 350 })
   })
 
@@ -104,7 +146,12 @@ describe('a query', () => {
   })
 
   it('does not claim to know of those that were not told of', () => {
-    const short = { name: 'root', tier: 'root', truncated: 'too large', fragments: [{ note: '1 more', children: [edge('zone=eu', { tier: 'zone' })] }] }
+    const short = {
+      name: 'root',
+      tier: 'root',
+      truncated: 'too large',
+      fragments: [{ note: '1 more', children: [edge('zone=eu', { tier: 'zone' })] }],
+    }
     const fan = fanOutOf(short, true)
     expect(look('query', '', '', fan).byCell).toEqual(['untold', 'untold', 'untold', 'untold'])
     expect(fan.notes).toEqual(['root root: too large', 'root root: 1 more'])
@@ -115,7 +162,10 @@ describe('a query', () => {
 })
 
 describe('a zone that does not tell', () => {
-  const slow = root([zone('eu', [], { error: 'soft deadline passed (2s)' }), tree.children[1] as (typeof tree.children)[number]])
+  const slow = root([
+    zone('eu', [], { error: 'soft deadline passed (2s)' }),
+    tree.children[1] as (typeof tree.children)[number],
+  ])
 
   it('keeps its place, and its leaves are set apart', () => {
     const before_ = remember(tree, undefined)
@@ -133,5 +183,6 @@ describe('a zone that does not tell', () => {
     expect(now.tree).toBe(tree)
   })
 
-  it('has no leaves if none were ever known', () => expect(remember(slow, undefined).tree.children[0]?.children).toEqual([]))
+  it('has no leaves if none were ever known', () =>
+    expect(remember(slow, undefined).tree.children[0]?.children).toEqual([]))
 })

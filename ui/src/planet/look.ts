@@ -55,7 +55,7 @@ export interface Look {
   name: (cell: number) => string
 }
 
-const thickest = 12
+const thickest = 9
 const thinnest = 1.5
 
 /** Computes how a layout looks. shown tells which members are searched for; undefined is all. */

@@ -6,7 +6,10 @@ import { fit, pan, same, zoomAt } from './viewport.ts'
 
 const places = placesOf(root([zone('eu', [leaf('eu', 'a'), leaf('eu', 'b')]), zone('us', [leaf('us', 'c')])]))
 const names = (open: string[], wanted?: (name: string) => boolean) =>
-  itemsOf(places, new Set(open), wanted && ((p) => wanted(p.data.name))).map((i) => `${i.level}${i.open === undefined ? '' : i.open ? '-' : '+'} ${i.place.data.name} ${i.position}/${i.siblings}`)
+  itemsOf(places, new Set(open), wanted && ((p) => wanted(p.data.name))).map(
+    (i) =>
+      `${i.level}${i.open === undefined ? '' : i.open ? '-' : '+'} ${i.place.data.name} ${i.position}/${i.siblings}`,
+  )
 
 describe('the list', () => {
   it('shows what is open', () => {

@@ -113,7 +113,7 @@ function lines(ctx: CanvasRenderingContext2D, l: Layout, look: Look, ground: Gro
     ctx.beginPath()
     ctx.lineWidth = width
     ctx.strokeStyle = away ? ground.alarm : ground.line
-    ctx.lineCap = 'square'
+    ctx.lineCap = 'round'
     ctx.setLineDash(away ? [4, 3] : [])
     ctx.moveTo(s.x1, s.y1)
     ctx.lineTo(s.x2, s.y2)

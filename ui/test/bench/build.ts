@@ -4,17 +4,27 @@ import { tmpdir } from 'node:os'
 import { extname, join, normalize } from 'node:path'
 import { build } from 'vite'
 
-const types: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' }
+const types: Record<string, string> = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+}
 
 /** Builds the console as it is released, into a folder of its own. */
 export async function built(): Promise<{ serve: RequestListener; remove: () => void }> {
   const dir = mkdtempSync(join(tmpdir(), 'pando-bench-'))
-  await build({ root: new URL('../..', import.meta.url).pathname, logLevel: 'error', build: { outDir: dir, emptyOutDir: true } })
+  await build({
+    root: new URL('../..', import.meta.url).pathname,
+    logLevel: 'error',
+    build: { outDir: dir, emptyOutDir: true },
+  })
   const serve: RequestListener = (req, res) => {
     const path = normalize(new URL(req.url ?? '/', 'http://x').pathname)
     const file = join(dir, path)
     // Paths of pages have no dot.
-    const name = extname(path) !== '' && existsSync(file) ? file : extname(path) === '' ? join(dir, 'index.html') : undefined
+    const name =
+      extname(path) !== '' && existsSync(file) ? file : extname(path) === '' ? join(dir, 'index.html') : undefined
     if (!name) {
       res.writeHead(404).end()
       return

@@ -55,7 +55,9 @@ export async function frames(page: Page, act: () => Promise<void>): Promise<Fram
   await page.evaluate(() => {
     const r: Recorder = { times: [], tasks: [], on: true }
     window.recorder = r
-    new PerformanceObserver((list) => list.getEntries().forEach((e) => r.on && r.tasks.push(e.duration))).observe({ type: 'longtask' })
+    new PerformanceObserver((list) => list.getEntries().forEach((e) => r.on && r.tasks.push(e.duration))).observe({
+      type: 'longtask',
+    })
     const tick = (t: number) => {
       r.times.push(t)
       if (r.on) requestAnimationFrame(tick)

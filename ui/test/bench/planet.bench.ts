@@ -19,9 +19,21 @@ beforeAll(async () => {
   url = simulated.url
   browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
   })
-  ends.push(() => browser.close(), () => simulated.server.close(), remove)
+  ends.push(
+    () => browser.close(),
+    () => simulated.server.close(),
+    remove,
+  )
   console.log(`${leaves} leaves in ${zones} zones; load of the machine ${loadavg()[0]?.toFixed(1)}`)
 })
 afterAll(async () => {
@@ -36,7 +48,9 @@ async function open(path: string, selector: string): Promise<Page> {
   await page.goto(url + path)
   await page.waitForFunction(() => window.drawn !== undefined)
   const { drawn, fetched, waited } = await page.evaluate(() => {
-    const tree = performance.getEntriesByType('resource').find((e) => e.name.endsWith('/tree')) as PerformanceResourceTiming
+    const tree = performance
+      .getEntriesByType('resource')
+      .find((e) => e.name.endsWith('/tree')) as PerformanceResourceTiming
     return { drawn: window.drawn ?? 0, fetched: tree.responseEnd, waited: tree.responseEnd - tree.startTime }
   })
   console.log(
@@ -90,7 +104,9 @@ describe('a planet of ten thousand leaves', () => {
     }
     console.log(told('  scrolling', await frames(page, () => wander(page, scroll))))
     await page.getByLabel('Search leaves').fill('zone-18 lag>5s')
-    await page.waitForFunction(() => /^\d[\d\u202f]* of 10/.test(document.querySelector('[role=status]')?.textContent ?? ''))
+    await page.waitForFunction(() =>
+      /^\d[\d\u202f]* of 10/.test(document.querySelector('[role=status]')?.textContent ?? ''),
+    )
     expect(await page.locator('[role=status]').first().textContent()).toContain('of 10')
     await page.close()
   })
