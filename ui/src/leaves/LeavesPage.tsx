@@ -96,7 +96,7 @@ function List({ tree }: { tree: Tree }) {
         }
         {...(initial && { initial })}
         onSort={(s) => set({ sort: s.key, down: s.down ? '1' : '' })}
-        minWidth="1460px"
+        minWidth="1720px"
       />
     </>
   )

@@ -47,21 +47,21 @@ export const leafColumns: Column<Row>[] = [
   {
     key: 'name',
     title: 'Leaf',
-    width: 'minmax(230px, 2fr)',
+    width: 'minmax(250px, 2fr)',
     render: (r) => <Identity row={r} />,
     sort: (r) => r.node.name,
   },
   {
     key: 'state',
     title: 'State',
-    width: '152px',
+    width: '172px',
     render: (r) => <State row={r} />,
     sort: (r) => ['missing', 'dark', 'late', 'empty', 'good'].indexOf(r.standing),
   },
   {
     key: 'problems',
     title: 'What is wrong',
-    width: 'minmax(150px, 1.4fr)',
+    width: 'minmax(240px, 2.4fr)',
     render: (r) => <span title={r.why.join('\n')}>{r.why.join('; ')}</span>,
     sort: (r) => (r.problems.length ? r.why.join('; ') : undefined),
   },
@@ -69,7 +69,7 @@ export const leafColumns: Column<Row>[] = [
     key: 'path',
     title: 'Below',
     hint: 'The tiers between this one and the leaf',
-    width: 'minmax(80px, .7fr)',
+    width: 'minmax(110px, .8fr)',
     render: (r) => <span title={r.path.join(' > ')}>{r.path.join(' > ') || 'this tier'}</span>,
     sort: (r) => r.path.join(' > '),
   },
@@ -122,7 +122,7 @@ export const leafColumns: Column<Row>[] = [
     key: 'hint',
     title: 'Hint',
     hint: 'Whether its field hint prunes, or why not',
-    width: '112px',
+    width: '128px',
     render: (r) => (
       <span title={hintMeans(r.hint)}>
         <Health level={r.hint === 'prunes' ? 'good' : r.hint === 'none' ? 'off' : 'warn'}>{r.hint}</Health>

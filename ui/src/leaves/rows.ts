@@ -92,7 +92,7 @@ export function leavesUnknown(n: TreeNode): boolean {
 
 function problemsOf(n: TreeNode, at: string | undefined, version: string, revision: string): [Problem, string][] {
   const out: [Problem, string][] = []
-  if (n.state === 'missing') out.push(['missing', n.error ? `missing: ${n.error}` : 'missing'])
+  if (n.state === 'missing') out.push(['missing', n.error || 'its connection ended; why is not known'])
   if (n.tier !== 'leaf') {
     out.push([
       'untold',
