@@ -190,7 +190,7 @@ export function Drawing({ layout, look, size, label, marked, onOpen, tip }: Prop
       <div ref={tipBox} className={classes.tip} style={{ visibility: over ? 'visible' : 'hidden' }} aria-hidden="true">
         {over && tip(over)}
       </div>
-      <ActionIcon.Group orientation="vertical" className={classes.zoom}>
+      <ActionIcon.Group orientation={size.w < 640 ? 'horizontal' : 'vertical'} className={classes.zoom}>
         <ActionIcon variant="default" aria-label="Zoom in" title="Zoom in (+)" onClick={() => step(1.6)}>
           <IconPlus size={16} />
         </ActionIcon>

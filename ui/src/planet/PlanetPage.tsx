@@ -119,6 +119,8 @@ function Search({ q, set, tree }: { q: string; set: (c: Record<string, string>) 
 
 const narrow = 720
 const tallest = 6000
+// Room for the buttons, on screens that are too narrow to have it beside the drawing.
+const below = 46
 
 function Map({ tree, stale, fan }: { tree: Tree; stale: ReadonlySet<string>; fan: Parameters<typeof colouringOf>[3] }) {
   const { params, set } = useAddress()
@@ -155,7 +157,7 @@ function Map({ tree, stale, fan }: { tree: Tree; stale: ReadonlySet<string>; fan
     [layout, live, colouring, shown, only],
   )
   const size = useMemo(
-    () => ({ w: Math.max(1, width - 2), h: height ?? Math.min(tallest, Math.max(200, layout?.h ?? 0)) }),
+    () => ({ w: Math.max(1, width - 2), h: height ?? Math.min(tallest, Math.max(200, (layout?.h ?? 0) + below)) }),
     [width, height, layout],
   )
   const wanted = useMemo(() => {
