@@ -82,7 +82,7 @@ fuzz: ## Generated queries against one stock engine, without end
 	go test -run '^$$' -fuzz FuzzGeneratedQueries ./querytree
 
 .PHONY: bench
-bench: build test-deps ## Ratios measured in one run: root against one engine, ingest, pruning
+bench: build test-deps testkube ## Ratios measured in one run: root against one engine, ingest, pruning
 	go test -timeout 60m -count=1 -run '^$$' -bench . -skip Dashboard -benchtime 1x ./e2e -v
 	go test -timeout 30m -count=1 -run '^$$' -bench Dashboard -benchtime 20x ./e2e -v
 	go test -timeout 30m -count=1 -run '^$$' -bench . ./rollup/keep
@@ -90,6 +90,7 @@ bench: build test-deps ## Ratios measured in one run: root against one engine, i
 	go test -timeout 30m -count=1 -run '^$$' -bench CorpusPlans ./querytree -v
 	go test -timeout 30m -count=1 -run '^$$' -bench ThousandClusters ./gitops/planet
 	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 20x ./gitops
+	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 50x ./e2e/kube
 	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 3x ./gitops/wave
 
 .PHONY: bench-planet

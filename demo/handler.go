@@ -62,22 +62,27 @@ func (c *Cluster) servePod(w http.ResponseWriter, r *http.Request) {
 	serve(w, r, func() ([]*dto.MetricFamily, error) { return mfs, nil })
 }
 
-// targetGroup is an entry of Prometheus HTTP service discovery.
-type targetGroup struct {
+// TargetGroup is an entry of Prometheus' service discovery over HTTP and by files.
+type TargetGroup struct {
 	Targets []string          `json:"targets"`
 	Labels  map[string]string `json:"labels"`
 }
 
-func (c *Cluster) serveDiscovery(w http.ResponseWriter, r *http.Request) {
-	groups := []targetGroup{}
+// Discovery returns what GET /sd answers to who asks at an address.
+func (c *Cluster) Discovery(address string) []TargetGroup {
+	groups := []TargetGroup{}
 	for _, id := range c.identities() {
-		groups = append(groups, targetGroup{Targets: []string{r.Host}, Labels: map[string]string{
+		groups = append(groups, TargetGroup{Targets: []string{address}, Labels: map[string]string{
 			"__metrics_path__": "/pods/" + id.pod + "/metrics",
 			"namespace":        id.namespace, "pod": id.pod, "service": id.service, "job": id.service,
 			"container": id.service, "version": id.version, "node": id.node, "instance": id.ip + ":8080",
 		}})
 	}
+	return groups
+}
+
+func (c *Cluster) serveDiscovery(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	// The client is gone if this fails; there is nobody to tell.
-	_ = json.NewEncoder(w).Encode(groups)
+	_ = json.NewEncoder(w).Encode(c.Discovery(r.Host))
 }

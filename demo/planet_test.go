@@ -113,11 +113,11 @@ func parse(t testing.TB, path string, p textparse.Parser) []sample {
 	}
 }
 
-func discover(t testing.TB, c *Cluster) []targetGroup {
+func discover(t testing.TB, c *Cluster) []TargetGroup {
 	t.Helper()
 	w := httptest.NewRecorder()
 	c.Handler().ServeHTTP(w, httptest.NewRequest("GET", "http://demo.test:80/sd", nil))
-	var groups []targetGroup
+	var groups []TargetGroup
 	if err := json.Unmarshal(w.Body.Bytes(), &groups); err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,9 @@ var (
 )
 
 // startDev starts pando dev and waits until it says that the planet is up.
-func startDev(t *testing.T, dir string) *process {
+func startDev(t *testing.T, dir string, flags ...string) *process {
 	t.Helper()
-	p := launch(t, "dev", pando(t), "dev", "--zones=1", "--leaves=2", "--series=600", "--scrape-interval=1s", "--data-dir="+dir, "--web.listen-address="+anyPort)
+	p := launch(t, "dev", pando(t), append([]string{"dev", "--zones=1", "--leaves=2", "--series=600", "--scrape-interval=1s", "--data-dir=" + dir, "--web.listen-address=" + anyPort}, flags...)...)
 	eventually(t, 60*time.Second, func() error {
 		out := p.out.String()
 		if m := planetUp.FindStringSubmatch(out); m != nil && strings.Contains(out, "ctrl-C") {

@@ -20,8 +20,8 @@ type Bundle struct {
 	// Hash is of the content: bundles of equal hash are the same, and there is
 	// nothing to deliver between them. It is one word, fit for a file name.
 	Hash string `json:"hash"`
-	// Files are the configuration, by slash-separated path; the first element is
-	// the tier: leaf/prometheus.yml.
+	// Files are the configuration, by slash-separated path in the tier's folder:
+	// leaf/prometheus.yml, zone/eu/prometheus.yml.
 	Files map[string][]byte `json:"files"`
 	// Deploy describes workloads, for deliverers that manage those; opaque here.
 	Deploy json.RawMessage `json:"deploy,omitempty"`
@@ -53,13 +53,16 @@ func (b *Bundle) Validate() error {
 	return wave.Validate(b.Waves)
 }
 
-// Tiers returns the first elements of the files' paths, sorted.
+// configFile is what the configuration file of each tier is called.
+const configFile = "prometheus.yml"
+
+// Tiers returns the folders with a tier's configuration, such as leaf and
+// zone/eu, sorted.
 func (b *Bundle) Tiers() []string {
 	var out []string
 	for name := range b.Files {
-		tier, _, ok := strings.Cut(name, "/")
-		if ok && !slices.Contains(out, tier) {
-			out = append(out, tier)
+		if path.Base(name) == configFile && path.Dir(name) != "." {
+			out = append(out, path.Dir(name))
 		}
 	}
 	slices.Sort(out)

@@ -70,7 +70,14 @@ type Fleet interface {
 	// Fleet returns what all clusters tell, or an error: never a part of it.
 	Fleet(ctx context.Context) (*wave.Fleet, error)
 	// Gate asks one gate. An error comes with wave.Unknown.
-	Gate(ctx context.Context, g wave.Gate) (wave.Verdict, error)
+	Gate(ctx context.Context, g wave.Gate) (GateAnswer, error)
+}
+
+// Hearsay is implemented by a Fleet that can tell what a part of the tree says
+// when the whole cannot be had: what a cluster in which nothing ever ran begins
+// with. An error means that nothing was heard.
+type Hearsay interface {
+	Heard(ctx context.Context) (*wave.Fleet, error)
 }
 
 // Deps are what a loop works with. Source, Renderer, Deliverer, Confirmer and
@@ -81,6 +88,8 @@ type Deps struct {
 	Deliverer Deliverer
 	Confirmer Confirmer
 	Fleet     Fleet
+	// Differ tells what differs between revisions; without it nothing is told.
+	Differ Differ
 
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer

@@ -151,6 +151,68 @@ func TestFreshUnasked(t *testing.T) {
 	p.runs("one", "one")
 }
 
+// A cluster that is made anew from nothing is missing from the tree itself. It
+// begins with what the others run, though the repository's newest is what they
+// have rejected.
+func TestMadeAnewWhileNewestIsBad(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	p.repo.Commit("config", "one")
+	p.pass(10 * time.Minute)
+	p.runs("one", "one")
+	two := p.repo.Commit("config", "two")
+	if _, err := p.loops[0].loop.Do(t.Context(), Command{Name: CommandAbort, Revision: two}); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(5 * time.Minute)
+	p.runs("one", "one")
+
+	b := p.loops[1]
+	_ = b.loop.Close()
+	b.dir = t.TempDir()
+	b.workload.mu.Lock()
+	b.workload.delivered, b.workload.loaded, b.workload.history = nil, nil, nil
+	b.workload.mu.Unlock()
+	p.partial = true
+	b.open()
+	p.pass(5 * time.Minute)
+	p.runs("one", "one")
+	if slices.Contains(b.workload.history, "two") {
+		t.Fatal("what the others rejected was delivered to a cluster that was made anew")
+	}
+	p.partial = false
+	p.repo.Commit("config", "three")
+	p.pass(10 * time.Minute)
+	p.runs("three", "three")
+}
+
+// A command to take a revision that comes while another is being delivered is
+// obeyed after that, and does not bring that revision back later.
+func TestPromotedWhileAnotherIsDelivered(t *testing.T) {
+	p := newPlanet(t, "a")
+	p.down = true // so that nothing but the first revision advances without a command
+	a := p.loops[0]
+	a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("away")}
+	one := p.repo.Commit("config", "one")
+	p.pass(15 * time.Second)
+	if s := a.loop.Status(); s.Pending == nil || s.Pending.Revision != one {
+		t.Fatalf("%+v is pending, want the first revision", s.Pending)
+	}
+	two := p.repo.Commit("config", "two")
+	if _, err := a.loop.Do(t.Context(), Command{Name: CommandPromote, Revision: two}); err != nil {
+		t.Fatal(err)
+	}
+	a.workload.blocked = nil
+	p.pass(5 * time.Minute)
+	p.runs("two")
+	if !slices.Equal(a.workload.history, []string{"one", "two"}) {
+		t.Errorf("loaded %v, want what was being delivered and then what was commanded", a.workload.history)
+	}
+	p.down = false
+	p.repo.Commit("config", "three")
+	p.pass(5 * time.Minute)
+	p.runs("three")
+}
+
 // A delivery that a restart interrupted waits until the fleet can be asked
 // whether the revision is still wanted; the wait is not held against it.
 func TestInterruptedWhileRootIsDown(t *testing.T) {

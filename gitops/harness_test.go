@@ -145,11 +145,12 @@ func (w *workload) runs() string {
 // planet is some clusters with a loop each, one repository, and a tree that
 // tells them what the others run.
 type planet struct {
-	t     testing.TB
-	repo  *gittest.Repo
-	now   time.Time
-	loops []*member
-	down  bool
+	t       testing.TB
+	repo    *gittest.Repo
+	now     time.Time
+	loops   []*member
+	down    bool
+	partial bool // the root lacks a part
 	// silent are clusters whose loop the tree hears nothing of.
 	silent map[string]bool
 	gate   func(expr string) wave.Verdict
@@ -211,6 +212,7 @@ func (m *member) open() {
 		m.t.Fatal(err)
 	}
 	m.loop.sleep = func(_ context.Context, d time.Duration) error { m.now = m.now.Add(d); return nil }
+	m.loop.spawn = func(f func()) { f() } // a turn of a test has all its answers
 }
 
 // repository is the planet's, as this cluster is configured to read it.
@@ -233,6 +235,21 @@ func (p *planet) Fleet(context.Context) (*wave.Fleet, error) {
 	if p.down {
 		return nil, errors.New("the root is down")
 	}
+	if p.partial {
+		return nil, errors.New("the answer is partial")
+	}
+	return p.told(), nil
+}
+
+// Heard implements Hearsay.
+func (p *planet) Heard(context.Context) (*wave.Fleet, error) {
+	if p.down {
+		return nil, errors.New("the root is down")
+	}
+	return p.told(), nil
+}
+
+func (p *planet) told() *wave.Fleet {
 	f := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
 	for _, m := range p.loops {
 		if p.silent[m.name] {
@@ -261,16 +278,20 @@ func (p *planet) Fleet(context.Context) (*wave.Fleet, error) {
 			}
 		}
 	}
-	return f, nil
+	return f
 }
 
 // Gate implements Fleet.
-func (p *planet) Gate(_ context.Context, g wave.Gate) (wave.Verdict, error) {
+func (p *planet) Gate(_ context.Context, g wave.Gate) (GateAnswer, error) {
 	p.asked++
 	if p.down {
-		return wave.Unknown, errors.New("the root is down")
+		return GateAnswer{}, errors.New("the root is down")
 	}
-	return p.gate(g.Expr), nil
+	a := GateAnswer{Verdict: p.gate(g.Expr), Samples: 1, Value: 1}
+	if a.Verdict == wave.Fails {
+		a.Value = 0
+	}
+	return a, nil
 }
 
 // pass lets time pass, with a turn of every loop each 15 seconds.

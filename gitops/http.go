@@ -11,12 +11,15 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
 // Path is where a loop's HTTP API begins:
 //
-//	GET  PATH           Status as JSON
+//	GET  PATH           Status as JSON; with brief=1 without waves and history
+//	GET  PATH/commits   Commits, limit=50 of them
+//	GET  PATH/diff      Difference of revisions from and to, in cluster or in all
 //	POST PATH/pause     and the other commands, with a Command as JSON
 //	POST PATH/webhook   look at the repository now
 const Path = "/pando/api/v1/config"
@@ -33,10 +36,50 @@ type HTTPConfig struct {
 // Handler returns the loop's HTTP API.
 func (l *Loop) Handler(cfg HTTPConfig) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+Path, func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, l.Status()) })
+	mux.HandleFunc("GET "+Path, l.status)
+	mux.HandleFunc("GET "+Path+"/commits", l.listCommits)
+	mux.HandleFunc("GET "+Path+"/diff", l.compare)
 	mux.HandleFunc("POST "+Path+"/webhook", func(w http.ResponseWriter, r *http.Request) { l.webhook(cfg, w, r) })
 	mux.HandleFunc("POST "+Path+"/{command}", func(w http.ResponseWriter, r *http.Request) { l.command(cfg, w, r) })
 	return mux
+}
+
+func (l *Loop) status(w http.ResponseWriter, r *http.Request) {
+	s := l.Status()
+	if r.FormValue("brief") != "" {
+		s = s.Brief()
+	}
+	respond(w, http.StatusOK, s)
+}
+
+// defaultCommits are listed if the request does not say how many.
+const defaultCommits = 50
+
+func (l *Loop) listCommits(w http.ResponseWriter, r *http.Request) {
+	most := defaultCommits
+	if text := r.FormValue("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxCommits {
+			respond(w, http.StatusBadRequest, Said{Error: fmt.Sprintf("limit must be a number from 1 to %d", maxCommits)})
+			return
+		}
+		most = n
+	}
+	c, err := l.Commits(r.Context(), most)
+	if err != nil {
+		respond(w, http.StatusServiceUnavailable, Said{Error: err.Error()})
+		return
+	}
+	respond(w, http.StatusOK, c)
+}
+
+func (l *Loop) compare(w http.ResponseWriter, r *http.Request) {
+	d, err := l.Diff(r.Context(), r.FormValue("from"), r.FormValue("to"), r.FormValue("cluster"))
+	if err != nil {
+		respond(w, http.StatusUnprocessableEntity, Said{Error: err.Error()})
+		return
+	}
+	respond(w, http.StatusOK, d)
 }
 
 func respond(w http.ResponseWriter, status int, body any) {

@@ -236,10 +236,10 @@ pando_config_rejected_timestamp_seconds{revision="` + bad + `",why="aborted by c
 
 // The root is believed only if it answers in full.
 func TestRoot(t *testing.T) {
-	status, body := 200, ""
+	status, body, strict := 200, "", "false"
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if q.FormValue("partial_response") != "false" || q.FormValue("query") == "" {
-			t.Errorf("asked with %v, want it strict", q.Form)
+		if q.FormValue("partial_response") != strict || q.FormValue("query") == "" {
+			t.Errorf("asked with %v, want partial_response=%s", q.Form, strict)
 		}
 		w.WriteHeader(status)
 		_, _ = w.Write([]byte(body))
@@ -272,10 +272,16 @@ func TestRoot(t *testing.T) {
 		{"html", "<html>", 200, wave.Unknown},
 	} {
 		status, body = c.status, c.body
-		v, err := r.Gate(t.Context(), g)
-		if v != c.want || (err != nil) != (c.want == wave.Unknown) {
-			t.Errorf("%s: verdict %v, error %v; want verdict %v", c.name, v, err, c.want)
+		a, err := r.Gate(t.Context(), g)
+		if a.Verdict != c.want || (err != nil) != (c.want == wave.Unknown) {
+			t.Errorf("%s: answer %+v, error %v; want verdict %v", c.name, a, err, c.want)
 		}
+	}
+	// Of several samples the one is told that decides.
+	status, body = 200, vector(`{"metric":{"cluster":"a"},"value":[1,"-2"]},{"metric":{"cluster":"b"},"value":[1,"0"]}`)
+	a, err := r.Gate(t.Context(), g)
+	if diff := cmp.Diff(GateAnswer{Verdict: wave.Fails, Samples: 2, Labels: map[string]string{"cluster": "b"}}, a); diff != "" || err != nil {
+		t.Errorf("the sample that fails: %s %v", diff, err)
 	}
 	status, body = 200, vector(`
 		{"metric":{"__name__":"pando_config_loaded_timestamp_seconds","cluster":"a","revision":"r1"},"value":[1,"5"]},
@@ -292,6 +298,16 @@ func TestRoot(t *testing.T) {
 	want := &wave.Fleet{Clusters: map[string]string{"a": "r1", "b": ""}, Rejected: map[string]string{"r3": "by cluster b: gate"}, Paused: "c, d"}
 	if diff := cmp.Diff(want, f); diff != "" {
 		t.Error(diff)
+	}
+	strict = "true" // what a part says is heard when asked for
+	body = `{"status":"success","warnings":["zone us is missing"],"data":{"resultType":"vector","result":[
+		{"metric":{"__name__":"pando_config_loaded_timestamp_seconds","cluster":"a","revision":"r1"},"value":[1,"5"]}]}}`
+	if f, err := r.Heard(t.Context()); err != nil || f.Clusters["a"] != "r1" {
+		t.Errorf("heard %+v, error %v", f, err)
+	}
+	strict = "false"
+	if f, err := r.Fleet(t.Context()); err == nil {
+		t.Errorf("fleet %+v of a partial answer", f)
 	}
 	body = vector(`{"metric":{"__name__":"pando_config_paused"},"value":[1,"0"]}`)
 	if f, err := r.Fleet(t.Context()); err == nil {

@@ -25,16 +25,20 @@ type Loop struct {
 	metrics *metrics
 	store   *store
 	wake    chan struct{}
-	// sleep waits, and is replaced by tests.
+	past    archive
+	// sleep waits, and spawn lets something run beside the turns; both are replaced
+	// by tests.
 	sleep func(ctx context.Context, d time.Duration) error
+	spawn func(f func())
 
 	mu    sync.Mutex // guards what follows; steps hold it for moments only
 	state *State
 	view  view
 
 	// What follows belongs to the goroutine that takes turns.
+	errands  errands         // to the repository
 	fetchAt  time.Time       // when to look at the repository
-	fetched  time.Time       // when it was looked at last
+	lookedAt time.Time       // when it was looked at last
 	failures int             // fetches in a row that may be tried again
 	seen     string          // looked at already, good or bad
 	older    map[string]bool // revisions that do not descend from what runs
@@ -42,6 +46,7 @@ type Loop struct {
 	tried    attempts        // at the delivery under way, by this process
 	blocked  bool            // the delivery under way failed, and is tried again
 	healthy  bool            // the workload runs what it should, or nothing yet
+	begins   bool            // the workload waits for what is delivered first
 }
 
 // view is what the loop knows of this moment, and does not need to remember.
@@ -51,6 +56,7 @@ type view struct {
 	stalled  *Problem
 	problems map[string]string // by step: what went wrong last
 	hurry    bool              // somebody said that there is a new commit
+	gates    map[string]asked  // by key: the last answer of each
 }
 
 // Problem is what has to be changed before a revision can be used.
@@ -74,8 +80,11 @@ func New(cfg Config, deps Deps) (*Loop, error) {
 		cfg: cfg, deps: deps, logger: deps.Logger.With("cluster", cfg.Cluster),
 		tracer: deps.Tracer.Tracer("github.com/pandometrics/pando/gitops"),
 		wake:   make(chan struct{}, 1), sleep: sleep, older: map[string]bool{},
+		past: newArchive(),
 	}
-	l.view.problems = map[string]string{}
+	l.errands.answers = make(chan answer, 1)
+	l.spawn = func(f func()) { l.errands.running.Go(f) }
+	l.view.problems, l.view.gates = map[string]string{}, map[string]asked{}
 	if l.store, l.state, err = openStore(cfg.StateDir, cfg.Cluster); err != nil {
 		return nil, err
 	}
@@ -107,18 +116,49 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // Run takes turns until ctx ends. It may be called once.
 func (l *Loop) Run(ctx context.Context) error {
-	for {
-		next := l.turn(ctx)
-		t := time.NewTimer(next)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return nil
-		case <-l.wake:
-		case <-t.C:
-		}
-		t.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer l.errands.running.Wait()
+	defer cancel()
+	for l.rest(ctx, l.turn(ctx)) {
 	}
+	return nil
+}
+
+// Begin takes turns until there is something where the loop delivers to. It is
+// for who starts the workload only then, and is called before Run.
+func (l *Loop) Begin(ctx context.Context) error {
+	target, ok := l.deps.Deliverer.(Blank)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		l.errands.running.Wait()
+		l.receive() // what the end of ctx has cut short is asked for again
+		l.errands.newest, l.errands.at, l.begins = nil, nil, false
+	}()
+	for l.begins = true; ; {
+		if blank, err := target.Blank(ctx); err != nil || !blank {
+			return err
+		}
+		if !l.rest(ctx, l.turn(ctx)) {
+			return fmt.Errorf("wait for the first configuration of cluster %q: %w: %s", l.cfg.Cluster, ctx.Err(), l.Status().Doing)
+		}
+	}
+}
+
+// rest waits for the next turn, and tells whether there is one.
+func (l *Loop) rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-l.wake:
+	case <-t.C:
+	}
+	return ctx.Err() == nil
 }
 
 // jittered spreads the loops of a planet: d, give or take a fifth.
@@ -138,10 +178,15 @@ func (l *Loop) poke() {
 func (l *Loop) turn(ctx context.Context) time.Duration {
 	ctx, span := l.tracer.Start(ctx, "gitops turn")
 	defer span.End()
-	l.act(ctx) // before the repository, which may take its time: a return must not wait for it
-	if l.due() {
+	l.receive()
+	l.act(ctx) // before the repository's answer: a return must not wait for it
+	if l.errands.newest == nil && l.due() {
+		l.fetch(ctx)
+	}
+	if a := l.errands.newest; a != nil {
+		l.errands.newest = nil
 		before, _ := l.heard()
-		l.step(ctx, "fetch", l.fetch)
+		l.stepSince(ctx, "fetch", a.sent, func(context.Context) error { return l.fetched(a) })
 		// While a gate fails it is for the next turn: asking it again at once
 		// would be asking about the same moment.
 		if after, failing := l.heard(); after != before && !failing {
@@ -200,9 +245,13 @@ func backoff(failures int, most time.Duration) time.Duration {
 
 // step takes one step, and remembers how it went.
 func (l *Loop) step(ctx context.Context, name string, f func(context.Context) error) {
+	l.stepSince(ctx, name, time.Now(), f)
+}
+
+// stepSince takes a step a part of which is done.
+func (l *Loop) stepSince(ctx context.Context, name string, start time.Time, f func(context.Context) error) {
 	ctx, span := l.tracer.Start(ctx, "gitops "+name)
 	defer span.End()
-	start := time.Now()
 	err := f(ctx)
 	l.metrics.stepped(name, time.Since(start), err)
 	text := ""
@@ -215,6 +264,8 @@ func (l *Loop) step(ctx context.Context, name string, f func(context.Context) er
 	l.view.problems[name] = text
 	l.mu.Unlock()
 	switch {
+	case text != "" && l.begins: // the workload is not there yet, and the root may not be
+		l.logger.Debug("step of the control loop did not succeed", "step", name, "err", err)
 	case text != "" && text != before: // once, not with every turn
 		l.logger.Warn("step of the control loop did not succeed", "step", name, "err", err)
 	case text == "" && before != "":
@@ -322,7 +373,9 @@ func (l *Loop) decide(ctx context.Context) error {
 	}
 	in.Fleet = without(fleet, l.cfg.Cluster)
 	if in.Fleet == nil && in.Running == "" {
-		in.Fresh = l.fresh(ctx)
+		if in.Fresh = l.fresh(ctx); in.Fresh {
+			in.Heard = l.hear(ctx)
+		}
 	}
 	d, next := wave.Decide(in, memory)
 	for len(d.Need) > 0 {
@@ -330,11 +383,12 @@ func (l *Loop) decide(ctx context.Context) error {
 			in.Gates = map[string]wave.Verdict{}
 		}
 		for key, g := range d.Need {
-			v, err := l.deps.Fleet.Gate(ctx, g)
+			a, err := l.deps.Fleet.Gate(ctx, g)
 			if err != nil {
 				errs = append(errs, fmt.Errorf("gate %q: %w", key, err))
 			}
-			in.Gates[key] = v
+			in.Gates[key] = a.Verdict
+			l.noteGate(key, a, err)
 		}
 		d, next = wave.Decide(in, memory)
 	}
@@ -380,6 +434,19 @@ func (l *Loop) fresh(ctx context.Context) bool {
 	}
 	blank, err := target.Blank(ctx)
 	return err == nil && blank
+}
+
+// hear returns what a part of the fleet tells, nil if nobody does.
+func (l *Loop) hear(ctx context.Context) *wave.Fleet {
+	some, ok := l.deps.Fleet.(Hearsay)
+	if !ok {
+		return nil
+	}
+	f, err := some.Heard(ctx)
+	if err != nil {
+		return nil // why is told by the question to the whole
+	}
+	return without(f, l.cfg.Cluster)
 }
 
 // without leaves out what the own cluster tells: the loop knows that itself,

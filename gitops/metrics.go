@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pandometrics/pando/gitops/source"
+	"github.com/pandometrics/pando/gitops/wave"
 )
 
 // metrics are of the loop's own work, and what it tells the fleet.
@@ -26,6 +27,7 @@ type metrics struct {
 	webhooks *prometheus.CounterVec
 
 	loaded, rejected, paused, info, commit, stalled *prometheus.Desc
+	gateHolds, gateValue, gateAsked                 *prometheus.Desc
 	registered                                      []prometheus.Collector
 }
 
@@ -54,6 +56,10 @@ func newMetrics(reg prometheus.Registerer, l *Loop) (*metrics, error) {
 		info:     prometheus.NewDesc("pando_config_revision_info", "Revisions that the cluster knows, by state: running, pending, newest or good.", []string{"revision", "state", "wave"}, nil),
 		commit:   prometheus.NewDesc("pando_config_newest_commit_timestamp_seconds", "When the newest valid revision was committed, as its committer says.", nil, nil),
 		stalled:  prometheus.NewDesc("pando_gitops_stalled", "Whether the revision that the repository names cannot be used, and why; a new commit or the operator has to help.", []string{"reason"}, nil),
+
+		gateHolds: prometheus.NewDesc("pando_gitops_gate_holds", "Whether a gate held when it was asked last: 1 or 0, and nothing if there was no whole answer.", []string{"wave", "gate"}, nil),
+		gateValue: prometheus.NewDesc("pando_gitops_gate_value", "Value of the decisive sample of a gate when it was asked last: of one that fails, or the smallest.", []string{"wave", "gate"}, nil),
+		gateAsked: prometheus.NewDesc("pando_gitops_gate_asked_timestamp_seconds", "When a gate was asked last: gates are asked while a revision is rolled out.", []string{"wave", "gate"}, nil),
 	}
 	for _, c := range []prometheus.Collector{m.steps, m.failures, m.seconds, m.fetches, m.fetchOK, m.loads, m.gaveUp, m.drift, m.webhooks, m} {
 		if err := reg.Register(c); err != nil {
@@ -73,7 +79,7 @@ func (m *metrics) unregister() {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.loaded, m.rejected, m.paused, m.info, m.commit, m.stalled} {
+	for _, d := range []*prometheus.Desc{m.loaded, m.rejected, m.paused, m.info, m.commit, m.stalled, m.gateHolds, m.gateValue, m.gateAsked} {
 		ch <- d
 	}
 }
@@ -107,6 +113,36 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	if p := l.view.stalled; p != nil {
 		gauge(m.stalled, 1, p.Reason)
+	}
+	m.gates(gauge)
+}
+
+// gates tells of those that were asked. The caller holds the loop's mu.
+func (m *metrics) gates(gauge func(d *prometheus.Desc, v float64, labels ...string)) {
+	s := m.loop.state
+	waves := s.Waves
+	if s.Newest != nil {
+		waves = wave.Effective(s.Waves, s.Newest.Waves)
+	}
+	for _, w := range waves {
+		for _, g := range w.Gates {
+			a, ok := m.loop.view.gates[gateKey(w.Name, g.Name)]
+			if !ok {
+				continue
+			}
+			gauge(m.gateAsked, seconds(a.at), w.Name, g.Name)
+			if a.Verdict == wave.Unknown {
+				continue
+			}
+			holds := 0.0
+			if a.Verdict == wave.Holds {
+				holds = 1
+			}
+			gauge(m.gateHolds, holds, w.Name, g.Name)
+			if a.Samples > 0 {
+				gauge(m.gateValue, a.Value, w.Name, g.Name)
+			}
+		}
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -101,10 +100,11 @@ func (p *point) UnmarshalJSON(data []byte) error {
 const answerLimit = 64 << 20
 
 // ask returns the samples of an instant query; those of a scalar have no labels.
-func (r *Root) ask(ctx context.Context, query string) ([]rootSample, error) {
+// A partial answer is an error, unless it is allowed.
+func (r *Root) ask(ctx context.Context, query string, partial bool) ([]rootSample, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
-	form := url.Values{"query": {query}, "partial_response": {"false"}, "timeout": {r.limit.String()}}
+	form := url.Values{"query": {query}, "partial_response": {strconv.FormatBool(partial)}, "timeout": {r.limit.String()}}
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, fmt.Errorf("ask the root: %w", err)
@@ -122,7 +122,7 @@ func (r *Root) ask(ctx context.Context, query string) ([]rootSample, error) {
 	switch {
 	case a.Status != "success" || resp.StatusCode != http.StatusOK:
 		return nil, fmt.Errorf("ask the root: HTTP status %d: %.300s", resp.StatusCode, a.Error)
-	case len(a.Warnings) > 0:
+	case len(a.Warnings) > 0 && !partial:
 		return nil, fmt.Errorf("ask the root: the answer is partial: %.300s", strings.Join(a.Warnings, "; "))
 	}
 	return samples(a)
@@ -147,8 +147,13 @@ func samples(a rootAnswer) ([]rootSample, error) {
 }
 
 // Fleet implements Fleet.
-func (r *Root) Fleet(ctx context.Context) (*wave.Fleet, error) {
-	answer, err := r.ask(ctx, FleetQuery)
+func (r *Root) Fleet(ctx context.Context) (*wave.Fleet, error) { return r.fleet(ctx, false) }
+
+// Heard implements Hearsay.
+func (r *Root) Heard(ctx context.Context) (*wave.Fleet, error) { return r.fleet(ctx, true) }
+
+func (r *Root) fleet(ctx context.Context, partial bool) (*wave.Fleet, error) {
+	answer, err := r.ask(ctx, FleetQuery, partial)
 	if err != nil {
 		return nil, err
 	}
@@ -185,18 +190,10 @@ func (r *Root) Fleet(ctx context.Context) (*wave.Fleet, error) {
 
 // Gate implements Fleet. A gate holds if the answer is whole, is not empty, and
 // each sample of it is a number other than zero.
-func (r *Root) Gate(ctx context.Context, g wave.Gate) (wave.Verdict, error) {
-	answer, err := r.ask(ctx, g.Expr)
+func (r *Root) Gate(ctx context.Context, g wave.Gate) (GateAnswer, error) {
+	samples, err := r.ask(ctx, g.Expr, false)
 	if err != nil {
-		return wave.Unknown, err
+		return GateAnswer{Verdict: wave.Unknown}, err
 	}
-	if len(answer) == 0 {
-		return wave.Fails, nil
-	}
-	for _, s := range answer {
-		if s.Value == 0 || math.IsNaN(float64(s.Value)) {
-			return wave.Fails, nil
-		}
-	}
-	return wave.Holds, nil
+	return decisive(samples), nil
 }

@@ -36,7 +36,10 @@ type Status struct {
 	// Problems are what went wrong last, by step.
 	Problems map[string]string `json:"problems,omitempty"`
 	// Waves are those of the planet, with what their clusters run.
-	Waves   []WaveStatus `json:"waves,omitempty"`
+	Waves []WaveStatus `json:"waves,omitempty"`
+	// Gates are those of all waves, Bakes the times that this loop counts.
+	Gates   []GateStatus `json:"gates,omitempty"`
+	Bakes   []Bake       `json:"bakes,omitempty"`
 	History []Event      `json:"history,omitempty"`
 }
 
@@ -44,6 +47,8 @@ type Status struct {
 type WaveStatus struct {
 	Name     string `json:"name"`
 	Clusters int    `json:"clusters"`
+	// Members are their names.
+	Members []string `json:"members,omitempty"`
 	// Runs counts clusters by revision; "" are those that tell none, or several.
 	Runs map[string]int `json:"runs"`
 	// Bake is in seconds.
@@ -84,15 +89,21 @@ func (l *Loop) Status() Status {
 			out.Problems[step] = text
 		}
 	}
-	out.Waves = l.waveStatus(waves, v.fleet)
+	out.Waves, out.Gates, out.Bakes = l.waveStatus(waves, v.fleet), l.gateStatus(waves), l.bakes(waves)
 	out.State, out.Doing = out.describe(v.decision)
 	return out
+}
+
+// Brief leaves out what takes room: the history, and what all loops tell alike.
+func (s Status) Brief() Status {
+	s.Waves, s.History = nil, nil
+	return s
 }
 
 func (l *Loop) waveStatus(waves []wave.Wave, f *wave.Fleet) []WaveStatus {
 	out := make([]WaveStatus, 0, len(waves))
 	for _, w := range waves {
-		ws := WaveStatus{Name: w.Name, Clusters: len(w.Clusters), Bake: w.Bake.Seconds(), Runs: map[string]int{}}
+		ws := WaveStatus{Name: w.Name, Clusters: len(w.Clusters), Members: slices.Clone(w.Clusters), Bake: w.Bake.Seconds(), Runs: map[string]int{}}
 		for _, c := range w.Clusters {
 			r := ""
 			switch {

@@ -11,37 +11,6 @@ import (
 	"github.com/pandometrics/pando/gitops/wave"
 )
 
-// due tells whether it is time to look at the repository.
-func (l *Loop) due() bool {
-	now := l.deps.Now()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if now.Before(l.fetchAt) && (!l.view.hurry || now.Sub(l.fetched) < hurryInterval) {
-		return false
-	}
-	l.view.hurry = false
-	return true
-}
-
-// fetch looks at the repository.
-func (l *Loop) fetch(ctx context.Context) error {
-	base := ""
-	l.peek(func(s *State) { base = s.Running })
-	rev, err := l.deps.Source.Fetch(ctx, source.Want{Seen: l.seen, Base: base})
-	now := l.deps.Now() // the pause is between two, however long one takes
-	l.fetched = now
-	l.metrics.fetched(err)
-	switch {
-	case errors.Is(err, source.ErrUnchanged):
-		l.fetchAt, l.failures = now.Add(l.jittered(l.cfg.Interval)), 0
-		return l.sameProblem()
-	case err != nil:
-		return l.notFetched(err, now)
-	}
-	l.fetchAt, l.failures = now.Add(l.jittered(l.cfg.Interval)), 0
-	return l.take(ctx, rev, base, now)
-}
-
 // sameProblem repeats what is still wrong with the revision that the repository
 // names, so that it does not look solved.
 func (l *Loop) sameProblem() error {
@@ -92,20 +61,19 @@ func (l *Loop) stall(p *Problem) {
 	l.view.stalled = p
 }
 
-// take renders a revision that was fetched, and makes it the newest if all of
-// it is valid.
-func (l *Loop) take(ctx context.Context, rev *source.Revision, base string, now time.Time) error {
+// take makes a revision that was fetched the newest, if all of it is valid.
+func (l *Loop) take(a *answer, now time.Time) error {
+	rev, b, base := a.rev, a.bundle, a.base
 	l.seen = rev.Hash
-	b, err := l.render(ctx, rev)
-	if err != nil {
-		l.stall(&Problem{Revision: rev.Hash, Reason: "invalid", Message: clip(err.Error()), At: now})
-		return err
+	if a.invalid != nil {
+		l.stall(&Problem{Revision: rev.Hash, Reason: "invalid", Message: clip(a.invalid.Error()), At: now})
+		return a.invalid
 	}
 	if err := l.store.keep(b); err != nil {
 		l.seen = ""
 		return err
 	}
-	err = l.change(func(s *State) {
+	err := l.change(func(s *State) {
 		s.Newest = &Seen{Revision: rev.Hash, Ref: rev.Ref, When: rev.When, Author: rev.Author, Subject: rev.Subject, Signer: rev.Signer, Base: base, Waves: b.Waves}
 		s.event(Event{now, rev.Hash, "seen", rev.Subject})
 	})
@@ -137,6 +105,9 @@ func (l *Loop) obey(ctx context.Context, d wave.Decision) error {
 		return fmt.Errorf("revision %.12s is not delivered while the workload cannot be asked", d.To)
 	}
 	b, err := l.obtain(ctx, d)
+	if errors.Is(err, errAsked) {
+		return nil // its turn is when the repository has answered
+	}
 	if err != nil {
 		return err
 	}
@@ -168,23 +139,18 @@ func (l *Loop) obtain(ctx context.Context, d wave.Decision) (*Bundle, error) {
 	if d.Do == wave.RollBack || promoted == d.To {
 		running = ""
 	}
-	rev, err := l.deps.Source.At(ctx, d.To, running)
+	a, err := l.at(ctx, d.To, running)
 	var e *source.Error
 	if errors.As(err, &e) && e.Reason == source.ReasonRewound {
 		l.older[d.To] = true
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || b != nil {
+		return b, err
 	}
-	if b == nil {
-		if b, err = l.render(ctx, rev); err != nil {
-			return nil, err
-		}
-		if err := l.store.keep(b); err != nil {
-			return nil, err
-		}
+	if a.invalid != nil {
+		return nil, a.invalid
 	}
-	return b, nil
+	return a.bundle, l.store.keep(a.bundle)
 }
 
 // resume delivers what is pending: for the first time, or again after an error
@@ -198,6 +164,9 @@ func (l *Loop) resume(ctx context.Context) error {
 		return l.drop(p, why)
 	}
 	b, err := l.again(ctx, p)
+	if errors.Is(err, errAsked) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -255,15 +224,14 @@ func (l *Loop) again(ctx context.Context, p *Pending) (*Bundle, error) {
 	if b := l.store.bundle(p.Revision); b != nil {
 		return b, nil
 	}
-	rev, err := l.deps.Source.At(ctx, p.Revision, "")
+	a, err := l.at(ctx, p.Revision, "")
+	if err == nil {
+		err = a.invalid
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the stored bundle of revision %.12s is gone: %w", p.Revision, err)
 	}
-	b, err := l.render(ctx, rev)
-	if err != nil {
-		return nil, err
-	}
-	return b, l.store.keep(b)
+	return a.bundle, l.store.keep(a.bundle)
 }
 
 // attempts are those at one delivery.
@@ -384,11 +352,11 @@ func (l *Loop) settle(p *Pending, b *Bundle) error {
 		if len(s.Waves) == 0 || p.Back && (p.Revision != s.Running || slices.Contains(s.Good, p.Revision)) {
 			s.Waves = b.Waves
 		}
+		if s.Promoted == s.Running && s.Promoted != p.Revision {
+			s.Promoted = "" // it was obeyed; one that came meanwhile is still to be
+		}
 		s.Running, s.RunningHash, s.RunningAt, s.Pending = p.Revision, p.Hash, now, nil
 		s.Partial = false
-		if s.Promoted != p.Revision {
-			s.Promoted = ""
-		}
 		s.event(Event{now, p.Revision, "running", p.Why})
 	})
 	if err != nil {

@@ -59,6 +59,7 @@ func (l *Leaf) Describe() querytree.Description {
 		Epochs:   epochs,
 		Gaps:     l.coverage.gaps(mint),
 		Final:    final,
+		Revision: l.Revision(), ReloadFailed: !l.reloadOK.Load(),
 
 		Past: past, Restatements: restatements,
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -35,6 +36,11 @@ type Config struct {
 	// AggregateFile has rules by which series are summed up before they are stored;
 	// empty means none are.
 	AggregateFile string
+	// RefuseLinkLocal has scraping connect to no link-local address, and none
+	// where clouds hand out credentials, wherever the address comes from: for
+	// configurations that others may write. AllowLinkLocal are exceptions.
+	RefuseLinkLocal bool
+	AllowLinkLocal  []netip.Prefix
 	// ExternalURL is where users reach the leaf's HTTP API; it is used in
 	// alerts. May be nil.
 	ExternalURL *url.URL

@@ -236,7 +236,7 @@ func (l *Leaf) buildQueries() error {
 func (l *Leaf) buildIngest(ctx context.Context) error {
 	var err error
 	// Aggregation wants to know what kind of metric it is, and since when.
-	opts := &scrape.Options{AppendMetadata: l.aggregator != nil, ParseST: l.aggregator != nil}
+	opts := &scrape.Options{AppendMetadata: l.aggregator != nil, ParseST: l.aggregator != nil, HTTPClientOptions: newGuard(l.cfg).options()}
 	l.scraper, err = scrape.NewManager(opts, l.logger.With("component", "scrape manager"), logging.NewJSONFileLogger, nil, l.scraped(), l.reg)
 	if err != nil {
 		return fmt.Errorf("build scrape manager: %w", err)

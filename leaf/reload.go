@@ -48,6 +48,9 @@ func loadConfig(cfg Config, p parser.Parser, logger *slog.Logger) (*config.Confi
 	if _, err := conf.GetScrapeConfigs(); err != nil {
 		return nil, fmt.Errorf("scrape configurations of %q: %w", cfg.ConfigFile, err)
 	}
+	if err := newGuard(cfg).checkSockets(conf); err != nil {
+		return nil, fmt.Errorf("configuration file %q: %w", cfg.ConfigFile, err)
+	}
 	if cfg.RulesOnly && len(conf.ScrapeConfigs)+len(conf.ScrapeConfigFiles) > 0 {
 		return nil, fmt.Errorf("configuration file %q: it names something to scrape, which only leaves do; have a leaf scrape it, and keep rules and Alertmanagers here", cfg.ConfigFile)
 	}
@@ -129,7 +132,7 @@ func (l *Leaf) Reload() error {
 	l.reloadMu.Lock()
 	defer l.reloadMu.Unlock()
 	if !l.running.Load() {
-		return errors.New("reload configuration: the leaf is not running")
+		return fmt.Errorf("reload configuration: %w", notRunning{})
 	}
 	err := l.reload()
 	l.metrics.reloaded(err, l.now())
@@ -141,6 +144,16 @@ func (l *Leaf) Reload() error {
 	l.logger.Info("configuration reloaded", "file", l.cfg.ConfigFile)
 	return nil
 }
+
+// notRunning is of a leaf that starts or stops. Who delivers configuration must
+// not take it for a refusal.
+type notRunning struct{}
+
+// Error implements error.
+func (notRunning) Error() string { return "the leaf is not running" }
+
+// Temporary says that it is about the moment.
+func (notRunning) Temporary() bool { return true }
 
 func (l *Leaf) reload() error {
 	var conf *config.Config

@@ -52,11 +52,17 @@ func TestRevisionOfConfig(t *testing.T) {
 	l := openLeaf(t, cfg, Deps{})
 	runLeaf(t, l)
 	loadedRevision(t, l, "r1")
+	if d := l.Describe(); d.Revision != "r1" || d.ReloadFailed {
+		t.Errorf("parents are told %q, failed %v", d.Revision, d.ReloadFailed)
+	}
 	deliver(t, base, "r2", "global: {scrape_interval: nonsense}\n")
 	if err := l.Reload(); err == nil {
 		t.Fatal("a broken configuration was accepted")
 	}
 	loadedRevision(t, l, "r1")
+	if d := l.Describe(); d.Revision != "r1" || !d.ReloadFailed {
+		t.Errorf("parents are told %q, failed %v", d.Revision, d.ReloadFailed)
+	}
 	deliver(t, base, "r3", "global: {scrape_interval: 30s}\n")
 	if err := l.Reload(); err != nil {
 		t.Fatal(err)

@@ -156,6 +156,12 @@ type Description struct {
 	// Restatements are the latest ones, oldest first. The first stands for all
 	// before it.
 	Restatements []Restatement
+	// Revision is that of the configuration in effect, as it was delivered; empty
+	// if there is none.
+	Revision string
+	// ReloadFailed: the last attempt to load a configuration failed, and Revision
+	// is an older one.
+	ReloadFailed bool
 }
 
 // Restatement says that samples of times that were final have changed, or come.

@@ -12,13 +12,19 @@ import (
 
 // await shows how many leaves are connected to the planet until all are.
 func (p *planet) await(ctx context.Context, url string) error {
+	return p.connected(ctx, url, func(leaves, of int) { fmt.Fprintf(p.out, "  %d of %d leaves connected\n", leaves, of) })
+}
+
+// connected waits until all leaves are connected to the planet. show, which may be
+// nil, is called for each change.
+func (p *planet) connected(ctx context.Context, url string, show func(leaves, of int)) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	want, shown := p.f.zones*p.f.leaves, -1
+	want, shown := len(p.places), -1
 	for {
 		if leaves, err := connectedLeaves(ctx, url); err == nil {
-			if leaves != shown {
-				fmt.Fprintf(p.out, "  %d of %d leaves connected\n", leaves, want)
+			if leaves != shown && show != nil {
+				show(leaves, want)
 				shown = leaves
 			}
 			if leaves >= want {

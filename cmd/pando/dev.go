@@ -20,6 +20,7 @@ import (
 
 	"github.com/pandometrics/pando/cmd/pando/client"
 	"github.com/pandometrics/pando/demo"
+	gitplanet "github.com/pandometrics/pando/gitops/planet"
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/querytree/resultcache"
 	"github.com/pandometrics/pando/querytree/treehttp"
@@ -34,6 +35,10 @@ type devFlags struct {
 	interval      model.Duration
 	retention     model.Duration
 	logLevel      string
+	// gitops: the planet is configured from git, from repository, or from one of its
+	// own; branch is followed.
+	gitops             bool
+	repository, branch string
 }
 
 func devCommand(app *kingpin.Application, out streams) (string, command) {
@@ -41,8 +46,11 @@ func devCommand(app *kingpin.Application, out streams) (string, command) {
 	f := &devFlags{}
 	c.Flag("web.listen-address", "Address of the root's HTTP API. Port 0 binds a free one.").Default("127.0.0.1:9090").StringVar(&f.httpAddress)
 	c.Flag("data-dir", "Directory for all data; a later run resumes from it.").Default("data/dev").StringVar(&f.dataDir)
-	c.Flag("zones", "Zones.").Default("2").IntVar(&f.zones)
-	c.Flag("leaves", "Leaves in each zone.").Default("3").IntVar(&f.leaves)
+	c.Flag("gitops", "Configure the planet from a git repository, by a control loop for each cluster; --no-gitops fixes what is scraped and which rules there are.").Default("true").BoolVar(&f.gitops)
+	c.Flag("planet.repository", "Git repository to use instead of the one in the data directory: a folder of this machine, or a URL. Its planet.yaml says which zones and leaves there are.").PlaceHolder("PATH").StringVar(&f.repository)
+	c.Flag("planet.branch", "Branch of the repository that is followed.").Default(devBranch).StringVar(&f.branch)
+	c.Flag("zones", "Zones; of a planet that is there already, its repository says it.").Default("2").IntVar(&f.zones)
+	c.Flag("leaves", "Leaves in each zone; of a planet that is there already, its repository says it.").Default("3").IntVar(&f.leaves)
 	c.Flag("series", "Series of the demo services, over all leaves, about.").Default("20000").IntVar(&f.series)
 	c.Flag("scrape-interval", "Scrape and rule evaluation interval.").Default("5s").SetValue(&f.interval)
 	c.Flag("retention", "How long samples are kept.").Default("15d").SetValue(&f.retention)
@@ -63,16 +71,19 @@ func devCommand(app *kingpin.Application, out streams) (string, command) {
 //	   │         └──── leaf eu-2 …
 //	   └─── zone us ── …
 type planet struct {
-	f      devFlags
-	out    io.Writer
-	logger *slog.Logger
-	demo   *demo.Planet
-	root   *node
-	nodes  []*node
-	demos  []*http.Server
-	lis    []net.Listener
-	cores  *querytree.Cores // of all leaves
-	// rollups are the flags of all tiers.
+	f       devFlags
+	out     io.Writer
+	logger  *slog.Logger
+	demo    *demo.Planet
+	root    *node
+	nodes   []*node
+	demos   []*http.Server
+	lis     []net.Listener
+	cores   *querytree.Cores // of all leaves
+	places  []demo.Place
+	targets []*devTargets // of leaves, in the order of places
+	git     *devGit       // nil for a planet that is not configured from git
+	// rollups are the flags of all tiers; of a planet from git, without the file.
 	rollups rollupFlags
 	turns   *querytree.Turns // of all tiers
 
@@ -100,34 +111,82 @@ func openPlanet(ctx context.Context, f devFlags, out streams) (_ *planet, err er
 		return nil, err
 	}
 	p.turns = querytree.NewTurns(0, false)
-	places := demo.Places(f.zones, f.leaves)
-	if p.demo, err = demo.New(demo.Config{Clusters: places, Seed: 1, TargetSeries: f.series, Logger: logger.With("part", "demo")}); err != nil {
+	if f.httpAddress, err = concrete(f.httpAddress); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(p.out, "Pando %s: 1 root, %d zones, %d leaves, data in %s\n", buildVersion(), f.zones, len(places), f.dataDir)
-	if err := p.writeRollups(); err != nil {
-		return nil, err
-	}
-	if err := p.openRoot(); err != nil {
-		return nil, err
-	}
-	zones := map[string]*node{}
-	for i, place := range places {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		z, ok := zones[place.Zone]
-		if !ok {
-			if z, err = p.openZone(place.Zone, len(zones)); err != nil {
-				return nil, err
-			}
-			zones[place.Zone] = z
-		}
-		if err := p.openLeaf(place, i, z, !ok); err != nil {
+	p.f = f
+	fmt.Fprintf(p.out, "Pando %s, data in %s\n", buildVersion(), f.dataDir)
+	p.places = demo.Places(f.zones, f.leaves)
+	p.rollups = rollupFlags{use: true, hold: model.Duration(24 * time.Hour)}
+	if f.gitops {
+		if err := p.openGit(ctx, rootURL(f.httpAddress)); err != nil {
 			return nil, err
 		}
+		p.places = p.git.repository.places()
+		if len(p.places) > maxDevLeaves {
+			return nil, fmt.Errorf("--planet.repository: %d clusters are more than %d, which is what one process runs", len(p.places), maxDevLeaves)
+		}
+	} else if err := p.writeRollups(); err != nil {
+		return nil, err
 	}
-	return p, nil
+	if p.demo, err = demo.New(demo.Config{Clusters: p.places, Seed: 1, TargetSeries: f.series, Logger: logger.With("part", "demo")}); err != nil {
+		return nil, err
+	}
+	return p, p.openTiers(ctx)
+}
+
+// maxDevLeaves is how many leaves one process runs at most.
+const maxDevLeaves = 100
+
+// openTiers opens all tiers, parents first.
+func (p *planet) openTiers(ctx context.Context) error {
+	if err := p.openRoot(); err != nil {
+		return err
+	}
+	zones := map[string]*node{}
+	for i, z := range p.zonesInOrder() {
+		parent := p.root
+		if above := zones[z.Parent]; above != nil {
+			parent = above
+		}
+		var err error
+		if zones[z.Zone], err = p.openZone(z, i, parent); err != nil {
+			return err
+		}
+	}
+	first := map[string]bool{} // zones of which a leaf is open
+	for i, place := range p.places {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := p.openLeaf(place, i, zones[place.Zone], !first[place.Zone]); err != nil {
+			return err
+		}
+		first[place.Zone] = true
+	}
+	return nil
+}
+
+// concrete returns an address with a port: of port 0, one that is free now.
+func concrete(address string) (string, error) {
+	if _, port, err := net.SplitHostPort(address); err != nil || port != "0" {
+		return address, nil // listening says what is wrong
+	}
+	l, err := listen("web.listen-address", address)
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// rootURL is where loops ask the root.
+func rootURL(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
 }
 
 // common returns the flags that all tiers of the planet have in common.
@@ -151,7 +210,7 @@ func (p *planet) writeRollups() error {
 	if err != nil {
 		return fmt.Errorf("--data-dir: %w", err)
 	}
-	p.rollups = rollupFlags{file: file, use: true, hold: model.Duration(24 * time.Hour)}
+	p.rollups.file = file
 	return nil
 }
 
@@ -161,29 +220,52 @@ func (p *planet) openRoot() error {
 	f := mixFlags{commonFlags: p.common(p.f.httpAddress), rollupFlags: p.rollups, childrenFlags: childrenFlags{
 		address: preferred(9091), dataDir: filepath.Join(p.f.dataDir, "root"), hints: true, forgetAfter: 24 * time.Hour,
 	}}
-	n, _, err := openMix(f, querytree.TierRoot, p.log("root"), newRegistry(), p.allLinks)
+	f.loops = p.git.addresses()
+	var hosts []string
+	if p.git != nil {
+		hosts = p.git.repository.planet.RootHosts()
+	}
+	n, err := p.openMixed(f, querytree.TierRoot, "root", p.git.filesOf("root", gitplanet.Root, hosts))
 	if err != nil {
 		return err
 	}
 	p.root = n
-	p.opened("root", n)
 	return nil
 }
 
-func (p *planet) openZone(zone string, i int) (*node, error) {
-	f := mixFlags{
-		commonFlags: p.common(preferred(9100 + i)), identityFlags: identityFlags{zone: zone}, rollupFlags: p.rollups,
-		parentFlags: parentFlags{parents: []string{p.root.grpc.Addr().String()}},
-		childrenFlags: childrenFlags{
-			address: preferred(9200 + i), dataDir: filepath.Join(p.f.dataDir, "zone-"+zone), hints: true, forgetAfter: 24 * time.Hour,
-		},
+// openMixed opens a zone or the root with what git says of it.
+func (p *planet) openMixed(f mixFlags, kind, name string, files tierFiles) (*node, error) {
+	if files.folder != "" {
+		f.ruleFlags.configFile, f.rollupFlags.file = files.file("prometheus.yml"), files.file("rollups.yml")
+		f.ruleFlags.retention = p.f.retention
+		err := files.limit(&f.commonFlags, func(c *kingpin.CmdClause) {
+			f.commonFlags.registerMix(c)
+			f.rollupFlags.registerMix(c)
+			f.childrenFlags.register(c, "")
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
-	n, _, err := openMix(f, querytree.TierZone, p.log("zone "+zone), newRegistry(), p.allLinks)
+	n, _, err := openMix(f, kind, p.log(name), newRegistry(), p.allLinks)
 	if err != nil {
 		return nil, err
 	}
-	p.opened("zone "+zone, n)
+	files.opened(n)
+	p.opened(name, n)
 	return n, nil
+}
+
+func (p *planet) openZone(z gitplanet.ZonePlace, i int, parent *node) (*node, error) {
+	id := identityFlags{external: z.Identity}
+	f := mixFlags{
+		commonFlags: p.common(preferred(9100 + i)), identityFlags: id, rollupFlags: p.rollups,
+		parentFlags: parentFlags{parents: []string{parent.grpc.Addr().String()}, statusToParents: true},
+		childrenFlags: childrenFlags{
+			address: preferred(9200 + i), dataDir: filepath.Join(p.f.dataDir, "zone-"+z.Zone), hints: true, forgetAfter: 24 * time.Hour,
+		},
+	}
+	return p.openMixed(f, querytree.TierZone, "zone "+z.Zone, p.git.filesOf(zoneFolder(z.Zone), gitplanet.Zone, z.Hosts))
 }
 
 // openLeaf opens a leaf that scrapes the demo services of its cluster and its
@@ -192,25 +274,56 @@ func (p *planet) openZone(zone string, i int) (*node, error) {
 func (p *planet) openLeaf(place demo.Place, i int, zone *node, firstOfZone bool) error {
 	dir := filepath.Join(p.f.dataDir, "leaf-"+place.Cluster)
 	address := preferred(9110 + i)
-	config, err := p.writeConfig(place, dir, pandoJobs(address, zone, p.root, firstOfZone, i == 0))
-	if err != nil {
-		return err
-	}
+	jobs := pandoTargets(address, zone, p.root, firstOfZone, i == 0)
 	f := leafFlags{
 		commonFlags: p.common(address), identityFlags: identityFlags{zone: place.Zone, cluster: place.Cluster}, rollupFlags: p.rollups,
-		parentFlags: parentFlags{parents: []string{zone.grpc.Addr().String()}},
-		configFile:  config, dataDir: filepath.Join(dir, "tsdb"), retention: p.f.retention, exemplars: 10_000,
+		parentFlags: parentFlags{parents: []string{zone.grpc.Addr().String()}, statusToParents: true},
+		dataDir:     filepath.Join(dir, "tsdb"), retention: p.f.retention, exemplars: 10_000,
 		walCompression: "snappy", hints: true, outOfOrder: model.Duration(time.Minute), cores: p.cores,
+	}
+	files := p.git.filesOf("leaf", gitplanet.Leaf, []string{place.Cluster})
+	if err := p.configureLeaf(&f, place, dir, jobs, files); err != nil {
+		return err
 	}
 	n, l, err := openLeaf(f, p.log("leaf "+place.Cluster), newRegistry())
 	if err != nil {
 		return err
 	}
+	files.opened(n)
 	p.opened("leaf "+place.Zone+"/"+place.Cluster, n)
 	if series := l.Describe().Series; series > 0 {
 		fmt.Fprintf(p.out, "    resumes with %d series\n", series)
 	}
 	return nil
+}
+
+// configureLeaf starts the demo services of a cluster, and has its leaf scrape
+// them, as git says or as the demo does.
+func (p *planet) configureLeaf(f *leafFlags, place demo.Place, dir string, jobs []demo.TargetGroup, files tierFiles) (err error) {
+	services, err := p.serveDemo(place)
+	if err != nil {
+		return err
+	}
+	if files.folder == "" {
+		f.configFile, err = p.writeConfig(place, dir, services, pandoJobs(jobs))
+		return err
+	}
+	f.configFile, f.aggregateFile, f.rollupFlags.file = files.file("prometheus.yml"), files.file("aggregations.yml"), files.file("rollups.yml")
+	f.external = p.git.repository.planet.Identity(place.Cluster)
+	err = files.limit(&f.commonFlags, func(c *kingpin.CmdClause) {
+		f.rollupFlags.register(c)
+		c.Flag("query.leaf-parallelism", "").IntVar(&f.parallelism)
+	})
+	if err != nil {
+		return err
+	}
+	targets, err := p.f.targetsFolder()
+	if err != nil {
+		return err
+	}
+	t := &devTargets{dir: filepath.Join(targets, place.Cluster), cluster: p.demo.Cluster(place.Zone, place.Cluster), address: services}
+	p.targets = append(p.targets, t)
+	return t.write(jobs, loopback(p.git.byCluster[place.Cluster].node.http))
 }
 
 // preferred returns a loopback address with the given port if it is free, else
@@ -230,40 +343,53 @@ func preferred(port int) string {
 	return l.Addr().String()
 }
 
-// pandoJobs returns scrape configs for Pando's own tiers.
-func pandoJobs(leaf string, zone, root *node, withZone, withRoot bool) string {
-	var b strings.Builder
-	b.WriteString("  - job_name: pando\n    static_configs:\n")
-	target := func(address, tier string) {
-		fmt.Fprintf(&b, "      - targets: [%q]\n        labels: {tier: %s}\n", address, tier)
+// pandoTargets are those of Pando's own tiers.
+func pandoTargets(leaf string, zone, root *node, withZone, withRoot bool) []demo.TargetGroup {
+	target := func(address, tier string) demo.TargetGroup {
+		return demo.TargetGroup{Targets: []string{address}, Labels: map[string]string{"tier": tier}}
 	}
-	target(leaf, querytree.TierLeaf)
+	out := []demo.TargetGroup{target(leaf, querytree.TierLeaf)}
 	if withZone {
-		target(zone.http.Addr().String(), querytree.TierZone)
+		out = append(out, target(loopback(zone.http), querytree.TierZone))
 	}
 	if withRoot {
-		target(root.http.Addr().String(), querytree.TierRoot)
+		out = append(out, target(loopback(root.http), querytree.TierRoot))
+	}
+	return out
+}
+
+// pandoJobs returns scrape configs for them.
+func pandoJobs(of []demo.TargetGroup) string {
+	var b strings.Builder
+	b.WriteString("  - job_name: pando\n    static_configs:\n")
+	for _, g := range of {
+		fmt.Fprintf(&b, "      - targets: [%q]\n        labels: {tier: %s}\n", g.Targets[0], g.Labels["tier"])
 	}
 	return b.String()
 }
 
-// writeConfig starts the demo services of a cluster and writes the
-// configuration by which its leaf scrapes them.
-func (p *planet) writeConfig(place demo.Place, dir, extra string) (string, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", fmt.Errorf("--data-dir: %w", err)
-	}
+// serveDemo binds the address of a cluster's demo services.
+func (p *planet) serveDemo(place demo.Place) (string, error) {
 	// The same ports every time, or targets would appear twice after a restart.
 	l, err := listen("web.listen-address", preferred(9300+len(p.lis)))
 	if err != nil {
 		return "", err
 	}
-	c := p.demo.Cluster(place.Zone, place.Cluster)
-	p.demos = append(p.demos, &http.Server{Handler: c.Handler(), ReadHeaderTimeout: 10 * time.Second})
+	p.demos = append(p.demos, &http.Server{Handler: p.demo.Cluster(place.Zone, place.Cluster).Handler(), ReadHeaderTimeout: 10 * time.Second})
 	p.lis = append(p.lis, l)
+	return l.Addr().String(), nil
+}
+
+// writeConfig writes the configuration by which a leaf scrapes the demo services
+// at an address.
+func (p *planet) writeConfig(place demo.Place, dir, services, extra string) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("--data-dir: %w", err)
+	}
+	c := p.demo.Cluster(place.Zone, place.Cluster)
 	files := map[string]string{
 		"rules.yml": c.Rules(),
-		"prometheus.yml": c.ScrapeConfig(l.Addr().String(), demo.ScrapeOptions{
+		"prometheus.yml": c.ScrapeConfig(services, demo.ScrapeOptions{
 			Interval: time.Duration(p.f.interval), RuleFiles: []string{"rules.yml"}, Extra: extra,
 		}),
 	}
@@ -306,6 +432,10 @@ func (p *planet) run(ctx context.Context) error {
 	for _, n := range p.nodes {
 		g.Go(func() error { return n.Run(ctx) })
 	}
+	g.Go(func() error { return p.runTargets(ctx) })
+	if p.git != nil {
+		g.Go(func() error { return p.runLoops(ctx) })
+	}
 	g.Go(func() error { return p.welcome(ctx) })
 	g.Go(func() error {
 		<-ctx.Done()
@@ -321,6 +451,9 @@ func (p *planet) run(ctx context.Context) error {
 
 // close releases what was opened, when not all of it could be.
 func (p *planet) close() {
+	if p.git != nil {
+		_ = p.git.close()
+	}
 	for i := len(p.nodes) - 1; i >= 0; i-- {
 		_ = p.nodes[i].Close()
 	}
@@ -344,6 +477,9 @@ func (p *planet) welcome(ctx context.Context) error {
 			over = " --range 30m"
 		}
 		fmt.Fprintf(p.out, "  # %s\n  %s query%s%s '%s'\n", e.Title, os.Args[0], p.server(), over, e.Query)
+	}
+	if p.git != nil {
+		fmt.Fprintf(p.out, "\nChange what it does: edit a file in %s, commit, and follow the change:\n  %s rollout watch%s\n\n", p.git.repository.says(), os.Args[0], p.server())
 	}
 	fmt.Fprintf(p.out, "  # The live tree\n  %s tree%s\n\nctrl-C stops it; the data stays.\n", os.Args[0], p.server())
 	return nil

@@ -45,7 +45,7 @@ type commonFlags struct {
 	lowPriority                             bool
 	// turns are those of the process, which are made when it runs.
 	turns *querytree.Turns
-	// shown holds the flags as they were given, for the status page.
+	// shown holds all flags, for the status page.
 	shown map[string]string
 }
 
@@ -77,7 +77,7 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("tracing.endpoint", "OTLP gRPC endpoint for traces, host:port.").StringVar(&f.otlpEndpoint)
 	f.limits.ChildDeadline = l.ChildDeadline // registerMix may change it
 	c.PreAction(func(ctx *kingpin.ParseContext) error {
-		f.shown = shownFlags(ctx)
+		f.shown = shownFlags(c)
 		if err := f.readLimits(c, ctx); err != nil {
 			return err
 		}
@@ -110,13 +110,11 @@ func (f *commonFlags) bound() {
 	f.shown["query.max-total-bytes"] = units.Base2Bytes(f.limits.MaxTotalBytes).String()
 }
 
-// shownFlags lists the flags that were given or have a default.
-func shownFlags(ctx *kingpin.ParseContext) map[string]string {
+// shownFlags lists all flags of a command, as they were given or by default.
+func shownFlags(c *kingpin.CmdClause) map[string]string {
 	shown := map[string]string{}
-	for _, e := range ctx.Elements {
-		if f, ok := e.Clause.(*kingpin.FlagClause); ok && e.Value != nil {
-			shown[f.Model().Name] = *e.Value
-		}
+	for _, f := range c.Model().Flags {
+		shown[f.Name] = f.String()
 	}
 	return shown
 }
@@ -185,12 +183,14 @@ func (f *identityFlags) identity(tier string) (querytree.Identity, error) {
 // parentFlags say whom a tier registers with, and how.
 type parentFlags struct {
 	parents                               []string
+	statusToParents                       bool
 	tls                                   bool
 	caFile, certFile, keyFile, serverName string
 }
 
 func (f *parentFlags) register(c *kingpin.CmdClause) {
 	c.Flag("parent", "Address of a parent, host:port. Repeat it for each replica; a name may stand for several.").StringsVar(&f.parents)
+	c.Flag("web.status-to-parents", "Let the users of tiers above read the status of this one: targets, rules, alerts, configuration without its secrets, flags, queries.").Default("true").BoolVar(&f.statusToParents)
 	c.Flag("parent.tls", "Use TLS towards parents.").BoolVar(&f.tls)
 	c.Flag("parent.tls.ca-file", "CA that parents' certificates must be signed by; the system's if empty.").StringVar(&f.caFile)
 	c.Flag("parent.tls.cert-file", "Certificate that this tier shows to parents.").StringVar(&f.certFile)

@@ -32,7 +32,7 @@ func gitopsCommand(app *kingpin.Application, out streams) (string, command) {
 		if err != nil {
 			return err
 		}
-		n, err := openGitops(f, logger, newRegistry())
+		n, _, err := openGitops(f, logger, newRegistry())
 		if err != nil {
 			return err
 		}
@@ -41,14 +41,15 @@ func gitopsCommand(app *kingpin.Application, out streams) (string, command) {
 	}
 }
 
-// openGitops binds the loop's address and opens its state.
-func openGitops(f *gitopsFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *node, err error) {
+// openGitops binds the loop's address and opens its state. In Kubernetes there is
+// a loop only while the node holds the lease, and none is returned.
+func openGitops(f *gitopsFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *node, _ *gitops.Loop, err error) {
 	if err := f.complete(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n := &node{name: "gitops cluster=" + f.loop.Cluster, logger: logger, webConfig: f.webConfigFile}
 	if n.authenticated, err = checksPasswords(f.webConfigFile); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -56,28 +57,28 @@ func openGitops(f *gitopsFlags, logger *slog.Logger, reg *prometheus.Registry) (
 		}
 	}()
 	if n.http, err = listen("web.listen-address", f.httpAddress); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n.startHTTP()
 	id := querytree.Identity{Tier: "gitops", Labels: labels.FromStrings(querytree.ClusterLabel, f.loop.Cluster)}
 	if _, err := n.trace(f.commonFlags, id); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if f.kube.wanted() {
-		return n, n.deliverIntoKubernetes(f, logger, reg)
+		return n, nil, n.deliverIntoKubernetes(f, logger, reg)
 	}
 	folder, err := dirs.Open(f.dirs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	loop, err := f.openLoop(folder, logger, reg)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n.closers = append(n.closers, loop.Close)
 	n.add(loop.Run)
 	n.serve(gitopsHTTP(n, loop, f, reg))
-	return n, nil
+	return n, loop, nil
 }
 
 // delivery is where configuration is delivered to.
@@ -88,16 +89,20 @@ type delivery interface {
 
 // openLoop joins the parts of the loop.
 func (f *gitopsFlags) openLoop(to delivery, logger *slog.Logger, reg *prometheus.Registry) (*gitops.Loop, error) {
-	src, err := source.New(f.source)
-	if err != nil {
-		return nil, err
+	from := f.from
+	if from == nil {
+		src, err := source.New(f.source)
+		if err != nil {
+			return nil, err
+		}
+		from = src
 	}
 	root, err := f.askRoot()
 	if err != nil {
 		return nil, err
 	}
 	return gitops.New(f.loop, gitops.Deps{
-		Source: src, Renderer: planetRenderer{cluster: f.loop.Cluster}, Deliverer: to, Confirmer: to, Fleet: root,
+		Source: from, Renderer: planetRenderer{f.loop.Cluster, f.checked}, Differ: planetRenderer{}, Deliverer: to, Confirmer: to, Fleet: root,
 		Logger: logger, Registerer: reg, Tracer: otel.GetTracerProvider(),
 	})
 }

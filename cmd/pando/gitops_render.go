@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/pandometrics/pando/gitops"
@@ -24,14 +25,47 @@ const testTimeout = 20 * time.Second
 
 // planetRenderer makes of a revision what one cluster gets. It is where the
 // control loop and the repository's format meet.
-type planetRenderer struct{ cluster string }
+type planetRenderer struct {
+	cluster string
+	checked *checkedPlanets
+}
 
-// Render implements gitops.Renderer. All of the planet is checked, rule tests
+// checkedPlanets checks revisions, each once for all loops of a process, and
+// keeps the latest.
+type checkedPlanets struct {
+	// cap is what the repository may name at most.
+	cap *gitplanet.Cap
+
+	mu       sync.Mutex
+	revision string
+	planet   *gitplanet.Planet
+	err      error
+}
+
+// check returns a planet without errors. All of it is checked, rule tests
 // included, with the code of pando check planet.
-func (r planetRenderer) Render(ctx context.Context, revision string, files fs.FS) (*gitops.Bundle, error) {
-	p, problems := gitplanet.Validate(files, gitplanet.CheckOptions{Context: ctx, Tests: ruletest.Runner{}, TestTimeout: testTimeout})
+func (c *checkedPlanets) check(ctx context.Context, revision string, files fs.FS) (*gitplanet.Planet, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if revision != "" && revision == c.revision {
+		return c.planet, c.err
+	}
+	p, problems := gitplanet.Validate(files, gitplanet.CheckOptions{Context: ctx, Tests: ruletest.Runner{}, TestTimeout: testTimeout, Cap: c.cap})
+	var err error
 	if problems.Failed() || p == nil {
-		return nil, firstErrors(problems)
+		p, err = nil, firstErrors(problems)
+	}
+	if ctx.Err() == nil {
+		c.revision, c.planet, c.err = revision, p, err
+	}
+	return p, err
+}
+
+// Render implements gitops.Renderer.
+func (r planetRenderer) Render(ctx context.Context, revision string, files fs.FS) (*gitops.Bundle, error) {
+	p, err := r.checked.check(ctx, revision, files)
+	if err != nil {
+		return nil, err
 	}
 	b, err := p.Render(r.cluster)
 	if err != nil {
@@ -44,6 +78,22 @@ func (r planetRenderer) Render(ctx context.Context, revision string, files fs.FS
 		}
 	}
 	return out, nil
+}
+
+// Diff implements gitops.Differ, in the form of pando config diff -o json.
+func (planetRenderer) Diff(_ context.Context, from, to fs.FS, cluster string) (json.RawMessage, error) {
+	var planets [2]*gitplanet.Planet
+	for i, files := range []fs.FS{from, to} {
+		var err error
+		if planets[i], err = gitplanet.Load(files); err != nil {
+			return nil, err
+		}
+	}
+	changes, err := gitplanet.Diff(planets[0], planets[1], cluster)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(changes)
 }
 
 func firstErrors(problems gitplanet.Problems) error {

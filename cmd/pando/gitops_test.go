@@ -30,7 +30,7 @@ func starterFS(t *testing.T) fstest.MapFS {
 
 // The starter planet is rendered as the loop would, waves and gates included.
 func TestPlanetRenderer(t *testing.T) {
-	b, err := planetRenderer{"eu-2"}.Render(t.Context(), "r1", starterFS(t))
+	b, err := planetRenderer{"eu-2", &checkedPlanets{}}.Render(t.Context(), "r1", starterFS(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,12 +40,12 @@ func TestPlanetRenderer(t *testing.T) {
 	if len(b.Files["leaf/prometheus.yml"]) == 0 || len(b.Waves) != 3 || len(b.Waves[0].Gates) != 2 || b.Waves[0].Gates[0].For == 0 || b.Waves[0].Bake == 0 {
 		t.Fatalf("bundle of %d files with waves %+v", len(b.Files), b.Waves)
 	}
-	if _, err := (planetRenderer{"nowhere"}).Render(t.Context(), "r1", starterFS(t)); err == nil || !strings.Contains(err.Error(), "nowhere") {
+	if _, err := (planetRenderer{"nowhere", &checkedPlanets{}}).Render(t.Context(), "r1", starterFS(t)); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Fatalf("a cluster that is not in the planet: error %v", err)
 	}
 	broken := starterFS(t)
 	broken["scrape/broken.yml"] = &fstest.MapFile{Data: []byte("scrape_configs:\n" + strings.Repeat("  - job_nam: x\n", 50))}
-	_, err = planetRenderer{"eu-2"}.Render(t.Context(), "r1", broken)
+	_, err = planetRenderer{"eu-2", &checkedPlanets{}}.Render(t.Context(), "r1", broken)
 	if err == nil || !strings.Contains(err.Error(), "scrape/broken.yml:2:") || !strings.Contains(err.Error(), "more") || strings.Count(err.Error(), "\n") > maxTold {
 		t.Fatalf("error %v, want the first with file and line, and how many more there are", err)
 	}
@@ -126,5 +126,18 @@ func TestSchemasAreServed(t *testing.T) {
 		if w.Code != want || want == 200 && !json.Valid(w.Body.Bytes()) {
 			t.Errorf("%s: %d %.100s", path, w.Code, w.Body)
 		}
+	}
+}
+
+// What is scraped at link-local addresses is named by address or network.
+func TestScrapeFlags(t *testing.T) {
+	f := &scrapeFlags{allow: []string{"169.254.20.10", "::ffff:169.254.1.1", "169.254.30.0/24"}}
+	got, err := f.allowed()
+	if err != nil || len(got) != 3 || got[0].String() != "169.254.20.10/32" || got[1].String() != "169.254.1.1/32" || got[2].String() != "169.254.30.0/24" {
+		t.Errorf("%v, error %v", got, err)
+	}
+	f.allow = []string{"metadata.google.internal"}
+	if _, err := f.allowed(); err == nil || !strings.Contains(err.Error(), "--scrape.allow-link-local") {
+		t.Errorf("error %v, want that it is no address", err)
 	}
 }

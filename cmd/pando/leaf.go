@@ -32,6 +32,7 @@ type leafFlags struct {
 	parentFlags
 	rollupFlags
 	pull           pullFlags
+	gitops         *leafGitopsFlags // nil in dev
 	finalDelay     model.Duration
 	configFile     string
 	aggregateFile  string
@@ -43,6 +44,7 @@ type leafFlags struct {
 	walCompression string
 	noLockfile     bool
 	shardKey       []string
+	scrape         scrapeFlags
 	hints          bool
 	hintBudget     fieldhint.Budget
 	hintWindow     model.Duration
@@ -53,10 +55,13 @@ type leafFlags struct {
 
 func (f *leafFlags) register(c *kingpin.CmdClause) {
 	f.pull.register(c)
+	f.gitops = &leafGitopsFlags{}
+	f.gitops.register(c, f)
 	f.registerLeaf(c)
 	c.Flag("shard-key", "Label by which series were spread over the shards. Repeatable.").StringsVar(&f.shardKey)
 	c.Flag("config.file", "Prometheus configuration file: what to scrape, rules, Alertmanagers.").StringVar(&f.configFile)
 	c.Flag("aggregate.file", "Rules by which series are summed up before they are stored; read again with the configuration file.").StringVar(&f.aggregateFile)
+	f.scrape.register(c)
 	c.Flag("storage.tsdb.path", "Directory of the TSDB; that of a Prometheus opens as it is.").Default("data/leaf").StringVar(&f.dataDir)
 	c.Flag("storage.tsdb.retention.time", "How long samples are kept; 15d if neither this nor the size is set.").SetValue(&f.retention)
 	c.Flag("storage.tsdb.retention.size", "Most that blocks may take, such as 512MB.").BytesVar(&f.retentionSize)
@@ -100,6 +105,10 @@ func (f *leafFlags) config() (leaf.Config, error) {
 	if f.hintWindow > 0 {
 		c.HintWindow = time.Duration(f.hintWindow)
 	}
+	c.RefuseLinkLocal = f.scrape.refuse || f.pull.folder != ""
+	if c.AllowLinkLocal, err = f.scrape.allowed(); err != nil {
+		return c, err
+	}
 	c.ExternalURL, err = f.url()
 	return c, err
 }
@@ -120,9 +129,10 @@ func leafCommand(app *kingpin.Application, out streams) (string, command) {
 		spareProcessor()
 		n, _, err := openLeaf(*f, logger, newRegistry())
 		if err != nil {
-			return err
+			return errors.Join(err, f.gitops.close())
 		}
 		n.announce(out.out)
+		f.gitops.join(n, out.out)
 		n.add(reloadOnHangup(n.reload, logger))
 		return n.Run(ctx)
 	}
@@ -201,7 +211,11 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
-	link, err := n.dialParents(f.parentFlags, child, hintSource(set), logger, reg)
+	below, err := leafRelay(f.parentFlags, l, logger, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := n.dialParents(f.parentFlags, below.Child(child), hintSource(set), logger, reg)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -209,8 +223,9 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	web.Engine, web.Defaults = engine, querytree.Options{NoRollup: !f.use, Align: f.align}
 	web.Delivery = liveDelivery{engine: web.Engine, series: web.Queryable, leaf: l}
 	web.Console = console(logger)
+	web.Below = below
 	web.Hints, web.Rollups = liveHints{describe: l.Describe, own: set}, k.rollups()
-	n.reload = f.pull.before(k.after(l.Reload))
+	n.reload, n.revision = f.pull.before(k.after(l.Reload)), l.Revision
 	web.Reload = n.reload
 	if err := f.pull.tell(reg); err != nil {
 		return nil, nil, err
@@ -219,6 +234,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
+	below.Serve(h)
 	n.serve(traces(h))
 	return n, l, nil
 }

@@ -30,6 +30,7 @@ type mixFlags struct {
 	childrenFlags
 	rollupFlags
 	ruleFlags
+	rolloutFlags
 	pull pullFlags
 }
 
@@ -55,6 +56,7 @@ func rootCommand(app *kingpin.Application, out streams) (string, command) {
 	c := app.Command("root", "Mix the zones of the planet.")
 	f := &mixFlags{}
 	f.register(c, "data/root")
+	f.rolloutFlags.register(c)
 	return c.FullCommand(), func(ctx context.Context) error { return runMix(ctx, *f, querytree.TierRoot, out) }
 }
 
@@ -141,15 +143,24 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	if err := n.serveChildren(f.childrenFlags, t, logger, reg); err != nil {
 		return nil, nil, err
 	}
-	link, err := n.dialParents(f.parentFlags, t.Mixer, hintSource(offered), logger, reg)
+	below, err := tierRelay(f.parentFlags, t, logger, reg)
+	if err != nil {
+		return nil, nil, err
+	}
+	link, err := n.dialParents(f.parentFlags, below.Child(t.Mixer), hintSource(offered), logger, reg)
 	if err != nil {
 		return nil, nil, err
 	}
 	cfg := mixHTTP(f, n, t, liveTree{child: t.Mixer, link: link, roster: t.Roster}, reg, logger)
-	cfg.Delivery = liveDelivery{engine: cfg.Engine, series: cfg.Queryable, leaf: r.leaf}
+	told := liveDelivery{engine: cfg.Engine, series: cfg.Queryable, leaf: r.leaf}
+	cfg.Delivery = told
 	cfg.Console = console(logger)
+	cfg.Below = below
 	cfg.Links, cfg.Hints, cfg.Rollups = links, liveHints{describe: t.Mixer.Describe, own: offered, tier: t}, k.rollups()
 	n.reload = f.pull.before(k.after(r.reload(n.tellHangup(kind, f.queryLog))))
+	if r.leaf != nil {
+		n.revision = r.leaf.Revision
+	}
 	r.serve(&cfg, n.reload)
 	if f.pull.follower != nil {
 		cfg.Reload = n.reload
@@ -161,7 +172,12 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	if err != nil {
 		return nil, nil, err
 	}
-	n.serve(traces(h))
+	below.Serve(h)
+	all, err := f.rolloutFlags.mount(h, kind, told, n.authenticated)
+	if err != nil {
+		return nil, nil, err
+	}
+	n.serve(traces(all))
 	return n, k, nil
 }
 
@@ -172,7 +188,7 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, rules *t
 		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits,
 		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
 		Cache: &f.cache, Version: buildVersion(), Logger: logger, Registerer: reg,
-		Rewriter: k.rewriter(id.Labels), Told: k.past.Told,
+		Rewriter: k.rewriter(id.Labels), Told: k.past.Told, Loaded: rules.loaded,
 	}
 	var err error
 	if cfg.Own, err = k.own(newOwnSeries(rules, k.store, id.Labels), id.Labels, f.commonFlags); err != nil {

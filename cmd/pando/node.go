@@ -41,9 +41,11 @@ type node struct {
 	// queries is the query log, or nil.
 	queries *slog.Logger
 	// reload applies what files say now; nil if there is none.
-	reload  func() error
-	group   run.Group
-	closers []func() error
+	reload func() error
+	// revision is that of the configuration in effect; nil if there is none.
+	revision func() string
+	group    run.Group
+	closers  []func() error
 }
 
 // newRegistry returns a registry with the metrics of the process.

@@ -51,6 +51,7 @@ type pullFlags struct {
 	kubeFlags
 	folder   string
 	to       string
+	initial  string
 	patience time.Duration
 	follower *kube.Follower // nil if nothing is fetched
 }
@@ -60,6 +61,7 @@ type pullFlags struct {
 func (f *pullFlags) register(c *kingpin.CmdClause) {
 	c.Flag("config.pull", "Folder of the planet's configuration to fetch from Kubernetes, at the start and with each reload: leaf, root or zone/NAME.").PlaceHolder("FOLDER").StringVar(&f.folder)
 	c.Flag("config.pull-to", "Where to keep it: files are in PATH/current/FOLDER, those that were loaded last.").Default("data/planet").PlaceHolder("PATH").StringVar(&f.to)
+	c.Flag("config.pull-initial", "Folder with the files to begin with as long as nothing was ever delivered, such as a mounted ConfigMap; without it, the tier waits.").PlaceHolder("PATH").StringVar(&f.initial)
 	c.Flag("config.pull-patience", "How long to wait at the start for the first configuration.").Default("5m").DurationVar(&f.patience)
 	f.kubeFlags.register(c)
 	c.PreAction(func(*kingpin.ParseContext) error {
@@ -84,7 +86,7 @@ func (f *pullFlags) start() error {
 		return err
 	}
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil)) // the flags of logging are not parsed yet
-	if f.follower, err = kube.NewFollower(p, f.to, logger.With("part", "config")); err != nil {
+	if f.follower, err = kube.NewFollower(p, f.to, f.initial, logger.With("part", "config")); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), f.patience)

@@ -21,10 +21,14 @@ func rolloutCommand(app *kingpin.Application) *kingpin.CmdClause {
 }
 
 // loopFlags say which control loop is asked.
-type loopFlags struct{ serverFlags }
+type loopFlags struct {
+	serverFlags
+	cluster string
+}
 
 func (f *loopFlags) register(c *kingpin.CmdClause) {
-	c.Flag("server", "HTTP address of a cluster's control loop.").Default(client.DefaultLoop).StringVar(&f.server)
+	c.Flag("server", "HTTP address of a cluster's control loop, or of a root that knows the loops; "+client.DefaultLoop+" by default, or else "+client.DefaultServer+".").PlaceHolder("URL").StringVar(&f.server)
+	c.Flag("cluster", "Cluster whose loop is meant, where a root is asked; all if empty.").StringVar(&f.cluster)
 	f.registerReach(c)
 }
 
@@ -57,7 +61,7 @@ func showRollout(c *kingpin.CmdClause, out streams, o client.RolloutOptions) (st
 		if o.Server, o.HTTP, err = f.reach(); err != nil {
 			return err
 		}
-		o.Format = client.Format(output)
+		o.Format, o.Cluster = client.Format(output), f.cluster
 		return asError(client.Rollout(ctx, o, out.out, out.err))
 	}
 }
@@ -107,6 +111,7 @@ func steer(app *kingpin.Application, out streams, name string) (string, command)
 		if o.Server, o.HTTP, err = f.reach(); err != nil {
 			return err
 		}
+		o.Cluster = f.cluster
 		return asError(client.Steer(ctx, o, out.out, out.err))
 	}
 }

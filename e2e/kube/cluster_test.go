@@ -35,13 +35,13 @@ const namespace = "pando"
 // cluster is a control plane with the clients that the tests use.
 type cluster struct {
 	*kubetest.Cluster
-	t       *testing.T
+	t       testing.TB
 	typed   *kubernetes.Clientset
 	dynamic *dynamic.DynamicClient
 	mapper  *restmapper.DeferredDiscoveryRESTMapper
 }
 
-func startCluster(t *testing.T, cfg kubetest.Config) *cluster {
+func startCluster(t testing.TB, cfg kubetest.Config) *cluster {
 	t.Helper()
 	cfg.Images = map[string]string{image: kubetest.Pando(t)}
 	c := &cluster{Cluster: kubetest.Start(t, cfg), t: t}
@@ -65,7 +65,7 @@ func startCluster(t *testing.T, cfg kubetest.Config) *cluster {
 }
 
 // objects parses what kustomize prints.
-func objects(t *testing.T, manifests []byte) []*unstructured.Unstructured {
+func objects(t testing.TB, manifests []byte) []*unstructured.Unstructured {
 	t.Helper()
 	var out []*unstructured.Unstructured
 	for d := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifests), 4096); ; {
@@ -118,7 +118,7 @@ func (c *cluster) applyOne(u *unstructured.Unstructured, dryRun []string) error 
 }
 
 // await waits until check returns no error.
-func await(t *testing.T, what string, check func(context.Context) error) {
+func await(t testing.TB, what string, check func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()

@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pandometrics/pando/gitops"
@@ -21,12 +26,78 @@ import (
 // and no revision is taken for a bad one.
 func TestDeliveryFaults(t *testing.T) {
 	v := startDelivery(t, 32)
-	now := revisionOf("a", leafWorkload)
+	now := twoTiers("a")
 	v.deliver(now)
 	v.loaded(now)
 	t.Run("permission", func(t *testing.T) { now = v.withoutPermission(now) })
 	t.Run("killed", func(t *testing.T) { now = v.killed(now) })
+	t.Run("API server goes at each request", func(t *testing.T) { now = v.gone(now) })
+	t.Run("API server is slow", func(t *testing.T) { now = v.slow(now) })
 	t.Run("API server hangs", func(t *testing.T) { now = v.hanging(now) })
+}
+
+// twoTiers is a revision for two tiers, of which the second has no pods.
+func twoTiers(name string) *gitops.Bundle {
+	b := revisionOf(name, leafWorkload, `{"role": "zone", "zone": "eu", "name": "zone-eu", "image": "`+image+`:1", "replicas": 0, "identity": {"zone": "eu"}, "files": "zone/eu"}`)
+	b.Files["zone/eu/prometheus.yml"] = []byte("rule_files: [rules/*.yml]\n")
+	b.Files["zone/eu/rules/a.yml"] = b.Files["leaf/rules/a.yml"]
+	return b
+}
+
+// gone has the API server refuse connections from each request on that a delivery
+// makes, reads too, while the loop lives on.
+func (v *delivery) gone(now *gitops.Bundle) *gitops.Bundle {
+	t := v.t
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	finished := false
+	for cycle := int64(0); !finished && cycle < 200; cycle += 1 + cycle/8 {
+		next := twoTiers(fmt.Sprint("g", cycle))
+		last := v.requests.Load() + cycle
+		down := func(n int64) error {
+			if n > last {
+				return refused
+			}
+			return nil
+		}
+		v.disturb.Store(&down)
+		err := v.d.Deliver(t.Context(), next)
+		v.disturb.Store(nil)
+		var away *gitops.UnavailableError
+		if finished = err == nil; !finished && !errors.As(err, &away) {
+			t.Errorf("gone at request %d: error %v, want that the API server is away", cycle, err)
+		}
+		v.whole(now, next)
+		v.deliver(next)
+		v.loaded(next)
+		now = next
+	}
+	if !finished {
+		t.Error("no delivery needed fewer requests than were let through")
+	}
+	return now
+}
+
+// slow has every request take a while, and some fail.
+func (v *delivery) slow(now *gitops.Bundle) *gitops.Bundle {
+	next := twoTiers("slow")
+	first := v.requests.Load()
+	slow := func(n int64) error {
+		t := time.NewTimer(150 * time.Millisecond)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-v.t.Context().Done():
+		}
+		if (n-first)%23 == 0 {
+			return &net.OpError{Op: "read", Net: "tcp", Err: syscall.ECONNRESET}
+		}
+		return nil
+	}
+	v.disturb.Store(&slow)
+	v.deliver(next)
+	v.disturb.Store(nil)
+	v.loaded(next)
+	return next
 }
 
 func (v *delivery) withoutPermission(now *gitops.Bundle) *gitops.Bundle {
@@ -38,7 +109,7 @@ func (v *delivery) withoutPermission(now *gitops.Bundle) *gitops.Bundle {
 	if err := v.typed.RbacV1().RoleBindings(namespace).Delete(ctx, binding.Name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	next := revisionOf("b", leafWorkload)
+	next := twoTiers("b")
 	await(t, "the permission is gone", func(ctx context.Context) error {
 		err := v.d.Deliver(ctx, now)
 		var away *gitops.UnavailableError
@@ -64,7 +135,7 @@ func (v *delivery) withoutPermission(now *gitops.Bundle) *gitops.Bundle {
 func (v *delivery) killed(now *gitops.Bundle) *gitops.Bundle {
 	killed := errors.New("killed")
 	for cycle := range 20 {
-		next := revisionOf(fmt.Sprint("k", cycle), leafWorkload)
+		next := twoTiers(fmt.Sprint("k", cycle))
 		last := v.writes.Load() + int64(cycle%7)
 		dead := func(n int64) error {
 			if n > last {
@@ -89,31 +160,36 @@ func (v *delivery) killed(now *gitops.Bundle) *gitops.Bundle {
 	return now
 }
 
-// whole checks that a pod which reloads at this moment gets one revision or the
-// other, all of it.
+// whole checks that pods which reload at this moment get one revision or the
+// other, all of it, and that both tiers get the same.
 func (v *delivery) whole(revisions ...*gitops.Bundle) {
 	v.t.Helper()
 	cfg := kube.DefaultConfig()
 	cfg.Namespace = namespace
-	p, err := kube.NewPuller(v.account("pando-leaf"), cfg, "leaf")
-	if err != nil {
-		v.t.Fatal(err)
-	}
-	got, err := p.Pull(v.t.Context())
-	if err != nil {
-		v.t.Fatal(err)
+	files, hashes := map[string][]byte{}, map[string]bool{}
+	for _, tier := range []string{"leaf", "zone/eu"} {
+		p, err := kube.NewPuller(v.account("pando-"+strings.TrimSuffix(tier, "/eu")), cfg, tier)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		got, err := p.Pull(v.t.Context())
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		hashes[got.Hash] = true
+		maps.Copy(files, got.Files)
 	}
 	for _, r := range revisions {
-		if got.Hash == r.Hash && string(got.Files["leaf/rules/a.yml"]) == string(r.Files["leaf/rules/a.yml"]) && len(got.Files) == len(r.Files) {
+		if len(hashes) == 1 && hashes[r.Hash] && cmp.Equal(files, r.Files) {
 			return
 		}
 	}
-	v.t.Errorf("fetched revision %q, which is none of those delivered, or not whole", got.Hash)
+	v.t.Errorf("fetched of revisions %v %d files, which is none of those delivered, or not whole", slices.Collect(maps.Keys(hashes)), len(files))
 }
 
 func (v *delivery) hanging(now *gitops.Bundle) *gitops.Bundle {
 	t := v.t
-	next := revisionOf("z", leafWorkload)
+	next := twoTiers("z")
 	address := v.address("pando-leaf-0")
 	v.Pause()
 	begun := time.Now()

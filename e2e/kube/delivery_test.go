@@ -38,9 +38,12 @@ type delivery struct {
 	// may fail it.
 	writes atomic.Int64
 	allow  atomic.Pointer[func(n int64) error]
+	// requests counts all; before each, disturb may wait, or fail it.
+	requests atomic.Int64
+	disturb  atomic.Pointer[func(n int64) error]
 }
 
-func startDelivery(t *testing.T, number int) *delivery {
+func startDelivery(t testing.TB, number int) *delivery {
 	t.Helper()
 	v := &delivery{cluster: startCluster(t, kubetest.Config{Number: number})}
 	if _, err := v.typed.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}, metav1.CreateOptions{}); err != nil {
@@ -73,14 +76,17 @@ func subjects(u *unstructured.Unstructured) (out []map[string]any) {
 }
 
 // deliverer returns a new one, as after a restart of the loop.
-func (v *delivery) deliverer() *kube.Deliverer {
+func (v *delivery) deliverer() *kube.Deliverer { v.t.Helper(); return v.delivererVia(nil) }
+
+// delivererVia has one that talks to pods by a client of its own.
+func (v *delivery) delivererVia(pods *http.Client) *kube.Deliverer {
 	v.t.Helper()
 	rc := v.account("pando-gitops")
 	rc.Wrap(func(next http.RoundTripper) http.RoundTripper { return counting{v, next} })
 	cfg := kube.DefaultConfig()
 	cfg.Namespace, cfg.QPS, cfg.Burst = namespace, 200, 200
 	logger := slog.New(slog.NewTextHandler(v.t.Output(), nil))
-	d, err := kube.New(rc, cfg, kube.Deps{Templates: deploy.Workloads(), Logger: logger})
+	d, err := kube.New(rc, cfg, kube.Deps{Templates: deploy.Workloads(), Logger: logger, Pods: pods})
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -110,6 +116,12 @@ type counting struct {
 }
 
 func (c counting) RoundTrip(q *http.Request) (*http.Response, error) {
+	n := c.v.requests.Add(1)
+	if f := c.v.disturb.Load(); f != nil {
+		if err := (*f)(n); err != nil {
+			return nil, err
+		}
+	}
 	if q.Method != http.MethodGet {
 		n := c.v.writes.Add(1)
 		if f := c.v.allow.Load(); f != nil {
@@ -238,6 +250,7 @@ func TestDelivery(t *testing.T) {
 		v.deliver(b)
 		v.loaded(b)
 	})
+	t.Run("not told", func(t *testing.T) { v.notTold(); v.deliver(b); v.loaded(b) })
 	t.Run("drift", func(t *testing.T) { v.drift(b) })
 	t.Run("foreign", func(t *testing.T) { v.foreign(b) })
 
@@ -247,6 +260,29 @@ func TestDelivery(t *testing.T) {
 	}
 	t.Run("prune", func(t *testing.T) { v.prune() })
 }
+
+// notTold delivers while no pod hears of it, as one that starts at that moment:
+// it loads the revision when it is next asked what it has.
+func (v *delivery) notTold() {
+	deaf := &http.Client{Transport: roundTrip(func(q *http.Request) (*http.Response, error) {
+		if q.Method == http.MethodPost {
+			return nil, errors.New("nobody listens")
+		}
+		return http.DefaultTransport.RoundTrip(q)
+	})}
+	next := revisionOf("late", leafWorkload)
+	if err := v.delivererVia(deaf).Deliver(v.t.Context(), next); err == nil {
+		v.t.Error("delivered, though no pod was told")
+	}
+	v.rules("b")
+	v.loaded(next)
+}
+
+// roundTrip is an http.RoundTripper.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTrip) RoundTrip(q *http.Request) (*http.Response, error) { return f(q) }
 
 func (v *delivery) drift(now *gitops.Bundle) {
 	ctx, t := v.t.Context(), v.t

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,7 +61,10 @@ func (v *delivery) loop(args ...string) (kill func()) {
 	v.t.Helper()
 	all := []string{
 		"gitops", "--cluster=eu-1", "--deliver=kubernetes", "--kube.namespace=" + namespace, "--kube.lease=3s", "--interval=1s", "--rollout.interval=1s",
-		"--rollout.confirm-timeout=30s", "--git.allow-http", "--web.listen-address=127.0.0.1:0",
+		"--rollout.confirm-timeout=30s", "--git.allow-http",
+	}
+	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--web.listen-address=") }) {
+		all = append(all, "--web.listen-address=127.0.0.1:0")
 	}
 	cmd := exec.Command(kubetest.Pando(v.t), append(all, args...)...)
 	cmd.Stdout, cmd.Stderr = v.t.Output(), v.t.Output()

@@ -17,7 +17,7 @@ import (
 const manifests = "../../deploy"
 
 // overlays returns all folders of overlays, by their paths below deploy.
-func overlays(t *testing.T) []string {
+func overlays(t testing.TB) []string {
 	t.Helper()
 	var out []string
 	err := filepath.WalkDir(filepath.Join(manifests, "overlays"), func(name string, d fs.DirEntry, err error) error {
@@ -151,7 +151,7 @@ func TestSecretsOfTheControlLoop(t *testing.T) {
 }
 
 // withControlLoop returns a folder with an overlay of a leaf and the control loop.
-func withControlLoop(t *testing.T) string {
+func withControlLoop(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	abs, err := filepath.Abs(manifests)
@@ -168,7 +168,7 @@ func withControlLoop(t *testing.T) string {
 	return dir
 }
 
-func relative(t *testing.T, from, abs, path string) string {
+func relative(t testing.TB, from, abs, path string) string {
 	t.Helper()
 	out, err := filepath.Rel(from, filepath.Join(abs, path))
 	if err != nil {

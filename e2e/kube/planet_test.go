@@ -44,8 +44,8 @@ func TestTwoClustersAndARoot(t *testing.T) {
 	// Who is scraped: every tier, found by the leaf of its cluster.
 	targets, by := `count by (zone, cluster, job) (up{job=~"pando-.*"} == 1)`, []string{"zone", "cluster", "job"}
 	whole := []string{
-		"eu eu-1 pando-leaf 1", "eu eu-1 pando-root 2", "eu eu-1 pando-zone 2",
-		"us us-1 pando-leaf 1", "us us-1 pando-zone 2",
+		"eu eu-1 pando-gitops 1", "eu eu-1 pando-leaf 1", "eu eu-1 pando-root 2", "eu eu-1 pando-zone 2",
+		"us us-1 pando-gitops 1", "us us-1 pando-leaf 1", "us us-1 pando-zone 2",
 	}
 	for i := range 2 { // each root has the full picture
 		awaitAnswer(t, eu.address(fmt.Sprintf("pando-root-%d", i)), targets, by, whole)
@@ -102,7 +102,7 @@ func TestFirstCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	targets, by := `count by (zone, cluster, namespace, job) (up == 1)`, []string{"zone", "cluster", "namespace", "job"}
-	whole := []string{"home first default shop 1", "home first pando pando-leaf 1", "home first pando pando-root 1", "home first pando pando-zone 1"}
+	whole := []string{"home first default shop 1", "home first pando pando-gitops 1", "home first pando pando-leaf 1", "home first pando pando-root 1", "home first pando pando-zone 1"}
 	awaitAnswer(t, c.address("pando-root-0"), targets, by, whole)
 
 	// Nothing of Pando needs the API server to go on.
@@ -122,7 +122,12 @@ func TestFirstCluster(t *testing.T) {
 // install applies an overlay, and makes the Secrets that cert-manager would.
 func (c *cluster) install(overlay string, ca *authority, names map[string][]string) {
 	c.t.Helper()
-	all := objects(c.t, kubetest.Render(c.t, filepath.Join(manifests, overlay)))
+	c.installFolder(filepath.Join(manifests, overlay), ca, names)
+}
+
+func (c *cluster) installFolder(overlay string, ca *authority, names map[string][]string) {
+	c.t.Helper()
+	all := objects(c.t, kubetest.Render(c.t, overlay))
 	for role, dns := range names {
 		all = append(all, ca.secret("pando-"+role+"-tls", dns))
 	}
@@ -139,12 +144,12 @@ func (c *cluster) install(overlay string, ca *authority, names map[string][]stri
 
 // authority signs certificates that are good for an hour.
 type authority struct {
-	t    *testing.T
+	t    testing.TB
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -58,7 +58,7 @@ func query(ctx context.Context, address, expr string, by ...string) ([]string, e
 }
 
 // awaitAnswer waits until a tier's strict answer is this.
-func awaitAnswer(t *testing.T, address, expr string, by, want []string) {
+func awaitAnswer(t testing.TB, address, expr string, by, want []string) {
 	t.Helper()
 	await(t, expr, func(ctx context.Context) error {
 		got, err := query(ctx, address, expr, by...)

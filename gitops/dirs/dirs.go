@@ -98,7 +98,7 @@ func (d *Dirs) Deliver(ctx context.Context, b *gitops.Bundle) error {
 		return fmt.Errorf("deliver revision %.12s to folder %q: %w", b.Revision, d.cfg.Base, err)
 	}
 	for _, w := range d.cfg.Workloads {
-		if err := w.reload(ctx); err != nil {
+		if err := w.reload(ctx, b.Hash); err != nil {
 			return err
 		}
 	}

@@ -80,6 +80,88 @@ func TestDeliver(t *testing.T) {
 	}
 }
 
+// Each tier finds the hash beside its configuration, also one of several zones.
+func TestRevisionOfEachTier(t *testing.T) {
+	base := t.TempDir()
+	b := bundle("h")
+	for _, name := range []string{"zone/eu/prometheus.yml", "zone/us/prometheus.yml", "zone/us/rules/a.yml", "root/prometheus.yml"} {
+		b.Files[name] = []byte("# h")
+	}
+	if err := open(t, Config{Base: base}).Deliver(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(base, "current", "*", "revision"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	zones, err := filepath.Glob(filepath.Join(base, "current", "zone", "*", "revision"))
+	if err != nil || len(files) != 2 || len(zones) != 2 {
+		t.Fatalf("revisions in %v and %v, error %v; want those of leaf, root and two zones", files, zones, err)
+	}
+}
+
+// resident is a tier in this process.
+type resident struct {
+	base    string
+	open    bool
+	refuses error
+	loaded  string
+	reloads int
+}
+
+func (r *resident) Reload() error {
+	r.reloads++
+	if r.refuses != nil {
+		return r.refuses
+	}
+	data, err := os.ReadFile(filepath.Join(r.base, "current", "leaf", "revision"))
+	r.loaded = strings.TrimSpace(string(data))
+	return err
+}
+
+func (r *resident) Revision() (string, error) {
+	if !r.open {
+		return "", errors.New("not open")
+	}
+	return r.loaded, nil
+}
+
+// passing is an error of the moment.
+type passing struct{}
+
+func (passing) Error() string   { return "it starts" }
+func (passing) Temporary() bool { return true }
+
+// A tier in the same process is asked and told without HTTP: what it refuses is a
+// refusal, and that it is not there yet is none.
+func TestResident(t *testing.T) {
+	base := t.TempDir()
+	r := &resident{base: base, refuses: passing{}}
+	d := open(t, Config{Base: base, Workloads: []Workload{{Name: "leaf", Resident: r}}})
+	var refused *gitops.RefusedError
+	if err := d.Deliver(t.Context(), bundle("a")); err == nil || errors.As(err, &refused) {
+		t.Fatalf("a tier that starts: %v, want an error, and no refusal", err)
+	}
+	if _, err := d.Loaded(t.Context()); err == nil {
+		t.Fatal("a tier that is not open has loaded something")
+	}
+	r.open, r.refuses, r.loaded = true, nil, "a" // it was opened with what lies there
+	before := r.reloads
+	if err := d.Deliver(t.Context(), bundle("a")); err != nil || r.reloads != before {
+		t.Fatalf("what it has read already: %v, %d reloads", err, r.reloads-before)
+	}
+	if err := d.Deliver(t.Context(), bundle("b")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Loaded(t.Context()); got != "b" || err != nil {
+		t.Fatalf("loaded %q, error %v; want b", got, err)
+	}
+	r.refuses = errors.New("line 3: nonsense")
+	if err := d.Deliver(t.Context(), bundle("c")); !errors.As(err, &refused) || !strings.Contains(refused.Message, "line 3") {
+		t.Fatalf("a refusal: %v", err)
+	}
+}
+
 // What was altered on the disk is replaced, without touching what may be read.
 func TestDrift(t *testing.T) {
 	base := t.TempDir()

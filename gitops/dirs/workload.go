@@ -33,6 +33,37 @@ type Workload struct {
 	Metric string
 	// Client is used for HTTP; nil is http.DefaultClient with a time limit.
 	Client *http.Client
+	// Resident is the workload if it is in this process; nothing else is used then.
+	Resident Resident
+}
+
+// Resident is a workload in the process of its control loop. It is safe for
+// concurrent use.
+type Resident interface {
+	// Reload has it read the configuration again. An error means that it does not
+	// want it, unless the error says that it is Temporary.
+	Reload() error
+	// Revision is the hash that it has loaded, "" for none; the error says that it
+	// does not run yet.
+	Revision() (string, error)
+}
+
+// temporary tells whether an error is about the moment.
+func temporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+// reloadHere has a resident load a bundle, unless it has.
+func (w Workload) reloadHere(hash string) error {
+	if now, err := w.Resident.Revision(); err == nil && now == hash {
+		return nil // it has read that when it was opened
+	}
+	err := w.Resident.Reload()
+	if err == nil || temporary(err) {
+		return err
+	}
+	return &gitops.RefusedError{Workload: w.Name, Message: err.Error()}
 }
 
 // revisionMetric is what pando leaf tells its revision by.
@@ -45,6 +76,9 @@ const reloadTimeout = 2 * time.Minute
 const answerLimit = 64 << 20
 
 func (w Workload) validate() error {
+	if w.Resident != nil {
+		return nil
+	}
 	if !strings.HasPrefix(w.URL, "http://") && !strings.HasPrefix(w.URL, "https://") {
 		return fmt.Errorf("workload %q: URL %q must begin with http:// or https://", w.Name, w.URL)
 	}
@@ -72,7 +106,10 @@ func (w Workload) do(ctx context.Context, method, path string, limit int64, read
 }
 
 // reload tells the workload to read its configuration again.
-func (w Workload) reload(ctx context.Context) error {
+func (w Workload) reload(ctx context.Context, hash string) error {
+	if w.Resident != nil {
+		return w.reloadHere(hash)
+	}
 	if w.PIDFile != "" {
 		return w.hangUp()
 	}
@@ -108,6 +145,9 @@ func (w Workload) hangUp() error {
 
 // loaded asks the workload for the revision in effect.
 func (w Workload) loaded(ctx context.Context) (string, error) {
+	if w.Resident != nil {
+		return w.Resident.Revision()
+	}
 	name := w.Metric
 	if name == "" {
 		name = revisionMetric

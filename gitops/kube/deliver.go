@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
 	"github.com/pandometrics/pando/gitops"
@@ -32,6 +33,10 @@ type Deliverer struct {
 	// fights are when fields of an object were taken back.
 	fights map[id][]time.Time
 	lead   leadership
+	tellMu sync.Mutex
+	// told are the revisions that pods were told to load because they had begun
+	// with another one, by uid.
+	told   map[types.UID]string
 	events events
 }
 
@@ -40,7 +45,7 @@ func New(rc *rest.Config, cfg Config, deps Deps) (*Deliverer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	d := &Deliverer{cfg: cfg, deps: deps.withDefaults(), ready: map[string]int{}, fights: map[id][]time.Time{}}
+	d := &Deliverer{cfg: cfg, deps: deps.withDefaults(), ready: map[string]int{}, fights: map[id][]time.Time{}, told: map[types.UID]string{}}
 	var err error
 	if d.metrics, err = newMetrics(d.deps.Registerer); err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ type Follower struct {
 	pull    func(context.Context) (*gitops.Bundle, error)
 	folder  string
 	base    string
+	initial string // folder to begin with before anything was delivered; "" for none
 	dirs    *dirs.Dirs
 	timeout time.Duration
 	logger  *slog.Logger
@@ -53,9 +54,14 @@ func (e *NotFetchedError) Unwrap() error { return e.Err }
 // Temporary is true: trying again may help.
 func (e *NotFetchedError) Temporary() bool { return true }
 
-// NewFollower opens the folder on the disk.
-func NewFollower(p *Puller, base string, logger *slog.Logger) (*Follower, error) {
-	return newFollower(p.Pull, p.folder, base, 3*p.cfg.Timeout, logger)
+// NewFollower opens the folder on the disk. initial, which may be "", is a folder
+// with the files that the workload has as long as nothing was ever delivered to it.
+func NewFollower(p *Puller, base, initial string, logger *slog.Logger) (*Follower, error) {
+	f, err := newFollower(p.Pull, p.folder, base, 3*p.cfg.Timeout, logger)
+	if err == nil {
+		f.initial = initial
+	}
+	return f, err
 }
 
 func newFollower(pull func(context.Context) (*gitops.Bundle, error), folder, base string, timeout time.Duration, logger *slog.Logger) (*Follower, error) {
@@ -140,7 +146,7 @@ func (f *Follower) Start(ctx context.Context, check func() error) error {
 func (f *Follower) begin(ctx context.Context, check func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	b, err := f.pull(ctx)
+	b, err := f.fetch(ctx)
 	if err != nil {
 		return err
 	}
@@ -184,7 +190,7 @@ func (f *Follower) Reload(load func() error) error {
 	defer f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), f.timeout)
 	defer cancel()
-	b, err := f.pull(ctx)
+	b, err := f.fetch(ctx)
 	if err != nil {
 		return &NotFetchedError{err}
 	}

@@ -168,3 +168,63 @@ func TestFollowerKilled(t *testing.T) {
 	}
 	tells(t, f, "a")
 }
+
+// What a workload is installed with is what it begins with, files that are not in
+// it being empty, and follows, until the first revision comes; never after that.
+func TestFollowerInitial(t *testing.T) {
+	s, base, dir := &source{err: ErrNothingDelivered}, t.TempDir(), t.TempDir()
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(name, want string) {
+		t.Helper()
+		if data, err := os.ReadFile(filepath.Join(base, "current", "leaf", name)); err != nil || string(data) != want {
+			t.Errorf("%s holds %q, error %v; want %q", name, data, err, want)
+		}
+	}
+	start := func() *Follower {
+		t.Helper()
+		f := follow(t, s, base)
+		f.initial = dir
+		if err := f.Start(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	write("one")
+	// As a mounted ConfigMap: its versions are in folders whose names begin with a dot.
+	if err := os.Mkdir(filepath.Join(dir, "..data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f := start()
+	has("prometheus.yml", "one")
+	has("aggregations.yml", "rules: []\n")
+	write("two")
+	if err := f.Reload(func() error { has("prometheus.yml", "two"); return nil }); err != nil {
+		t.Error(err)
+	}
+	write("three")
+	f = start()
+	has("prometheus.yml", "three")
+
+	// A revision that has nothing for this tier is none for it.
+	s.err = &notSaidError{commit: "c", folder: "leaf"}
+	if err := f.Reload(func() error { has("prometheus.yml", "three"); return nil }); err != nil {
+		t.Error(err)
+	}
+
+	s.b, s.err = revision("a"), nil
+	if err := f.Reload(func() error { return nil }); err != nil {
+		t.Error(err)
+	}
+	tells(t, f, "a")
+	s.b, s.err = nil, ErrNothingDelivered // somebody removed what was delivered
+	var later *NotFetchedError
+	if err := f.Reload(func() error { t.Error("loaded"); return nil }); !errors.As(err, &later) {
+		t.Errorf("error %v, want one that may pass", err)
+	}
+	tells(t, start(), "a")
+}

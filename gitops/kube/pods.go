@@ -27,6 +27,7 @@ const RevisionMetric = "pando_config_loaded_revision_info"
 const (
 	maxAnswer   = 64 << 20 // of /metrics
 	podsAtATime = 8
+	maxTold     = 1000 // pods that are remembered
 )
 
 // readyPods returns those that must load configuration: those that are not ready
@@ -115,6 +116,12 @@ func (d *Deliverer) loadedBy(ctx context.Context, inv *inventory) (string, error
 		loaded := map[string]string{} // revision → a pod
 		err = each(pods, func(p *corev1.Pod) error {
 			r, err := d.ask(ctx, p)
+			if err == nil && r != inv.Revision && d.behind(p, inv.Revision) {
+				if err := d.tellReload(ctx, p); err != nil {
+					return err
+				}
+				r, err = d.ask(ctx, p)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			loaded[r] = p.Name
@@ -130,6 +137,22 @@ func (d *Deliverer) loadedBy(ctx context.Context, inv *inventory) (string, error
 		}
 	}
 	return all, nil
+}
+
+// behind tells whether a pod is to be told to load a revision: it began with
+// another one, and was not ready yet when the others were told. Once is enough:
+// who refuses it does so again.
+func (d *Deliverer) behind(p *corev1.Pod, revision string) bool {
+	d.tellMu.Lock()
+	defer d.tellMu.Unlock()
+	if d.told[p.UID] == revision {
+		return false
+	}
+	if len(d.told) >= maxTold {
+		clear(d.told)
+	}
+	d.told[p.UID] = revision
+	return true
 }
 
 // url returns where a pod serves HTTP.

@@ -15,7 +15,8 @@ import (
 	"github.com/pandometrics/pando/gitops"
 )
 
-// ErrNothingDelivered says that no revision was delivered yet.
+// ErrNothingDelivered says that no revision was delivered yet, or none that has
+// anything for this tier.
 var ErrNothingDelivered = errors.New("no revision has been delivered yet")
 
 // Puller fetches one folder of what a Deliverer delivered. It only reads, and
@@ -53,7 +54,7 @@ func (p *Puller) Pull(ctx context.Context) (*gitops.Bundle, error) {
 	}
 	f, ok := to.Folders[p.folder]
 	if !ok {
-		return nil, fmt.Errorf("fetch configuration: revision %.12s has no folder %s: this cluster is not said to run it", to.Commit, p.folder)
+		return nil, &notSaidError{commit: to.Commit, folder: p.folder}
 	}
 	if len(f.Parts) > maxParts {
 		return nil, fmt.Errorf("fetch configuration: %d parts are more than the %d that are allowed", len(f.Parts), maxParts)

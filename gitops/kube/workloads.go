@@ -55,6 +55,8 @@ type Workload struct {
 	TLS *struct {
 		Secret string `json:"secret"`
 	} `json:"tls,omitempty"`
+	// LinkLocal are such addresses that a leaf may scrape nevertheless.
+	LinkLocal []string `json:"linkLocal,omitempty"`
 	// Files is the folder of the bundle that it reads, "" for none.
 	Files string `json:"files,omitempty"`
 }
@@ -281,6 +283,9 @@ func (w *Workload) args(old any, files map[string]bool) []any {
 	}
 	if w.Replicas > 1 && w.Role == "leaf" {
 		add("replica", "$(POD_NAME)")
+	}
+	for _, a := range w.LinkLocal {
+		add("scrape.allow-link-local", a)
 	}
 	if w.Retention > 0 {
 		add("storage.tsdb.retention.time", w.Retention.String())

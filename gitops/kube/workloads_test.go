@@ -65,7 +65,7 @@ func container(t *testing.T, u *unstructured.Unstructured) map[string]any {
 }
 
 func TestWorkloadLeaf(t *testing.T) {
-	w := Workload{Role: "leaf", Name: "leaf", Image: "pando:2", Replicas: 2, Identity: map[string]string{"zone": "eu", "cluster": "eu-1", "env": "prod"}, Parents: []string{"zone:9091", "zone2:9091"}, Files: "leaf"}
+	w := Workload{Role: "leaf", Name: "leaf", Image: "pando:2", Replicas: 2, Identity: map[string]string{"zone": "eu", "cluster": "eu-1", "env": "prod"}, Parents: []string{"zone:9091", "zone2:9091"}, Files: "leaf", LinkLocal: []string{"169.254.20.10"}}
 	w.Resources.Requests = map[string]string{"cpu": "2"}
 	w.Secrets = append(w.Secrets, struct {
 		Name string `json:"name"`
@@ -79,7 +79,7 @@ func TestWorkloadLeaf(t *testing.T) {
 	c := container(t, set)
 	want := []any{
 		"leaf", "--storage.path=/var/lib/pando", "--config.pull=leaf", "--config.pull-to=/var/lib/pando/pando-planet",
-		"--cluster=eu-1", "--external-label=env=prod", "--zone=eu", "--parent=zone:9091", "--parent=zone2:9091", "--replica=$(POD_NAME)",
+		"--cluster=eu-1", "--external-label=env=prod", "--zone=eu", "--parent=zone:9091", "--parent=zone2:9091", "--replica=$(POD_NAME)", "--scrape.allow-link-local=169.254.20.10",
 		"--config.file=/var/lib/pando/pando-planet/current/leaf/prometheus.yml", "--rollup.file=/var/lib/pando/pando-planet/current/leaf/rollups.yml",
 	}
 	want[0] = "zone" // the shortened manifest's own

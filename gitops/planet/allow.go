@@ -17,6 +17,8 @@ type allowed struct {
 	Files     []string `yaml:"files"`
 	Hosts     []string `yaml:"hosts"`
 	Discovery []string `yaml:"discovery"`
+
+	cap *Cap // nil for none
 }
 
 // discovery returns the kinds of discovery that are allowed.
@@ -29,7 +31,12 @@ func (a allowed) discovery() []string {
 
 // file reports whether a file may be read.
 func (a allowed) file(name string) bool {
-	return slices.ContainsFunc(a.Files, func(f string) bool {
+	return coversFile(a.Files, name) && a.cap.file(name)
+}
+
+// coversFile reports whether a file is on a list, or in a folder on it.
+func coversFile(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(f string) bool {
 		if strings.HasSuffix(f, "/") {
 			return strings.HasPrefix(name, f) && path.Clean(name) == name
 		}
@@ -39,7 +46,12 @@ func (a allowed) file(name string) bool {
 
 // host reports whether a host is named.
 func (a allowed) host(name string) bool {
-	return slices.ContainsFunc(a.Hosts, func(h string) bool {
+	return coversHost(a.Hosts, name) && a.cap.host(name)
+}
+
+// coversHost reports whether a host is on a list, or in a domain on it.
+func coversHost(list []string, name string) bool {
+	return slices.ContainsFunc(list, func(h string) bool {
 		if domain, ok := strings.CutPrefix(h, "*"); ok {
 			return strings.HasSuffix(strings.ToLower(name), strings.ToLower(domain))
 		}
@@ -108,7 +120,7 @@ func (a allowed) checkFiles(name string, v *yaml.Node, add adding) {
 	}
 	for _, n := range nodes {
 		if n.Kind == yaml.ScalarNode && n.Value != "" && !a.file(n.Value) {
-			add(n, "%s names %s, which configuration from git may not read: add it to allow.files of planet.yaml, or change it", name, shortened(n.Value))
+			add(n, "%s names %s, which configuration from git may not read: add it to allow.files of planet.yaml%s, or change it", name, shortened(n.Value), a.cap.also("file", a.cap.file(n.Value)))
 		}
 	}
 }
@@ -129,13 +141,13 @@ func (a allowed) checkURL(name string, n *yaml.Node, add adding) {
 		add(n, "%s has a password, which must not be in git: take it out", name)
 	}
 	if !a.host(u.Hostname()) {
-		add(n, "%s names the host %s, which configuration from git may not ask: add it to allow.hosts of planet.yaml, or change it", name, shortened(u.Hostname()))
+		add(n, "%s names the host %s, which configuration from git may not ask: add it to allow.hosts of planet.yaml%s, or change it", name, shortened(u.Hostname()), a.cap.also("host", a.cap.host(u.Hostname())))
 	}
 }
 
 func (a allowed) checkDiscovery(k *yaml.Node, add adding) {
 	kind := strings.TrimSuffix(strings.TrimSuffix(k.Value, "_configs"), "_sd")
-	if !slices.Contains(a.discovery(), kind) && slices.Contains([]string{"static", "kubernetes", "dns", "http", "file"}, kind) {
-		add(k, "%s: discovery of kind %s is not allowed: add it to allow.discovery of planet.yaml, or find the targets otherwise", k.Value, kind)
+	if !(slices.Contains(a.discovery(), kind) && a.cap.finds(kind)) && slices.Contains([]string{"static", "kubernetes", "dns", "http", "file"}, kind) {
+		add(k, "%s: discovery of kind %s is not allowed: add it to allow.discovery of planet.yaml%s, or find the targets otherwise", k.Value, kind, a.cap.also("discovery", a.cap.finds(kind)))
 	}
 }

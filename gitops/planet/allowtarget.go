@@ -10,8 +10,14 @@ import (
 	yaml "go.yaml.in/yaml/v3"
 )
 
-// addressLabel is the label that says what is scraped.
-const addressLabel = "__address__"
+// Labels that say what is scraped: an address, or a socket instead.
+const (
+	addressLabel = "__address__"
+	socketLabel  = "__unix_socket__"
+)
+
+// noSocket is told of whatever has a leaf scrape a socket of its machine.
+const noSocket = "%s has a leaf connect to a socket of its machine: it cannot be set from git"
 
 var (
 	// odd is an address in a spelling that some resolvers take for an IP address.
@@ -50,7 +56,7 @@ func (a allowed) checkTarget(n *yaml.Node, target string, add adding) {
 
 func (a allowed) refuseTarget(n *yaml.Node, host, target string, add adding) {
 	if !a.host(host) {
-		add(n, "the target %s is where machines keep their credentials, or an address in a spelling of its own: add it to allow.hosts of planet.yaml, or change it", shortened(target))
+		add(n, "the target %s is where machines keep their credentials, or an address in a spelling of its own: add it to allow.hosts of planet.yaml%s, or change it", shortened(target), a.cap.also("host", a.cap.host(host)))
 	}
 }
 
@@ -61,22 +67,31 @@ func (a allowed) checkLabels(n *yaml.Node, add adding) {
 		if strings.Contains(k.Value, addressLabel) {
 			a.checkTarget(v, v.Value, add)
 		}
+		if strings.Contains(k.Value, socketLabel) {
+			add(k, noSocket, socketLabel)
+		}
 	})
 }
 
 // checkRelabeling checks what a relabeling can make the address.
 func (a allowed) checkRelabeling(n *yaml.Node, add adding) {
+	to := text(n, "target_label")
+	if strings.Contains(to, socketLabel) {
+		add(n, noSocket, socketLabel)
+	}
 	r := field(n, "replacement")
 	if r == nil {
 		return
 	}
 	if strings.EqualFold(text(n, "action"), "labelmap") {
+		if strings.Contains(r.Value, socketLabel) {
+			add(r, noSocket, socketLabel)
+		}
 		if makesAddress(r.Value) && !a.host(addressLabel) {
-			add(r, "a labelmap with the replacement %s can write %s from a label that is not checked: write a prefix that does not lead there, or add %[2]s to allow.hosts of planet.yaml", shortened(r.Value), addressLabel)
+			add(r, "a labelmap with the replacement %s can write %s from a label that is not checked: write a prefix that does not lead there, or add %[2]s to allow.hosts of planet.yaml%[3]s", shortened(r.Value), addressLabel, a.cap.also("host", a.cap.host(addressLabel)))
 		}
 		return
 	}
-	to := text(n, "target_label")
 	if !strings.Contains(to, addressLabel) && !strings.Contains(to, "$") {
 		return
 	}
@@ -104,4 +119,17 @@ func makesAddress(replacement string) bool {
 	}
 	could, err := regexp.MatchString("^(?:"+strings.Join(parts, ".*")+")$", addressLabel)
 	return err != nil || could
+}
+
+// linkLocal returns the addresses of allow.hosts that leaves would otherwise refuse
+// to connect to, whatever leads there. Names are no exceptions: who answers for
+// one decides where it leads.
+func (a allowed) linkLocal() (out []string) {
+	for _, h := range a.Hosts {
+		if ip, err := netip.ParseAddr(h); err == nil && keepsCredentials(h) {
+			out = append(out, ip.Unmap().WithZone("").String())
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }

@@ -29,6 +29,8 @@ type CheckOptions struct {
 	// Cluster limits what is rendered to one cluster, and the tiers that it hosts;
 	// empty means all.
 	Cluster string
+	// Cap is what the repository may name at most; nil does not cap.
+	Cap *Cap
 }
 
 // Check returns everything that is wrong with a planet, as far as that can be told
@@ -53,7 +55,10 @@ func (p *Planet) check(opts CheckOptions, r *report) {
 		r.failf(place{file: mainFile}, "%v%s", &UnknownError{opts.Cluster}, meant(opts.Cluster, slices.Collect(maps.Keys(p.byName))))
 	}
 	c := &checker{p: p, r: r, parser: querytree.NewParser(), done: map[string]bool{}, parsed: map[string]*settings{}}
+	c.allow, c.cap = p.allow, opts.Cap
+	c.allow.cap = opts.Cap
 	c.gates()
+	c.secrets(opts.Cluster)
 	work := c.places(opts.Cluster)
 	// What each place has in common with others is checked once, whoever comes
 	// first; the order of what is told does not depend on it.
@@ -92,6 +97,9 @@ type checker struct {
 	parsed map[string]*settings
 	// badRules says that there are rules that cannot be tested.
 	badRules atomic.Bool
+	// allow is the planet's, within cap.
+	allow allowed
+	cap   *Cap
 }
 
 // once reports whether it is called for the first time with a name.

@@ -49,7 +49,7 @@ func (c *checker) settings(a *spot, fs []*fragment, identity map[string]string) 
 	}
 	for _, f := range fs {
 		if c.once("setting", f.key) {
-			for _, fault := range c.p.allow.check(f.tree(), f.item.name) {
+			for _, fault := range c.allow.check(f.tree(), f.item.name) {
 				c.fail(a, f, fault.node, fault.text)
 			}
 		}
@@ -95,7 +95,7 @@ func (c *checker) external(a *spot, f *fragment, identity map[string]string) {
 
 // job checks a scrape configuration.
 func (c *checker) job(a *spot, f *fragment, with *settings) {
-	for _, fault := range c.p.allow.check(f.tree(), "") {
+	for _, fault := range c.allow.check(f.tree(), "") {
 		c.fail(a, f, fault.node, fault.text)
 	}
 	c.believed(a, f)

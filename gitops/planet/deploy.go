@@ -52,6 +52,9 @@ type Workload struct {
 	Secrets   []SecretRef `json:"secrets,omitempty"`
 	// TLS is nil for connections in the clear.
 	TLS *TLS `json:"tls,omitempty"`
+	// LinkLocal are addresses that a leaf may scrape though machines keep their
+	// credentials at such: those of allow.hosts.
+	LinkLocal []string `json:"linkLocal,omitempty"`
 	// Files is the folder of its configuration in Bundle.Files, empty if it has none.
 	Files string `json:"files,omitempty"`
 }
@@ -190,7 +193,7 @@ func (p *Planet) deployOf(c *cluster) *Deploy {
 	out := &Deploy{Namespace: d.Namespace, Workloads: []Workload{}}
 	if d.Leaf != nil {
 		w := d.Leaf.workload(RoleLeaf, "leaf", d.Image, "leaf")
-		w.Identity, w.Parents = p.identity(c), p.addressesAbove(c.in)
+		w.Identity, w.Parents, w.LinkLocal = p.identity(c), p.addressesAbove(c.in), p.allow.linkLocal()
 		out.Workloads = append(out.Workloads, w)
 	}
 	for _, z := range p.sortedZones() {

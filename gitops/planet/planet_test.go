@@ -332,6 +332,7 @@ clusters:
   - {name: eu-1, zone: eu, labels: {env: prod, x: y}}
   - {name: eu-2, zone: eu, labels: {env: test}, deploy: {leaf: {storage: {size: 20Gi}}}}
 waves: [{name: all}]
+allow: {hosts: ["169.254.20.10", "::ffff:169.254.20.10", "10.0.0.1", metadata]}
 deploy:
   namespace: pando
   image: pando:1
@@ -345,7 +346,7 @@ deploy:
 		{
 			Role: planet.RoleLeaf, Name: "leaf", Image: "pando:1", Replicas: 1, Storage: &planet.Storage{Size: "10Gi", Class: "ssd"}, Retention: 30 * 24 * time.Hour,
 			Identity: map[string]string{"zone": "eu", "cluster": "eu-1", "continent": "europe", "env": "prod"}, Parents: []string{"eu:9091"},
-			Secrets: []planet.SecretRef{{Name: "s", Path: "/etc/s"}}, Files: "leaf",
+			Secrets: []planet.SecretRef{{Name: "s", Path: "/etc/s"}}, Files: "leaf", LinkLocal: []string{"169.254.20.10"},
 		},
 		{Role: planet.RoleZone, Zone: "eu", Name: "zone-eu", Image: "pando:1", Replicas: 3, Identity: map[string]string{"zone": "eu", "continent": "europe"}, Parents: []string{"europe:9091"}, Files: "zone/eu"},
 		{Role: planet.RoleZone, Zone: "europe", Name: "zone-europe", Image: "pando:1", Replicas: 2, Identity: map[string]string{"continent": "europe"}, Parents: []string{"root:9091"}, Files: "zone/europe"},

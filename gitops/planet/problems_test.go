@@ -255,6 +255,9 @@ func TestAllowed(t *testing.T) {
 		{"relabel_configs: [{action: labelmap, regex: (.)(.+), replacement: '$1$2'}]", "labelmap", "labelmap"},
 		{"relabel_configs: [{action: labelmap, regex: x(.+)}, {action: labelmap, regex: x(.+), replacement: '$1'}, {action: labelmap, regex: x(.+), replacement: 'k8s_$1'}]", "yes", "yes"},
 		{"static_configs: [{targets: ['x:80'], labels: {x__address__: '169.254.169.254'}}]", "credentials", "credentials"},
+		{"static_configs: [{targets: ['x:80'], labels: {__unix_socket__: /run/x}}]", "socket", "socket"},
+		{"relabel_configs: [{target_label: __unix_socket__, replacement: /run/x}]", "socket", "socket"},
+		{"relabel_configs: [{action: labelmap, regex: foo, replacement: __unix_socket__}]", "socket", "socket"},
 		{"static_configs: [{targets: ['10.0.0.1:80', 'localhost:9090', 'x.example.com'], labels: {password: x, file: y}}]", "yes", "yes"},
 	} {
 		for given, want := range map[string]string{"": tc.refused, allow: tc.allowed} {

@@ -16,6 +16,7 @@ type commit struct {
 	author     string // name <email>
 	when       time.Time
 	subject    string
+	message    string
 	// signature is armored, payload what it is about: the object without it.
 	signature string
 	payload   []byte
@@ -55,7 +56,7 @@ func (o *objects) readCommit(hash string) (*commit, error) {
 	}
 	c.signature = strings.Join(signature, "\n")
 	c.payload = append([]byte(strings.Join(kept, "\n")), data[len(header):]...)
-	c.subject = subject(string(body))
+	c.subject, c.message = subject(string(body)), message(string(body))
 	return c, nil
 }
 
@@ -96,6 +97,14 @@ func subject(message string) string {
 		s = string(r[:100]) + "…"
 	}
 	return s
+}
+
+// maxMessage is the most of a message that is kept, in bytes.
+const maxMessage = 8 << 10
+
+// message is the whole of it, for people.
+func message(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxMessage)], "?")
 }
 
 // tag is what is needed of an annotated tag.

@@ -42,6 +42,9 @@ type Input struct {
 	// Fleet is nil if the root could not be asked, FleetErr says why.
 	Fleet    *Fleet
 	FleetErr string
+	// Heard is what a part of the tree tells while Fleet is nil, nil if nothing.
+	// It only matters where nothing has ever run: see Fresh.
+	Heard *Fleet
 	// Gates are the answers to Decision.Need, by Gate key; nil before they were
 	// asked.
 	Gates map[string]Verdict

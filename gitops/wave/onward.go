@@ -39,12 +39,57 @@ func (s *decider) onward(i int) Decision {
 // begin decides without a root. A cluster in which nothing ever ran has nothing
 // to lose, and the first of a planet cannot wait for a root that answers: that
 // needs the first leaf, which needs a configuration.
+//
+// A cluster that is made anew is missing from the tree itself, so that the answer
+// is partial until it has begun. What the others tell then says what to begin with:
+// the repository's newest may be what they have rejected.
 func (s *decider) begin() Decision {
-	_, bad := s.bad(s.in.Newest)
-	if s.in.Fresh && s.in.Running == "" && s.in.Newest != "" && !bad && !s.in.Paused {
-		return Decision{Do: Advance, To: s.in.Newest, Soon: true, Why: "nothing has run here yet, and the root cannot be asked: " + s.in.FleetErr}
+	wait := Decision{Do: Wait, Why: "the root cannot be asked: " + s.in.FleetErr}
+	if !s.in.Fresh || s.in.Running != "" || s.in.Paused || s.in.Heard != nil && s.in.Heard.Paused != "" {
+		return wait
 	}
-	return Decision{Do: Wait, Why: "the root cannot be asked: " + s.in.FleetErr}
+	to, why := s.in.Newest, "nothing has run here yet, and the root cannot be asked: "
+	if r := s.furthest(); r != "" {
+		to, why = r, "nothing has run here yet, others run this, and the root has no whole answer: "
+	}
+	if to == "" || s.unwanted(to) {
+		return wait
+	}
+	return Decision{Do: Advance, To: to, Soon: true, Why: why + s.in.FleetErr}
+}
+
+// unwanted tells whether anybody who was heard rejects a revision.
+func (s *decider) unwanted(revision string) bool {
+	if _, bad := s.bad(revision); bad || s.in.Heard == nil {
+		return bad
+	}
+	_, bad := s.in.Heard.Rejected[revision]
+	return bad
+}
+
+// furthest returns the revision that was heard of in the latest wave, and which
+// nobody who was heard rejects: of what runs it has proved itself the longest. Of
+// several it is the one of most clusters.
+func (s *decider) furthest() string {
+	if s.in.Heard == nil {
+		return ""
+	}
+	for _, w := range slices.Backward(s.in.Waves) {
+		count, to := map[string]int{}, ""
+		for _, c := range w.Clusters {
+			r := s.in.Heard.Clusters[c]
+			if r == "" || c == s.in.Cluster || s.unwanted(r) {
+				continue
+			}
+			if count[r]++; to == "" || count[r] > count[to] || count[r] == count[to] && r < to {
+				to = r
+			}
+		}
+		if to != "" {
+			return to
+		}
+	}
+	return ""
 }
 
 // start returns the revision that the first wave should run.

@@ -154,6 +154,41 @@ func TestFresh(t *testing.T) {
 	}
 }
 
+// A cluster that is made anew begins with what the others run in the latest wave,
+// not with what they have rejected, though the tree has no whole answer.
+func TestFreshHears(t *testing.T) {
+	waves := []wave.Wave{{Name: "one", Clusters: []string{"x", "y", "z"}}, {Name: "two", Clusters: []string{"a", "b", "c", "d"}}}
+	in := wave.Input{Now: epoch, Cluster: "a", Waves: waves, Newest: "r9", FleetErr: "partial", Fresh: true}
+	no := map[string]string{"r9": "by cluster x: no"}
+	for name, c := range map[string]struct {
+		heard *wave.Fleet
+		want  string // "" is to wait
+	}{
+		"nobody":             {&wave.Fleet{}, "r9"},
+		"the same":           {&wave.Fleet{Clusters: map[string]string{"x": "r9", "b": "r9"}}, "r9"},
+		"a later wave":       {&wave.Fleet{Clusters: map[string]string{"x": "r9", "b": "r1"}}, "r1"},
+		"only an earlier":    {&wave.Fleet{Clusters: map[string]string{"x": "r2"}}, "r2"},
+		"most of a wave":     {&wave.Fleet{Clusters: map[string]string{"b": "r1", "c": "r2", "d": "r2"}}, "r2"},
+		"what is rejected":   {&wave.Fleet{Clusters: map[string]string{"x": "r9", "y": "r1"}, Rejected: no}, "r1"},
+		"nothing but that":   {&wave.Fleet{Clusters: map[string]string{"x": "r9"}, Rejected: no}, ""},
+		"rejected, nobody's": {&wave.Fleet{Rejected: no}, ""},
+		"several at once":    {&wave.Fleet{Clusters: map[string]string{"b": "", "x": "r1"}}, "r1"},
+		"a pause":            {&wave.Fleet{Clusters: map[string]string{"b": "r1"}, Paused: "b"}, ""},
+		"itself":             {&wave.Fleet{Clusters: map[string]string{"a": "r1"}}, "r9"},
+	} {
+		in := in
+		in.Heard = c.heard
+		d, _ := wave.Decide(in, wave.Memory{})
+		if d.To != c.want || (d.Do == wave.Advance) != (c.want != "") {
+			t.Errorf("%s: %+v, want %q", name, d, c.want)
+		}
+		in.Fresh = false
+		if d, _ := wave.Decide(in, wave.Memory{}); d.Do != wave.Wait {
+			t.Errorf("%s, and something ran here: %+v, want it to wait", name, d)
+		}
+	}
+}
+
 // A pause of any cluster stops all, and a resume lets them go on.
 func TestPauseAndResume(t *testing.T) {
 	s := newSim(6, 4, 5, 5*time.Minute)

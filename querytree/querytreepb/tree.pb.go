@@ -184,7 +184,7 @@ func (x Packed_Codec) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Packed_Codec.Descriptor instead.
 func (Packed_Codec) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{27, 0}
+	return file_tree_proto_rawDescGZIP(), []int{31, 0}
 }
 
 type Annotation_Kind int32
@@ -234,7 +234,7 @@ func (x Annotation_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Annotation_Kind.Descriptor instead.
 func (Annotation_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{43, 0}
+	return file_tree_proto_rawDescGZIP(), []int{47, 0}
 }
 
 type Error_Kind int32
@@ -312,7 +312,7 @@ func (x Error_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Error_Kind.Descriptor instead.
 func (Error_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{48, 0}
+	return file_tree_proto_rawDescGZIP(), []int{52, 0}
 }
 
 // Up is what a child tells its parent.
@@ -1057,8 +1057,12 @@ type Description struct {
 	// changes. Zero says nothing.
 	Final int64 `protobuf:"zigzag64,18,opt,name=final,proto3" json:"final,omitempty"`
 	// past names what restatements are counted by.
-	Past          []byte         `protobuf:"bytes,19,opt,name=past,proto3" json:"past,omitempty"`
-	Restatements  []*Restatement `protobuf:"bytes,20,rep,name=restatements,proto3" json:"restatements,omitempty"`
+	Past         []byte         `protobuf:"bytes,19,opt,name=past,proto3" json:"past,omitempty"`
+	Restatements []*Restatement `protobuf:"bytes,20,rep,name=restatements,proto3" json:"restatements,omitempty"`
+	// revision is that of the configuration in effect; empty if there is none.
+	Revision []byte `protobuf:"bytes,21,opt,name=revision,proto3" json:"revision,omitempty"`
+	// reload_failed: the last attempt to load a configuration failed.
+	ReloadFailed  bool `protobuf:"varint,22,opt,name=reload_failed,json=reloadFailed,proto3" json:"reload_failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1231,6 +1235,20 @@ func (x *Description) GetRestatements() []*Restatement {
 		return x.Restatements
 	}
 	return nil
+}
+
+func (x *Description) GetRevision() []byte {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *Description) GetReloadFailed() bool {
+	if x != nil {
+		return x.ReloadFailed
+	}
+	return false
 }
 
 // Restatement is querytree.Restatement.
@@ -2366,6 +2384,326 @@ func (x *HintStatus) GetReason() string {
 	return ""
 }
 
+// StatusRequest is querytree.StatusRequest.
+type StatusRequest struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Member         []byte                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	Path           []byte                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Query          []byte                 `protobuf:"bytes,3,opt,name=query,proto3" json:"query,omitempty"`
+	AcceptEncoding []byte                 `protobuf:"bytes,4,opt,name=accept_encoding,json=acceptEncoding,proto3" json:"accept_encoding,omitempty"`
+	Id             []byte                 `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
+	// budget is in nanoseconds.
+	Budget        int64 `protobuf:"zigzag64,6,opt,name=budget,proto3" json:"budget,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusRequest) Reset() {
+	*x = StatusRequest{}
+	mi := &file_tree_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusRequest) ProtoMessage() {}
+
+func (x *StatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
+func (*StatusRequest) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *StatusRequest) GetMember() []byte {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *StatusRequest) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *StatusRequest) GetQuery() []byte {
+	if x != nil {
+		return x.Query
+	}
+	return nil
+}
+
+func (x *StatusRequest) GetAcceptEncoding() []byte {
+	if x != nil {
+		return x.AcceptEncoding
+	}
+	return nil
+}
+
+func (x *StatusRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *StatusRequest) GetBudget() int64 {
+	if x != nil {
+		return x.Budget
+	}
+	return 0
+}
+
+// StatusFrame is a part of a Status answer: head, then body, or else failure.
+type StatusFrame struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Head          *StatusHead            `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
+	Body          []byte                 `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	Failure       *StatusFailure         `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
+	End           *End                   `protobuf:"bytes,4,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusFrame) Reset() {
+	*x = StatusFrame{}
+	mi := &file_tree_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusFrame) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusFrame) ProtoMessage() {}
+
+func (x *StatusFrame) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusFrame.ProtoReflect.Descriptor instead.
+func (*StatusFrame) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *StatusFrame) GetHead() *StatusHead {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *StatusFrame) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *StatusFrame) GetFailure() *StatusFailure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *StatusFrame) GetEnd() *End {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+// StatusHead is what comes before the body of a member's answer.
+type StatusHead struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Member []byte                 `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	// code is the HTTP status, content_type and content_encoding are headers.
+	Code            uint32 `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
+	ContentType     []byte `protobuf:"bytes,3,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	ContentEncoding []byte `protobuf:"bytes,4,opt,name=content_encoding,json=contentEncoding,proto3" json:"content_encoding,omitempty"`
+	// size is that of the body to come, in bytes.
+	Size          uint64 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusHead) Reset() {
+	*x = StatusHead{}
+	mi := &file_tree_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusHead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusHead) ProtoMessage() {}
+
+func (x *StatusHead) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusHead.ProtoReflect.Descriptor instead.
+func (*StatusHead) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *StatusHead) GetMember() []byte {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *StatusHead) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *StatusHead) GetContentType() []byte {
+	if x != nil {
+		return x.ContentType
+	}
+	return nil
+}
+
+func (x *StatusHead) GetContentEncoding() []byte {
+	if x != nil {
+		return x.ContentEncoding
+	}
+	return nil
+}
+
+func (x *StatusHead) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// StatusFailure is querytree.StatusError.
+type StatusFailure struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Kind   string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Member []byte                 `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	At     []byte                 `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	// since is in milliseconds since the epoch; zero if unknown.
+	Since         int64    `protobuf:"zigzag64,4,opt,name=since,proto3" json:"since,omitempty"`
+	Near          [][]byte `protobuf:"bytes,5,rep,name=near,proto3" json:"near,omitempty"`
+	Text          []byte   `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatusFailure) Reset() {
+	*x = StatusFailure{}
+	mi := &file_tree_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatusFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatusFailure) ProtoMessage() {}
+
+func (x *StatusFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_tree_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatusFailure.ProtoReflect.Descriptor instead.
+func (*StatusFailure) Descriptor() ([]byte, []int) {
+	return file_tree_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *StatusFailure) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *StatusFailure) GetMember() []byte {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *StatusFailure) GetAt() []byte {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *StatusFailure) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *StatusFailure) GetNear() [][]byte {
+	if x != nil {
+		return x.Near
+	}
+	return nil
+}
+
+func (x *StatusFailure) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
+}
+
 // Symbols is what a frame adds to the symbol table of its stream. Label sets
 // refer to symbols by their index in it.
 type Symbols struct {
@@ -2380,7 +2718,7 @@ type Symbols struct {
 
 func (x *Symbols) Reset() {
 	*x = Symbols{}
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2392,7 +2730,7 @@ func (x *Symbols) String() string {
 func (*Symbols) ProtoMessage() {}
 
 func (x *Symbols) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[26]
+	mi := &file_tree_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2405,7 +2743,7 @@ func (x *Symbols) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Symbols.ProtoReflect.Descriptor instead.
 func (*Symbols) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{26}
+	return file_tree_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Symbols) GetReset_() bool {
@@ -2437,7 +2775,7 @@ type Packed struct {
 
 func (x *Packed) Reset() {
 	*x = Packed{}
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2449,7 +2787,7 @@ func (x *Packed) String() string {
 func (*Packed) ProtoMessage() {}
 
 func (x *Packed) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[27]
+	mi := &file_tree_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2462,7 +2800,7 @@ func (x *Packed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Packed.ProtoReflect.Descriptor instead.
 func (*Packed) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{27}
+	return file_tree_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Packed) GetCodec() Packed_Codec {
@@ -2504,7 +2842,7 @@ type ExecFrame struct {
 
 func (x *ExecFrame) Reset() {
 	*x = ExecFrame{}
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2516,7 +2854,7 @@ func (x *ExecFrame) String() string {
 func (*ExecFrame) ProtoMessage() {}
 
 func (x *ExecFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[28]
+	mi := &file_tree_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2529,7 +2867,7 @@ func (x *ExecFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecFrame.ProtoReflect.Descriptor instead.
 func (*ExecFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{28}
+	return file_tree_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExecFrame) GetSymbols() *Symbols {
@@ -2598,7 +2936,7 @@ type GridSeries struct {
 
 func (x *GridSeries) Reset() {
 	*x = GridSeries{}
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2948,7 @@ func (x *GridSeries) String() string {
 func (*GridSeries) ProtoMessage() {}
 
 func (x *GridSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[29]
+	mi := &file_tree_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2961,7 @@ func (x *GridSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridSeries.ProtoReflect.Descriptor instead.
 func (*GridSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{29}
+	return file_tree_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GridSeries) GetLabels() []uint32 {
@@ -2693,7 +3031,7 @@ type GridHistogram struct {
 
 func (x *GridHistogram) Reset() {
 	*x = GridHistogram{}
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2705,7 +3043,7 @@ func (x *GridHistogram) String() string {
 func (*GridHistogram) ProtoMessage() {}
 
 func (x *GridHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[30]
+	mi := &file_tree_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2718,7 +3056,7 @@ func (x *GridHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GridHistogram.ProtoReflect.Descriptor instead.
 func (*GridHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{30}
+	return file_tree_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GridHistogram) GetStep() uint32 {
@@ -2756,7 +3094,7 @@ type FloatHistogram struct {
 
 func (x *FloatHistogram) Reset() {
 	*x = FloatHistogram{}
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2768,7 +3106,7 @@ func (x *FloatHistogram) String() string {
 func (*FloatHistogram) ProtoMessage() {}
 
 func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[31]
+	mi := &file_tree_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2781,7 +3119,7 @@ func (x *FloatHistogram) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FloatHistogram.ProtoReflect.Descriptor instead.
 func (*FloatHistogram) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{31}
+	return file_tree_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *FloatHistogram) GetCounterResetHint() uint32 {
@@ -2876,7 +3214,7 @@ type SelectFrame struct {
 
 func (x *SelectFrame) Reset() {
 	*x = SelectFrame{}
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2888,7 +3226,7 @@ func (x *SelectFrame) String() string {
 func (*SelectFrame) ProtoMessage() {}
 
 func (x *SelectFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[32]
+	mi := &file_tree_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2901,7 +3239,7 @@ func (x *SelectFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SelectFrame.ProtoReflect.Descriptor instead.
 func (*SelectFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{32}
+	return file_tree_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SelectFrame) GetSymbols() *Symbols {
@@ -2945,7 +3283,7 @@ type RawSeries struct {
 
 func (x *RawSeries) Reset() {
 	*x = RawSeries{}
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2957,7 +3295,7 @@ func (x *RawSeries) String() string {
 func (*RawSeries) ProtoMessage() {}
 
 func (x *RawSeries) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[33]
+	mi := &file_tree_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2970,7 +3308,7 @@ func (x *RawSeries) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RawSeries.ProtoReflect.Descriptor instead.
 func (*RawSeries) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{33}
+	return file_tree_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RawSeries) GetLabels() []uint32 {
@@ -3007,7 +3345,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3019,7 +3357,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[34]
+	mi := &file_tree_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3032,7 +3370,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{34}
+	return file_tree_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Chunk) GetMint() int64 {
@@ -3073,7 +3411,7 @@ type NamesFrame struct {
 
 func (x *NamesFrame) Reset() {
 	*x = NamesFrame{}
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3085,7 +3423,7 @@ func (x *NamesFrame) String() string {
 func (*NamesFrame) ProtoMessage() {}
 
 func (x *NamesFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[35]
+	mi := &file_tree_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3098,7 +3436,7 @@ func (x *NamesFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamesFrame.ProtoReflect.Descriptor instead.
 func (*NamesFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{35}
+	return file_tree_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *NamesFrame) GetNames() [][]byte {
@@ -3125,7 +3463,7 @@ type MetadataFrame struct {
 
 func (x *MetadataFrame) Reset() {
 	*x = MetadataFrame{}
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3137,7 +3475,7 @@ func (x *MetadataFrame) String() string {
 func (*MetadataFrame) ProtoMessage() {}
 
 func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[36]
+	mi := &file_tree_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3150,7 +3488,7 @@ func (x *MetadataFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataFrame.ProtoReflect.Descriptor instead.
 func (*MetadataFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{36}
+	return file_tree_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *MetadataFrame) GetFamilies() []*MetricFamily {
@@ -3178,7 +3516,7 @@ type MetricFamily struct {
 
 func (x *MetricFamily) Reset() {
 	*x = MetricFamily{}
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3190,7 +3528,7 @@ func (x *MetricFamily) String() string {
 func (*MetricFamily) ProtoMessage() {}
 
 func (x *MetricFamily) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[37]
+	mi := &file_tree_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3203,7 +3541,7 @@ func (x *MetricFamily) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetricFamily.ProtoReflect.Descriptor instead.
 func (*MetricFamily) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{37}
+	return file_tree_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *MetricFamily) GetMetric() []byte {
@@ -3231,7 +3569,7 @@ type MetadataEntry struct {
 
 func (x *MetadataEntry) Reset() {
 	*x = MetadataEntry{}
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +3581,7 @@ func (x *MetadataEntry) String() string {
 func (*MetadataEntry) ProtoMessage() {}
 
 func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[38]
+	mi := &file_tree_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +3594,7 @@ func (x *MetadataEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetadataEntry.ProtoReflect.Descriptor instead.
 func (*MetadataEntry) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{38}
+	return file_tree_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *MetadataEntry) GetType() []byte {
@@ -3290,7 +3628,7 @@ type ExemplarsFrame struct {
 
 func (x *ExemplarsFrame) Reset() {
 	*x = ExemplarsFrame{}
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3302,7 +3640,7 @@ func (x *ExemplarsFrame) String() string {
 func (*ExemplarsFrame) ProtoMessage() {}
 
 func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[39]
+	mi := &file_tree_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3315,7 +3653,7 @@ func (x *ExemplarsFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExemplarsFrame.ProtoReflect.Descriptor instead.
 func (*ExemplarsFrame) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{39}
+	return file_tree_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ExemplarsFrame) GetSeries() []*SeriesExemplars {
@@ -3344,7 +3682,7 @@ type SeriesExemplars struct {
 
 func (x *SeriesExemplars) Reset() {
 	*x = SeriesExemplars{}
-	mi := &file_tree_proto_msgTypes[40]
+	mi := &file_tree_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3356,7 +3694,7 @@ func (x *SeriesExemplars) String() string {
 func (*SeriesExemplars) ProtoMessage() {}
 
 func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[40]
+	mi := &file_tree_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3369,7 +3707,7 @@ func (x *SeriesExemplars) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SeriesExemplars.ProtoReflect.Descriptor instead.
 func (*SeriesExemplars) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{40}
+	return file_tree_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SeriesExemplars) GetLabels() *LabelSet {
@@ -3398,7 +3736,7 @@ type Exemplar struct {
 
 func (x *Exemplar) Reset() {
 	*x = Exemplar{}
-	mi := &file_tree_proto_msgTypes[41]
+	mi := &file_tree_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3410,7 +3748,7 @@ func (x *Exemplar) String() string {
 func (*Exemplar) ProtoMessage() {}
 
 func (x *Exemplar) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[41]
+	mi := &file_tree_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3423,7 +3761,7 @@ func (x *Exemplar) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exemplar.ProtoReflect.Descriptor instead.
 func (*Exemplar) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{41}
+	return file_tree_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Exemplar) GetLabels() *LabelSet {
@@ -3467,7 +3805,7 @@ type End struct {
 
 func (x *End) Reset() {
 	*x = End{}
-	mi := &file_tree_proto_msgTypes[42]
+	mi := &file_tree_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3479,7 +3817,7 @@ func (x *End) String() string {
 func (*End) ProtoMessage() {}
 
 func (x *End) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[42]
+	mi := &file_tree_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3492,7 +3830,7 @@ func (x *End) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use End.ProtoReflect.Descriptor instead.
 func (*End) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{42}
+	return file_tree_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *End) GetAnnotations() []*Annotation {
@@ -3530,7 +3868,7 @@ type Annotation struct {
 
 func (x *Annotation) Reset() {
 	*x = Annotation{}
-	mi := &file_tree_proto_msgTypes[43]
+	mi := &file_tree_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3542,7 +3880,7 @@ func (x *Annotation) String() string {
 func (*Annotation) ProtoMessage() {}
 
 func (x *Annotation) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[43]
+	mi := &file_tree_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3555,7 +3893,7 @@ func (x *Annotation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Annotation.ProtoReflect.Descriptor instead.
 func (*Annotation) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{43}
+	return file_tree_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Annotation) GetKind() Annotation_Kind {
@@ -3593,7 +3931,7 @@ type Report struct {
 
 func (x *Report) Reset() {
 	*x = Report{}
-	mi := &file_tree_proto_msgTypes[44]
+	mi := &file_tree_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3605,7 +3943,7 @@ func (x *Report) String() string {
 func (*Report) ProtoMessage() {}
 
 func (x *Report) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[44]
+	mi := &file_tree_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3618,7 +3956,7 @@ func (x *Report) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Report.ProtoReflect.Descriptor instead.
 func (*Report) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{44}
+	return file_tree_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Report) GetChildren() []*ChildReport {
@@ -3663,7 +4001,7 @@ type RollupUse struct {
 
 func (x *RollupUse) Reset() {
 	*x = RollupUse{}
-	mi := &file_tree_proto_msgTypes[45]
+	mi := &file_tree_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3675,7 +4013,7 @@ func (x *RollupUse) String() string {
 func (*RollupUse) ProtoMessage() {}
 
 func (x *RollupUse) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[45]
+	mi := &file_tree_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3688,7 +4026,7 @@ func (x *RollupUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollupUse.ProtoReflect.Descriptor instead.
 func (*RollupUse) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{45}
+	return file_tree_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RollupUse) GetTier() []byte {
@@ -3748,7 +4086,7 @@ type ChildReport struct {
 
 func (x *ChildReport) Reset() {
 	*x = ChildReport{}
-	mi := &file_tree_proto_msgTypes[46]
+	mi := &file_tree_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3760,7 +4098,7 @@ func (x *ChildReport) String() string {
 func (*ChildReport) ProtoMessage() {}
 
 func (x *ChildReport) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[46]
+	mi := &file_tree_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3773,7 +4111,7 @@ func (x *ChildReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChildReport.ProtoReflect.Descriptor instead.
 func (*ChildReport) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{46}
+	return file_tree_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ChildReport) GetName() []byte {
@@ -3877,7 +4215,7 @@ type PrunedCount struct {
 
 func (x *PrunedCount) Reset() {
 	*x = PrunedCount{}
-	mi := &file_tree_proto_msgTypes[47]
+	mi := &file_tree_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3889,7 +4227,7 @@ func (x *PrunedCount) String() string {
 func (*PrunedCount) ProtoMessage() {}
 
 func (x *PrunedCount) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[47]
+	mi := &file_tree_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3902,7 +4240,7 @@ func (x *PrunedCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrunedCount.ProtoReflect.Descriptor instead.
 func (*PrunedCount) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{47}
+	return file_tree_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *PrunedCount) GetVerdict() string {
@@ -3934,7 +4272,7 @@ type Error struct {
 
 func (x *Error) Reset() {
 	*x = Error{}
-	mi := &file_tree_proto_msgTypes[48]
+	mi := &file_tree_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3946,7 +4284,7 @@ func (x *Error) String() string {
 func (*Error) ProtoMessage() {}
 
 func (x *Error) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[48]
+	mi := &file_tree_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3959,7 +4297,7 @@ func (x *Error) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Error.ProtoReflect.Descriptor instead.
 func (*Error) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{48}
+	return file_tree_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Error) GetKind() Error_Kind {
@@ -4004,7 +4342,7 @@ type Limit struct {
 
 func (x *Limit) Reset() {
 	*x = Limit{}
-	mi := &file_tree_proto_msgTypes[49]
+	mi := &file_tree_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4016,7 +4354,7 @@ func (x *Limit) String() string {
 func (*Limit) ProtoMessage() {}
 
 func (x *Limit) ProtoReflect() protoreflect.Message {
-	mi := &file_tree_proto_msgTypes[49]
+	mi := &file_tree_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4029,7 +4367,7 @@ func (x *Limit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limit.ProtoReflect.Descriptor instead.
 func (*Limit) Descriptor() ([]byte, []int) {
-	return file_tree_proto_rawDescGZIP(), []int{49}
+	return file_tree_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Limit) GetWhat() []byte {
@@ -4121,7 +4459,7 @@ const file_tree_proto_rawDesc = "" +
 	"\x04hold\x18\x03 \x01(\bR\x04hold\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\" \n" +
 	"\bLabelSet\x12\x14\n" +
-	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xf0\x04\n" +
+	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xb1\x05\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04tier\x18\x01 \x01(\tR\x04tier\x124\n" +
 	"\x06labels\x18\x02 \x01(\v2\x1c.pando.querytree.v1.LabelSetR\x06labels\x12\x14\n" +
@@ -4143,7 +4481,9 @@ const file_tree_proto_rawDesc = "" +
 	"\asettled\x18\x11 \x01(\x12R\asettled\x12\x14\n" +
 	"\x05final\x18\x12 \x01(\x12R\x05final\x12\x12\n" +
 	"\x04past\x18\x13 \x01(\fR\x04past\x12C\n" +
-	"\frestatements\x18\x14 \x03(\v2\x1f.pando.querytree.v1.RestatementR\frestatements\"M\n" +
+	"\frestatements\x18\x14 \x03(\v2\x1f.pando.querytree.v1.RestatementR\frestatements\x12\x1a\n" +
+	"\brevision\x18\x15 \x01(\fR\brevision\x12#\n" +
+	"\rreload_failed\x18\x16 \x01(\bR\freloadFailed\"M\n" +
 	"\vRestatement\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04mint\x18\x02 \x01(\x12R\x04mint\x12\x12\n" +
@@ -4243,7 +4583,33 @@ const file_tree_proto_rawDesc = "" +
 	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x10\n" +
 	"\x03age\x18\x04 \x01(\x12R\x03age\x12.\n" +
 	"\x13false_positive_rate\x18\x05 \x01(\x01R\x11falsePositiveRate\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"5\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xa2\x01\n" +
+	"\rStatusRequest\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\fR\x06member\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\fR\x04path\x12\x14\n" +
+	"\x05query\x18\x03 \x01(\fR\x05query\x12'\n" +
+	"\x0faccept_encoding\x18\x04 \x01(\fR\x0eacceptEncoding\x12\x0e\n" +
+	"\x02id\x18\x05 \x01(\fR\x02id\x12\x16\n" +
+	"\x06budget\x18\x06 \x01(\x12R\x06budget\"\xbd\x01\n" +
+	"\vStatusFrame\x122\n" +
+	"\x04head\x18\x01 \x01(\v2\x1e.pando.querytree.v1.StatusHeadR\x04head\x12\x12\n" +
+	"\x04body\x18\x02 \x01(\fR\x04body\x12;\n" +
+	"\afailure\x18\x03 \x01(\v2!.pando.querytree.v1.StatusFailureR\afailure\x12)\n" +
+	"\x03end\x18\x04 \x01(\v2\x17.pando.querytree.v1.EndR\x03end\"\x9a\x01\n" +
+	"\n" +
+	"StatusHead\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\fR\x06member\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\rR\x04code\x12!\n" +
+	"\fcontent_type\x18\x03 \x01(\fR\vcontentType\x12)\n" +
+	"\x10content_encoding\x18\x04 \x01(\fR\x0fcontentEncoding\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x04R\x04size\"\x89\x01\n" +
+	"\rStatusFailure\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06member\x18\x02 \x01(\fR\x06member\x12\x0e\n" +
+	"\x02at\x18\x03 \x01(\fR\x02at\x12\x14\n" +
+	"\x05since\x18\x04 \x01(\x12R\x05since\x12\x12\n" +
+	"\x04near\x18\x05 \x03(\fR\x04near\x12\x12\n" +
+	"\x04text\x18\x06 \x01(\fR\x04text\"5\n" +
 	"\aSymbols\x12\x14\n" +
 	"\x05reset\x18\x01 \x01(\bR\x05reset\x12\x14\n" +
 	"\x05added\x18\x02 \x03(\fR\x05added\"\x85\x01\n" +
@@ -4393,14 +4759,15 @@ const file_tree_proto_rawDesc = "" +
 	"\x04flag\x18\x02 \x01(\fR\x04flag\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\x12R\x05limit\x12\x14\n" +
 	"\x05value\x18\x04 \x01(\x12R\x05value\x12\x12\n" +
-	"\x04tier\x18\x05 \x01(\fR\x04tier2\xe6\x03\n" +
+	"\x04tier\x18\x05 \x01(\fR\x04tier2\xb6\x04\n" +
 	"\x04Tree\x12H\n" +
 	"\x04Exec\x12\x1f.pando.querytree.v1.ExecRequest\x1a\x1d.pando.querytree.v1.ExecFrame0\x01\x12N\n" +
 	"\x06Select\x12!.pando.querytree.v1.SelectRequest\x1a\x1f.pando.querytree.v1.SelectFrame0\x01\x12K\n" +
 	"\x05Names\x12 .pando.querytree.v1.NamesRequest\x1a\x1e.pando.querytree.v1.NamesFrame0\x01\x12T\n" +
 	"\bMetadata\x12#.pando.querytree.v1.MetadataRequest\x1a!.pando.querytree.v1.MetadataFrame0\x01\x12W\n" +
 	"\tExemplars\x12$.pando.querytree.v1.ExemplarsRequest\x1a\".pando.querytree.v1.ExemplarsFrame0\x01\x12H\n" +
-	"\x04Tree\x12\x1f.pando.querytree.v1.TreeRequest\x1a\x1d.pando.querytree.v1.TreeFrame0\x012H\n" +
+	"\x04Tree\x12\x1f.pando.querytree.v1.TreeRequest\x1a\x1d.pando.querytree.v1.TreeFrame0\x01\x12N\n" +
+	"\x06Status\x12!.pando.querytree.v1.StatusRequest\x1a\x1f.pando.querytree.v1.StatusFrame0\x012H\n" +
 	"\x06Parent\x12>\n" +
 	"\x06Attach\x12\x16.pando.querytree.v1.Up\x1a\x18.pando.querytree.v1.Down(\x010\x01B5Z3github.com/pandometrics/pando/querytree/querytreepbb\x06proto3"
 
@@ -4417,7 +4784,7 @@ func file_tree_proto_rawDescGZIP() []byte {
 }
 
 var file_tree_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_tree_proto_msgTypes = make([]protoimpl.MessageInfo, 54)
 var file_tree_proto_goTypes = []any{
 	(Refused_Code)(0),        // 0: pando.querytree.v1.Refused.Code
 	(Matcher_Type)(0),        // 1: pando.querytree.v1.Matcher.Type
@@ -4450,30 +4817,34 @@ var file_tree_proto_goTypes = []any{
 	(*TreeFrame)(nil),        // 28: pando.querytree.v1.TreeFrame
 	(*Node)(nil),             // 29: pando.querytree.v1.Node
 	(*HintStatus)(nil),       // 30: pando.querytree.v1.HintStatus
-	(*Symbols)(nil),          // 31: pando.querytree.v1.Symbols
-	(*Packed)(nil),           // 32: pando.querytree.v1.Packed
-	(*ExecFrame)(nil),        // 33: pando.querytree.v1.ExecFrame
-	(*GridSeries)(nil),       // 34: pando.querytree.v1.GridSeries
-	(*GridHistogram)(nil),    // 35: pando.querytree.v1.GridHistogram
-	(*FloatHistogram)(nil),   // 36: pando.querytree.v1.FloatHistogram
-	(*SelectFrame)(nil),      // 37: pando.querytree.v1.SelectFrame
-	(*RawSeries)(nil),        // 38: pando.querytree.v1.RawSeries
-	(*Chunk)(nil),            // 39: pando.querytree.v1.Chunk
-	(*NamesFrame)(nil),       // 40: pando.querytree.v1.NamesFrame
-	(*MetadataFrame)(nil),    // 41: pando.querytree.v1.MetadataFrame
-	(*MetricFamily)(nil),     // 42: pando.querytree.v1.MetricFamily
-	(*MetadataEntry)(nil),    // 43: pando.querytree.v1.MetadataEntry
-	(*ExemplarsFrame)(nil),   // 44: pando.querytree.v1.ExemplarsFrame
-	(*SeriesExemplars)(nil),  // 45: pando.querytree.v1.SeriesExemplars
-	(*Exemplar)(nil),         // 46: pando.querytree.v1.Exemplar
-	(*End)(nil),              // 47: pando.querytree.v1.End
-	(*Annotation)(nil),       // 48: pando.querytree.v1.Annotation
-	(*Report)(nil),           // 49: pando.querytree.v1.Report
-	(*RollupUse)(nil),        // 50: pando.querytree.v1.RollupUse
-	(*ChildReport)(nil),      // 51: pando.querytree.v1.ChildReport
-	(*PrunedCount)(nil),      // 52: pando.querytree.v1.PrunedCount
-	(*Error)(nil),            // 53: pando.querytree.v1.Error
-	(*Limit)(nil),            // 54: pando.querytree.v1.Limit
+	(*StatusRequest)(nil),    // 31: pando.querytree.v1.StatusRequest
+	(*StatusFrame)(nil),      // 32: pando.querytree.v1.StatusFrame
+	(*StatusHead)(nil),       // 33: pando.querytree.v1.StatusHead
+	(*StatusFailure)(nil),    // 34: pando.querytree.v1.StatusFailure
+	(*Symbols)(nil),          // 35: pando.querytree.v1.Symbols
+	(*Packed)(nil),           // 36: pando.querytree.v1.Packed
+	(*ExecFrame)(nil),        // 37: pando.querytree.v1.ExecFrame
+	(*GridSeries)(nil),       // 38: pando.querytree.v1.GridSeries
+	(*GridHistogram)(nil),    // 39: pando.querytree.v1.GridHistogram
+	(*FloatHistogram)(nil),   // 40: pando.querytree.v1.FloatHistogram
+	(*SelectFrame)(nil),      // 41: pando.querytree.v1.SelectFrame
+	(*RawSeries)(nil),        // 42: pando.querytree.v1.RawSeries
+	(*Chunk)(nil),            // 43: pando.querytree.v1.Chunk
+	(*NamesFrame)(nil),       // 44: pando.querytree.v1.NamesFrame
+	(*MetadataFrame)(nil),    // 45: pando.querytree.v1.MetadataFrame
+	(*MetricFamily)(nil),     // 46: pando.querytree.v1.MetricFamily
+	(*MetadataEntry)(nil),    // 47: pando.querytree.v1.MetadataEntry
+	(*ExemplarsFrame)(nil),   // 48: pando.querytree.v1.ExemplarsFrame
+	(*SeriesExemplars)(nil),  // 49: pando.querytree.v1.SeriesExemplars
+	(*Exemplar)(nil),         // 50: pando.querytree.v1.Exemplar
+	(*End)(nil),              // 51: pando.querytree.v1.End
+	(*Annotation)(nil),       // 52: pando.querytree.v1.Annotation
+	(*Report)(nil),           // 53: pando.querytree.v1.Report
+	(*RollupUse)(nil),        // 54: pando.querytree.v1.RollupUse
+	(*ChildReport)(nil),      // 55: pando.querytree.v1.ChildReport
+	(*PrunedCount)(nil),      // 56: pando.querytree.v1.PrunedCount
+	(*Error)(nil),            // 57: pando.querytree.v1.Error
+	(*Limit)(nil),            // 58: pando.querytree.v1.Limit
 }
 var file_tree_proto_depIdxs = []int32{
 	6,  // 0: pando.querytree.v1.Up.hello:type_name -> pando.querytree.v1.Hello
@@ -4502,59 +4873,64 @@ var file_tree_proto_depIdxs = []int32{
 	19, // 23: pando.querytree.v1.ExemplarsRequest.options:type_name -> pando.querytree.v1.Options
 	21, // 24: pando.querytree.v1.ExemplarsRequest.selectors:type_name -> pando.querytree.v1.Selector
 	29, // 25: pando.querytree.v1.TreeFrame.nodes:type_name -> pando.querytree.v1.Node
-	47, // 26: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
+	51, // 26: pando.querytree.v1.TreeFrame.end:type_name -> pando.querytree.v1.End
 	15, // 27: pando.querytree.v1.Node.description:type_name -> pando.querytree.v1.Description
 	30, // 28: pando.querytree.v1.Node.hint:type_name -> pando.querytree.v1.HintStatus
 	29, // 29: pando.querytree.v1.Node.children:type_name -> pando.querytree.v1.Node
-	2,  // 30: pando.querytree.v1.Packed.codec:type_name -> pando.querytree.v1.Packed.Codec
-	31, // 31: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	34, // 32: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
-	47, // 33: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
-	32, // 34: pando.querytree.v1.ExecFrame.packed:type_name -> pando.querytree.v1.Packed
-	35, // 35: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
-	36, // 36: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
-	31, // 37: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
-	38, // 38: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
-	47, // 39: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
-	32, // 40: pando.querytree.v1.SelectFrame.packed:type_name -> pando.querytree.v1.Packed
-	39, // 41: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
-	47, // 42: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
-	42, // 43: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
-	47, // 44: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
-	43, // 45: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
-	45, // 46: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
-	47, // 47: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
-	14, // 48: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
-	46, // 49: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
-	14, // 50: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
-	48, // 51: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
-	49, // 52: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
-	53, // 53: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
-	3,  // 54: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
-	51, // 55: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
-	52, // 56: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
-	50, // 57: pando.querytree.v1.Report.rollups:type_name -> pando.querytree.v1.RollupUse
-	4,  // 58: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
-	54, // 59: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
-	22, // 60: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
-	23, // 61: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
-	24, // 62: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
-	25, // 63: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
-	26, // 64: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
-	27, // 65: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
-	5,  // 66: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
-	33, // 67: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
-	37, // 68: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
-	40, // 69: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
-	41, // 70: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
-	44, // 71: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
-	28, // 72: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
-	8,  // 73: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
-	67, // [67:74] is the sub-list for method output_type
-	60, // [60:67] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	33, // 30: pando.querytree.v1.StatusFrame.head:type_name -> pando.querytree.v1.StatusHead
+	34, // 31: pando.querytree.v1.StatusFrame.failure:type_name -> pando.querytree.v1.StatusFailure
+	51, // 32: pando.querytree.v1.StatusFrame.end:type_name -> pando.querytree.v1.End
+	2,  // 33: pando.querytree.v1.Packed.codec:type_name -> pando.querytree.v1.Packed.Codec
+	35, // 34: pando.querytree.v1.ExecFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	38, // 35: pando.querytree.v1.ExecFrame.series:type_name -> pando.querytree.v1.GridSeries
+	51, // 36: pando.querytree.v1.ExecFrame.end:type_name -> pando.querytree.v1.End
+	36, // 37: pando.querytree.v1.ExecFrame.packed:type_name -> pando.querytree.v1.Packed
+	39, // 38: pando.querytree.v1.GridSeries.histograms:type_name -> pando.querytree.v1.GridHistogram
+	40, // 39: pando.querytree.v1.GridHistogram.histogram:type_name -> pando.querytree.v1.FloatHistogram
+	35, // 40: pando.querytree.v1.SelectFrame.symbols:type_name -> pando.querytree.v1.Symbols
+	42, // 41: pando.querytree.v1.SelectFrame.series:type_name -> pando.querytree.v1.RawSeries
+	51, // 42: pando.querytree.v1.SelectFrame.end:type_name -> pando.querytree.v1.End
+	36, // 43: pando.querytree.v1.SelectFrame.packed:type_name -> pando.querytree.v1.Packed
+	43, // 44: pando.querytree.v1.RawSeries.chunks:type_name -> pando.querytree.v1.Chunk
+	51, // 45: pando.querytree.v1.NamesFrame.end:type_name -> pando.querytree.v1.End
+	46, // 46: pando.querytree.v1.MetadataFrame.families:type_name -> pando.querytree.v1.MetricFamily
+	51, // 47: pando.querytree.v1.MetadataFrame.end:type_name -> pando.querytree.v1.End
+	47, // 48: pando.querytree.v1.MetricFamily.entries:type_name -> pando.querytree.v1.MetadataEntry
+	49, // 49: pando.querytree.v1.ExemplarsFrame.series:type_name -> pando.querytree.v1.SeriesExemplars
+	51, // 50: pando.querytree.v1.ExemplarsFrame.end:type_name -> pando.querytree.v1.End
+	14, // 51: pando.querytree.v1.SeriesExemplars.labels:type_name -> pando.querytree.v1.LabelSet
+	50, // 52: pando.querytree.v1.SeriesExemplars.exemplars:type_name -> pando.querytree.v1.Exemplar
+	14, // 53: pando.querytree.v1.Exemplar.labels:type_name -> pando.querytree.v1.LabelSet
+	52, // 54: pando.querytree.v1.End.annotations:type_name -> pando.querytree.v1.Annotation
+	53, // 55: pando.querytree.v1.End.report:type_name -> pando.querytree.v1.Report
+	57, // 56: pando.querytree.v1.End.error:type_name -> pando.querytree.v1.Error
+	3,  // 57: pando.querytree.v1.Annotation.kind:type_name -> pando.querytree.v1.Annotation.Kind
+	55, // 58: pando.querytree.v1.Report.children:type_name -> pando.querytree.v1.ChildReport
+	56, // 59: pando.querytree.v1.Report.pruned:type_name -> pando.querytree.v1.PrunedCount
+	54, // 60: pando.querytree.v1.Report.rollups:type_name -> pando.querytree.v1.RollupUse
+	4,  // 61: pando.querytree.v1.Error.kind:type_name -> pando.querytree.v1.Error.Kind
+	58, // 62: pando.querytree.v1.Error.limit:type_name -> pando.querytree.v1.Limit
+	22, // 63: pando.querytree.v1.Tree.Exec:input_type -> pando.querytree.v1.ExecRequest
+	23, // 64: pando.querytree.v1.Tree.Select:input_type -> pando.querytree.v1.SelectRequest
+	24, // 65: pando.querytree.v1.Tree.Names:input_type -> pando.querytree.v1.NamesRequest
+	25, // 66: pando.querytree.v1.Tree.Metadata:input_type -> pando.querytree.v1.MetadataRequest
+	26, // 67: pando.querytree.v1.Tree.Exemplars:input_type -> pando.querytree.v1.ExemplarsRequest
+	27, // 68: pando.querytree.v1.Tree.Tree:input_type -> pando.querytree.v1.TreeRequest
+	31, // 69: pando.querytree.v1.Tree.Status:input_type -> pando.querytree.v1.StatusRequest
+	5,  // 70: pando.querytree.v1.Parent.Attach:input_type -> pando.querytree.v1.Up
+	37, // 71: pando.querytree.v1.Tree.Exec:output_type -> pando.querytree.v1.ExecFrame
+	41, // 72: pando.querytree.v1.Tree.Select:output_type -> pando.querytree.v1.SelectFrame
+	44, // 73: pando.querytree.v1.Tree.Names:output_type -> pando.querytree.v1.NamesFrame
+	45, // 74: pando.querytree.v1.Tree.Metadata:output_type -> pando.querytree.v1.MetadataFrame
+	48, // 75: pando.querytree.v1.Tree.Exemplars:output_type -> pando.querytree.v1.ExemplarsFrame
+	28, // 76: pando.querytree.v1.Tree.Tree:output_type -> pando.querytree.v1.TreeFrame
+	32, // 77: pando.querytree.v1.Tree.Status:output_type -> pando.querytree.v1.StatusFrame
+	8,  // 78: pando.querytree.v1.Parent.Attach:output_type -> pando.querytree.v1.Down
+	71, // [71:79] is the sub-list for method output_type
+	63, // [63:71] is the sub-list for method input_type
+	63, // [63:63] is the sub-list for extension type_name
+	63, // [63:63] is the sub-list for extension extendee
+	0,  // [0:63] is the sub-list for field type_name
 }
 
 func init() { file_tree_proto_init() }
@@ -4580,7 +4956,7 @@ func file_tree_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_tree_proto_rawDesc), len(file_tree_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   50,
+			NumMessages:   54,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

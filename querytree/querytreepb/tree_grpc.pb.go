@@ -32,6 +32,7 @@ const (
 	Tree_Metadata_FullMethodName  = "/pando.querytree.v1.Tree/Metadata"
 	Tree_Exemplars_FullMethodName = "/pando.querytree.v1.Tree/Exemplars"
 	Tree_Tree_FullMethodName      = "/pando.querytree.v1.Tree/Tree"
+	Tree_Status_FullMethodName    = "/pando.querytree.v1.Tree/Status"
 )
 
 // TreeClient is the client API for Tree service.
@@ -57,6 +58,9 @@ type TreeClient interface {
 	Exemplars(ctx context.Context, in *ExemplarsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExemplarsFrame], error)
 	// Tree lists what is below the child.
 	Tree(ctx context.Context, in *TreeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[TreeFrame], error)
+	// Status passes a read-only HTTP request on to a member, the child itself or one
+	// below it. Children with the feature "status" know it.
+	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StatusFrame], error)
 }
 
 type treeClient struct {
@@ -181,6 +185,25 @@ func (c *treeClient) Tree(ctx context.Context, in *TreeRequest, opts ...grpc.Cal
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Tree_TreeClient = grpc.ServerStreamingClient[TreeFrame]
 
+func (c *treeClient) Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StatusFrame], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Tree_ServiceDesc.Streams[6], Tree_Status_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StatusRequest, StatusFrame]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Tree_StatusClient = grpc.ServerStreamingClient[StatusFrame]
+
 // TreeServer is the server API for Tree service.
 // All implementations must embed UnimplementedTreeServer
 // for forward compatibility.
@@ -204,6 +227,9 @@ type TreeServer interface {
 	Exemplars(*ExemplarsRequest, grpc.ServerStreamingServer[ExemplarsFrame]) error
 	// Tree lists what is below the child.
 	Tree(*TreeRequest, grpc.ServerStreamingServer[TreeFrame]) error
+	// Status passes a read-only HTTP request on to a member, the child itself or one
+	// below it. Children with the feature "status" know it.
+	Status(*StatusRequest, grpc.ServerStreamingServer[StatusFrame]) error
 	mustEmbedUnimplementedTreeServer()
 }
 
@@ -231,6 +257,9 @@ func (UnimplementedTreeServer) Exemplars(*ExemplarsRequest, grpc.ServerStreaming
 }
 func (UnimplementedTreeServer) Tree(*TreeRequest, grpc.ServerStreamingServer[TreeFrame]) error {
 	return status.Error(codes.Unimplemented, "method Tree not implemented")
+}
+func (UnimplementedTreeServer) Status(*StatusRequest, grpc.ServerStreamingServer[StatusFrame]) error {
+	return status.Error(codes.Unimplemented, "method Status not implemented")
 }
 func (UnimplementedTreeServer) mustEmbedUnimplementedTreeServer() {}
 func (UnimplementedTreeServer) testEmbeddedByValue()              {}
@@ -319,6 +348,17 @@ func _Tree_Tree_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Tree_TreeServer = grpc.ServerStreamingServer[TreeFrame]
 
+func _Tree_Status_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StatusRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(TreeServer).Status(m, &grpc.GenericServerStream[StatusRequest, StatusFrame]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Tree_StatusServer = grpc.ServerStreamingServer[StatusFrame]
+
 // Tree_ServiceDesc is the grpc.ServiceDesc for Tree service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -355,6 +395,11 @@ var Tree_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Tree",
 			Handler:       _Tree_Tree_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Status",
+			Handler:       _Tree_Status_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -69,7 +69,10 @@ type Config struct {
 	Lookback, SubqueryStep time.Duration
 	StrictByDefault        bool
 	// Version is the build version.
-	Version    string
+	Version string
+	// Loaded returns the revision of the configuration in effect, and whether a
+	// later attempt to load one failed; nil if the tier has no configuration.
+	Loaded     func() (revision string, failed bool)
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -190,6 +193,9 @@ func (t *Tier) Describe() querytree.Description {
 	// Before the children, since what is settled goes back only with an epoch.
 	d.Epochs = t.Roster.Epochs()
 	tells := true
+	if t.cfg.Loaded != nil {
+		d.Revision, d.ReloadFailed = t.cfg.Loaded()
+	}
 	if t.cfg.Told != nil {
 		d.Final = t.toldFinal()
 		d.Past, d.Restatements = t.cfg.Told()

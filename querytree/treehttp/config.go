@@ -40,6 +40,9 @@ type Config struct {
 	Rollups Rollups
 	// Delivery tells of configuration. Optional.
 	Delivery Delivery
+	// Below answers for the tiers below, and for this one. Optional: without it
+	// they have to be asked at their own addresses.
+	Below querytree.StatusReader
 	// Parts are what only some tiers have.
 	Parts Parts
 

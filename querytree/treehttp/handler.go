@@ -70,6 +70,7 @@ func (h *Handler) routes() http.Handler {
 	own("GET /pando/api/v1/tree", "/pando/api/v1/tree", h.tree)
 	own("GET /pando/api/v1/hints", "/pando/api/v1/hints", h.hints)
 	own("GET /pando/api/v1/config", "/pando/api/v1/config", h.config)
+	own("GET "+belowPrefix+"/{path...}", belowPrefix, h.below)
 	own("GET /pando/api/v1/rollups", "/pando/api/v1/rollups", h.rollups)
 	own("POST /pando/api/v1/rollups/backfill", "/pando/api/v1/rollups/backfill", h.backfill)
 	own("DELETE /pando/api/v1/tree/{name...}", "/pando/api/v1/tree/:name", h.forget)

@@ -131,6 +131,7 @@ func apiFeatures(cfg Config, parser interface{ RegisterFeatures(features.Collect
 	r.Set(features.API, "remote_write_receiver", cfg.Parts.Write != nil)
 	r.Set(features.API, "otlp_write_receiver", cfg.Parts.OTLP != nil)
 	r.Set(features.API, "search", false)
+	r.Set("pando", "below", cfg.Below != nil)
 	for _, name := range []string{"partial_response", "explain", "analyze", "queries", "hints", "pushdown", "nocache", "rollup", "align", "tree", "hints_status"} {
 		r.Enable("pando", name)
 	}

@@ -84,11 +84,20 @@ func (a absent) Delete(context.Context, int64, int64, ...*labels.Matcher) error 
 	return a.err("storage")
 }
 
-// Stats tells what the tier's description does of the leaves below.
+// Stats tells what the tier's description does of the leaves below. Times are those
+// of an empty head if there are no samples; the first is zero if it is not known,
+// since a leaf that may have older samples is away or has just begun.
 func (a absent) Stats(string, int) (*tsdb.Stats, error) {
 	d := a.describe()
+	mint, maxt := d.Mint, d.Maxt
+	switch {
+	case maxt == minTime:
+		mint, maxt = maxTime, minTime
+	case mint == minTime:
+		mint = 0
+	}
 	return &tsdb.Stats{
-		NumSeries: d.Series, MinTime: d.Mint, MaxTime: d.Maxt,
+		NumSeries: d.Series, MinTime: mint, MaxTime: maxt,
 		IndexPostingStats: &index.PostingsStats{},
 	}, nil
 }

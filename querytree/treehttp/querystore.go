@@ -32,7 +32,11 @@ type queryStore struct {
 	active map[string]*queryRun
 	past   []pastQuery // oldest first
 	bytes  int
+	served map[string]uint64 // queries by the rollup rule that had a part in them
 }
+
+// maxServedRules bounds the names of rules that queries are counted for.
+const maxServedRules = 10_000
 
 type pastQuery struct {
 	QueryRecord
@@ -40,7 +44,7 @@ type pastQuery struct {
 }
 
 func newQueryStore() *queryStore {
-	return &queryStore{maxCount: maxPastQueries, maxBytes: maxPastBytes, maxRecord: maxPastRecord, active: map[string]*queryRun{}}
+	return &queryStore{maxCount: maxPastQueries, maxBytes: maxPastBytes, maxRecord: maxPastRecord, active: map[string]*queryRun{}, served: map[string]uint64{}}
 }
 
 // begin adds an active query. An id that an active query has is not given to a
@@ -57,6 +61,7 @@ func (s *queryStore) begin(run *queryRun) {
 // end makes an active query a past one.
 func (s *queryStore) end(rec QueryRecord) {
 	rec.Error = clip(rec.Error, maxErrorBytes)
+	rules := servedRules(rec)
 	n := recordBytes(rec)
 	if n > s.maxRecord {
 		rec.Explanation, rec.CriticalPath, rec.Explained = nil, nil, false
@@ -70,6 +75,11 @@ func (s *queryStore) end(rec QueryRecord) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.active, rec.ID)
+	for _, rule := range rules {
+		if _, known := s.served[rule]; known || len(s.served) < maxServedRules {
+			s.served[rule]++
+		}
+	}
 	s.past = append(s.past, pastQuery{rec, n})
 	s.bytes += n
 	drop := 0
@@ -79,6 +89,29 @@ func (s *queryStore) end(rec QueryRecord) {
 		drop++
 	}
 	s.past = s.past[drop:]
+}
+
+// servedRules are the rules of rollups that had a part in an answer, each once.
+func servedRules(rec QueryRecord) []string {
+	if rec.Completeness == nil || rec.State != QueryFinished || rec.Kind == "explain" {
+		return nil
+	}
+	var rules []string
+	for _, u := range rec.Completeness.Rollups {
+		if u.Steps > 0 && !slices.Contains(rules, u.Rule) {
+			rules = append(rules, u.Rule)
+		}
+	}
+	return rules
+}
+
+// tellServed writes into rules how many queries each had a part in.
+func (s *queryStore) tellServed(rules []RollupStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range rules {
+		rules[i].Queries = s.served[rules[i].Name]
+	}
 }
 
 // cancel cancels an active query, and reports whether there is one of that id.

@@ -117,3 +117,30 @@ func TestRollupsOfALeafOverHTTP(t *testing.T) {
 		t.Errorf("align=perhaps: %d %s", w.Code, w.Body)
 	}
 }
+
+// A rule is told how many queries it had a part in: each once, however many
+// parts that was, and not those that failed or were only explained.
+func TestQueriesOfRollups(t *testing.T) {
+	s := newQueryStore()
+	use := func(rules ...string) *Completeness {
+		c := &Completeness{}
+		for _, r := range rules {
+			c.Rollups = append(c.Rollups, querytree.RollupUse{Tier: "root", Rule: r, Steps: 1, Of: 2})
+		}
+		return c
+	}
+	for _, rec := range []QueryRecord{
+		{QueryRow: QueryRow{ID: "1", Kind: "query_range", State: QueryFinished}, Completeness: use("a", "a", "b")},
+		{QueryRow: QueryRow{ID: "2", Kind: "query", State: QueryFinished}, Completeness: use("a")},
+		{QueryRow: QueryRow{ID: "3", Kind: "query", State: QueryFailed}, Completeness: use("a")},
+		{QueryRow: QueryRow{ID: "4", Kind: "explain", State: QueryFinished}, Completeness: use("a")},
+		{QueryRow: QueryRow{ID: "5", Kind: "query", State: QueryFinished}},
+	} {
+		s.end(rec)
+	}
+	rules := []RollupStatus{{Name: "a"}, {Name: "b"}, {Name: "c"}}
+	s.tellServed(rules)
+	if rules[0].Queries != 2 || rules[1].Queries != 1 || rules[2].Queries != 0 {
+		t.Errorf("got %d, %d and %d, want 2, 1 and 0", rules[0].Queries, rules[1].Queries, rules[2].Queries)
+	}
+}

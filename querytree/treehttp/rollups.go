@@ -40,6 +40,9 @@ type RollupStatus struct {
 	Partial int64 `json:"partial"`
 	Unfit   int64 `json:"unfit"`
 	Absent  int64 `json:"absent"`
+	// Queries counts the queries to this tier, since it started, in whose answer a
+	// rollup of that name had a part, whichever tier keeps it.
+	Queries uint64 `json:"queries"`
 	// Holes are the spans of points that are not whole, the oldest first.
 	Holes []RollupHole `json:"holes"`
 	// Failing says why the last attempt failed; empty if it did not.
@@ -77,6 +80,7 @@ func (h *Handler) rollups(w http.ResponseWriter, _ *http.Request) {
 	}
 	list := h.cfg.Rollups.Rollups(maxHoles)
 	list.Name = h.cfg.Describe().Name()
+	h.queries.tellServed(list.Rules)
 	writeJSON(w, http.StatusOK, list)
 }
 

@@ -43,7 +43,9 @@ const (
 
 // Tree is the part of the tree that a tier sees.
 type Tree struct {
-	Self Node `json:"self"`
+	// At is when this was so, by the clock of the tier that answers.
+	At   time.Time `json:"at"`
+	Self Node      `json:"self"`
 	// Parents are those that the tier has dialled.
 	Parents  []Parent `json:"parents,omitempty"`
 	Children []Node   `json:"children"`
@@ -79,9 +81,25 @@ type Node struct {
 	// Hint is the node's field hint; nil if there is none.
 	Hint *Hint `json:"hint,omitempty"`
 	// Gaps are the times since Mint when a leaf may have missed samples.
-	Gaps     []Gap  `json:"gaps,omitempty"`
-	Children []Node `json:"children,omitempty"`
+	Gaps []Gap `json:"gaps,omitempty"`
+	// Revision is that of the configuration in effect; empty if there is none, or
+	// the node does not tell. ReloadFailed: a later attempt to load one failed.
+	Revision     string `json:"revision,omitempty"`
+	ReloadFailed bool   `json:"reloadFailed,omitempty"`
+	// Readable: the node's status can be read through this tier. If not, Unreadable
+	// is why, in a word.
+	Readable   bool   `json:"readable,omitempty"`
+	Unreadable string `json:"unreadable,omitempty"`
+	Children   []Node `json:"children,omitempty"`
 }
+
+// Why the status of a node cannot be read, see Node.Unreadable.
+const (
+	UnreadableMissing     = "missing"     // it is not connected
+	UnreadableRefused     = "refused"     // it does not want that
+	UnreadableTooOld      = "too-old"     // its version does not know of it
+	UnreadableUnreachable = "unreachable" // a tier between is too old, or does not answer
+)
 
 // Hint is what a tier knows of a child's field hint.
 type Hint struct {
@@ -155,7 +173,7 @@ func DescribedNode(d querytree.Description, state State) Node {
 	return Node{
 		Name: d.Name(), Tier: d.Tier, Labels: d.Labels.Map(), Shard: d.Shard, Replica: d.Replica,
 		Version: d.Version, State: state, Series: d.Series, Samples: d.Samples,
-		Mint: at(d.Mint), Maxt: at(d.Maxt), Leaves: d.Leaves, Gaps: gapsOf(d),
+		Mint: at(d.Mint), Maxt: at(d.Maxt), Leaves: d.Leaves, Gaps: gapsOf(d), Revision: d.Revision, ReloadFailed: d.ReloadFailed,
 	}
 }
 
@@ -172,6 +190,7 @@ func (h *Handler) tree(w http.ResponseWriter, r *http.Request) {
 	if t.Children == nil {
 		t.Children = []Node{}
 	}
+	t.At, t.Self.Readable = h.cfg.Now().UTC(), h.cfg.Below != nil
 	writeJSON(w, http.StatusOK, t)
 }
 
@@ -196,12 +215,17 @@ func (h *Handler) forget(w http.ResponseWriter, r *http.Request) {
 }
 
 // LiveNode is the node of a child as its parent sees it, with all that is below.
-func LiveNode(n querytree.Node) Node {
+func LiveNode(n querytree.Node) Node { return liveNode(n, true) }
+
+// liveNode is LiveNode of a node that status requests come to, or not.
+func liveNode(n querytree.Node, reached bool) Node {
 	state := StateConnected
 	if !n.Connected {
 		state = StateMissing
 	}
 	out := DescribedNode(n.Description, state)
+	out.Unreadable = unreadable(n, reached)
+	out.Readable = out.Unreadable == ""
 	out.Since, out.Error, out.RTT, out.SampleRate = n.Since, n.Error, Seconds(n.RTT), n.SampleRate
 	if h := n.Hint; h != (querytree.HintStatus{}) {
 		out.Hint = &Hint{
@@ -210,7 +234,23 @@ func LiveNode(n querytree.Node) Node {
 		}
 	}
 	for _, c := range n.Children {
-		out.Children = append(out.Children, LiveNode(c))
+		out.Children = append(out.Children, liveNode(c, out.Readable || out.Unreadable == UnreadableRefused))
 	}
 	return out
+}
+
+// unreadable is why the status of a node cannot be read; empty if it can.
+func unreadable(n querytree.Node, reached bool) string {
+	switch {
+	case !n.Connected:
+		return UnreadableMissing
+	case !reached:
+		return UnreadableUnreachable
+	case !n.Has(querytree.FeatureStatus):
+		return UnreadableTooOld
+	case n.Has(querytree.FeatureStatusRefused):
+		return UnreadableRefused
+	default:
+		return ""
+	}
 }

@@ -43,6 +43,7 @@ func (f *fakeTree) Forget(name string) error {
 func someTree() Tree {
 	since := now.Add(-26 * time.Hour)
 	return Tree{
+		At:   now,
 		Self: Node{Name: "root", Tier: "root", State: StateSelf, Series: 1_234_567, Samples: 98_765_432, Leaves: 3, Version: "1.2.3", Mint: now.Add(-48 * time.Hour), Maxt: now},
 		Children: []Node{
 			{

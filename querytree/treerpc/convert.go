@@ -20,6 +20,7 @@ const (
 	maxGaps      = 100
 	maxFeatures  = 100
 	maxLabelSets = 1000
+	maxRevision  = 128
 )
 
 func labelSetToWire(ls labels.Labels) *querytreepb.LabelSet {
@@ -69,6 +70,7 @@ func descriptionToWire(d querytree.Description) *querytreepb.Description {
 		Settled:  d.Settled,
 
 		Final: d.Final, Past: []byte(d.Past), Restatements: restatementsToWire(d.Restatements),
+		Revision: []byte(d.Revision[:min(len(d.Revision), maxRevision)]), ReloadFailed: d.ReloadFailed,
 	}
 }
 
@@ -92,8 +94,8 @@ func descriptionFromWire(w *querytreepb.Description) (querytree.Description, err
 	case err != nil:
 		return d, fmt.Errorf("description: %w", err)
 	case len(w.GetMissing()) > maxMissing || len(w.GetShardKey()) > maxShardKey || ls.Len() > maxLabelSets,
-		len(w.GetGaps()) > maxGaps, len(w.GetFeatures()) > maxFeatures:
-		return d, errors.New("description: too long a list")
+		len(w.GetGaps()) > maxGaps, len(w.GetFeatures()) > maxFeatures, len(w.GetRevision()) > maxRevision:
+		return d, errors.New("description: too long a list, or revision")
 	}
 	d.Identity = querytree.Identity{
 		Tier: w.GetTier(), Labels: ls, Shard: string(w.GetShard()), Replica: string(w.GetReplica()),
@@ -114,6 +116,7 @@ func descriptionFromWire(w *querytreepb.Description) (querytree.Description, err
 	if d.Restatements, err = restatementsFromWire(w.GetRestatements()); err != nil {
 		return d, err
 	}
+	d.Revision, d.ReloadFailed = string(w.GetRevision()), w.GetReloadFailed()
 	for _, g := range w.GetGaps() {
 		if g.GetMint() <= g.GetMaxt() {
 			d.Gaps = append(d.Gaps, querytree.Interval{Mint: g.GetMint(), Maxt: g.GetMaxt()})

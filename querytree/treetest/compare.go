@@ -367,8 +367,13 @@ func (tol tolerance) near(a, b float64) bool {
 	if math.IsNaN(a) || math.IsNaN(b) {
 		return math.IsNaN(a) && math.IsNaN(b)
 	}
-	return a == b || math.Abs(a-b) <= float64(tol)*max(math.Abs(a), math.Abs(b))
+	return a == b || math.Abs(a-b) <= float64(tol)*max(math.Abs(a), math.Abs(b)) || math.Abs(a-b) <= denormal
 }
+
+// denormal is how far apart numbers may be that are too small to have all their
+// digits: some units of the last place that there is. A variance of values near
+// 1e-160, summed in another order, has seven digits instead of sixteen.
+const denormal = 16 * math.SmallestNonzeroFloat64
 
 // nearHistograms compares the histograms bucket by bucket; how spans are laid
 // out is not part of the value.

@@ -22,10 +22,13 @@ const DefaultLoop = "http://127.0.0.1:9095"
 
 // RolloutOptions say whose view of a rollout to show.
 type RolloutOptions struct {
-	// Server is the address of a control loop; empty means DefaultLoop.
+	// Server is the address of a control loop, or of a root that knows loops; empty
+	// means DefaultLoop, or else DefaultServer.
 	Server string
 	// HTTP is the client used, for TLS and credentials; nil means a plain one.
 	HTTP *http.Client
+	// Cluster is whose loop's view to show; empty means that of all if a root is asked.
+	Cluster string
 	// History lists what happened instead.
 	History bool
 	// Watch asks again so often, and writes what has changed; zero asks once.
@@ -37,18 +40,11 @@ type RolloutOptions struct {
 // Rollout writes what a control loop tells. It returns Partial if the loop is
 // stalled or failing.
 func Rollout(ctx context.Context, o RolloutOptions, stdout, stderr io.Writer) int {
-	if o.Server == "" {
-		o.Server = DefaultLoop
-	}
-	conn, err := connect(o.Server, o.HTTP)
-	last := ""
+	r, err := o.reachRollouts(ctx)
+	last, code := "", Failed
 	for err == nil {
-		var s gitops.Status
-		if err = conn.get(ctx, gitops.Path, &s); err != nil {
-			break
-		}
 		var b bytes.Buffer
-		if err = o.render(&b, s); err != nil {
+		if code, err = o.look(ctx, r, &b); err != nil {
 			break
 		}
 		if text := b.String(); text != last {
@@ -60,7 +56,7 @@ func Rollout(ctx context.Context, o RolloutOptions, stdout, stderr io.Writer) in
 			}
 		}
 		if o.Watch == 0 {
-			return rolloutCode(s)
+			return code
 		}
 		select {
 		case <-ctx.Done():
@@ -181,10 +177,13 @@ func orNone(s string) string {
 
 // SteerOptions say what a control loop is told.
 type SteerOptions struct {
-	// Server is the address of a control loop; empty means DefaultLoop.
+	// Server is the address of a control loop, or of a root that knows loops; empty
+	// means DefaultLoop, or else DefaultServer.
 	Server string
 	// HTTP is the client used, for TLS and credentials; nil means a plain one.
 	HTTP *http.Client
+	// Cluster is whose loop is told; empty means all if a root is asked.
+	Cluster string
 	// Command is one of gitops' commands; Revision and Why go with it.
 	Command, Revision, Why string
 }
@@ -192,21 +191,23 @@ type SteerOptions struct {
 // Steer tells a control loop a command, and writes what it will do.
 func Steer(ctx context.Context, o SteerOptions, stdout, stderr io.Writer) int {
 	said, err := o.send(ctx)
+	if said != "" {
+		fmt.Fprintln(stdout, printableLines(said))
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "error:", err)
 		return Failed
 	}
-	fmt.Fprintln(stdout, printable(said))
 	return OK
 }
 
 func (o SteerOptions) send(ctx context.Context) (string, error) {
-	if o.Server == "" {
-		o.Server = DefaultLoop
-	}
-	conn, err := connect(o.Server, o.HTTP)
+	conn, err := RolloutOptions{Server: o.Server, HTTP: o.HTTP}.reachRollouts(ctx)
 	if err != nil {
 		return "", err
+	}
+	if conn.root {
+		return o.order(ctx, conn.connection)
 	}
 	body, err := json.Marshal(gitops.Command{Revision: o.Revision, Why: o.Why})
 	if err != nil {

@@ -1,79 +1,115 @@
 import { useQuery } from '@tanstack/react-query'
-import { ApiError, ask, askPlain, type Params } from './client.ts'
+import { useSearchParams } from 'react-router'
+import { ask, type Params } from './client.ts'
 
-/**
- * Where a member's own API is: the tier that serves the console passes requests on to members below it. '' is the tier
- * itself. See "below" in docs/api.md.
- */
-export function memberPath(member: string, path: string): { path: string; params: Params } {
-  const bare = path.replace(/^\//, '')
-  return member === '' ? { path: '/' + bare, params: {} } : { path: '/pando/api/v1/below/' + bare, params: { member } }
+/** The path under which a member below answers: its own tier passes the request on. '' is the tier itself. */
+export function memberPath(path: string, member: string): string {
+  return member === '' ? path : '/pando/api/v1/below' + path
 }
 
-/** Asks a member for what has Prometheus' envelope, and takes it off. */
-export async function askMember<T>(member: string, path: string, params: Params, signal: AbortSignal): Promise<T> {
-  const to = memberPath(member, path)
-  return (await ask<T>(to.path, { ...params, ...to.params }, { signal })).data
+/** The parameters that go with memberPath. */
+export function memberParams(params: Params, member: string): Params {
+  return member === '' ? params : { ...params, member }
 }
 
-/** Asks a member for what has no envelope. */
-export function askMemberPlain<T>(member: string, path: string, params: Params, signal: AbortSignal): Promise<T> {
-  const to = memberPath(member, path)
-  return askPlain<T>(to.path, { ...params, ...to.params }, { signal })
-}
-
-interface Options {
-  params?: Params
-  /** Milliseconds after which it is asked for anew; never without it. */
-  every?: number
-  /** The answer has no envelope. */
-  plain?: boolean
-  enabled?: boolean
-}
-
-/** A part of a member's own API. */
-export function useMember<T>(
-  member: string,
-  path: string,
-  { params = {}, every, plain, enabled = true }: Options = {},
-) {
+/** Asks this tier, or a member below it by name, for one of its status endpoints, and again every interval milliseconds. */
+export function useStatus<T>(path: string, member: string, params: Params = {}, interval: number | false = false) {
   return useQuery({
-    queryKey: ['member', member, path, params],
-    queryFn: ({ signal }) =>
-      plain ? askMemberPlain<T>(member, path, params, signal) : askMember<T>(member, path, params, signal),
-    enabled,
-    ...(every && { refetchInterval: every }),
+    queryKey: ['status', path, member, params],
+    queryFn: async ({ signal }) => {
+      const answer = await ask<T>(memberPath(path, member), memberParams(params, member), { signal })
+      return answer.data
+    },
+    refetchInterval: interval,
   })
 }
 
-/** Why a member's own API cannot be read, for people; undefined if the error is of another kind. */
-export function unreadable(e: unknown): string | undefined {
-  if (!(e instanceof ApiError)) return undefined
-  const at = (e.body as { data?: { at?: string; member?: string } } | undefined)?.data
-  const who = at?.member ?? 'the member'
-  switch (e.type) {
-    case 'member_refuses':
-      return `${who} does not let tiers above read its status: it was started with --no-web.status-to-parents. Its own console shows it.`
-    case 'member_unknown':
-      return 'There is no such member below this tier: it was forgotten, or was never here.'
-    case 'member_too_old':
-      return `${who} runs a version that does not answer tiers above. Upgrade it, or open its own console.`
-    case 'member_missing':
-      return `${who} is not connected. It can be read once it is back.`
-    case 'member_too_large':
-      return `The answer is larger than a tier passes on.`
-    case 'member_failed':
-      return `The connection to ${who} broke, or its answer cannot be understood.`
-    case 'member_slow':
-      return `${who} did not answer in time.`
-    case 'busy':
-      return 'A tier on the way has too many of these requests; this is asked again.'
-    case 'path_not_allowed':
-      return 'The member does not pass this on to tiers above.'
-    default:
-      // A tier without the endpoint answers with a page, or that it knows no such path.
-      return e.status === 404 && e.type !== 'not_found'
-        ? 'This tier is of a version that cannot ask members for their status. Upgrade it, or open the member’s own console.'
-        : undefined
-  }
+/** The member that the page is about, kept in the URL; '' is the tier that serves the console. */
+export function useMember(): [string, (name: string) => void] {
+  const [params, setParams] = useSearchParams()
+  const set = (name: string) =>
+    setParams((p) => {
+      if (name) p.set('member', name)
+      else p.delete('member')
+      return p
+    })
+  return [params.get('member') ?? '', set]
+}
+
+export interface Target {
+  discoveredLabels: Record<string, string>
+  labels: Record<string, string>
+  scrapePool: string
+  scrapeUrl: string
+  globalUrl: string
+  lastError: string
+  lastScrape: string
+  /** Seconds. */
+  lastScrapeDuration: number
+  health: 'up' | 'down' | 'unknown'
+  scrapeInterval: string
+  scrapeTimeout: string
+}
+
+export interface Targets {
+  activeTargets: Target[] | null
+  droppedTargets: { discoveredLabels: Record<string, string>; scrapePool?: string }[] | null
+  droppedTargetCounts: Record<string, number> | null
+}
+
+export interface Alert {
+  labels: Record<string, string>
+  annotations: Record<string, string>
+  state: 'firing' | 'pending' | 'inactive'
+  activeAt: string
+  value: string
+}
+
+export interface Rule {
+  type: 'alerting' | 'recording'
+  name: string
+  query: string
+  /** Seconds that an alert must hold. */
+  duration?: number
+  keepFiringFor?: number
+  labels?: Record<string, string>
+  annotations?: Record<string, string>
+  state?: Alert['state']
+  alerts?: Alert[]
+  health: 'ok' | 'err' | 'unknown'
+  lastError?: string
+  /** Seconds. */
+  evaluationTime: number
+  lastEvaluation: string
+}
+
+export interface RuleGroup {
+  name: string
+  file: string
+  rules: Rule[]
+  /** Seconds. */
+  interval: number
+  evaluationTime: number
+  lastEvaluation: string
+}
+
+export interface HeadStats {
+  numSeries: number
+  numLabelPairs: number
+  chunkCount: number
+  minTime: number
+  maxTime: number
+}
+
+export interface TSDBStatus {
+  headStats: HeadStats
+  seriesCountByMetricName: Counted[] | null
+  labelValueCountByLabelName: Counted[] | null
+  memoryInBytesByLabelName: Counted[] | null
+  seriesCountByLabelValuePair: Counted[] | null
+}
+
+export interface Counted {
+  name: string
+  value: number
 }

@@ -1,4 +1,4 @@
-import { AppShell, Burger, Group } from '@mantine/core'
+import { AppShell, Box, Burger, Group } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import { Suspense, type ComponentType } from 'react'
 import { Navigate, Route, Routes, useLocation } from 'react-router'
@@ -40,7 +40,13 @@ export function App() {
       </AppShell.Navbar>
       <AppShell.Main component="div">
         <Boundary>
-          <Suspense fallback={<Loading what="loading the page" />}>
+          <Suspense
+            fallback={
+              <Box p="md">
+                <Loading what="loading the page" />
+              </Box>
+            }
+          >
             <Pages />
           </Suspense>
         </Boundary>

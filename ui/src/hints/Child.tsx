@@ -1,7 +1,7 @@
 import { Anchor, CloseButton, Group, Paper, Text, Title } from '@mantine/core'
 import { Link } from 'react-router'
 import type { ChildHint, Hints } from '../api/hints.ts'
-import { useMember } from '../api/member.ts'
+import { useBelow } from '../api/below.ts'
 import type { TreeNode } from '../api/tree.ts'
 import { bytes, percent, whole } from '../format/numbers.ts'
 import { Answered } from '../leaf/Section.tsx'
@@ -13,7 +13,7 @@ import { kinds, sparedShare, usesOf } from './sums.ts'
 
 /** One child: what its hint saved, by which windows it is kept, and what the child itself decided to tell. */
 export function Child({ child, node, onClose }: { child: ChildHint | undefined; node: TreeNode; onClose: () => void }) {
-  const own = useMember<Hints>(node.state === 'self' ? '' : node.name, 'pando/api/v1/hints', {
+  const own = useBelow<Hints>(node.state === 'self' ? '' : node.name, 'pando/api/v1/hints', {
     enabled: node.state !== 'missing',
     every: 30_000,
   })

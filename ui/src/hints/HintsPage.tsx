@@ -1,7 +1,7 @@
 import { Alert, Paper, Text, TextInput, Title } from '@mantine/core'
 import { useDeferredValue, useMemo } from 'react'
 import type { Hints } from '../api/hints.ts'
-import { unreadable, useMember } from '../api/member.ts'
+import { unreadable, useBelow } from '../api/below.ts'
 import { useAddress } from '../app/useAddress.ts'
 import { useTree, type Tree } from '../api/tree.ts'
 import { findMember } from '../leaf/found.ts'
@@ -62,7 +62,7 @@ function Tier({
   child: string
   onChild: (name: string) => void
 }) {
-  const { data: hints, error, isPending, refetch } = useMember<Hints>(tier, 'pando/api/v1/hints', { every: 5000 })
+  const { data: hints, error, isPending, refetch } = useBelow<Hints>(tier, 'pando/api/v1/hints', { every: 5000 })
   const why = error === null ? undefined : unreadable(error)
   const node = child ? findMember(tree, child)[0]?.node : undefined
   return (

@@ -1,6 +1,6 @@
 import { Anchor, Group, Text } from '@mantine/core'
 import { Link } from 'react-router'
-import { useMember } from '../api/member.ts'
+import { useBelow } from '../api/below.ts'
 import { bytes, duration, whole } from '../format/numbers.ts'
 import { Health } from '../parts/Health.tsx'
 import { When } from '../parts/When.tsx'
@@ -17,7 +17,7 @@ const link = (page: string, member: string) => `/${page}${member ? '?member=' + 
 
 /** What it scrapes: how many are up, and those that are not. */
 export function Targets({ member }: { member: string }) {
-  const of = useMember<{ activeTargets: Target[] | null }>(member, 'api/v1/targets', {
+  const of = useBelow<{ activeTargets: Target[] | null }>(member, 'api/v1/targets', {
     params: { state: 'active' },
     every,
   })
@@ -103,7 +103,7 @@ interface Tsdb {
 
 /** What its database holds. */
 export function Storage({ member }: { member: string }) {
-  const of = useMember<Tsdb>(member, 'api/v1/status/tsdb', { params: { limit: 8 }, every: 30_000 })
+  const of = useBelow<Tsdb>(member, 'api/v1/status/tsdb', { params: { limit: 8 }, every: 30_000 })
   return (
     <Section
       title="Storage"
@@ -135,7 +135,7 @@ export function Storage({ member }: { member: string }) {
 
 /** What it evaluates, and what fires. */
 export function Rules({ member }: { member: string }) {
-  const of = useMember<{ groups: RuleGroup[] | null }>(member, 'api/v1/rules', { every })
+  const of = useBelow<{ groups: RuleGroup[] | null }>(member, 'api/v1/rules', { every })
   return (
     <Section
       title="Rules and alerts"
@@ -201,8 +201,8 @@ interface Rollup {
 
 /** What it keeps of rollups, and its configuration as it tells of it. */
 export function Kept({ member }: { member: string }) {
-  const rollups = useMember<{ rules: Rollup[] | null }>(member, 'pando/api/v1/rollups', { every: 30_000, plain: true })
-  const config = useMember<{ revision?: string; loadedAt?: number; refused?: boolean }>(member, 'pando/api/v1/config', {
+  const rollups = useBelow<{ rules: Rollup[] | null }>(member, 'pando/api/v1/rollups', { every: 30_000, plain: true })
+  const config = useBelow<{ revision?: string; loadedAt?: number; refused?: boolean }>(member, 'pando/api/v1/config', {
     every: 30_000,
     plain: true,
   })

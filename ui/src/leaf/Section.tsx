@@ -1,7 +1,7 @@
 import { Alert, Group, Paper, Text, Title } from '@mantine/core'
 import type { UseQueryResult } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
-import { unreadable } from '../api/member.ts'
+import { unreadable } from '../api/below.ts'
 import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { ApiError } from '../api/client.ts'
-import { memberPath, unreadable } from '../api/member.ts'
+import { unreadable } from '../api/below.ts'
 import { leaf, root, zone } from '../leaves/testtree.ts'
 import { findMember, similar } from './found.ts'
 import { failingFirst, identityMatchers, pools, ruleSums, type Target } from './targets.ts'
@@ -19,13 +19,6 @@ describe('finding a member', () => {
 })
 
 describe('asking a member', () => {
-  it('goes through the tiers, but for the tier itself', () => {
-    expect(memberPath('zone=eu', 'api/v1/rules')).toEqual({
-      path: '/pando/api/v1/below/api/v1/rules',
-      params: { member: 'zone=eu' },
-    })
-    expect(memberPath('', 'api/v1/rules')).toEqual({ path: '/api/v1/rules', params: {} })
-  })
   it.each([
     ['member_refuses', 403, '--no-web.status-to-parents'],
     ['member_too_old', 501, 'Upgrade'],

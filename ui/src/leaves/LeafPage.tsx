@@ -1,7 +1,7 @@
 import { Alert, Anchor, Button, Group, Text } from '@mantine/core'
 import { IconSearch } from '@tabler/icons-react'
 import { Link, useNavigate, useSearchParams } from 'react-router'
-import { useMember } from '../api/member.ts'
+import { useBelow } from '../api/below.ts'
 import { useTree, type Tree } from '../api/tree.ts'
 import { findMember, similar, type Found } from '../leaf/found.ts'
 import { Gaps, HintOf, Identity } from '../leaf/Identity.tsx'
@@ -111,7 +111,7 @@ function Member({ tree, found }: { tree: Tree; found: Found[] }) {
 
 // Its own tree tells of its links to its parents.
 function Hint({ found, tree, member, readable }: { found: Found; tree: Tree; member: string; readable: boolean }) {
-  const own = useMember<Tree>(member, 'pando/api/v1/tree', {
+  const own = useBelow<Tree>(member, 'pando/api/v1/tree', {
     plain: true,
     every: 15_000,
     enabled: readable && member !== '',

@@ -1,0 +1,70 @@
+import { useQueries, useQuery } from '@tanstack/react-query'
+import { ApiError, askPlain } from './client.ts'
+import { memberParams, memberPath } from './member.ts'
+
+/** What one tier keeps of rollups, as /pando/api/v1/rollups tells it; times are Unix seconds. */
+export interface RollupList {
+  name: string
+  tier: string
+  rules: Rollup[]
+}
+
+/** The points of one rule at one distance. */
+export interface Rollup {
+  id: string
+  name: string
+  expr: string
+  every: number
+  for: number
+  since: number
+  until: number
+  lag: number
+  whole: number
+  partial: number
+  unfit: number
+  absent: number
+  /** Queries to the tier in whose answer it had a part. */
+  queries?: number
+  holes: Hole[] | null
+  failing?: string
+  blocked?: boolean
+}
+
+export interface Hole {
+  from: number
+  to: number
+  state: 'absent' | 'partial' | 'unfit'
+  missing?: string[]
+}
+
+const interval = 10_000
+
+async function rollupsOf(member: string, signal: AbortSignal): Promise<RollupList | null> {
+  try {
+    return await askPlain<RollupList>(memberPath('/pando/api/v1/rollups', member), memberParams({}, member), { signal })
+  } catch (e) {
+    // A tier that keeps none says so with 404; a member that is not known has a type of its own.
+    if (e instanceof ApiError && e.status === 404 && e.type === 'not_found') return null
+    throw e
+  }
+}
+
+/** The rollups of one tier; null if it keeps none. */
+export function useRollups(member: string) {
+  return useQuery({
+    queryKey: ['rollups', member],
+    queryFn: ({ signal }) => rollupsOf(member, signal),
+    refetchInterval: interval,
+  })
+}
+
+/** The rollups of several members, in their order. */
+export function useRollupsOf(members: string[]) {
+  return useQueries({
+    queries: members.map((member) => ({
+      queryKey: ['rollups', member],
+      queryFn: ({ signal }: { signal: AbortSignal }) => rollupsOf(member, signal),
+      refetchInterval: interval,
+    })),
+  })
+}
