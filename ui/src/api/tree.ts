@@ -25,10 +25,22 @@ export interface TreeNode {
   /** Seconds. */
   rtt?: number
   hint?: TreeHint
-  gaps?: { from: string; to: string; reason?: string }[]
+  /** When samples may have been missed since mint. */
+  gaps?: Gap[]
   /** The revision of the configuration in effect. */
   revision?: string
+  /** The last attempt to load a configuration failed: revision is an older one. */
+  reloadFailed?: boolean
+  /** Whether its own API can be asked through this tier; if not, unreadable says why in a word. */
+  readable?: boolean
+  unreadable?: string
   children?: TreeNode[]
+}
+
+/** A span of time, in RFC3339; one without an end is not over. */
+export interface Gap {
+  start: string
+  end?: string
 }
 
 export interface TreeHint {
@@ -42,10 +54,31 @@ export interface TreeHint {
 }
 
 export interface Tree {
+  /** When it was answered, by the clock of the tier that did; by this machine's if that does not tell. */
+  at?: string
   self: TreeNode
-  parents?: { address: string; name?: string; state: string; since?: string; error?: string }[]
+  parents?: Parent[]
   children: TreeNode[]
-  refused?: { name?: string; address?: string; time?: string; reason?: string }[]
+  refused?: Refusal[]
+}
+
+/** A tier above. */
+export interface Parent {
+  address: string
+  name?: string
+  state: string
+  since?: string
+  error?: string
+  /** How far it has come with this tier's field hints, in bytes and seconds; unused says why it does not use them. */
+  hints?: { unacknowledgedBytes: number; unacknowledgedAge: number; unused?: string }
+}
+
+/** A registration that was refused. */
+export interface Refusal {
+  name: string
+  remote: string
+  reason: string
+  at: string
 }
 
 /** How often the tree is asked for anew, in milliseconds. */
@@ -55,9 +88,16 @@ export const treeInterval = 5000
 export function useTree() {
   return useQuery({
     queryKey: ['tree'],
-    queryFn: ({ signal }) => askPlain<Tree>('/pando/api/v1/tree', {}, { signal }),
+    queryFn: ({ signal }) => askTree(signal),
     refetchInterval: treeInterval,
+    // Comparing ten thousand leaves with those of five seconds ago costs more than drawing them: all have changed.
+    structuralSharing: false,
   })
+}
+
+async function askTree(signal: AbortSignal): Promise<Tree> {
+  const tree = await askPlain<Tree>('/pando/api/v1/tree', {}, { signal })
+  return tree.at ? tree : { ...tree, at: new Date().toISOString() }
 }
 
 /** Calls f for each node with the nodes above it, parents before their children. */

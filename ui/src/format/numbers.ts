@@ -27,7 +27,7 @@ export function count(n: number | undefined): string {
 
 /** A count in full, its thousands apart: 1 234 567. */
 export function whole(n: number | undefined): string {
-  return n === undefined || !Number.isFinite(n) ? none : Math.round(n).toLocaleString('en-US').replaceAll(',', '\u202f')
+  return n === undefined || !Number.isFinite(n) ? none : String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, '\u202f')
 }
 
 /** A number of bytes: 1536 is 1.5 KiB. */

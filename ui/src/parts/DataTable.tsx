@@ -1,6 +1,16 @@
 import { Box, Text } from '@mantine/core'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { useMemo, useRef, useState, type CSSProperties, type KeyboardEvent, type ReactNode } from 'react'
+import {
+  memo,
+  useCallback,
+  useEffect,
+  useMemo,
+  useRef,
+  useState,
+  type CSSProperties,
+  type KeyboardEvent,
+  type ReactNode,
+} from 'react'
 import classes from './DataTable.module.css'
 
 /** A column of a DataTable. */
@@ -59,9 +69,19 @@ interface Props<R> {
 const rowHeight = 34
 
 /** A dense table that draws only the rows in sight, sortable by its headers, for ten thousands of rows. */
-export function DataTable<R>({ label, rows, columns, rowKey, onOpen, initial, onSort, height, minWidth }: Props<R>) {
+export function DataTable<R extends object>({
+  label,
+  rows,
+  columns,
+  rowKey,
+  onOpen,
+  initial,
+  onSort,
+  height,
+  minWidth,
+}: Props<R>) {
   const [by, setBy] = useState<Sorting | undefined>(initial)
-  const sort = (s: Sorting) => {
+  const sortBy = (s: Sorting) => {
     setBy(s)
     onSort?.(s)
   }
@@ -73,11 +93,16 @@ export function DataTable<R>({ label, rows, columns, rowKey, onOpen, initial, on
     estimateSize: () => rowHeight,
     overscan: 12,
   })
-  const tracks: CSSProperties = { gridTemplateColumns: columns.map((c) => c.width ?? 'minmax(0, 1fr)').join(' ') }
-  const open = (row: R) => (e: KeyboardEvent) => {
-    if (e.key !== 'Enter' || e.target !== e.currentTarget) return
-    onOpen?.(row)
-  }
+  const tracks = useMemo(
+    (): CSSProperties => ({ gridTemplateColumns: columns.map((c) => c.width ?? 'minmax(0, 1fr)').join(' ') }),
+    [columns],
+  )
+  const opens = onOpen !== undefined
+  const latest = useRef(onOpen)
+  useEffect(() => {
+    latest.current = onOpen
+  })
+  const open = useCallback((row: object) => latest.current?.(row as R), [])
   return (
     <Box
       ref={scroller}
@@ -98,7 +123,7 @@ export function DataTable<R>({ label, rows, columns, rowKey, onOpen, initial, on
               aria-sort={by?.key === c.key ? (by.down ? 'descending' : 'ascending') : undefined}
             >
               {c.sort ? (
-                <button type="button" className={classes.sorter} onClick={() => sort(next(by, c))}>
+                <button type="button" className={classes.sorter} onClick={() => sortBy(next(by, c))}>
                   {c.title}
                   <span aria-hidden="true">{by?.key === c.key ? (by.down ? ' ↓' : ' ↑') : ''}</span>
                 </button>
@@ -112,22 +137,15 @@ export function DataTable<R>({ label, rows, columns, rowKey, onOpen, initial, on
           {virtual.getVirtualItems().map((v) => {
             const row = shown[v.index] as R
             return (
-              <div
+              <Line
                 key={rowKey(row)}
-                role="row"
-                aria-rowindex={v.index + 2}
-                className={onOpen ? classes.opens : classes.row}
-                style={{ ...tracks, transform: `translateY(${v.start}px)`, height: rowHeight }}
-                tabIndex={onOpen ? 0 : undefined}
-                onClick={onOpen && (() => onOpen(row))}
-                onKeyDown={onOpen && open(row)}
-              >
-                {columns.map((c) => (
-                  <div key={c.key} role="cell" className={c.numeric ? classes.number : classes.cell}>
-                    {c.render(row)}
-                  </div>
-                ))}
-              </div>
+                row={row as object}
+                columns={columns as Column<object>[]}
+                tracks={tracks}
+                index={v.index}
+                start={v.start}
+                open={opens ? open : undefined}
+              />
             )
           })}
         </div>
@@ -140,6 +158,39 @@ export function DataTable<R>({ label, rows, columns, rowKey, onOpen, initial, on
     </Box>
   )
 }
+
+interface LineProps {
+  row: object
+  columns: Column<object>[]
+  tracks: CSSProperties
+  index: number
+  start: number
+  open: ((row: object) => void) | undefined
+}
+
+// A row is drawn anew only if it has changed: while people scroll, all but a few have not.
+const Line = memo(function Line({ row, columns, tracks, index, start, open }: LineProps) {
+  const keys = (e: KeyboardEvent) => {
+    if (e.key === 'Enter' && e.target === e.currentTarget) open?.(row)
+  }
+  return (
+    <div
+      role="row"
+      aria-rowindex={index + 2}
+      className={open ? classes.opens : classes.row}
+      style={{ ...tracks, transform: `translateY(${start}px)`, height: rowHeight }}
+      tabIndex={open ? 0 : undefined}
+      onClick={open && (() => open(row))}
+      onKeyDown={open && keys}
+    >
+      {columns.map((c) => (
+        <div key={c.key} role="cell" className={c.numeric ? classes.number : classes.cell}>
+          {c.render(row)}
+        </div>
+      ))}
+    </div>
+  )
+})
 
 // Numbers are sorted from the largest first, texts from A; a second press turns round.
 function next<R>(by: Sorting | undefined, c: Column<R>): Sorting {

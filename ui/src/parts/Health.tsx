@@ -1,4 +1,3 @@
-import { Group, Text } from '@mantine/core'
 import type { ReactNode } from 'react'
 
 export type Level = 'good' | 'warn' | 'bad' | 'off'
@@ -18,10 +17,10 @@ const shapes: Record<Level, ReactNode> = {
   off: <circle cx="5" cy="5" r="3.2" fill="none" stroke="currentColor" strokeWidth="1.6" />,
 }
 
-/** A level as colour and shape, with its text. */
+/** A level as colour and shape, with its text. Of plain elements, since tables have thousands. */
 export function Health({ level, children }: { level: Level; children: ReactNode }) {
   return (
-    <Group gap={6} wrap="nowrap" component="span" display="inline-flex">
+    <span style={{ display: 'inline-flex', alignItems: 'center', gap: 6, minWidth: 0 }}>
       <svg
         width="10"
         height="10"
@@ -31,9 +30,9 @@ export function Health({ level, children }: { level: Level; children: ReactNode 
       >
         {shapes[level]}
       </svg>
-      <Text span size="sm">
+      <span style={{ fontSize: 'var(--mantine-font-size-sm)', lineHeight: 'var(--mantine-line-height-sm)' }}>
         {children}
-      </Text>
-    </Group>
+      </span>
+    </span>
   )
 }
