@@ -73,7 +73,7 @@ export async function shot(page: Page, name: string): Promise<void> {
 }
 
 /** Fails if axe finds what keeps people from using the page. */
-export async function accessible(page: Page): Promise<void> {
+export async function accessible(page: Page, what = page.url()): Promise<void> {
   // Through the debugger, since the page's policy lets no script be added.
   const session = await page.context().newCDPSession(page)
   await session.send('Runtime.evaluate', { expression: axe })
@@ -83,11 +83,11 @@ export async function accessible(page: Page): Promise<void> {
     returnByValue: true,
   })
   await session.detach()
-  expect(JSON.parse(String(run.result.value))).toEqual([])
+  expect(JSON.parse(String(run.result.value)), what).toEqual([])
 }
 
 /** Fails if the page is wider than its window: something is cut, or scrolls sideways. */
 export async function fits(page: Page): Promise<void> {
   const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth] as const)
-  expect(wide, 'width of the page').toBeLessThanOrEqual(room)
+  expect(wide, `width of ${page.url()}`).toBeLessThanOrEqual(room)
 }

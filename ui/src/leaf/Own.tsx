@@ -226,7 +226,7 @@ export function Kept({ member }: { member: string }) {
             <Text size="sm">
               {c.revision ? (
                 <>
-                  revision <code>{c.revision}</code>
+                  revision <code style={{ overflowWrap: 'anywhere' }}>{c.revision}</code>
                 </>
               ) : (
                 'not delivered by a rollout: it has no revision'

@@ -112,12 +112,7 @@ function GroupPart({ group }: { group: RuleGroup }) {
                     {r.type === 'alerting' ? 'alert ' : 'record '}
                     <b>{r.name}</b>
                   </Text>
-                  <Anchor
-                    component={Link}
-                    to={`/query?g0.expr=${encodeURIComponent(r.query)}&g0.tab=table`}
-                    size="sm"
-                    aria-label={`Ask ${r.name}`}
-                  >
+                  <Anchor component={Link} to={`/query?g0.expr=${encodeURIComponent(r.query)}&g0.tab=table`} size="sm">
                     <Code style={{ overflowWrap: 'anywhere', whiteSpace: 'pre-wrap' }}>{r.query}</Code>
                   </Anchor>
                   {r.lastError && (

@@ -117,12 +117,7 @@ function Rules({ list, member }: { list: RollupList; member: string }) {
               <Coverage list={list} rule={r} seconds={spans[span] ?? 3600} below={false} />
             </Accordion.Control>
             <Accordion.Panel>
-              <Anchor
-                component={Link}
-                to={`/query?g0.expr=${encodeURIComponent(r.expr)}&g0.tab=graph`}
-                size="sm"
-                aria-label={`Ask ${r.name}`}
-              >
+              <Anchor component={Link} to={`/query?g0.expr=${encodeURIComponent(r.expr)}&g0.tab=graph`} size="sm">
                 <Code style={{ overflowWrap: 'anywhere' }}>{r.expr}</Code>
               </Anchor>
               {r.failing && <Failure what="The last attempt to make points failed" error={new Error(r.failing)} />}
