@@ -65,6 +65,10 @@ ui-deps: # Node.js and Chromium, from Debian's packages
 	@command -v npm >/dev/null || ./ui/test/install-node.sh
 	@command -v chromium >/dev/null || ./ui/test/install-chromium.sh
 
+.PHONY: screenshots
+screenshots: ui-deps build ## The pictures of docs/console.md, anew
+	cd ui && npm run screenshots
+
 .PHONY: test-kube
 test-kube: testkube ## Pando in Kubernetes: the manifests, on control planes of this machine
 	go test -timeout 20m ./e2e/kube
