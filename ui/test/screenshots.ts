@@ -10,7 +10,10 @@ const images = new URL('../../docs/images/', import.meta.url).pathname
 const rate = 'sum by (zone) (rate(http_requests_total[1m]))'
 const pages = {
   query: { path: `/query?g0.expr=${encodeURIComponent(rate)}&g0.tab=graph&g0.range_input=5m`, ready: '.uplot' },
-  why: { path: `/why?expr=${encodeURIComponent('sum by (zone) (rate(http_requests_total{zone="eu"}[2m]))')}&analyze=1`, ready: 'h1' },
+  why: {
+    path: `/why?expr=${encodeURIComponent('sum by (zone) (rate(http_requests_total{zone="eu"}[2m]))')}&analyze=1`,
+    ready: 'h1',
+  },
   planet: { path: '/planet', ready: 'svg' },
   rollouts: { path: '/rollouts', ready: 'table' },
 }
