@@ -12,3 +12,9 @@ for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true }))
   writeFileSync(path + '.gz', gzipSync(readFileSync(path), { level: 9 }))
   rmSync(path)
 }
+
+// The build has emptied the folder, in which this file alone is kept in git.
+writeFileSync(
+  join(dist, '.gitignore'),
+  '# The console is built into this folder, which is embedded; only this file is kept.\n*\n!.gitignore\n',
+)
