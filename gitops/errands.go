@@ -28,13 +28,18 @@ type answer struct {
 	hash string
 	// base is what it was to descend from.
 	base   string
-	sent   time.Time
+	sent   time.Time // by the machine, for spans
+	asked  time.Time // by the loop
 	rev    *source.Revision
 	err    error // there is no revision
 	bundle *Bundle
 	// invalid says why there is no bundle.
 	invalid error
 }
+
+// atUse is how long an answer about a revision of the past holds: who asked may
+// have been paused meanwhile, and the branch been rewound.
+const atUse = 10 * time.Minute
 
 // errAsked says that the answer is to come.
 var errAsked = errors.New("the repository is being asked")
@@ -44,7 +49,7 @@ func (l *Loop) ask(ctx context.Context, a answer, fetch func(context.Context) (*
 	if l.errands.underWay {
 		return
 	}
-	l.errands.underWay, a.sent = true, time.Now()
+	l.errands.underWay, a.sent, a.asked = true, time.Now(), l.deps.Now()
 	l.spawn(func() {
 		ctx, span := l.tracer.Start(ctx, "gitops errand")
 		defer span.End()
@@ -109,10 +114,11 @@ func (l *Loop) fetched(a *answer) error {
 // at returns a revision of the past, or errAsked.
 func (l *Loop) at(ctx context.Context, hash, base string) (*answer, error) {
 	for range 2 {
-		if a := l.errands.at; a != nil && a.hash == hash && a.base == base {
+		if a := l.errands.at; a != nil && a.hash == hash && a.base == base && l.deps.Now().Sub(a.asked) < atUse {
 			l.errands.at = nil
 			return a, a.err
 		}
+		l.errands.at = nil // nobody wants it any more
 		l.ask(ctx, answer{hash: hash, base: base}, func(ctx context.Context) (*source.Revision, error) {
 			return l.deps.Source.At(ctx, hash, base)
 		})

@@ -44,6 +44,10 @@ func readRevision(configFile string) (string, error) {
 	return s, nil
 }
 
+// DeliveredRevision returns the revision that lies beside a configuration file,
+// which the leaf need not have loaded; "" if there is none.
+func DeliveredRevision(configFile string) (string, error) { return readRevision(configFile) }
+
 // unmixed reads configuration by load, and refuses what it read if the folder
 // was replaced meanwhile: some of it would be of one revision, some of another.
 func unmixed(configFile string, load func() error) (revision string, err error) {

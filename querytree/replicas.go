@@ -114,6 +114,7 @@ func (s *replicaSet) describe() Description {
 	}
 	d := first.Description
 	d.Gaps = nil
+	owns := false
 	for _, r := range s.replicas {
 		o := r.Description
 		d.Mint, d.Maxt = min(d.Mint, o.Mint), max(d.Maxt, o.Maxt)
@@ -122,7 +123,12 @@ func (s *replicaSet) describe() Description {
 		}
 		if r.live() {
 			d.Features = slices.DeleteFunc(slices.Clone(d.Features), func(f string) bool { return f != FeatureOwn && !o.Has(f) })
+			owns = owns || o.Has(FeatureOwn)
 		}
+	}
+	// What one of them holds itself must not be ruled out since another does not.
+	if owns && !d.Has(FeatureOwn) {
+		d.Features = append(slices.Clone(d.Features), FeatureOwn)
 	}
 	return d
 }

@@ -182,7 +182,13 @@ func (g *devGit) filesOf(folder string, tier gitplanet.Tier, hosts []string) tie
 		return tierFiles{}
 	}
 	l := g.byCluster[hosts[0]]
-	return tierFiles{folder: filepath.Join(l.base, "current", filepath.FromSlash(folder)), tier: tier, resident: l.tiers[folder]}
+	dir := filepath.Join(l.base, "current", filepath.FromSlash(folder))
+	// What its host runs may be older than the commit that made it the host. The
+	// tier begins without then, and has its files at the next start.
+	if _, err := os.Stat(dir); err != nil {
+		return tierFiles{}
+	}
+	return tierFiles{folder: dir, tier: tier, resident: l.tiers[folder]}
 }
 
 func (t tierFiles) file(name string) string {

@@ -105,7 +105,7 @@ func (f *leafFlags) config() (leaf.Config, error) {
 	if f.hintWindow > 0 {
 		c.HintWindow = time.Duration(f.hintWindow)
 	}
-	c.RefuseLinkLocal = f.scrape.refuse || f.pull.folder != ""
+	c.RefuseLinkLocal = f.scrape.refuse || f.pull.folder != "" || f.gitops.loop.source.URL != ""
 	if c.AllowLinkLocal, err = f.scrape.allowed(); err != nil {
 		return c, err
 	}
@@ -129,7 +129,7 @@ func leafCommand(app *kingpin.Application, out streams) (string, command) {
 		spareProcessor()
 		n, _, err := openLeaf(*f, logger, newRegistry())
 		if err != nil {
-			return errors.Join(err, f.gitops.close())
+			return f.gitops.settle(ctx, err, out.err)
 		}
 		n.announce(out.out)
 		f.gitops.join(n, out.out)

@@ -7,13 +7,17 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pandometrics/pando/gitops"
 	"github.com/pandometrics/pando/gitops/dirs"
+	"github.com/pandometrics/pando/leaf"
 )
 
 // leafGitopsFlags let a leaf run the control loop of its cluster itself: the
@@ -23,6 +27,7 @@ type leafGitopsFlags struct {
 	patience time.Duration
 
 	node *node // of the loop; nil if there is none
+	ctl  *gitops.Loop
 	leaf resident
 }
 
@@ -71,8 +76,11 @@ func (g *leafGitopsFlags) begin(f *leafFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	g.node = n
-	ctx, cancel := context.WithTimeout(context.Background(), g.patience)
+	g.node, g.ctl = n, loop
+	// The command line is still being parsed: nobody else hears signals yet.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, g.patience)
 	defer cancel()
 	if err := loop.Begin(ctx); err != nil {
 		return errors.Join(err, g.close())
@@ -88,6 +96,29 @@ func (g *leafGitopsFlags) join(leaf *node, out io.Writer) {
 	g.leaf.open(leaf)
 	leaf.add(g.node.Run)
 	fmt.Fprintf(out, "%s in it listens on http://%s\n", g.node.name, g.node.http.Addr())
+}
+
+// settle is for a leaf that could not be opened because of cause. If a revision
+// was being delivered, it may be to blame: then the loop goes on without the leaf
+// until it has returned to another or delivered a newer one, so that the next
+// start finds that. The loop would never run otherwise, and no commit help.
+func (g *leafGitopsFlags) settle(ctx context.Context, cause error, out io.Writer) error {
+	if g.node == nil {
+		return cause
+	}
+	if g.ctl.Status().Pending == nil {
+		return errors.Join(cause, g.close())
+	}
+	read := func() (string, error) { return leaf.DeliveredRevision(filepath.Join(g.loop.dirs.Base, "current", "leaf", "prometheus.yml")) }
+	revision, err := read()
+	if err != nil {
+		return errors.Join(cause, err, g.close())
+	}
+	fmt.Fprintf(out, "the leaf does not open with revision %s: %v\nits control loop goes on without it for %v at most, to deliver another\n", revision, cause, g.patience)
+	ctx, cancel := context.WithTimeout(ctx, g.patience)
+	defer cancel()
+	g.leaf.stuck.Store(&stuck{revision: revision, cause: cause, read: read, moved: cancel})
+	return errors.Join(cause, g.node.Run(ctx))
 }
 
 // close releases the loop, where the leaf does not come to run it.

@@ -8,7 +8,18 @@ import (
 
 // resident is a tier in the process of its control loop, which the loop tells to
 // reload and asks what it has loaded. The loop may run before the tier does.
-type resident struct{ tier atomic.Pointer[node] }
+type resident struct {
+	tier  atomic.Pointer[node]
+	stuck atomic.Pointer[stuck]
+}
+
+// stuck says that the tier could not be opened with what was delivered.
+type stuck struct {
+	revision string
+	cause    error
+	read     func() (string, error) // the revision that is delivered
+	moved    func()                 // called once another is
+}
 
 var _ dirs.Resident = (*resident)(nil)
 
@@ -26,11 +37,18 @@ func (notOpen) Temporary() bool { return true }
 
 // Reload implements dirs.Resident.
 func (r *resident) Reload() error {
-	n := r.tier.Load()
-	if n == nil {
+	if n := r.tier.Load(); n != nil {
+		return n.reload()
+	}
+	s := r.stuck.Load()
+	if s == nil {
 		return notOpen{}
 	}
-	return n.reload()
+	if now, err := s.read(); err != nil || now == s.revision {
+		return s.cause
+	}
+	s.moved()
+	return notOpen{}
 }
 
 // Revision implements dirs.Resident.
