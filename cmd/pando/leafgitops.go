@@ -109,7 +109,9 @@ func (g *leafGitopsFlags) settle(ctx context.Context, cause error, out io.Writer
 	if g.ctl.Status().Pending == nil {
 		return errors.Join(cause, g.close())
 	}
-	read := func() (string, error) { return leaf.DeliveredRevision(filepath.Join(g.loop.dirs.Base, "current", "leaf", "prometheus.yml")) }
+	read := func() (string, error) {
+		return leaf.DeliveredRevision(filepath.Join(g.loop.dirs.Base, "current", "leaf", "prometheus.yml"))
+	}
 	revision, err := read()
 	if err != nil {
 		return errors.Join(cause, err, g.close())
