@@ -192,16 +192,37 @@ func inOrder(loops []*remote) []int {
 	return out
 }
 
-// each asks loops in order, a bounded number at the same time.
-func each(loops []*remote, f func(i int, r *remote)) {
+// enough is how long a loop has to have kept silent to be called silent.
+const enough = 2 * time.Second
+
+// each asks loops in order, a bounded number at the same time, until the context's
+// deadline. All have their share of the time, so that all are asked, however many
+// keep silent.
+func each(ctx context.Context, loops []*remote, f func(ctx context.Context, i int, r *remote)) {
 	var wg sync.WaitGroup
 	tokens := make(chan struct{}, parallel)
-	for _, i := range inOrder(loops) {
+	for n, i := range inOrder(loops) {
 		tokens <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-tokens }()
-			f(i, loops[i])
+			ctx, r, cancel := share(ctx, loops[i], len(loops)-n)
+			defer cancel()
+			f(ctx, i, r)
 		})
 	}
 	wg.Wait()
+}
+
+// share bounds the time for a question by what is left for it and those to come.
+func share(ctx context.Context, r *remote, left int) (context.Context, *remote, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	part := time.Until(end) / time.Duration(left+parallel) * parallel // the last ones too end in time
+	switch {
+	case !ok || part >= r.limit:
+		return ctx, r, func() {}
+	case part >= enough:
+		return ctx, r.patient(part), func() {}
+	}
+	ctx, cancel := context.WithTimeout(ctx, part)
+	return ctx, r, cancel
 }

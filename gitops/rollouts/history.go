@@ -19,7 +19,7 @@ func (v *View) askHistory(ctx context.Context) *History {
 	defer cancel()
 	out := &History{Events: []Event{}}
 	var mu sync.Mutex
-	each(v.loops, func(_ int, l *remote) {
+	each(ctx, v.loops, func(ctx context.Context, _ int, l *remote) {
 		s, err := l.status(ctx, false)
 		mu.Lock()
 		defer mu.Unlock()

@@ -335,7 +335,7 @@ func (v *View) Command(ctx context.Context, name string, o Order) ([]Result, err
 	// Who has sent a command wants all of it, even if the page is closed meanwhile.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commanding)
 	defer cancel()
-	each(loops, func(i int, l *remote) {
+	each(ctx, loops, func(ctx context.Context, i int, l *remote) {
 		done, err := l.command(ctx, gitops.Command{Name: name, Revision: o.Revision, Why: o.Why})
 		out[i] = Result{Cluster: cmp.Or(l.name(), l.base), Done: done}
 		if err != nil {

@@ -63,7 +63,7 @@ func (v *View) askLoopsAndTree(ctx context.Context, a *asked, statuses []gitops.
 		a.told = told
 		a.warnings = append(a.warnings, told.Warnings...)
 	})
-	each(v.loops, func(i int, r *remote) { statuses[i], errs[i] = r.status(ctx, true) })
+	each(ctx, v.loops, func(ctx context.Context, i int, r *remote) { statuses[i], errs[i] = r.status(ctx, true) })
 	wg.Wait()
 }
 
