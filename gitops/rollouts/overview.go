@@ -43,7 +43,10 @@ func (v *View) ask(ctx context.Context) asked {
 	}
 	delete(a.silent, "") // those that never told their name
 	delete(a.unasked, "")
-	a.waves = v.askWaves(ctx, errs)
+	var err error
+	if a.waves, err = v.askWaves(ctx, errs); err != nil {
+		a.warnings = append(a.warnings, fmt.Sprintf("no control loop tells of waves: %v", err))
+	}
 	return a
 }
 
@@ -69,21 +72,22 @@ func (v *View) askLoopsAndTree(ctx context.Context, a *asked, statuses []gitops.
 
 // askWaves asks one of those that answer, for all tell the same. It has time of its
 // own: the silent ones have used up that of the others.
-func (v *View) askWaves(ctx context.Context, errs []error) []gitops.WaveStatus {
+func (v *View) askWaves(ctx context.Context, errs []error) (_ []gitops.WaveStatus, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askingWaves)
 	defer cancel()
 	for i, r := range v.loops {
 		if errs[i] != nil {
 			continue
 		}
-		if s, err := r.status(ctx, false); err == nil {
-			return s.Waves
+		var s gitops.Status
+		if s, err = r.status(ctx, false); err == nil {
+			return s.Waves, nil
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil
+	return nil, err
 }
 
 // overview joins what was said.
