@@ -3,6 +3,7 @@ package rollouts_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,6 +24,7 @@ type fleet struct {
 	silent  map[string]bool
 	asked   map[string]int
 	members []string
+	secret  bool          // no loop tells of waves
 	took    time.Duration // of each answer
 	events  int           // in each history
 }
@@ -36,6 +38,9 @@ func (f *fleet) RoundTrip(r *http.Request) (*http.Response, error) {
 	if silent {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
+	}
+	if f.secret && r.URL.RawQuery == "" {
+		return nil, errors.New("it broke")
 	}
 	time.Sleep(f.took)
 	if err := r.Context().Err(); err != nil {
@@ -140,6 +145,14 @@ func TestTooManySilent(t *testing.T) {
 			t.Errorf("at first %v", got)
 		}
 	})
+}
+
+// That waves are missing is said.
+func TestNobodyTellsWaves(t *testing.T) {
+	f := &fleet{secret: true}
+	if o := fleetView(t, f, 2).Overview(t.Context()); !slices.ContainsFunc(o.Warnings, func(w string) bool { return strings.Contains(w, "waves") && strings.Contains(w, "it broke") }) {
+		t.Errorf("warnings %q", o.Warnings)
+	}
 }
 
 // A command reaches those that answer, and ends.
