@@ -2,6 +2,7 @@ package rollouts
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,16 +27,52 @@ type remote struct {
 	base   string
 	client *http.Client
 	limit  time.Duration
-
-	mu      sync.Mutex
-	cluster string // as it said last, "" if it never did
+	*seen
 }
 
-// name is what the loop's cluster is called, or else its address.
-func (r *remote) name() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.cluster
+// seen is what a loop was like when it was asked last.
+type seen struct {
+	mu      sync.Mutex
+	cluster string // as it said last, "" if it never did
+	hearing hearing
+}
+
+// hearing tells what came of the last question; loops are asked in this order.
+type hearing int
+
+const (
+	heard   hearing = iota - 1
+	unasked         // or there was not time enough
+	unheard
+)
+
+// errNoTime says that a loop was not given its time to answer.
+var errNoTime = errors.New("there was no time left for it, for too many others do not answer")
+
+// name is what the loop's cluster is called, "" if it never said.
+func (s *seen) name() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cluster
+}
+
+func (s *seen) heard() hearing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.hearing
+}
+
+func (s *seen) note(h hearing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hearing = h
+}
+
+// patient returns the same loop, with another time for its answers.
+func (r *remote) patient(limit time.Duration) *remote {
+	p := *r
+	p.limit = limit
+	return &p
 }
 
 // status asks for a Status, without waves and history if it is to be brief.
@@ -93,7 +131,25 @@ type saidError struct {
 
 func (e *saidError) Error() string { return e.text }
 
-func (r *remote) do(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+// do asks, and notes what came of it, unless nobody waits for the answer any more.
+func (r *remote) do(ctx context.Context, method, path string, body []byte) (data []byte, err error) {
+	if err = ctx.Err(); err == nil {
+		data, err = r.send(ctx, method, path, body)
+	}
+	var said *saidError
+	switch {
+	case err == nil || errors.As(err, &said):
+		r.note(heard)
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		r.note(unasked)
+		return nil, fmt.Errorf("ask the control loop at %s: %w", r.base, errNoTime)
+	case ctx.Err() == nil:
+		r.note(unheard)
+	}
+	return data, err
+}
+
+func (r *remote) send(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, r.base+gitops.Path+path, bytes.NewReader(body))
@@ -125,16 +181,48 @@ func (r *remote) do(ctx context.Context, method, path string, body []byte) ([]by
 	return nil, fmt.Errorf("ask the control loop at %s: HTTP status %d: %.200s", r.base, resp.StatusCode, strings.TrimSpace(strings.ToValidUTF8(string(data), "?")))
 }
 
-// each asks loops, a bounded number at the same time.
-func each(loops []*remote, f func(i int, r *remote)) {
+// inOrder returns the places of loops: first of those that answered last time,
+// last of those that did not, so that these take no time from the others.
+func inOrder(loops []*remote) []int {
+	out, was := make([]int, len(loops)), make([]hearing, len(loops))
+	for i, r := range loops {
+		out[i], was[i] = i, r.heard()
+	}
+	slices.SortStableFunc(out, func(a, b int) int { return cmp.Compare(was[a], was[b]) })
+	return out
+}
+
+// enough is how long a loop has to have kept silent to be called silent.
+const enough = 2 * time.Second
+
+// each asks loops in order, a bounded number at the same time, until the context's
+// deadline. All have their share of the time, so that all are asked, however many
+// keep silent.
+func each(ctx context.Context, loops []*remote, f func(ctx context.Context, i int, r *remote)) {
 	var wg sync.WaitGroup
 	tokens := make(chan struct{}, parallel)
-	for i, r := range loops {
+	for n, i := range inOrder(loops) {
 		tokens <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-tokens }()
-			f(i, r)
+			ctx, r, cancel := share(ctx, loops[i], len(loops)-n)
+			defer cancel()
+			f(ctx, i, r)
 		})
 	}
 	wg.Wait()
+}
+
+// share bounds the time for a question by what is left for it and those to come.
+func share(ctx context.Context, r *remote, left int) (context.Context, *remote, context.CancelFunc) {
+	end, ok := ctx.Deadline()
+	part := time.Until(end) / time.Duration(left+parallel) * parallel // the last ones too end in time
+	switch {
+	case !ok || part >= r.limit:
+		return ctx, r, func() {}
+	case part >= enough:
+		return ctx, r.patient(part), func() {}
+	}
+	ctx, cancel := context.WithTimeout(ctx, part)
+	return ctx, r, cancel
 }

@@ -28,7 +28,7 @@ type Config struct {
 // maxLoops bounds how many loops are asked, parallel how many at the same time.
 const (
 	maxLoops = 10_000
-	parallel = 16
+	parallel = 256
 )
 
 // Validate says what to change.

@@ -12,7 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pandometrics/pando/gitops"
@@ -29,11 +29,15 @@ import (
 const Path = "/pando/api/v1/rollouts"
 
 const (
-	// fresh is how old an Overview may be.
+	// fresh is how long an Overview or History is told again.
 	fresh          = time.Second
 	defaultTimeout = 5 * time.Second
-	// asking bounds all questions for one Overview together.
-	asking = 30 * time.Second
+	// asking bounds the questions for one answer together, askingWaves those for
+	// waves, which come after the others.
+	asking      = 30 * time.Second
+	askingWaves = 10 * time.Second
+	// commanding bounds a command to all loops.
+	commanding = 2 * time.Minute
 	// diffTimeout is longer, for two revisions are fetched.
 	diffTimeout = 2 * time.Minute
 
@@ -48,8 +52,9 @@ type View struct {
 	mux    *http.ServeMux
 	origin *http.CrossOriginProtection
 
-	mu   sync.Mutex // held while everybody is asked, so that they are asked once
-	last *Overview
+	overviews kept[Overview]
+	histories kept[History]
+	answered  atomic.Pointer[remote] // by whom any was answered last
 }
 
 // New returns a view. It asks nobody yet.
@@ -66,7 +71,7 @@ func New(cfg Config) (*View, error) {
 	}
 	v := &View{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
 	for _, u := range cfg.Loops {
-		v.loops = append(v.loops, &remote{base: strings.TrimSuffix(u, "/"), client: cfg.Client, limit: cfg.Timeout})
+		v.loops = append(v.loops, &remote{base: strings.TrimSuffix(u, "/"), client: cfg.Client, limit: cfg.Timeout, seen: &seen{}})
 	}
 	v.mux.HandleFunc("GET "+Path, v.overviewHTTP)
 	v.mux.HandleFunc("GET "+Path+"/commits", v.commitsHTTP)
@@ -80,25 +85,16 @@ func New(cfg Config) (*View, error) {
 // ServeHTTP implements http.Handler.
 func (v *View) ServeHTTP(w http.ResponseWriter, r *http.Request) { v.mux.ServeHTTP(w, r) }
 
-// Overview returns how far the newest revision is. It is a second old at most.
+// Overview returns how far the newest revision is. Loops are asked a second after
+// their last answers at the earliest, once for all who wait.
 func (v *View) Overview(ctx context.Context) *Overview {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.last != nil && v.cfg.Now().Sub(v.last.Time) < fresh {
-		return v.last
-	}
-	// Others wait for the same answer: it is not this request's alone.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), asking)
-	defer cancel()
-	v.last = v.ask(ctx).overview()
-	return v.last
+	return v.overviews.get(v.cfg.Now, func() *Overview { return v.ask(context.WithoutCancel(ctx)).overview() })
 }
 
 // forget has the next request see what a command did.
 func (v *View) forget() {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.last = nil
+	v.overviews.forget()
+	v.histories.forget()
 }
 
 // may tells whether a request may command, and if not why.
@@ -143,14 +139,28 @@ func limit(r *http.Request, standard, most int) (int, error) {
 	return n, nil
 }
 
-// any asks loops in turn until one answers; what one says against the request
-// all would say.
-func (v *View) any(ask func(*remote) error) error {
+// any asks loops in turn until one answers, first the one that did so last; what
+// one says against the request all would say.
+func (v *View) any(ctx context.Context, ask func(context.Context, *remote) error) error {
+	var loops []*remote
+	last := v.answered.Load()
+	if last != nil {
+		loops = append(loops, last)
+	}
+	for _, i := range inOrder(v.loops) {
+		if v.loops[i] != last {
+			loops = append(loops, v.loops[i])
+		}
+	}
 	err := errors.New("no control loop is known here: name some with --rollouts.loop")
-	for _, r := range v.loops {
-		err = ask(r)
+	for _, r := range loops {
+		err = ask(ctx, r)
 		var said *saidError
 		if err == nil || errors.As(err, &said) && said.status == http.StatusUnprocessableEntity {
+			v.answered.Store(r)
+			return err
+		}
+		if ctx.Err() != nil {
 			return err
 		}
 	}
@@ -164,7 +174,11 @@ func (v *View) commitsHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var got gitops.Commits
-	if err := v.any(func(l *remote) error { return l.get(r.Context(), "/commits?limit="+strconv.Itoa(most), &got) }); err != nil {
+	ctx, cancel := context.WithTimeout(r.Context(), asking)
+	defer cancel()
+	if err := v.any(ctx, func(ctx context.Context, l *remote) error {
+		return l.get(ctx, "/commits?limit="+strconv.Itoa(most), &got)
+	}); err != nil {
 		refuse(w, http.StatusBadGateway, err)
 		return
 	}
@@ -181,9 +195,10 @@ func (v *View) commitsHTTP(w http.ResponseWriter, r *http.Request) {
 func (v *View) diffHTTP(w http.ResponseWriter, r *http.Request) {
 	q := url.Values{"from": {r.FormValue("from")}, "to": {r.FormValue("to")}, "cluster": {r.FormValue("cluster")}}
 	var d gitops.Difference
-	err := v.any(func(l *remote) error {
-		patient := remote{base: l.base, client: l.client, limit: diffTimeout}
-		return patient.get(r.Context(), "/diff?"+q.Encode(), &d)
+	ctx, cancel := context.WithTimeout(r.Context(), 2*diffTimeout)
+	defer cancel()
+	err := v.any(ctx, func(ctx context.Context, l *remote) error {
+		return l.patient(diffTimeout).get(ctx, "/diff?"+q.Encode(), &d)
 	})
 	if err != nil {
 		refuse(w, http.StatusBadGateway, err)
@@ -198,24 +213,9 @@ func (v *View) historyHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	out := History{Events: []Event{}}
-	var mu sync.Mutex
-	each(v.loops, func(_ int, l *remote) {
-		s, err := l.status(r.Context(), false)
-		mu.Lock()
-		defer mu.Unlock()
-		if err != nil {
-			out.Warnings = append(out.Warnings, fmt.Sprintf("the control loop %s does not answer: %v", cmp.Or(l.name(), l.base), err))
-			return
-		}
-		for _, e := range s.History {
-			out.Events = append(out.Events, Event{e.At, s.Cluster, e.Revision, e.What, e.Why})
-		}
-	})
-	slices.SortStableFunc(out.Events, func(a, b Event) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(a.Cluster, b.Cluster)) })
-	out.Events = out.Events[:min(len(out.Events), most)]
-	slices.Sort(out.Warnings)
-	respond(w, http.StatusOK, out)
+	h := *v.history(r.Context())
+	h.Events = h.Events[:min(len(h.Events), most)]
+	respond(w, http.StatusOK, h)
 }
 
 // loopOf finds the loop of a cluster, by what loops said last.
@@ -289,6 +289,20 @@ func (v *View) commandHTTP(w http.ResponseWriter, r *http.Request) {
 	}{results})
 }
 
+// oneMeaning refuses what several loops would understand differently: each picks a
+// revision, and completes the first characters of one, from what it saw itself.
+func oneMeaning(revision string, c Command, loops int) error {
+	switch {
+	case loops == 1:
+		return nil
+	case revision == "" && c.Revision == "needed":
+		return fmt.Errorf("%s of several clusters needs a revision", c.Name)
+	case revision != "" && (len(revision) != 40 || strings.Trim(revision, "0123456789abcdef") != ""):
+		return fmt.Errorf("%.60q is not the full hash of a commit: several clusters need all its 40 characters, or name one cluster", revision)
+	}
+	return nil
+}
+
 // Command tells loops to do something. The error says that none was told.
 func (v *View) Command(ctx context.Context, name string, o Order) ([]Result, error) {
 	i := slices.IndexFunc(commands(nil), func(c Command) bool { return c.Name == name })
@@ -296,7 +310,6 @@ func (v *View) Command(ctx context.Context, name string, o Order) ([]Result, err
 		return nil, fmt.Errorf("there is no command %.40q", name)
 	}
 	if o.Revision == "" && len(o.Clusters) == 0 && commands(nil)[i].Revision == "needed" {
-		// What is obvious for one cluster is another revision for the next.
 		return nil, fmt.Errorf("%s of all clusters needs a revision", name)
 	}
 	loops := v.loops
@@ -315,10 +328,14 @@ func (v *View) Command(ctx context.Context, name string, o Order) ([]Result, err
 	if len(loops) == 0 {
 		return nil, errors.New("no control loop is known here: name some with --rollouts.loop")
 	}
+	if err := oneMeaning(o.Revision, commands(nil)[i], len(loops)); err != nil {
+		return nil, err
+	}
 	out := make([]Result, len(loops))
 	// Who has sent a command wants all of it, even if the page is closed meanwhile.
-	ctx = context.WithoutCancel(ctx)
-	each(loops, func(i int, l *remote) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commanding)
+	defer cancel()
+	each(ctx, loops, func(ctx context.Context, i int, l *remote) {
 		done, err := l.command(ctx, gitops.Command{Name: name, Revision: o.Revision, Why: o.Why})
 		out[i] = Result{Cluster: cmp.Or(l.name(), l.base), Done: done}
 		if err != nil {

@@ -3,9 +3,11 @@ package rollouts
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/pandometrics/pando/gitops"
@@ -16,6 +18,7 @@ type asked struct {
 	now      time.Time
 	statuses []gitops.Status // of those that answer
 	silent   map[string]error
+	unasked  map[string]error // for want of time
 	waves    []gitops.WaveStatus
 	told     Told
 	warnings []string
@@ -23,38 +26,68 @@ type asked struct {
 
 // ask asks everybody.
 func (v *View) ask(ctx context.Context) asked {
-	a := asked{now: v.cfg.Now(), silent: map[string]error{}}
-	if v.cfg.Tree != nil {
+	a := asked{now: v.cfg.Now(), silent: map[string]error{}, unasked: map[string]error{}}
+	statuses, errs := make([]gitops.Status, len(v.loops)), make([]error, len(v.loops))
+	v.askLoopsAndTree(ctx, &a, statuses, errs)
+	for i, r := range v.loops {
+		if errs[i] == nil {
+			a.statuses = append(a.statuses, statuses[i])
+			continue
+		}
+		if name := r.name(); errors.Is(errs[i], errNoTime) {
+			a.unasked[name] = errs[i]
+		} else {
+			a.silent[name] = errs[i]
+		}
+		a.warnings = append(a.warnings, fmt.Sprintf("the control loop %s does not answer: %v", cmp.Or(r.name(), r.base), errs[i]))
+	}
+	delete(a.silent, "") // those that never told their name
+	delete(a.unasked, "")
+	var err error
+	if a.waves, err = v.askWaves(ctx, errs); err != nil {
+		a.warnings = append(a.warnings, fmt.Sprintf("no control loop tells of waves: %v", err))
+	}
+	return a
+}
+
+// askLoopsAndTree asks both at the same time, for neither may take the other's.
+func (v *View) askLoopsAndTree(ctx context.Context, a *asked, statuses []gitops.Status, errs []error) {
+	ctx, cancel := context.WithTimeout(ctx, asking)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if v.cfg.Tree == nil {
+			return
+		}
 		told, err := v.cfg.Tree(ctx)
 		if err != nil {
 			a.warnings = append(a.warnings, err.Error())
 		}
 		a.told = told
 		a.warnings = append(a.warnings, told.Warnings...)
-	}
-	statuses, errs := make([]gitops.Status, len(v.loops)), make([]error, len(v.loops))
-	each(v.loops, func(i int, r *remote) { statuses[i], errs[i] = r.status(ctx, true) })
-	for i, r := range v.loops {
-		if errs[i] == nil {
-			a.statuses = append(a.statuses, statuses[i])
-			continue
-		}
-		if name := r.name(); name != "" {
-			a.silent[name] = errs[i]
-		}
-		a.warnings = append(a.warnings, fmt.Sprintf("the control loop %s does not answer: %v", cmp.Or(r.name(), r.base), errs[i]))
-	}
-	// All tell the same waves; one is asked for them.
+	})
+	each(ctx, v.loops, func(ctx context.Context, i int, r *remote) { statuses[i], errs[i] = r.status(ctx, true) })
+	wg.Wait()
+}
+
+// askWaves asks one of those that answer, for all tell the same. It has time of its
+// own: the silent ones have used up that of the others.
+func (v *View) askWaves(ctx context.Context, errs []error) (_ []gitops.WaveStatus, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askingWaves)
+	defer cancel()
 	for i, r := range v.loops {
 		if errs[i] != nil {
 			continue
 		}
-		if s, err := r.status(ctx, false); err == nil {
-			a.waves = s.Waves
+		var s gitops.Status
+		if s, err = r.status(ctx, false); err == nil {
+			return s.Waves, nil
+		}
+		if ctx.Err() != nil {
 			break
 		}
 	}
-	return a
+	return nil, err
 }
 
 // overview joins what was said.
@@ -115,6 +148,9 @@ func (a asked) clusters() map[string]*Cluster {
 	for name, err := range a.silent {
 		c := at(name)
 		c.Loop, c.Error = Silent, err.Error()
+	}
+	for name, err := range a.unasked {
+		at(name).Error = err.Error()
 	}
 	for _, s := range a.statuses {
 		c := at(s.Cluster)

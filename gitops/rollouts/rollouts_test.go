@@ -341,7 +341,7 @@ func TestCommands(t *testing.T) {
 		t.Errorf("told %v", got)
 	}
 	send(422, "abort", `{}`) // of which revision?
-	send(422, "promote", `{"revision": "unknown"}`)
+	send(422, "promote", `{"revision": "unknown", "clusters": ["us-1"]}`)
 	if out.Results[0].Error != "there is no such revision" {
 		t.Errorf("results %+v", out.Results)
 	}
