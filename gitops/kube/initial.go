@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path"
@@ -65,7 +64,7 @@ func readInitial(dir, folder string) (*gitops.Bundle, error) {
 	h := sha256.New()
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		_, _ = fmt.Fprintf(h, "%d %s %d ", len(name), name, len(files[name])) // hashes take everything
-		_, _ = io.WriteString(h, string(files[name]))
+		_, _ = h.Write(files[name])
 	}
 	hash := initialPrefix + hex.EncodeToString(h.Sum(nil)[:16])
 	b := &gitops.Bundle{Revision: hash, Hash: hash, Files: files}

@@ -96,10 +96,14 @@ func three(t *testing.T) []*loop {
 	asked.Verdict, asked.Value, asked.Samples, asked.At, asked.HeldSince = "holds", &one, 1, at, at
 	newest := &gitops.Seen{Revision: newer, Ref: "refs/heads/main", When: at}
 	return []*loop{
-		newLoop(t, gitops.Status{Cluster: "eu-1", State: "idle", Doing: "runs the newest revision", Running: newer, Newest: newest, Good: []string{old}, Waves: waves, Gates: []gitops.GateStatus{gate},
-			Bakes: []gitops.Bake{{Wave: "canary", Revision: newer, Since: at, Until: at.Add(30 * time.Second)}}, History: []gitops.Event{{At: at, Revision: newer, What: "running"}}}),
-		newLoop(t, gitops.Status{Cluster: "eu-2", State: "waiting", Doing: "wave canary bakes", Running: old, Newest: newest, Good: []string{old}, Waves: waves, Gates: []gitops.GateStatus{asked},
-			Bakes: []gitops.Bake{{Wave: "canary", Revision: newer, Since: at, Until: at.Add(35 * time.Second)}}, History: []gitops.Event{{At: at.Add(time.Second), Revision: newer, What: "seen"}}}),
+		newLoop(t, gitops.Status{
+			Cluster: "eu-1", State: "idle", Doing: "runs the newest revision", Running: newer, Newest: newest, Good: []string{old}, Waves: waves, Gates: []gitops.GateStatus{gate},
+			Bakes: []gitops.Bake{{Wave: "canary", Revision: newer, Since: at, Until: at.Add(30 * time.Second)}}, History: []gitops.Event{{At: at, Revision: newer, What: "running"}},
+		}),
+		newLoop(t, gitops.Status{
+			Cluster: "eu-2", State: "waiting", Doing: "wave canary bakes", Running: old, Newest: newest, Good: []string{old}, Waves: waves, Gates: []gitops.GateStatus{asked},
+			Bakes: []gitops.Bake{{Wave: "canary", Revision: newer, Since: at, Until: at.Add(35 * time.Second)}}, History: []gitops.Event{{At: at.Add(time.Second), Revision: newer, What: "seen"}},
+		}),
 		newLoop(t, gitops.Status{Cluster: "us-1", State: "waiting", Doing: "wave canary bakes", Running: old, Newest: newest, Good: []string{old}, Waves: waves}),
 	}
 }

@@ -41,9 +41,10 @@ type RolloutOptions struct {
 // stalled or failing.
 func Rollout(ctx context.Context, o RolloutOptions, stdout, stderr io.Writer) int {
 	r, err := o.reachRollouts(ctx)
-	last, code := "", Failed
+	last := ""
 	for err == nil {
 		var b bytes.Buffer
+		var code int
 		if code, err = o.look(ctx, r, &b); err != nil {
 			break
 		}
