@@ -1,4 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
+import { useMemo } from 'react'
 import { askPlain } from './client.ts'
 
 /** A tier of the tree, as /pando/api/v1/tree tells it; docs/api.md and querytree/treehttp/tree.go describe the fields. */
@@ -84,15 +85,54 @@ export interface Refusal {
 /** How often the tree is asked for anew, in milliseconds. */
 export const treeInterval = 5000
 
-/** The live tree, asked for anew while the page is visible. */
+/** The live tree, asked for anew while the page is visible. The revisions of leaves are commits, where control loops tell them. */
 export function useTree() {
-  return useQuery({
+  const tree = useQuery({
     queryKey: ['tree'],
     queryFn: ({ signal }) => askTree(signal),
     refetchInterval: treeInterval,
     // Comparing ten thousand leaves with those of five seconds ago costs more than drawing them: all have changed.
     structuralSharing: false,
+    notifyOnChangeProps: ['data', 'error', 'isPending'],
   })
+  const delivered = tree.data !== undefined && leavesOf(tree.data).some((n) => n.revision)
+  const commits = useQuery({
+    queryKey: ['commits'],
+    queryFn: async ({ signal }) => commitsOf(await askPlain<Delivered>('/pando/api/v1/config', {}, { signal })),
+    enabled: delivered,
+    refetchInterval: 3 * treeInterval,
+    staleTime: 2 * treeInterval,
+    retry: false,
+  })
+  const data = useMemo(() => tree.data && withCommits(tree.data, commits.data), [tree.data, commits.data])
+  return { ...tree, data }
+}
+
+/** What /pando/api/v1/config tells of the clusters below. */
+interface Delivered {
+  clusters: { cluster: string; zone?: string; revision: string }[] | null
+}
+
+const place = (zone: string | undefined, cluster: string) => JSON.stringify([zone ?? '', cluster])
+
+/** The commit that each cluster runs, as its control loop tells. */
+export function commitsOf(d: Delivered): Map<string, string> {
+  return new Map((d.clusters ?? []).map((c) => [place(c.zone, c.cluster), c.revision]))
+}
+
+/**
+ * The tree with commits for revisions. What a leaf itself tells names the content that it has loaded, which differs from
+ * cluster to cluster: it can say that a leaf has a configuration, and not whether two have the same. So where its commit
+ * is not known, a leaf has none.
+ */
+export function withCommits(tree: Tree, commits: Map<string, string> | undefined): Tree {
+  const node = (n: TreeNode): TreeNode => {
+    const { revision, children, ...rest } = n
+    const cluster = n.labels?.cluster
+    const commit = revision && cluster ? commits?.get(place(n.labels?.zone, cluster)) : undefined
+    return { ...rest, ...(commit && { revision: commit }), ...(children && { children: children.map(node) }) }
+  }
+  return { ...tree, self: node(tree.self), children: tree.children.map(node) }
 }
 
 async function askTree(signal: AbortSignal): Promise<Tree> {

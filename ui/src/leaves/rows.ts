@@ -109,8 +109,9 @@ function problemsOf(n: TreeNode, at: string | undefined, version: string, revisi
   if (gapsMatter(n, at)) out.push(['gaps', `gaps of ${duration(gapTime(n, at))}`])
   if (version !== '' && (n.version ?? '') !== version)
     out.push(['version', `version ${n.version || 'unknown'}, most run ${version}`])
-  if (revision !== '' && (n.revision ?? '') !== revision)
-    out.push(['revision', `revision ${n.revision ? short(n.revision) : 'unknown'}, most run ${short(revision)}`])
+  // One whose commit is not told may have no control loop, and nothing wrong.
+  if (n.revision && n.revision !== revision)
+    out.push(['revision', `revision ${short(n.revision)}, most run ${short(revision)}`])
   if (n.reloadFailed) out.push(['reload', 'its latest configuration could not be loaded'])
   return out
 }
