@@ -29,13 +29,13 @@ type Own struct {
 	Names func() []string
 }
 
-// withOwn returns the members, and what the tier holds itself as another one. It
-// may change the slice.
+// withOwn returns the members, and what the tier holds itself as another one. The
+// slice may be another query's too, so that it is copied.
 func (m *Mixer) withOwn(members []Member) []Member {
 	if m.cfg.Own == nil {
 		return members
 	}
-	return append(members, m.cfg.Own.member())
+	return append(slices.Clip(members), m.cfg.Own.member())
 }
 
 // member returns what holds the tier's own names, as a member.

@@ -105,7 +105,7 @@ func (f *leafFlags) config() (leaf.Config, error) {
 	if f.hintWindow > 0 {
 		c.HintWindow = time.Duration(f.hintWindow)
 	}
-	c.RefuseLinkLocal = f.scrape.refuse || f.pull.folder != "" || f.gitops.loop.source.URL != ""
+	c.RefuseLinkLocal = f.scrape.refuse || f.pull.folder != "" || f.gitops != nil && f.gitops.loop.source.URL != ""
 	if c.AllowLinkLocal, err = f.scrape.allowed(); err != nil {
 		return c, err
 	}
