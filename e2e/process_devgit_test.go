@@ -128,10 +128,15 @@ func TestProcessDevGit(t *testing.T) {
 
 	// Nobody takes what is invalid; it is told which file and line.
 	broken := w.commit("rules/leaf/mine.yml", "groups: [\n")
-	o = isAt(t, 30*time.Second, dev.http, rollouts.Refused, first)
-	if len(o.Refused) != 1 || o.Refused[0].Revision != broken || !strings.Contains(o.Refused[0].Message, "rules/leaf/mine.yml:") || len(o.Refused[0].Clusters) != 2 {
-		t.Errorf("refused %+v, want %s", o.Refused, broken)
-	}
+	isAt(t, 30*time.Second, dev.http, rollouts.Refused, first)
+	// Each loop looks at the repository when it does.
+	eventually(t, 30*time.Second, func() error {
+		o, err := overview(dev.http)
+		if err == nil && (len(o.Refused) != 1 || o.Refused[0].Revision != broken || !strings.Contains(o.Refused[0].Message, "rules/leaf/mine.yml:") || len(o.Refused[0].Clusters) != 2) {
+			err = fmt.Errorf("refused %+v, want %s by both", o.Refused, broken)
+		}
+		return err
+	})
 
 	// The first wave takes it, its gate fails, and it is taken back.
 	failing := w.commit("rules/leaf/mine.yml", "groups:\n  - name: mine\n    rules: [{record: mine:up, expr: count(up)}, {record: same, expr: sum by (job) (up), labels: {job: all}}]\n")
