@@ -1,6 +1,5 @@
-import { useQuery } from '@tanstack/react-query'
 import { useSearchParams } from 'react-router'
-import { ask, type Params } from './client.ts'
+import type { Params } from './client.ts'
 
 /** The path under which a member below answers: its own tier passes the request on. '' is the tier itself. */
 export function memberPath(path: string, member: string): string {
@@ -10,18 +9,6 @@ export function memberPath(path: string, member: string): string {
 /** The parameters that go with memberPath. */
 export function memberParams(params: Params, member: string): Params {
   return member === '' ? params : { ...params, member }
-}
-
-/** Asks this tier, or a member below it by name, for one of its status endpoints, and again every interval milliseconds. */
-export function useStatus<T>(path: string, member: string, params: Params = {}, interval: number | false = false) {
-  return useQuery({
-    queryKey: ['status', path, member, params],
-    queryFn: async ({ signal }) => {
-      const answer = await ask<T>(memberPath(path, member), memberParams(params, member), { signal })
-      return answer.data
-    },
-    refetchInterval: interval,
-  })
 }
 
 /** The member that the page is about, kept in the URL; '' is the tier that serves the console. */

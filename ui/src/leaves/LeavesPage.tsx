@@ -12,12 +12,12 @@ import { Loading } from '../parts/Loading.tsx'
 import { Page } from '../parts/Page.tsx'
 import { leafColumns } from './columns.tsx'
 import { download, leavesCsv } from './csv.ts'
+import { short } from '../format/revisions.ts'
 import {
   counts,
   inView,
   leafRows,
   problemTitles,
-  short,
   viewOf,
   worstFirst,
   type Leaves,

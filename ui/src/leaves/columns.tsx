@@ -4,7 +4,8 @@ import { Health } from '../parts/Health.tsx'
 import { Labels } from '../parts/Labels.tsx'
 import { When } from '../parts/When.tsx'
 import classes from './columns.module.css'
-import { short, type Row } from './rows.ts'
+import { short } from '../format/revisions.ts'
+import { type Row } from './rows.ts'
 import { hintMeans, lagMeans, standings } from './standing.ts'
 
 /** Who the member is: its labels, and which shard and replica of them. */

@@ -1,3 +1,4 @@
+import { short } from '../format/revisions.ts'
 import { walk, type Tree, type TreeNode } from '../api/tree.ts'
 import { duration } from '../format/numbers.ts'
 import { gapsMatter, gapTime, hintMeans, hintWord, lagOf, standing, standings, type Standing } from './standing.ts'
@@ -114,11 +115,6 @@ function problemsOf(n: TreeNode, at: string | undefined, version: string, revisi
     out.push(['revision', `revision ${short(n.revision)}, most run ${short(revision)}`])
   if (n.reloadFailed) out.push(['reload', 'its latest configuration could not be loaded'])
   return out
-}
-
-/** A revision as people write it: the start of a commit's hash. */
-export function short(revision: string): string {
-  return /^[0-9a-f]{40,}$/.test(revision) ? revision.slice(0, 10) : revision
 }
 
 // The most frequent text that is not empty; '' if there is none.

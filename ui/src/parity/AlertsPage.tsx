@@ -3,7 +3,8 @@ import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link, useSearchParams } from 'react-router'
 import { ask } from '../api/client.ts'
-import { useStatus, type Alert, type RuleGroup } from '../api/member.ts'
+import { useBelow } from '../api/below.ts'
+import { type Alert, type RuleGroup } from '../api/member.ts'
 import { useTree } from '../api/tree.ts'
 import { duration } from '../format/numbers.ts'
 import { age } from '../format/times.ts'
@@ -141,12 +142,10 @@ function Planet() {
 
 function OfTier({ member }: { member: string }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useStatus<{ groups: RuleGroup[] }>(
-    '/api/v1/rules',
-    member,
-    { type: 'alert' },
-    10_000,
-  )
+  const { data, error, refetch } = useBelow<{ groups: RuleGroup[] }>(member, 'api/v1/rules', {
+    params: { type: 'alert' },
+    every: 10_000,
+  })
   if (error) return <Failure what="The alerting rules could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the alerting rules" />
   const rules = alertingRules(data.groups, '')

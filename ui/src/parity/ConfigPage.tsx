@@ -1,6 +1,7 @@
 import { Box, Button, CopyButton, Group, Text, TextInput } from '@mantine/core'
 import { useMemo, useState } from 'react'
-import { useStatus } from '../api/member.ts'
+import { useBelow } from '../api/below.ts'
+
 import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
@@ -20,8 +21,8 @@ export default function ConfigPage() {
 
 function Config({ member }: { member: string }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useStatus<{ yaml: string }>('/api/v1/status/config', member)
-  const runtime = useStatus<Runtime>('/api/v1/status/runtimeinfo', member)
+  const { data, error, refetch } = useBelow<{ yaml: string }>(member, 'api/v1/status/config')
+  const runtime = useBelow<Runtime>(member, 'api/v1/status/runtimeinfo')
   const lines = useMemo(() => matching(data?.yaml ?? '', text), [data, text])
   if (error) return <Failure what="The configuration could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the configuration" />

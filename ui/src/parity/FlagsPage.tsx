@@ -1,6 +1,7 @@
 import { TextInput } from '@mantine/core'
 import { useState } from 'react'
-import { useStatus } from '../api/member.ts'
+import { useBelow } from '../api/below.ts'
+
 import { DataTable, type Column } from '../parts/DataTable.tsx'
 import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
@@ -23,7 +24,7 @@ export default function FlagsPage() {
 
 function Flags({ member }: { member: string }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useStatus<Record<string, string>>('/api/v1/status/flags', member)
+  const { data, error, refetch } = useBelow<Record<string, string>>(member, 'api/v1/status/flags')
   if (error) return <Failure what="The flags could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the flags" />
   const flags = Object.entries(data).map(([name, value]) => ({ name, value }))

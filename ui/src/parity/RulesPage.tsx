@@ -1,7 +1,8 @@
 import { Anchor, Badge, Code, Group, Paper, Table, Text, TextInput, Title } from '@mantine/core'
 import { useState } from 'react'
 import { Link } from 'react-router'
-import { useStatus, type Rule, type RuleGroup } from '../api/member.ts'
+import { useBelow } from '../api/below.ts'
+import { type Rule, type RuleGroup } from '../api/member.ts'
 import { duration } from '../format/numbers.ts'
 import { age } from '../format/times.ts'
 import { Empty } from '../parts/Empty.tsx'
@@ -16,7 +17,7 @@ export default function RulesPage() {
 
 function Rules({ member }: { member: string }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useStatus<{ groups: RuleGroup[] }>('/api/v1/rules', member, {}, 10_000)
+  const { data, error, refetch } = useBelow<{ groups: RuleGroup[] }>(member, 'api/v1/rules', { every: 10_000 })
   if (error) return <Failure what="The rules could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the rules" />
   if (data.groups.length === 0)

@@ -1,6 +1,7 @@
 import { SimpleGrid, Table, Title } from '@mantine/core'
 import type { ReactNode } from 'react'
-import { useStatus, type Counted, type TSDBStatus } from '../api/member.ts'
+import { useBelow } from '../api/below.ts'
+import { type Counted, type TSDBStatus } from '../api/member.ts'
 import { bytes, duration, none, whole } from '../format/numbers.ts'
 import { age } from '../format/times.ts'
 import { Empty } from '../parts/Empty.tsx'
@@ -75,7 +76,7 @@ function Facts({ title, facts }: { title: string; facts: [string, ReactNode][] }
 const unlimited = 2 ** 62
 
 function RuntimePart({ member }: { member: string }) {
-  const { data, error, refetch } = useStatus<Runtime>('/api/v1/status/runtimeinfo', member, {}, 5000)
+  const { data, error, refetch } = useBelow<Runtime>(member, 'api/v1/status/runtimeinfo', { every: 5000 })
   if (error) return <Failure what="The runtime status could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the runtime status" />
   const facts: [string, ReactNode][] = [
@@ -96,7 +97,7 @@ function RuntimePart({ member }: { member: string }) {
 }
 
 function BuildPart({ member }: { member: string }) {
-  const { data, error, refetch } = useStatus<Build>('/api/v1/status/buildinfo', member)
+  const { data, error, refetch } = useBelow<Build>(member, 'api/v1/status/buildinfo')
   if (error) return <Failure what="The build could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the build" />
   return (
@@ -113,7 +114,7 @@ function BuildPart({ member }: { member: string }) {
 }
 
 function HeadPart({ member }: { member: string }) {
-  const { data, error, refetch } = useStatus<TSDBStatus>('/api/v1/status/tsdb', member)
+  const { data, error, refetch } = useBelow<TSDBStatus>(member, 'api/v1/status/tsdb')
   if (error) return <Failure what="The storage's status could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the storage's status" />
   const h = data.headStats
@@ -171,9 +172,9 @@ export function Top({ title, rows, show }: { title: string; rows: Counted[] | nu
 }
 
 function AlertmanagersPart({ member }: { member: string }) {
-  const { data, error, refetch } = useStatus<{ activeAlertmanagers: { url: string }[] | null }>(
-    '/api/v1/alertmanagers',
+  const { data, error, refetch } = useBelow<{ activeAlertmanagers: { url: string }[] | null }>(
     member,
+    'api/v1/alertmanagers',
   )
   if (error) return <Failure what="The Alertmanagers could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the Alertmanagers" />

@@ -1,7 +1,8 @@
 import { Accordion, Badge, Button, Group, SegmentedControl, Text, TextInput } from '@mantine/core'
 import { useState } from 'react'
 import { Link, useSearchParams } from 'react-router'
-import { useStatus, type Target, type Targets as Answer } from '../api/member.ts'
+import { useBelow } from '../api/below.ts'
+import { type Target, type Targets as Answer } from '../api/member.ts'
 import { useTree } from '../api/tree.ts'
 import { duration, whole } from '../format/numbers.ts'
 import { age } from '../format/times.ts'
@@ -22,7 +23,7 @@ function Targets({ member }: { member: string }) {
   const [params, setParams] = useSearchParams()
   const health = (params.get('health') ?? 'all') as HealthFilter
   const [text, setText] = useState('')
-  const { data, error, refetch } = useStatus<Answer>('/api/v1/targets', member, {}, 10_000)
+  const { data, error, refetch } = useBelow<Answer>(member, 'api/v1/targets', { every: 10_000 })
   if (error) return <Failure what="The targets could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the targets" />
   const active = data.activeTargets ?? []

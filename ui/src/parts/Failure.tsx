@@ -1,5 +1,6 @@
 import { Alert, Button, Group, Text } from '@mantine/core'
 import { IconAlertTriangle } from '@tabler/icons-react'
+import { unreadable } from '../api/below.ts'
 import { ApiError } from '../api/client.ts'
 
 /** What a person can do about an error. */
@@ -8,6 +9,8 @@ export function advice(e: unknown): string {
     return 'This is an error of the console itself. Reload the page; if it comes back, report it with this text.'
   if (e.status === 0)
     return 'Check that the process runs and that the network or the proxy between lets you through; the page asks again by itself.'
+  // A member's refusal is not this tier's: signing in here changes nothing.
+  if (e.type.startsWith('member_')) return unreadable(e) ?? 'Open the member’s own console.'
   if (e.status === 401 || e.status === 403) return 'Sign in as a user who may do this, or ask whoever runs this tier.'
   if (e.status === 404)
     return 'It may have ended, or been dropped to make room; or this tier is of a version that does not have it.'

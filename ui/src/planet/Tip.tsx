@@ -2,7 +2,8 @@ import type { TreeNode } from '../api/tree.ts'
 import { bytes, count, duration, none, whole } from '../format/numbers.ts'
 import { Health } from '../parts/Health.tsx'
 import { When } from '../parts/When.tsx'
-import { short } from '../leaves/rows.ts'
+import { short } from '../format/revisions.ts'
+
 import { gapTime, hintMeans, hintWord, lagOf, standing, standings } from '../leaves/standing.ts'
 import type { Fan } from './fanout.ts'
 

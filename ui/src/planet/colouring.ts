@@ -2,7 +2,8 @@ import type { TreeNode } from '../api/tree.ts'
 import { bytes, count, duration } from '../format/numbers.ts'
 import { promDuration } from '../format/times.ts'
 import { hintMeans, hintWord, lagOf, standing, standings } from '../leaves/standing.ts'
-import { short } from '../leaves/rows.ts'
+import { short } from '../format/revisions.ts'
+
 import type { Fan, FanOut } from './fanout.ts'
 
 /** What leaves are coloured by. */

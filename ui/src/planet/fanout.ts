@@ -1,50 +1,16 @@
-/** What of an explanation (querytree/explanation.go) tells who was asked. */
-export interface PlanTier {
-  name: string
-  tier: string
-  fragments?: PlanFragment[]
-  truncated?: string
-}
+import type { Edge, Explanation, Fragment } from '../api/explain.ts'
+import type { ChildRow } from '../api/stats.ts'
 
-export interface PlanFragment {
-  children: PlanEdge[] | null
-  note?: string
-  /** Counts by verdict those that were not asked, also those without a row. */
-  pruned?: Record<string, number>
-}
+/** What of an explanation tells who was asked. */
+export type PlanTier = Pick<Explanation, 'name' | 'tier' | 'truncated'> & { fragments?: PlanFragment[] }
 
-export interface PlanEdge {
-  child: string
-  tier: string
-  verdict: string
-  evidence?: string
-  empty?: string
-  failed?: string
-  late?: boolean
-  hedged?: boolean
-  cached?: boolean
-  bytes?: number
-  series?: number
-  samples?: number
-  timeNs?: number
-  below?: PlanTier
-}
+export type PlanFragment = Pick<Fragment, 'note' | 'pruned'> & { children: PlanEdge[] | null }
 
-/** What of a query's completeness (querytree/treehttp/stats.go) tells it, where there is no explanation. */
-export interface PlanRow {
-  name: string
-  verdict: string
-  evidence?: string
-  failed?: string
-  late?: boolean
-  hedged?: boolean
-  cached?: boolean
-  bytes?: number
-  series: number
-  samples: number
-  /** Seconds. */
-  time?: number
-}
+// A verdict that is not known yet is no reason not to draw.
+export type PlanEdge = Omit<Edge, 'below' | 'verdict'> & { verdict: string; below?: PlanTier }
+
+/** What of a query's completeness tells it, where there is no explanation. */
+export type PlanRow = Omit<ChildRow, 'tier' | 'requests' | 'verdict'> & { verdict: string }
 
 /** What became of one member in a query. */
 export interface Fan {

@@ -16,7 +16,7 @@ const tree: Tree = {
   children: [node('eu', [node('eu-1'), node('eu-2')]), node('us', [node('us-1'), node('us-2'), node('us-3')])],
 }
 
-type Edge = NonNullable<Plan['fragments']>[0]['children'][0]
+type Edge = NonNullable<NonNullable<Plan['fragments']>[0]['children']>[0]
 const edge = (child: string, verdict: Edge['verdict'], below?: Plan): Edge => ({
   child,
   tier: 'zone',
@@ -60,4 +60,10 @@ describe('warnings', () => {
     'know the name in %s',
     (q) => expect(of('concat', q)).toEqual([]),
   )
+
+  it('takes a part that nobody is asked for', () =>
+    expect(
+      estimate({ name: 'root', tier: 'root', fragments: [{ kind: 'concat', query: 'up', children: null }] }, tree)
+        .asked,
+    ).toBe(0))
 })

@@ -1,21 +1,12 @@
+import type { Edge, Explanation, Fragment } from '../api/explain.ts'
 import type { Verdict } from '../api/stats.ts'
 import { walk, type Tree } from '../api/tree.ts'
 
-/** The parts of an explanation that an estimate is made of; querytree/explanation.go describes them. */
-export interface Plan {
-  name: string
-  tier: string
-  residual?: string
-  fragments?: {
-    kind: string
-    query: string
-    why?: string
-    children: { child: string; tier: string; verdict: Verdict; below?: Plan }[]
-    pruned?: Partial<Record<Verdict, number>>
-    rollup?: unknown
-  }[]
-  cuts?: { expr: string; why: string }[]
-  truncated?: string
+/** The parts of an explanation that an estimate is made of. */
+export type Plan = Pick<Explanation, 'name' | 'tier' | 'residual' | 'cuts' | 'truncated'> & {
+  fragments?: (Pick<Fragment, 'kind' | 'query' | 'why' | 'pruned' | 'rollup'> & {
+    children: (Pick<Edge, 'child' | 'tier' | 'verdict'> & { below?: Plan })[] | null
+  })[]
 }
 
 /** What a query would ask, before it is asked. Leaves and series are of the whole tree below. */
@@ -57,7 +48,7 @@ export function estimate(plan: Plan, tree: Tree | undefined): Estimate {
   }
   const visit = (p: Plan) => {
     for (const f of p.fragments ?? [])
-      for (const c of f.children) {
+      for (const c of f.children ?? []) {
         if (c.verdict === 'asked' && c.below?.fragments?.length) visit(c.below)
         else note(c.child, c.verdict, f.kind === 'raw')
       }

@@ -2,7 +2,7 @@ import { Alert, Button, Group, Modal, MultiSelect, Select, Text, TextInput, Tool
 import { useState } from 'react'
 import { useCommand, useCommits, type Command, type Rollouts } from '../api/rollouts.ts'
 import { Failure } from '../parts/Failure.tsx'
-import { short } from './state.ts'
+import { short } from '../format/revisions.ts'
 
 /** What can be told the loops; what the caller may not is there, and says why not. */
 export function Commands({ rollouts }: { rollouts: Rollouts }) {

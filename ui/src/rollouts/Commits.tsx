@@ -6,7 +6,8 @@ import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import { When } from '../parts/When.tsx'
-import { levelOf, short } from './state.ts'
+import { short } from '../format/revisions.ts'
+import { levelOf } from './state.ts'
 
 /** Commits, newest first, with what became of each. */
 export function Commits({ onDiff }: { onDiff: (from: string, to: string) => void }) {

@@ -4,7 +4,7 @@ import { useCommits, useDiff, type Change } from '../api/rollouts.ts'
 import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
-import { short } from './state.ts'
+import { short } from '../format/revisions.ts'
 
 interface Props {
   from: string

@@ -6,7 +6,7 @@ import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import { When } from '../parts/When.tsx'
-import { short } from './state.ts'
+import { short } from '../format/revisions.ts'
 
 const columns: Column<Event>[] = [
   { key: 'at', title: 'When', width: '170px', render: (e) => <When t={e.at} />, sort: (e) => e.at },

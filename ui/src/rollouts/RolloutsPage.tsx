@@ -12,7 +12,8 @@ import { Commands } from './Commands.tsx'
 import { Commits } from './Commits.tsx'
 import { Diff } from './Diff.tsx'
 import { History } from './History.tsx'
-import { levelOf, short, verdict } from './state.ts'
+import { short } from '../format/revisions.ts'
+import { levelOf, verdict } from './state.ts'
 import { Waves } from './Waves.tsx'
 
 export default function RolloutsPage() {

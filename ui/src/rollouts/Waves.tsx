@@ -6,7 +6,8 @@ import { Empty } from '../parts/Empty.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Labels } from '../parts/Labels.tsx'
 import { When } from '../parts/When.tsx'
-import { arrived, baking, clusterText, gateText, levelOf, short } from './state.ts'
+import { short } from '../format/revisions.ts'
+import { arrived, baking, clusterText, gateText, levelOf } from './state.ts'
 
 /** The waves in their order: clusters, gates and bake timers. */
 export function Waves({ rollouts: r }: { rollouts: Rollouts }) {

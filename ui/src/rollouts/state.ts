@@ -1,9 +1,6 @@
 import type { Cluster, Gate, Rollouts, Wave } from '../api/rollouts.ts'
 import type { Level } from '../parts/Health.tsx'
 
-/** The first letters of a revision, as people say it. */
-export const short = (revision: string | undefined) => (revision ? revision.slice(0, 12) : '–')
-
 const levels: Record<string, Level> = {
   done: 'good',
   idle: 'good',
