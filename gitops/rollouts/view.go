@@ -62,18 +62,8 @@ type Bake struct {
 
 // Gate is the last answer to a gate, of whichever cluster asked last.
 type Gate struct {
-	Name      string            `json:"name"`
-	Expr      string            `json:"expr"`
-	For       float64           `json:"forSeconds"`
-	Verdict   string            `json:"verdict"`
-	Value     *float64          `json:"value,omitempty"`
-	Labels    map[string]string `json:"labels,omitempty"`
-	Samples   int               `json:"samples"`
-	At        time.Time         `json:"at,omitzero"`
-	HeldSince time.Time         `json:"heldSince,omitzero"`
-	Failed    int               `json:"failed,omitempty"`
-	Error     string            `json:"error,omitempty"`
-	Cluster   string            `json:"cluster,omitempty"`
+	gitops.GateStatus
+	Cluster string `json:"cluster,omitempty"`
 }
 
 // What is known of a cluster's loop.

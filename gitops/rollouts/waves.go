@@ -44,10 +44,7 @@ func (a asked) gates(wave string) []Gate {
 			if g.Wave != wave {
 				continue
 			}
-			now := Gate{
-				Name: g.Name, Expr: g.Expr, For: g.For, Verdict: g.Verdict, Value: g.Value, Labels: g.Labels, Samples: g.Samples,
-				At: g.At, HeldSince: g.HeldSince, Failed: g.Failed, Error: g.Error,
-			}
+			now := Gate{GateStatus: g}
 			if !g.At.IsZero() {
 				now.Cluster = s.Cluster
 			}

@@ -208,27 +208,35 @@ func (o SteerOptions) send(ctx context.Context) (string, error) {
 		return "", err
 	}
 	if conn.root {
-		return o.order(ctx, conn.connection)
-	}
-	body, err := json.Marshal(gitops.Command{Revision: o.Revision, Why: o.Why})
-	if err != nil {
-		return "", err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, conn.base.JoinPath(gitops.Path, o.Command).String(), bytes.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, answer, err := conn.do(req)
-	if err != nil {
-		return "", err
+		return o.order(ctx, conn)
 	}
 	var s gitops.Said
-	if err := json.Unmarshal(answer, &s); err != nil {
-		return "", fmt.Errorf("%s answered %s; is it a control loop?", req.URL.Redacted(), resp.Status)
+	if err := conn.post(ctx, gitops.Command{Revision: o.Revision, Why: o.Why}, &s, gitops.Path, o.Command); err != nil {
+		return "", err
 	}
 	if s.Error != "" {
 		return "", errors.New(printable(s.Error))
 	}
 	return s.Done, nil
+}
+
+// post sends a command to whoever tells of rollouts, and decodes what is said to it.
+func (r reached) post(ctx context.Context, command, said any, elem ...string) error {
+	body, err := json.Marshal(command)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.base.JoinPath(elem...).String(), bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, answer, err := r.do(req)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, said); err != nil {
+		return fmt.Errorf("%s answered %s; is it a control loop, or a root that knows some?", req.URL.Redacted(), resp.Status)
+	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -202,30 +201,17 @@ func overviewRows(v rollouts.Overview) (rows [][]string) {
 }
 
 // order sends a command through a root, and returns what loops say.
-func (o SteerOptions) order(ctx context.Context, conn connection) (string, error) {
+func (o SteerOptions) order(ctx context.Context, conn reached) (string, error) {
 	order := rollouts.Order{Revision: o.Revision, Why: o.Why}
 	if o.Cluster != "" {
 		order.Clusters = []string{o.Cluster}
-	}
-	body, err := json.Marshal(order)
-	if err != nil {
-		return "", err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, conn.base.JoinPath(rollouts.Path, o.Command).String(), bytes.NewReader(body))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, answer, err := conn.do(req)
-	if err != nil {
-		return "", err
 	}
 	var said struct {
 		gitops.Said
 		Results []rollouts.Result `json:"results"`
 	}
-	if err := json.Unmarshal(answer, &said); err != nil {
-		return "", fmt.Errorf("%s answered %s", req.URL.Redacted(), resp.Status)
+	if err := conn.post(ctx, order, &said, rollouts.Path, o.Command); err != nil {
+		return "", err
 	}
 	if said.Error != "" {
 		return "", errors.New(printable(said.Error))
