@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -177,9 +178,9 @@ var listening = regexp.MustCompile(`(?m)^(\S+ .*|\S+) listens on (http://\S+?)(?
 
 // tierAt starts a tier at the given addresses, the second one being that for
 // children, if it has any, and waits until its ports are bound.
-func tierAt(tb testing.TB, http, grpc string, args ...string) *process {
+func tierAt(tb testing.TB, web, grpc string, args ...string) *process {
 	tb.Helper()
-	all := append(slices.Clone(args), "--web.listen-address="+http)
+	all := append(slices.Clone(args), "--web.listen-address="+web)
 	if grpc != "" {
 		all = append(all, "--grpc.listen-address="+grpc)
 	}
@@ -235,10 +236,23 @@ func startZone(tb testing.TB, parent string, flags ...string) *process {
 	return tierAt(tb, anyPort, anyPort, zoneFlags(tb, parent, flags...)...)
 }
 
-// startLeaf starts a leaf below the parent with that address.
+// startLeaf starts a leaf below the parent with that address, and waits until
+// its storage is open: before that it refuses queries.
 func startLeaf(tb testing.TB, parent, zone, cluster string, flags ...string) *process {
 	tb.Helper()
-	return tierAt(tb, anyPort, "", leafFlags(tb, parent, zone, cluster, flags...)...)
+	p := tierAt(tb, anyPort, "", leafFlags(tb, parent, zone, cluster, flags...)...)
+	eventually(tb, 30*time.Second, func() error {
+		res, err := caller.Get(p.http + "/-/ready")
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		if res.StatusCode == http.StatusServiceUnavailable {
+			return fmt.Errorf("%s is not ready", p.name)
+		}
+		return nil
+	})
+	return p
 }
 
 // eventually polls until ok returns nil, and fails the test at the deadline.

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -50,10 +51,11 @@ func TestProcessSuggestRollups(t *testing.T) {
 	leaf := startLeaf(t, freeAddress(t), "eu", "eu-1", "--query.log-file="+log)
 	end := time.Now().Add(-time.Hour).Truncate(time.Hour)
 	for range 2 {
-		if _, err := call(leaf.http, "/api/v1/query_range", url.Values{
+		a, err := call(leaf.http, "/api/v1/query_range", url.Values{
 			"query": {"sum(up) by (job) > 0"}, "start": {seconds(end.Add(-time.Hour))}, "end": {seconds(end)}, "step": {"60"},
-		}); err != nil {
-			t.Fatal(err)
+		})
+		if err != nil || a.Code != http.StatusOK {
+			t.Fatalf("answered %d, %v", a.Code, err)
 		}
 	}
 	for _, args := range [][]string{{log}, {"--url=" + leaf.http}} {
