@@ -120,9 +120,15 @@ export function told(what: string, f: Frames): string {
   return `${what.padEnd(34)} ${n(f.average)} frames/s, slowest twentieth ${n(f.slow)}/s, worst frame ${n(f.worst)} ms, ${f.long} long tasks (at most ${f.longest.toFixed(0)} ms); ${f.cpu.toFixed(1)} ms of a processor a frame, ${f.all.toFixed(1)} with all that draws; ${besides(f.others)}`
 }
 
-/** What the machine did besides: figures in milliseconds of the clock mean little where that is much. */
-export function besides(others: number): string {
+// What the machine did besides: figures in milliseconds of the clock mean little where that is much.
+function besides(others: number): string {
   return `others kept ${others.toFixed(1)} of ${cpus().length} processors busy, load ${loadavg()[0]?.toFixed(1)}`
+}
+
+/** Tells what the machine has done since, besides what took so many milliseconds of a processor. */
+export function busy(): (own: number) => string {
+  const [begun, before] = [Date.now(), machine()]
+  return (own) => besides(Math.max(0, (machine() - before - own) / (Date.now() - begun)))
 }
 
 /** Milliseconds of a processor that a page's main thread takes for each tree that comes while nothing is done to it, of some. */

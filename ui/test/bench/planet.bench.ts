@@ -1,7 +1,8 @@
 import { loadavg } from 'node:os'
-import { chromium, type Browser, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { serveSimulated } from '../simulated.ts'
+import { launch } from './browser.ts'
 import { built } from './build.ts'
 import { frames, mainThread, noteFirst, perTree, told } from './frames.ts'
 
@@ -17,18 +18,7 @@ beforeAll(async () => {
   const { serve, remove } = built()
   const simulated = await serveSimulated({ zones, leaves }, serve)
   url = simulated.url
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  })
+  browser = await launch()
   ends.push(
     () => browser.close(),
     () => simulated.server.close(),
