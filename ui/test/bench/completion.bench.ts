@@ -93,17 +93,7 @@ describe('completion over a thousand leaves', () => {
     for (const key of 'chnganhgcnhagcnh') later.push(await keyed(page, key))
     const each = ((await used()) - before) / later.length
     told('names, later keys', later, `; ${each.toFixed(0)} ms of a processor for clearing, the key and its list`)
-    const values: number[] = []
-    for (const label of ['pod', 'zone', 'cluster', 'pod', 'zone']) {
-      await clear(page)
-      await page.keyboard.insertText(`http_requests_0004_total{${label}=`)
-      // What is listed for that is not what is waited for.
-      await page.waitForTimeout(300)
-      await page.keyboard.press('Escape')
-      await page.locator('.cm-tooltip-autocomplete').waitFor({ state: 'detached' })
-      values.push(await keyed(page, '"', false))
-    }
-    told('values of a label, asked of the root or known', values, `; ${machine(0)} (the root among them)`)
+    console.log(`  meanwhile ${machine(0)}, the root among them`)
     await page.close()
   })
 })
@@ -132,9 +122,9 @@ async function clear(page: Page): Promise<void> {
   await page.locator('.cm-tooltip-autocomplete').waitFor({ state: 'detached' })
 }
 
-/** Milliseconds from a key in an empty editor, or one that goes on, to a list. */
-async function keyed(page: Page, key: string, anew = true): Promise<number> {
-  if (anew) await clear(page)
+/** Milliseconds from a key in an empty editor to a list. */
+async function keyed(page: Page, key: string): Promise<number> {
+  await clear(page)
   await page.evaluate(() => delete window.listed)
   await page.keyboard.press(key)
   await page.waitForFunction(() => (window.listed ?? 0) > 0, undefined, { polling: 20 })
