@@ -1,3 +1,6 @@
+import { Fragment } from 'react'
+import classes from './Labels.module.css'
+
 /** A label set as PromQL writes it, its name before the braces. */
 export function labelsText(labels: Record<string, string>): string {
   const { __name__: name = '', ...rest } = labels
@@ -11,26 +14,23 @@ export function labelName(name: string): string {
   return /^[a-zA-Z_]\w*$/.test(name) ? name : JSON.stringify(name)
 }
 
-/** A label set, its names dimmed so that values are read first. */
+/** A label set, its names dimmed so that values are read first. Of few elements, since tables have thousands. */
 export function Labels({ labels }: { labels: Record<string, string> }) {
   const { __name__: name, ...rest } = labels
   const pairs = Object.entries(rest)
+  const braces = pairs.length > 0 || name === undefined
   return (
-    <code style={{ background: 'none', padding: 0, fontSize: 'inherit', overflowWrap: 'anywhere' }}>
+    <code className={classes.labels}>
       {name !== undefined && <b>{name}</b>}
-      {(pairs.length > 0 || name === undefined) && (
-        <>
-          {'{'}
-          {pairs.map(([k, v], i) => (
-            <span key={k}>
-              {i > 0 && ', '}
-              <span style={{ color: 'var(--mantine-color-dimmed)' }}>{labelName(k)}=</span>
-              {JSON.stringify(v)}
-            </span>
-          ))}
-          {'}'}
-        </>
-      )}
+      {braces && '{'}
+      {pairs.map(([k, v], i) => (
+        <Fragment key={k}>
+          {i > 0 && ', '}
+          <span className={classes.name}>{labelName(k)}=</span>
+          {JSON.stringify(v)}
+        </Fragment>
+      ))}
+      {braces && '}'}
     </code>
   )
 }
