@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-
 	"github.com/pandometrics/pando/demo"
 	"github.com/pandometrics/pando/querytree"
 )
