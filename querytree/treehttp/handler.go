@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/route"
@@ -24,6 +25,7 @@ type Handler struct {
 	queries     *queryStore
 	compressors compressors
 	tuning      atomic.Pointer[Tuning]
+	belowWrite  time.Duration // but in tests, the constant
 	root        http.Handler
 }
 
@@ -42,7 +44,7 @@ func New(cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("http api: parse page: %w", err)
 	}
-	h := &Handler{cfg: cfg, metrics: m, page: p, queries: newQueryStore()}
+	h := &Handler{cfg: cfg, metrics: m, page: p, queries: newQueryStore(), belowWrite: belowWrite}
 	h.tuning.Store(tuningOf(cfg))
 	h.root = h.traced(h.routes())
 	return h, nil
