@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -133,7 +134,7 @@ func compareFleets(b *testing.B, without, with *fleet) mix {
 			for i, sets := range next[round] {
 				f.replace((round*pods+i)%fleetPods, sets)
 			}
-			heap() // what others left behind
+			runtime.GC() // what others left behind
 			start := cpuTime(b)
 			for range scrapes {
 				f.scrape(b)
