@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 
+	"github.com/pandometrics/pando/fieldhint"
 	"github.com/pandometrics/pando/leaf"
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/querytree/tier"
@@ -94,6 +95,14 @@ func openKeeping(f rollupFlags, tier, dir string, lookback time.Duration, logger
 	}
 	k.store, err = keep.Open(keep.StoreConfig{Dir: dir, Tier: tier, Rules: rules, Logger: logger, Registerer: reg})
 	return k, err
+}
+
+// offer has the hint that parents get tell of what is kept; nil is no hint.
+func (k *keeping) offer(set *fieldhint.Set) error {
+	if set == nil {
+		return nil
+	}
+	return k.store.SetOffer(set)
 }
 
 // rewriter returns what queries are answered by.

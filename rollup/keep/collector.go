@@ -166,6 +166,9 @@ func (c *Collector) Fresh(ctx context.Context) error {
 	if err := c.cfg.Store.SweepUnused(); err != nil {
 		c.cfg.Logger.Error("rollups that no rule keeps stay", "error", err)
 	}
+	if err := c.cfg.Store.RenewOffer(); err != nil {
+		c.cfg.Logger.Error("parents are told of rollups that are kept no more", "error", err)
+	}
 	c.schedule(ctx, now)
 	horizon := c.horizon(now)
 	// Not before they have been tried: points are late only then.
