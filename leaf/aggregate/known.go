@@ -36,8 +36,16 @@ const knownPlaces = 1<<28 - 1
 // noPlace is the place, plus one, of an empty slot.
 const noPlace = 0
 
-func knownHashes(raw []byte) (uint64, uint16) {
-	return xxhash.Sum64(raw), uint16(crc32.Checksum(raw, castagnoli))
+// Key stands for the labels of a series in some form: 80 bits of hashes of them. Forms
+// that differ must not have equal hashes.
+type Key struct {
+	Hash   uint64
+	Verify uint16
+}
+
+// keyOf is the key of labels as they were sent.
+func keyOf(raw []byte) Key {
+	return Key{xxhash.Sum64(raw), uint16(crc32.Checksum(raw, castagnoli))}
 }
 
 // find returns an entry.
@@ -91,8 +99,13 @@ func (k *known) add(s knownInput, most int) {
 // returns false if there is none: then the labels must be decoded. It is a method of
 // the appenders that Appendable.Appender returns.
 func (p *appender) AppendKnown(labels []byte, t int64, v float64) bool {
-	hash, verify := knownHashes(labels)
-	s, ok := p.tx.a.known.find(hash, verify)
+	return p.AppendKey(keyOf(labels), 0, t, v)
+}
+
+// AppendKey is AppendKnown for labels that are known by a key of another form. st is
+// the start timestamp of the sample, 0 if there is none.
+func (p *appender) AppendKey(k Key, st, t int64, v float64) bool {
+	s, ok := p.tx.a.known.find(k.Hash, k.Verify)
 	if !ok {
 		return false
 	}
@@ -108,14 +121,26 @@ func (p *appender) AppendKnown(labels []byte, t int64, v float64) bool {
 	if !ok || in.gen != s.gen || in.epoch != uint32(p.tx.rules.epoch) || in.keep || in.kind.histogram() {
 		return false
 	}
-	p.tx.float(r, p.start(t), t, v)
+	p.tx.float(r, st, t, v)
 	return true
 }
 
 // Learn notes that labels in that form are those of a reference that the appender
 // returned.
 func (p *appender) Learn(labels []byte, ref storage.SeriesRef) {
-	if ref&refInput == 0 || ref&(refKeep|refHistogram) != 0 || epochOf(ref) != p.tx.rules.epoch&refEpoch {
+	if p.Learns(ref) {
+		p.LearnKey(keyOf(labels), ref)
+	}
+}
+
+// Learns reports whether it is of any use to learn labels of a reference.
+func (p *appender) Learns(ref storage.SeriesRef) bool {
+	return ref&refInput != 0 && ref&(refKeep|refHistogram) == 0 && epochOf(ref) == p.tx.rules.epoch&refEpoch
+}
+
+// LearnKey is Learn for a key.
+func (p *appender) LearnKey(k Key, ref storage.SeriesRef) {
+	if !p.Learns(ref) {
 		return
 	}
 	s, idx := int(ref>>30&(shards-1)), uint32(ref&(refPlaces-1))
@@ -134,6 +159,5 @@ func (p *appender) Learn(labels []byte, ref storage.SeriesRef) {
 	if !ok || uint64(gen&refGen) != uint64(ref)>>34&refGen {
 		return
 	}
-	hash, verify := knownHashes(labels)
-	p.tx.a.known.add(knownInput{hash: hash, verify: verify, place: (uint32(s)<<28 | idx) + 1, gen: gen}, most)
+	p.tx.a.known.add(knownInput{hash: k.Hash, verify: k.Verify, place: (uint32(s)<<28 | idx) + 1, gen: gen}, most)
 }
