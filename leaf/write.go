@@ -247,7 +247,8 @@ func isInputError(err error) bool {
 func (l *Leaf) OTLPHandler() http.Handler { return l.otlpHandler }
 
 func (l *Leaf) newOTLPHandler() http.Handler {
-	next := remote.NewOTLPWriteHandler(l.logger, l.reg, l.in, func() config.Config { return *l.PrometheusConfig() },
+	sieve := &writeOTLP{leaf: l}
+	next := remote.NewOTLPWriteHandler(l.logger, l.reg, sieve, func() config.Config { return *l.PrometheusConfig() },
 		remote.OTLPOptions{LookbackDelta: l.cfg.LookbackDelta})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sent, plain := l.guard.buffer(), l.guard.buffer()
@@ -264,6 +265,10 @@ func (l *Leaf) newOTLPHandler() http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		if l.aggregator != nil && r.Header.Get("Content-Type") == otlpProtobuf {
+			sieve.serve(next, w, r, body)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }
