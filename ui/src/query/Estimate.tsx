@@ -101,6 +101,7 @@ function Line({ sum, steps, why }: { sum: Sum; steps: number; why: string }) {
     down || pulled,
     steps > 1 && `${steps} steps`,
     sum.rollups > 0 && 'rollups have a part',
+    sum.untold.length > 0 && `as far as is known: ${sum.untold.slice(0, 3).join(', ')} did not tell all`,
   ].filter(Boolean)
   const detail = [
     ...sum.pushed.map((q) => 'pushed down: ' + q),

@@ -3,18 +3,11 @@ import { IconCopy } from '@tabler/icons-react'
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useDeferredValue, useMemo, useRef, useState } from 'react'
 import { useSettings } from '../app/settings.tsx'
-import { whole } from '../format/numbers.ts'
+import { numeric, whole } from '../format/numbers.ts'
 import { dateTime } from '../format/times.ts'
 import { Labels, labelsText } from '../parts/Labels.tsx'
 import { HistogramView } from './HistogramView.tsx'
-import {
-  number,
-  type HistogramSample,
-  type InstantSeries,
-  type LabelSet,
-  type RangeSeries,
-  type Sample,
-} from './results.ts'
+import type { HistogramSample, InstantSeries, LabelSet, RangeSeries, Sample } from './results.ts'
 import classes from './Query.module.css'
 import { arranged, maxRows, type Order } from './tablerows.ts'
 
@@ -144,13 +137,15 @@ function ValueCell({ row }: { row: Series }) {
   )
 }
 
+// So many samples of a range are drawn at first, and at most.
 const fewSamples = 20
+const mostSamples = 2000
 
 function Range({ samples, histograms }: { samples: Sample[]; histograms: HistogramSample[] }) {
   const { zone } = useSettings()
   const [all, setAll] = useState(false)
   const n = samples.length + histograms.length
-  const shown = all ? 2000 : fewSamples
+  const shown = all ? mostSamples : fewSamples
   return (
     <div className={classes.range}>
       {samples.slice(0, shown).map(([t, v]) => (
@@ -162,7 +157,7 @@ function Range({ samples, histograms }: { samples: Sample[]; histograms: Histogr
           </span>
         </div>
       ))}
-      {histograms.slice(0, shown).map(([t, h]) => (
+      {histograms.slice(0, Math.max(0, shown - samples.length)).map(([t, h]) => (
         <div key={t}>
           count {h.count}, sum {h.sum}{' '}
           <span className={classes.dim}>
@@ -176,7 +171,7 @@ function Range({ samples, histograms }: { samples: Sample[]; histograms: Histogr
           <u>{all ? 'show fewer' : `show the other ${whole(n - fewSamples)}`}</u>
         </button>
       )}
-      {all && n > 2000 && <div>{whole(n - 2000)} more are not drawn</div>}
+      {all && n > mostSamples && <div>{whole(n - mostSamples)} more are not drawn</div>}
     </div>
   )
 }
@@ -194,7 +189,7 @@ export function SingleValue({ kind, sample }: { kind: 'scalar' | 'string'; sampl
         {kind}
       </Text>
       <Text ff="monospace" style={{ overflowWrap: 'anywhere', fontVariantNumeric: 'tabular-nums' }}>
-        {kind === 'string' ? JSON.stringify(sample[1]) : Number.isNaN(number(sample[1])) ? 'NaN' : sample[1]}
+        {kind === 'string' ? JSON.stringify(sample[1]) : Number.isNaN(numeric(sample[1])) ? 'NaN' : sample[1]}
       </Text>
     </Group>
   )

@@ -99,7 +99,6 @@ function AnswerView({ answer, asked, panel, log, scope, onChange }: AnswerProps)
   const missing = useMemo(() => missingOf(data.stats?.pando, warnings), [data, warnings])
   const id = answer.queryId || asked.id
   const { stats: _, ...params } = asked.params
-  const at = useMemo(() => Date.now(), [answer])
   return (
     <>
       <Incomplete missing={missing} queryId={id}>
@@ -112,13 +111,12 @@ function AnswerView({ answer, asked, panel, log, scope, onChange }: AnswerProps)
         )}
       </Incomplete>
       <Notes warnings={warnings} infos={infos} />
-      <AskedLine asked={asked} data={data} />
+      <AskedLine asked={asked} data={data} id={id} />
       <TrustStrip
         stats={data.stats}
         warnings={warnings}
         queryId={id}
         params={params as Record<string, string>}
-        at={at}
         until={asked.grid.end * 1000}
       />
     </>
@@ -150,16 +148,15 @@ function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope
     enabled: wanted,
     staleTime: Infinity,
     retry: false,
-    queryFn: async ({ signal }) =>
-      (
-        await ask<ExemplarAnswer>(
-          '/api/v1/query_exemplars',
-          { query: asked.expr, start: asked.grid.start, end: asked.grid.end },
-          { signal },
-        )
-      ).data,
+    queryFn: ({ signal }) =>
+      ask<ExemplarAnswer>(
+        '/api/v1/query_exemplars',
+        { query: asked.expr, start: asked.grid.start, end: asked.grid.end },
+        { signal },
+      ),
   })
-  const exemplars = useMemo(() => exemplarsOf(wanted ? (found.data ?? null) : null), [found.data, wanted])
+  const exemplars = useMemo(() => exemplarsOf(wanted ? (found.data?.data ?? null) : null), [found.data, wanted])
+  const without = missingOf(undefined, found.data?.warnings ?? []).map((m) => m.name)
   return (
     <Suspense fallback={<Loading what="loading the graph" />}>
       <GraphView
@@ -172,7 +169,7 @@ function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope
         onZoom={(start, end) => onChange({ end: Math.round(end * 1000), range: Math.max(Math.round(end - start), 1) })}
       />
       {wanted && (
-        <Text size="xs" c={found.error ? 'red' : 'dimmed'}>
+        <Text size="xs" c={found.error || without.length > 0 ? 'red' : 'dimmed'}>
           {found.error
             ? `Exemplars did not come: ${found.error.message}`
             : found.data === undefined
@@ -180,6 +177,7 @@ function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope
               : exemplars.drawn.length === 0
                 ? 'There are no exemplars of these selectors in this range.'
                 : `${whole(exemplars.drawn.length)} exemplars (◆)${exemplars.left > 0 ? `, ${whole(exemplars.left)} more are not drawn` : ''}`}
+          {without.length > 0 && ` Exemplars may be missing: ${without.join(', ')} did not answer.`}
         </Text>
       )}
     </Suspense>
@@ -221,7 +219,7 @@ function NoSeries({ asked, data, partial, scope }: { asked: Asked; data: Result;
 }
 
 /** What was asked, and how to ask it again. */
-function AskedLine({ asked, data }: { asked: Asked; data: Result }) {
+function AskedLine({ asked, data, id }: { asked: Asked; data: Result; id: string }) {
   const moved = gridOf(asked, data)
   const n = seriesOf(data)
   return (
@@ -239,7 +237,7 @@ function AskedLine({ asked, data }: { asked: Asked; data: Result }) {
         )}
         {' · '}
         {data.resultType}, {whole(n)} series{data.resultType === 'matrix' && `, ${whole(samplesOf(data))} samples`} · id{' '}
-        {asked.id}
+        {id}
       </Text>
       <Tooltip label="Copy the request for a shell">
         <ActionIcon

@@ -46,6 +46,15 @@ describe('an estimate', () => {
   })
 })
 
+describe('what an estimate does not know', () => {
+  it('is said: who did not answer, and whose plan is cut short', () => {
+    const silent = plan('concat', 'up', [{ ...edge('eu', 'asked'), failed: 'late' }, edge('us', 'asked')])
+    expect(estimate({ ...silent, truncated: '9 rows' }, tree).untold).toEqual(['root', 'eu'])
+  })
+  it('does not count what a tier holds itself as a leaf', () =>
+    expect(estimate(plan('concat', 'zone:up', [{ ...edge('root', 'asked'), tier: 'rollups' }]), tree).asked).toBe(0))
+})
+
 describe('warnings', () => {
   const of = (kind: string, query: string, steps = 1) =>
     warnings(estimate(plan(kind, query, [edge('eu', 'asked')]), tree), steps)

@@ -28,7 +28,7 @@ export function Backfill({ rules }: { rules: string[] }) {
       <Button size="xs" variant="default" onClick={open}>
         Back-fill …
       </Button>
-      <Modal opened={opened} onClose={close} title="Back-fill a rule">
+      <Modal opened={opened} onClose={close} title="Back-fill a rule" closeButtonProps={{ 'aria-label': 'Close' }}>
         <Text size="sm" mb="sm">
           Points are owed from then on, and made of what the leaves hold, at a bounded rate and behind the fresh ones.
           Coverage shows how far it is.

@@ -29,7 +29,14 @@ export function Question({ state, round, change }: Props) {
     // eslint-disable-next-line react-hooks/exhaustive-deps
     [expr, range, time, start, end, step, zone, round],
   )
-  if (!checked.ok) return <Failure what="The address of this page cannot be read" error={new Error(checked.error)} />
+  if (!checked.ok)
+    return (
+      <Failure
+        what="The address of this page cannot be read"
+        error={checked.error}
+        todo="Correct it in the form above, and press Explain."
+      />
+    )
   return <Asking key={round} asked={checked.asked} state={state} change={change} />
 }
 

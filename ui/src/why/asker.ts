@@ -1,7 +1,8 @@
 import { ask } from '../api/client.ts'
+import { numeric } from '../format/numbers.ts'
 import { parseMissing } from '../api/stats.ts'
 import { mostValues, type Asker } from './funnel.ts'
-import { numeric, type Result } from './audit.ts'
+import type { Result } from './audit.ts'
 import type { Selector } from './selectors.ts'
 import { title } from './words.ts'
 
