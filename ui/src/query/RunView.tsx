@@ -3,7 +3,7 @@ import { IconCopy } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { lazy, Suspense, useMemo } from 'react'
 import { Link } from 'react-router'
-import { ApiError, ask, encode, type Answer } from '../api/client.ts'
+import { ApiError, ask, type Answer } from '../api/client.ts'
 import { missingOf } from '../api/stats.ts'
 import { whole } from '../format/numbers.ts'
 import { promDuration } from '../format/times.ts'
@@ -16,7 +16,7 @@ import { TrustStrip } from '../trust/TrustStrip.tsx'
 import { stepIn } from './aligned.ts'
 import { exemplarsOf, type ExemplarAnswer } from './exemplars.ts'
 import classes from './Query.module.css'
-import { curl, gridOf, type Asked } from './request.ts'
+import { curl, gridOf, whyAsked, type Asked } from './request.ts'
 import { ResultTable, SingleValue } from './ResultTable.tsx'
 import { samplesOf, seriesOf, type InstantSeries, type RangeSeries, type Result } from './results.ts'
 import { stepsOf } from './steps.ts'
@@ -70,7 +70,7 @@ export function RunView({ run, panel, log, scope, onChange, onRetry }: Props) {
         <>
           <Failure what="The query failed" error={run.error} retry={onRetry} />
           {run.asked && !(run.error instanceof ApiError && run.error.status === 400) && (
-            <Anchor component={Link} to={'/why?' + encode({ expr: run.asked.expr })} size="sm">
+            <Anchor component={Link} to={whyAsked(run.asked)} size="sm">
               Why, and whom it would ask
             </Anchor>
           )}
@@ -211,7 +211,7 @@ function NoSeries({ asked, data, partial, scope }: { asked: Asked; data: Result;
         <div>Whoever was asked has no series that this selects, or none that passes its conditions, at that time.</div>
       )}
       {scoped.length > 0 && <div>The scope restricts it to {scoped.join(', ')}.</div>}
-      <Anchor component={Link} to={'/why?' + encode({ expr: asked.expr })} size="sm">
+      <Anchor component={Link} to={whyAsked(asked)} size="sm">
         Why is it empty
       </Anchor>
     </Empty>
