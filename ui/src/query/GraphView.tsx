@@ -11,7 +11,7 @@ import { placesOf, seriesAt } from './hidden.ts'
 import { Legend } from './Legend.tsx'
 import { LineChart, type Line } from './LineChart.tsx'
 import type { RangeSeries } from './results.ts'
-import type { Unit } from './units.ts'
+import type { Unit } from './unittext.ts'
 import type { Display } from './urlstate.ts'
 
 interface Props {

@@ -10,11 +10,12 @@ import { HistogramView } from './HistogramView.tsx'
 import type { HistogramSample, InstantSeries, LabelSet, RangeSeries, Sample } from './results.ts'
 import classes from './Query.module.css'
 import { arranged, maxRows, type Order } from './tablerows.ts'
+import { withUnit, type Unit } from './unittext.ts'
 
 type Series = InstantSeries & RangeSeries
 
 /** The series of an answer with their values: rows in sight are drawn, of the first 10,000. */
-export function ResultTable({ series }: { series: (InstantSeries | RangeSeries)[] }) {
+export function ResultTable({ series, unit }: { series: (InstantSeries | RangeSeries)[]; unit: Unit }) {
   const [order, setOrder] = useState<Order | undefined>()
   const [filter, setFilter] = useState('')
   const wanted = useDeferredValue(filter)
@@ -66,7 +67,8 @@ export function ResultTable({ series }: { series: (InstantSeries | RangeSeries)[
             </div>
             <div role="columnheader" aria-sort={sortOf('value')} className={classes.number}>
               <button type="button" className={classes.sorter} onClick={() => turn('value')}>
-                Value{arrow('value')}
+                Value{unit && `, ${unit}`}
+                {arrow('value')}
               </button>
             </div>
           </div>
@@ -85,7 +87,7 @@ export function ResultTable({ series }: { series: (InstantSeries | RangeSeries)[
                     style={{ transform: `translateY(${v.start}px)` }}
                   >
                     <SeriesCell labels={row.metric} />
-                    <ValueCell row={row} />
+                    <ValueCell row={row} unit={unit} />
                   </div>
                 )
               )
@@ -117,7 +119,7 @@ function SeriesCell({ labels }: { labels: LabelSet }) {
   )
 }
 
-function ValueCell({ row }: { row: Series }) {
+function ValueCell({ row, unit }: { row: Series; unit: Unit }) {
   if (row.histogram)
     return (
       <div role="cell" className={classes.histogram}>
@@ -126,7 +128,7 @@ function ValueCell({ row }: { row: Series }) {
     )
   if (row.value)
     return (
-      <div role="cell" className={classes.number}>
+      <div role="cell" className={classes.number} title={unit ? withUnit(numeric(row.value[1]), unit) : undefined}>
         {row.value[1]}
       </div>
     )

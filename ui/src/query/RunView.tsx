@@ -21,7 +21,9 @@ import { ResultTable, SingleValue } from './ResultTable.tsx'
 import { samplesOf, seriesOf, type InstantSeries, type RangeSeries, type Result } from './results.ts'
 import { stepsOf } from './steps.ts'
 import type { PanelState, Scope } from './urlstate.ts'
-import { useLanguage } from './useLanguage.ts'
+import type { Unit } from './unittext.ts'
+import { useMeaning } from './useMeaning.ts'
+import { Meanings } from './Meanings.tsx'
 import type { Run } from './useRun.ts'
 
 const GraphView = lazy(() => import('./GraphView.tsx'))
@@ -98,18 +100,21 @@ function AnswerView({ answer, asked, panel, log, scope, onChange }: AnswerProps)
   const { data, warnings, infos } = answer
   const missing = useMemo(() => missingOf(data.stats?.pando, warnings), [data, warnings])
   const id = answer.queryId || asked.id
+  const graph = asked.path === '/api/v1/query_range'
+  const meaning = useMeaning(asked.expr, graph && panel.display === 'heatmap')
   const { stats: _, ...params } = asked.params
   return (
     <>
       <Incomplete missing={missing} queryId={id}>
         {seriesOf(data) === 0 ? (
           <NoSeries asked={asked} data={data} partial={missing.length > 0} scope={scope} />
-        ) : asked.path === '/api/v1/query_range' ? (
-          <Graph answer={answer} asked={asked} panel={panel} log={log} onChange={onChange} />
+        ) : graph ? (
+          <Graph answer={answer} asked={asked} panel={panel} log={log} unit={meaning.unit} onChange={onChange} />
         ) : (
-          <Table data={data} />
+          <Table data={data} unit={meaning.unit} />
         )}
       </Incomplete>
+      <Meanings metrics={meaning.metrics} />
       <Notes warnings={warnings} infos={infos} />
       <AskedLine asked={asked} data={data} id={id} />
       <TrustStrip
@@ -123,14 +128,13 @@ function AnswerView({ answer, asked, panel, log, scope, onChange }: AnswerProps)
   )
 }
 
-function Table({ data }: { data: Result }) {
+function Table({ data, unit }: { data: Result; unit: Unit }) {
   if (data.resultType === 'scalar' || data.resultType === 'string')
     return <SingleValue kind={data.resultType} sample={data.result} />
-  return <ResultTable series={data.result as (InstantSeries | RangeSeries)[]} />
+  return <ResultTable series={data.result as (InstantSeries | RangeSeries)[]} unit={unit} />
 }
 
-function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope'>) {
-  const lang = useLanguage()
+function Graph({ answer, asked, panel, log, unit, onChange }: Omit<AnswerProps, 'scope'> & { unit: Unit }) {
   const { data } = answer
   const result = useMemo(() => (data.resultType === 'matrix' ? data.result : ([] as RangeSeries[])), [data])
   const grid = useMemo(() => {
@@ -138,10 +142,6 @@ function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope
     return g.step > 0 ? g : { ...g, step: stepIn(result) ?? 1 }
   }, [asked, data, result])
   const heat = panel.display === 'heatmap'
-  const unit = useMemo(
-    () => (heat ? lang?.unitOfBuckets(asked.expr) : lang?.unitOf(asked.expr)) ?? '',
-    [lang, asked, heat],
-  )
   const wanted = panel.exemplars && !heat
   const found = useQuery({
     queryKey: ['exemplars', asked.expr, asked.grid],
