@@ -39,7 +39,8 @@ export function ResultTable({ series, unit }: { series: (InstantSeries | RangeSe
   const sortOf = (key: Order['key']) => (order?.key === key ? (order.down ? 'descending' : 'ascending') : 'none')
   const arrow = (key: Order['key']) => (order?.key === key ? (order.down ? ' ↓' : ' ↑') : '')
   return (
-    <div>
+    // On a wall, a value must not stand too far from its series to be told to be its own.
+    <div style={{ maxWidth: 1800 }}>
       <Group gap="sm" mb={6} justify="space-between">
         <Text size="sm" c="dimmed">
           {whole(series.length)} series
