@@ -250,34 +250,17 @@ func BenchmarkRootAgainstOneEngine(b *testing.B) {
 		} {
 			t.ask(b, query, step) // warm up both
 			t.one(b, query, step)
-			root, one := median(5, func() cost { return t.ask(b, query, step) }), median(5, func() cost { return t.one(b, query, step) })
+			memory := watchMemory(t.root)
+			root := median(5, func() cost { return t.ask(b, query, step) })
+			most := memory()[0]
+			one := median(5, func() cost { return t.one(b, query, step) })
 			fmt.Fprintf(w, "%s\t%v\t%v\t%.2fx\t%.2fx\t%.0f%%\t%.1f KiB\t%.1f KiB\t%d MiB\n", query, root.wall.Round(time.Millisecond), one.wall.Round(time.Millisecond),
 				float64(root.wall)/float64(one.wall), float64(root.cpu)/float64(max(one.cpu, time.Millisecond)),
-				100*float64(root.rootCPU)/float64(max(root.cpu, time.Millisecond)), root.bytes/1024, float64(root.text)/1024, peakMemory(b, t.root)>>20)
+				100*float64(root.rootCPU)/float64(max(root.cpu, time.Millisecond)), root.bytes/1024, float64(root.text)/1024, most>>20)
 		}
 		_ = w.Flush()
 		b.Logf("\n%s", table)
 	}
-}
-
-// peakMemory is the most resident memory that a process has had.
-func peakMemory(tb testing.TB, p *process) int64 {
-	tb.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for line := range strings.Lines(string(status)) {
-		if kb, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(kb), "kB")), 10, 64)
-			if err != nil {
-				tb.Fatal(err)
-			}
-			return n << 10
-		}
-	}
-	tb.Fatal("no VmHWM")
-	return 0
 }
 
 // A selector that matches one leaf of 64, at the root against the leaf itself:

@@ -169,6 +169,15 @@ type ResultSet interface {
 	Close()
 }
 
+// Recycler is a ResultSet that can put the points of series in the place of
+// earlier ones: most of what a tier allocates are points that it has no use for
+// once they are merged.
+type Recycler interface {
+	// Recycle gives back series that At returned. The caller no longer uses
+	// their points; labels and histograms remain its own.
+	Recycle(series []promql.Series)
+}
+
 // SelectRequest asks for raw series.
 type SelectRequest struct {
 	Options

@@ -241,7 +241,7 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		return err
 	}
 	defer set.Close()
-	staged, series := int64(0), int64(0)
+	staged, series, stage := int64(0), int64(0), int64(maxStaged)
 	for set.Next() {
 		s := set.At()
 		if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
@@ -259,11 +259,14 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		if limit := r.ask.opts.MaxSeries; limit > 0 && series > int64(limit) {
 			return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
 		}
-		if a.m = append(a.m, s); staged >= maxStaged && r.streams() {
+		if a.m = append(a.m, s); staged >= stage && r.streams() {
 			if err := r.foldEarly(ctx, m, a.m); err != nil {
 				return err
 			}
-			a.m, staged = nil, 0
+			a.m, staged = r.used(set, a.m), 0
+			if a.m != nil {
+				stage = fewStaged
+			}
 		}
 	}
 	a.warn.Merge(set.Warnings())

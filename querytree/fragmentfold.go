@@ -26,6 +26,11 @@ func (f *quantileFold) held() int64 { return f.cells }
 // that, the query starts again without it.
 const maxStaged = 1 << 16
 
+// fewStaged is how many wait after the first ones were merged, if the merger has
+// no use for points once it has their values: the next ones are put in the same
+// few places then.
+const fewStaged = 1 << 12
+
 // streams reports whether a part of a child's answer can be merged before the
 // rest is known.
 func (r *fragmentRun) streams() bool {
@@ -44,6 +49,19 @@ func (r *fragmentRun) foldEarly(ctx context.Context, m Member, series promql.Mat
 	}
 	r.folded[m.name()] = true
 	return r.foldIn(series)
+}
+
+// used gives back the points of series that were merged, if nothing holds them
+// any more, and returns the room for the next series; nil otherwise.
+func (r *fragmentRun) used(set ResultSet, merged promql.Matrix) promql.Matrix {
+	if r.f.Merge != MergeQuantile {
+		return nil
+	}
+	if s, ok := set.(Recycler); ok {
+		s.Recycle(merged)
+	}
+	clear(merged)
+	return merged[:0]
 }
 
 // foldIn merges series, and gives back the samples of what is now one with

@@ -26,6 +26,33 @@ type execDecoder struct {
 	samples int64
 
 	memory *unpackMemory // of the last packed frame, if there was one
+	spare  [][]promql.FPoint
+}
+
+// maxSpare is how many series' points are kept for the next ones.
+const maxSpare = 64
+
+// recycle takes points back that nobody uses any more.
+func (d *execDecoder) recycle(series []promql.Series) {
+	for _, s := range series {
+		if len(d.spare) == maxSpare {
+			return
+		}
+		if cap(s.Floats) > 0 {
+			d.spare = append(d.spare, s.Floats[:0])
+		}
+	}
+}
+
+// room returns room for n points, used before if possible.
+func (d *execDecoder) room(n int) []promql.FPoint {
+	last := len(d.spare) - 1
+	if last < 0 {
+		return make([]promql.FPoint, 0, n)
+	}
+	points := d.spare[last]
+	d.spare[last], d.spare = nil, d.spare[:last]
+	return slices.Grow(points, n)
 }
 
 // add takes in a frame. All series of the frame before must have been read.
@@ -53,13 +80,12 @@ func (d *execDecoder) unpacked(f *querytreepb.ExecFrame) (*querytreepb.ExecFrame
 	if d.memory == nil {
 		d.memory = d.unpack.memory()
 	}
-	plain, err := d.unpack.unpack(f.GetPacked(), d.memory.plain)
+	plain, err := d.unpack.unpack(f.GetPacked(), &d.memory.plain)
 	if err != nil {
 		return nil, err
 	}
-	d.memory.plain = plain
 	inner := &querytreepb.ExecFrame{}
-	if err := unmarshalExecFrame(plain, inner); err != nil {
+	if err := unmarshalExecFrame(plain, inner, &d.memory.frame); err != nil {
 		return nil, fmt.Errorf("packed frame: %w", err)
 	}
 	if inner.GetEnd() != nil || inner.GetPacked() != nil {
@@ -158,6 +184,9 @@ func (d *execDecoder) floats(part *querytreepb.GridSeries) error {
 		return errors.New("points out of order")
 	}
 	start := len(d.cur.Floats)
+	if d.cur.Floats == nil {
+		d.cur.Floats = d.room(n)
+	}
 	d.cur.Floats = slices.Grow(d.cur.Floats, n)[:start+n]
 	points := d.cur.Floats[start:]
 	d.times(points, first, present)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"google.golang.org/grpc/encoding"
 	grpcproto "google.golang.org/grpc/encoding/proto"
@@ -54,7 +55,7 @@ func (c *callCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	}
 	buf := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer buf.Free()
-	return unmarshalExecFrame(bytes.Clone(buf.ReadOnlyData()), f)
+	return unmarshalExecFrame(bytes.Clone(buf.ReadOnlyData()), f, &frameMemory{})
 }
 
 // wireField is one field of a message: a number, or data.
@@ -101,20 +102,36 @@ func eachField(b []byte, f func(wireField) error) error {
 // execReader puts the parts of a frame in a few arrays, which are made as large
 // as the frame says before it is read.
 type execReader struct {
-	frame      *querytreepb.ExecFrame
-	series     []querytreepb.GridSeries
-	labels     []uint32
-	values     []float64
+	frame *querytreepb.ExecFrame
+	frameMemory
 	histograms int
 }
 
+// frameMemory holds the arrays of one frame after the other. What is in them is
+// that of the last one.
+type frameMemory struct {
+	parts  []*querytreepb.GridSeries
+	series []querytreepb.GridSeries
+	labels []uint32
+	values []float64
+}
+
+// fit makes room for a frame.
+func (m *frameMemory) fit(series, labels, values int) {
+	clear(m.series[:cap(m.series)]) // of histograms, and of the bytes of the last frame
+	m.parts, m.series = slices.Grow(m.parts[:0], series), slices.Grow(m.series[:0], series)[:series]
+	m.labels, m.values = slices.Grow(m.labels[:0], labels), slices.Grow(m.values[:0], values)
+}
+
 // unmarshalExecFrame is proto.Unmarshal for frames that are not too large for
-// an encoder to have made them. The frame refers to b from then on.
-func unmarshalExecFrame(b []byte, f *querytreepb.ExecFrame) error {
-	r := &execReader{frame: f}
+// an encoder to have made them. The frame refers to b from then on, and to m,
+// which may have been that of a frame that is no longer needed.
+func unmarshalExecFrame(b []byte, f *querytreepb.ExecFrame, m *frameMemory) error {
+	r := &execReader{frame: f, frameMemory: *m}
 	if err := r.measure(b); err != nil {
 		return err
 	}
+	*m = r.frameMemory
 	return eachField(b, r.field)
 }
 
@@ -144,9 +161,8 @@ func (r *execReader) measure(b []byte) error {
 	if series > maxFrameSeries || r.histograms > maxFrameHistograms {
 		return fmt.Errorf("frame of %d series and %d histograms", series, r.histograms)
 	}
-	r.frame.Series = make([]*querytreepb.GridSeries, 0, series)
-	r.series = make([]querytreepb.GridSeries, series)
-	r.labels, r.values = make([]uint32, 0, labels), make([]float64, 0, values)
+	r.fit(series, labels, values)
+	r.frame.Series = r.parts
 	return nil
 }
 

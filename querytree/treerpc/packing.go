@@ -3,6 +3,7 @@ package treerpc
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"runtime"
 	"slices"
 	"sync"
@@ -191,6 +192,7 @@ type unpacker struct {
 type unpackMemory struct {
 	plain []byte
 	words []uint64
+	frame frameMemory
 }
 
 func (u *unpacker) memory() *unpackMemory {
@@ -219,9 +221,9 @@ func (u *unpacker) accepts() uint32 {
 	return acceptZstd
 }
 
-// unpack returns what was packed, in the memory of buf if it is large enough.
-// Nothing is allocated before the size claimed is checked.
-func (u *unpacker) unpack(w *querytreepb.Packed, buf []byte) ([]byte, error) {
+// unpack returns what was packed, in the memory of buf, which is made larger if
+// it must be. Nothing is allocated before the size claimed is checked.
+func (u *unpacker) unpack(w *querytreepb.Packed, buf *[]byte) ([]byte, error) {
 	if u == nil || w.GetCodec() != querytreepb.Packed_ZSTD {
 		return nil, fmt.Errorf("frame packed by codec %d, which was not asked for", w.GetCodec())
 	}
@@ -229,10 +231,11 @@ func (u *unpacker) unpack(w *querytreepb.Packed, buf []byte) ([]byte, error) {
 	if size > maxPacked {
 		return nil, fmt.Errorf("packed frame of %d bytes, more than the %d allowed", size, maxPacked)
 	}
-	if cap(buf) < size {
-		buf = make([]byte, size)
+	if cap(*buf) < size {
+		// The next frame is a little larger, and the next one again.
+		*buf = make([]byte, min(maxPacked, 1<<bits.Len(uint(size-1))))
 	}
-	out, err := u.zstd.DecodeAll(w.GetData(), buf[:0:size])
+	out, err := u.zstd.DecodeAll(w.GetData(), (*buf)[:0:size])
 	if err != nil {
 		return nil, fmt.Errorf("unpack frame: %w", err)
 	}
@@ -244,7 +247,7 @@ func (u *unpacker) unpack(w *querytreepb.Packed, buf []byte) ([]byte, error) {
 
 // selectFrame unpacks into a frame of raw series.
 func (u *unpacker) selectFrame(f *querytreepb.SelectFrame) error {
-	plain, err := u.unpack(f.GetPacked(), nil)
+	plain, err := u.unpack(f.GetPacked(), new([]byte))
 	if err != nil {
 		return err
 	}

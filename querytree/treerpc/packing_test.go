@@ -359,7 +359,7 @@ func TestMalformedPacked(t *testing.T) {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
 		for range 10 {
-			if _, err := u.unpack(hostile[name], nil); err == nil {
+			if _, err := u.unpack(hostile[name], new([]byte)); err == nil {
 				t.Error(name, "was unpacked")
 			}
 		}
@@ -378,7 +378,7 @@ func FuzzPacked(f *testing.F) {
 	u := testUnpacker(f)
 	f.Fuzz(func(t *testing.T, size uint32, data []byte) {
 		p := &querytreepb.Packed{Codec: querytreepb.Packed_ZSTD, Size: size, Data: data}
-		plain, err := u.unpack(p, nil)
+		plain, err := u.unpack(p, new([]byte))
 		if err == nil && (len(plain) != int(size) || size > maxPacked) {
 			t.Errorf("%d bytes, claimed %d", len(plain), size)
 		}
@@ -402,7 +402,7 @@ func FuzzUnmarshal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var want, got querytreepb.ExecFrame
 		wantErr := proto.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(data, &want)
-		err := unmarshalExecFrame(bytes.Clone(data), &got)
+		err := unmarshalExecFrame(bytes.Clone(data), &got, &frameMemory{})
 		switch {
 		case err == nil && wantErr != nil:
 			t.Errorf("accepted what protobuf refuses: %v", wantErr)

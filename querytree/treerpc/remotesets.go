@@ -17,6 +17,7 @@ type (
 
 var (
 	_ querytree.ResultSet = (*resultSet)(nil)
+	_ querytree.Recycler  = (*resultSet)(nil)
 	_ querytree.SeriesSet = (*seriesSet)(nil)
 )
 
@@ -30,6 +31,8 @@ type decoder[F, S any] interface {
 	whole() error
 	// counts returns how many series and samples next has returned.
 	counts() (series, samples int64)
+	// recycle takes back series that nobody uses any more.
+	recycle([]S)
 }
 
 // answerSet reads an answer of frames F as series S.
@@ -121,3 +124,6 @@ func (s *answerSet[F, S]) Close() {
 		s.answer.cancel()
 	}
 }
+
+// Recycle implements querytree.Recycler.
+func (s *answerSet[F, S]) Recycle(series []S) { s.decoder.recycle(series) }

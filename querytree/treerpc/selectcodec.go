@@ -143,6 +143,9 @@ func (d *selectDecoder) whole() error {
 
 func (d *selectDecoder) counts() (series, samples int64) { return d.series, d.samples }
 
+// recycle does nothing: chunks are handed on as they are.
+func (d *selectDecoder) recycle([]storage.ChunkSeries) {}
+
 // next returns the next complete series of the frames so far.
 func (d *selectDecoder) next() (storage.ChunkSeries, bool, error) {
 	for len(d.parts) > 0 {

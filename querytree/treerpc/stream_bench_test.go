@@ -156,7 +156,7 @@ func BenchmarkPack(b *testing.B) {
 					d := &execDecoder{grid: g, unpack: unpack}
 					for _, buf := range frames {
 						f := &querytreepb.ExecFrame{}
-						if err := unmarshalExecFrame(buf, f); err != nil {
+						if err := unmarshalExecFrame(buf, f, &frameMemory{}); err != nil {
 							b.Fatal(err)
 						}
 						if err := d.add(f); err != nil {
