@@ -22,4 +22,5 @@ it('an error of one page does not stay when another is opened', () => {
   rerender(shown('/planet', false))
   expect(screen.getByText('another page')).toBeTruthy()
   vi.restoreAllMocks()
-})
+  // The first drawing in a process loads a lot; on a busy machine that takes its time.
+}, 30_000)

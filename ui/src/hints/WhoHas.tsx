@@ -207,7 +207,7 @@ function Pruned({ parts }: { parts: PrunedPart[] }) {
   if (parts.length === 0) return null
   return (
     <Sideways label="What rules out the others">
-      <table className={classes.table} style={{ marginTop: 8, minWidth: 520 }} aria-label="What rules out the others">
+      <table className={classes.table} style={{ marginTop: 8, minWidth: 640 }} aria-label="What rules out the others">
         <thead>
           <tr>
             <th>Ruled out by</th>

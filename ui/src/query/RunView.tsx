@@ -207,8 +207,8 @@ function NoSeries({ asked, data, partial, scope }: { asked: Asked; data: Result;
           .
         </div>
       )}
-      {p !== undefined && p.asked > 0 && (
-        <div>Whoever was asked has no series that this selects, or none that passes its conditions, at that time.</div>
+      {p !== undefined && p.answered > 0 && (
+        <div>Whoever answered has no series that this selects, or none that passes its conditions, at that time.</div>
       )}
       {scoped.length > 0 && <div>The scope restricts it to {scoped.join(', ')}.</div>}
       <Anchor component={Link} to={whyAsked(asked)} size="sm">

@@ -47,6 +47,11 @@ describe('an estimate', () => {
 })
 
 describe('what an estimate does not know', () => {
+  it('is not taken for none: leaves of a zone that the tree has lost are leaves', () => {
+    const below = plan('concat', 'up', [edge('eu-1', 'asked'), edge('eu-2', 'asked')])
+    const e = estimate(plan('concat', 'up', [edge('eu', 'asked', below)]), { ...tree, children: [] })
+    expect([e.asked, e.leaves]).toEqual([2, 2])
+  })
   it('is said: who did not answer, and whose plan is cut short', () => {
     const silent = plan('concat', 'up', [{ ...edge('eu', 'asked'), failed: 'late' }, edge('us', 'asked')])
     expect(estimate({ ...silent, truncated: '9 rows' }, tree).untold).toEqual(['root', 'eu'])

@@ -65,7 +65,8 @@ export function estimate(plan: Plan, tree: Tree | undefined): Estimate {
     ...new Set((plan.fragments ?? []).filter((f) => (f.kind === 'raw') === raw).map((f) => f.query)),
   ]
   return {
-    leaves: tree ? Math.max(all.length, tree.self.tier === 'leaf' ? 1 : 0) : verdicts.size,
+    // A zone that was lost since has no leaves in the tree, and has them in the plan.
+    leaves: Math.max(all.length, verdicts.size, tree?.self.tier === 'leaf' ? 1 : 0),
     asked: plan.tier === 'leaf' ? 1 : count('asked'),
     pruned: {
       hint: count('pruned-hint'),

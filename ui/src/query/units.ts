@@ -133,7 +133,7 @@ function called(n: SyntaxNode, inner: (c: SyntaxNode | null) => Unit, expr: stri
 
 // Of time, and of what has no unit, a rate has none either.
 function perSecond(unit: Unit): Unit {
-  return unit === '' || unit === 'ratio' || unit === 'percent' || unit.includes('/') || /seconds$/.test(unit)
+  return unit === '' || unit === 'ratio' || unit === 'percent' || unit.includes('/') || unit.endsWith('seconds')
     ? ''
     : unit + '/s'
 }

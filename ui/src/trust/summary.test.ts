@@ -64,6 +64,12 @@ describe('trust', () => {
     expect(trust(undefined, undefined, ['partial answer: leaf "a" did not answer: x'], undefined).whole).toBe(false)
     expect(trust(stats([]), undefined, ['partial answer: leaf "a" did not answer: x'], tree).whole).toBe(false)
   })
+  it('counts the leaves of a zone that did not answer as asked, once', () => {
+    const zone = row('eu', { tier: 'zone', failed: 'late', late: true })
+    const of = (...rows: ChildRow[]) => trust(stats(rows), undefined, [], tree).counts
+    expect(of(zone, row('us-1', {}))).toMatchObject({ asked: 3, failed: 2, late: 2 })
+    expect(of(zone, row('eu-1', {})).asked).toBe(2)
+  })
   it('is not told by answers without statistics', () =>
     expect(trust(undefined, undefined, [], tree).whole).toBeUndefined())
   it('on a leaf is as fresh as itself', () =>

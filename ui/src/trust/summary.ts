@@ -38,15 +38,28 @@ export function trust(
   if (tree) walk(tree.children, (n) => void nodes.set(n.name, n))
   const missing = missingOf(stats, warnings)
   const rows = stats?.children ?? []
+  const counts = countLeaves(rows, (name) => nodes.get(name)?.leaves ?? 1)
+  counts.asked += unheard(rows, nodes)
   return {
     whole: stats ? stats.complete && missing.length === 0 : missing.length > 0 ? false : undefined,
     missing,
     leaves: tree?.self.leaves ?? rows.filter((r) => r.tier === 'leaf').length,
-    counts: countLeaves(rows, (name) => nodes.get(name)?.leaves ?? 1),
+    counts,
     slowest: slowest(rows),
     freshness: behind(tree?.self.tier === 'leaf' ? ofSelf(tree) : freshness(rows, nodes), tree),
     cache: cacheText(cache),
   }
+}
+
+// Leaves below tiers that did not answer: they were asked, or would have been, and no row tells of them.
+function unheard(rows: ChildRow[], nodes: Map<string, TreeNode>): number {
+  const told = new Set(rows.map((r) => r.name))
+  const failed = rows.flatMap((r) => (r.failed && r.tier !== 'leaf' ? (nodes.get(r.name)?.children ?? []) : []))
+  const leaves = new Set<string>()
+  walk(failed, (n) => {
+    if (n.tier === 'leaf' && n.state !== 'missing' && !told.has(n.name)) leaves.add(n.name)
+  })
+  return leaves.size
 }
 
 interface Newest {
