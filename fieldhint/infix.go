@@ -110,9 +110,15 @@ func appendInfixPairs(dst []uint64, metric, b uint64, value string, keep bool) [
 	if !keep || len(value) > maxGramValue {
 		return appendSure(dst, b, factUninfixedPair)
 	}
-	base := infixPairBase(b)
+	var room [maxRoomInfixes]uint64
+	return appendPaired(dst, infixPairBase(b), metric, appendInfixHashes(room[:0], value))
+}
+
+// appendInfixHashes appends what tells the infixes of a value apart, of those that
+// are kept with the metric's name.
+func appendInfixHashes(dst []uint64, value string) []uint64 {
 	for f := range infixesOfLen(pairedInfix, value, true, true) {
-		dst = append(dst, prefixFact(base, metric, f.payload()))
+		dst = append(dst, f.payload())
 	}
 	return dst
 }

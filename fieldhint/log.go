@@ -1,7 +1,6 @@
 package fieldhint
 
 import (
-	"math/bits"
 	"sync"
 	"sync/atomic"
 
@@ -9,11 +8,8 @@ import (
 )
 
 const (
-	chunkBits  = 13
-	chunkLen   = 1 << chunkBits // fingerprints in a chunk of the log
-	shardBits  = 6
-	shardCount = 1 << shardBits
-	minSlots   = 16
+	chunkBits = 13
+	chunkLen  = 1 << chunkBits // fingerprints in a chunk of the log
 )
 
 // chunk is a piece of the log. What is below the log's length never changes.
@@ -57,16 +53,6 @@ type fpLog struct {
 	outer    []interned    // external
 	pairs    pairer
 	adders   sync.Pool // of *adder
-}
-
-// shard is an open-addressing hash table of positions in the log. A tag of
-// eight bits stands beside each position, zero meaning a free slot, so that
-// probing seldom looks into the log.
-type shard struct {
-	mu    sync.RWMutex
-	tags  []uint8
-	slots []uint32
-	n     int
 }
 
 func newLog(epoch uint64, room *room, cacheSize int) *fpLog {
@@ -128,11 +114,41 @@ func (l *fpLog) insert(fp uint64) bool {
 	return added
 }
 
+// together is how many fingerprints are looked for at the same time.
+const together = 16
+
+// insertAll adds fingerprints and reports whether any is new. What has to be read of
+// the tables is asked for beforehand, so that memory is waited for once and not for
+// each.
+func (l *fpLog) insertAll(fps []uint64) (added bool) {
+	for len(fps) > 0 {
+		n := min(len(fps), together)
+		if n > 1 && l.marks == nil {
+			l.touch(fps[:n])
+		}
+		for _, fp := range fps[:n] {
+			added = l.insert(fp) || added
+		}
+		fps = fps[n:]
+	}
+	return added
+}
+
+// touch reads where fingerprints will be looked for.
+func (l *fpLog) touch(fps []uint64) (sum uint64) {
+	for _, fp := range fps {
+		s, h := l.scatter(fp & fingerprintMask)
+		sum += s.finder.Load().touch(h)
+	}
+	if l.base != nil {
+		sum += l.base.touch(fps)
+	}
+	return sum
+}
+
 func (l *fpLog) has(fp uint64) bool {
 	s, h := l.scatter(fp)
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	_, found := s.find(l, h, fp)
+	_, found := s.finder.Load().find(l, h, fp)
 	return found
 }
 
@@ -140,15 +156,12 @@ func (l *fpLog) has(fp uint64) bool {
 // is new; ok is false if there was no room for it.
 func (l *fpLog) position(fp uint64) (at uint32, added, ok bool) {
 	s, h := l.scatter(fp)
-	s.mu.RLock()
-	at, ok = s.find(l, h, fp)
-	s.mu.RUnlock()
-	if ok {
+	if at, ok = s.finder.Load().find(l, h, fp); ok {
 		return at, false, true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if at, ok = s.find(l, h, fp); ok {
+	if at, ok = s.finder.Load().find(l, h, fp); ok {
 		return at, false, true
 	}
 	if at, ok = l.append(fp); ok {
@@ -178,72 +191,11 @@ func (l *fpLog) append(fp uint64) (uint32, bool) {
 	return uint32(n), true
 }
 
-// find looks in the table for fp, whose scattered hash is h, and returns its
-// position in the log.
-func (s *shard) find(l *fpLog, h, fp uint64) (uint32, bool) {
-	if len(s.tags) == 0 {
-		return 0, false
-	}
-	t := tag(h)
-	for i := s.home(h); s.tags[i] != 0; i = s.next(i) {
-		if s.tags[i] == t && l.at(s.slots[i]) == fp {
-			return s.slots[i], true
-		}
-	}
-	return 0, false
-}
-
-func (s *shard) insert(l *fpLog, h uint64, position uint32) {
-	if 5*(s.n+1) > 4*len(s.tags) {
-		s.grow(l)
-	}
-	s.put(h, position)
-	s.n++
-}
-
-func (s *shard) put(h uint64, position uint32) {
-	i := s.home(h)
-	for s.tags[i] != 0 {
-		i = s.next(i)
-	}
-	s.tags[i], s.slots[i] = tag(h), position
-}
-
-// grow makes the table larger by a quarter.
-func (s *shard) grow(l *fpLog) {
-	tags, slots := s.tags, s.slots
-	n := max(minSlots, len(tags)*5/4)
-	s.tags, s.slots = make([]uint8, n), make([]uint32, n)
-	for i, t := range tags {
-		if t != 0 {
-			_, h := l.scatter(l.at(slots[i]))
-			s.put(h, slots[i])
-		}
-	}
-}
-
-func (s *shard) home(h uint64) int {
-	hi, _ := bits.Mul64(h, uint64(len(s.tags)))
-	return int(hi)
-}
-
-func (s *shard) next(i int) int {
-	if i++; i < len(s.tags) {
-		return i
-	}
-	return 0
-}
-
-func tag(h uint64) uint8 { return max(1, uint8(h>>shardBits)) }
-
 // bytes is the memory taken by list and table.
 func (l *fpLog) bytes() int {
 	n := len(*l.chunks.Load()) * chunkLen * 8
 	for i := range l.shards {
-		s := &l.shards[i]
-		s.mu.RLock()
-		n += len(s.tags) * 5
-		s.mu.RUnlock()
+		n += l.shards[i].finder.Load().size() * 5
 	}
 	return n
 }

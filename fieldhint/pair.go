@@ -95,6 +95,7 @@ func hashAll(lset labels.Labels) []hashed {
 type pairing struct {
 	names []uint64
 	kept  []pairOf
+	of    [][]uint16 // by place of a label: the pairs that it is in
 }
 
 // pairOf is a pair of labels about which anything is kept.
@@ -112,7 +113,7 @@ type pairOf struct {
 	infixed bool
 }
 
-func (p *pairing) of(ls []interned) bool {
+func (p *pairing) fits(ls []interned) bool {
 	if p == nil || len(p.names) != len(ls) {
 		return false
 	}
@@ -176,7 +177,7 @@ func (p *pairer) pairing(l *fpLog, ls []interned) (way *pairing, added bool) {
 		key = (bits.RotateLeft64(key, 5) ^ ls[i].name) * 0x9e3779b97f4a7c15
 	}
 	slot := &p.pairings[key>>p.shift]
-	if way = slot.Load(); !way.of(ls) {
+	if way = slot.Load(); !way.fits(ls) {
 		way, added = l.pair(ls)
 		p.remember(slot, way)
 	}
@@ -195,55 +196,41 @@ func (p *pairer) remember(slot *atomic.Pointer[pairing], way *pairing) {
 	}
 }
 
-// addPair adds the facts about a pair of labels, unless they are known to be there.
-func (l *fpLog) addPair(p *pairOf, a, b *interned) (added bool) {
-	id := uint64(a.id)<<32 | uint64(b.id)
-	var slot, older *atomic.Uint64
-	if a.id != 0 && b.id != 0 && len(l.pairs.known) > 1 {
-		at := id * 0x9e3779b97f4a7c15 >> (64 - l.pairs.knownBits)
-		slot, older = &l.pairs.known[at], &l.pairs.known[at^1] // in one line of the cache
-		if slot.Load() == id || older.Load() == id {
-			return false
-		}
+// slots are the two places where it may be known that all facts about a pair of
+// labels are there, in one line of the cache; nil if that is not remembered.
+func (p *pairer) slots(id uint64) (latest, older *atomic.Uint64) {
+	if len(p.known) < 2 {
+		return nil, nil
 	}
-	if p.values {
-		added = l.insert(pairFact(p.base, a.hashed, b.hashed))
-	}
-	var room [len(rungs) + 1]uint64
-	if p.prefixed[0] {
-		added = l.insertAll(appendPrefixPairs(room[:0], p.bases[0], a.value, b.label.Value)) || added
-	}
-	if p.prefixed[1] {
-		added = l.insertAll(appendPrefixPairs(room[:0], p.bases[1], b.value, a.label.Value)) || added
-	}
-	if p.infixed {
-		metric, other, _ := metricFirst(a, b, (*interned).labelName)
-		var room [maxRoomInfixes]uint64
-		added = l.insertAll(appendInfixPairs(room[:0], metric.value, other.name, other.label.Value, true)) || added
-	}
-	if slot != nil {
-		older.Store(slot.Swap(id))
-	}
-	return added
+	at := id * 0x9e3779b97f4a7c15 >> (64 - p.knownBits)
+	return &p.known[at], &p.known[at^1]
 }
 
-func (l *fpLog) insertAll(fps []uint64) (added bool) {
-	for _, fp := range fps {
-		added = l.insert(fp) || added
+// knows reports whether all facts about a pair of labels are there.
+func (p *pairer) knows(id uint64) bool {
+	latest, older := p.slots(id)
+	return latest != nil && (latest.Load() == id || older.Load() == id)
+}
+
+// know remembers that all facts about a pair of labels are there.
+func (p *pairer) know(id uint64) {
+	if latest, older := p.slots(id); latest != nil {
+		older.Store(latest.Swap(id))
 	}
-	return added
 }
 
 // pair works out which pairs of a series are kept, and adds the facts that the
 // others are not.
 func (l *fpLog) pair(ls []interned) (_ *pairing, added bool) {
-	way := &pairing{names: make([]uint64, len(ls))}
+	way := &pairing{names: make([]uint64, len(ls)), of: make([][]uint16, len(ls))}
 	var room [8]uint64
 	for i := range ls {
 		way.names[i] = ls[i].name
 		for j := range i {
 			p, lacks := l.pairOf(room[:0], &ls[j], &ls[i])
 			if p.a, p.b, p.places = uint8(j), uint8(i), 1<<i|1<<j; p.values || p.prefixed[0] || p.prefixed[1] || p.infixed {
+				way.of[j] = append(way.of[j], uint16(len(way.kept)))
+				way.of[i] = append(way.of[i], uint16(len(way.kept)))
 				way.kept = append(way.kept, p)
 			}
 			for _, fp := range lacks {

@@ -56,18 +56,35 @@ func prefixFact(base, value, prefix uint64) uint64 {
 	return mix(mix(base^value)^prefix) & fingerprintMask
 }
 
-// appendPrefixPairs appends the facts about the value of one label together with
-// what the other one's value starts with. The empty prefix says that the other
-// label is there.
-func appendPrefixPairs(dst []uint64, base, value uint64, other string) []uint64 {
-	dst = append(dst, prefixFact(base, value, xxhash.Sum64String("")))
-	for _, n := range rungs {
-		if n > len(other) {
-			break
-		}
-		dst = append(dst, prefixFact(base, value, xxhash.Sum64String(other[:n])))
+// appendPaired appends the facts about the value of one label together with pieces
+// of another one's, given what these facts have in common.
+func appendPaired(dst []uint64, base, value uint64, pieces []uint64) []uint64 {
+	base = mix(base ^ value)
+	for _, piece := range pieces {
+		dst = append(dst, mix(base^piece)&fingerprintMask)
 	}
 	return dst
+}
+
+// appendPrefixHashes appends the hashes of what a value starts with, where that is
+// told beside the value of another label. The empty prefix says that the label is
+// there.
+func appendPrefixHashes(dst []uint64, value string) []uint64 {
+	dst = append(dst, xxhash.Sum64String(""))
+	for _, n := range rungs {
+		if n > len(value) {
+			break
+		}
+		dst = append(dst, xxhash.Sum64String(value[:n]))
+	}
+	return dst
+}
+
+// appendPrefixPairs appends the facts about the value of one label together with
+// what the other one's value starts with.
+func appendPrefixPairs(dst []uint64, base, value uint64, other string) []uint64 {
+	var room [len(rungs) + 1]uint64
+	return appendPaired(dst, base, value, appendPrefixHashes(room[:0], other))
 }
 
 // AppendUnprefixedOfAll appends the fact that the prefixes of some series are not

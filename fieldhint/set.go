@@ -181,13 +181,7 @@ func (s *Set) AddSeriesAt(lset labels.Labels, spans ...Span) {
 
 // Add adds fingerprints to the current section.
 func (s *Set) Add(fps ...uint64) {
-	s.each(func(l *fpLog) bool {
-		added := false
-		for _, fp := range fps {
-			added = l.insert(fp) || added
-		}
-		return added
-	})
+	s.each(func(l *fpLog) bool { return l.insertAll(fps) })
 }
 
 // each lets add work on the current sections, and on those being made.

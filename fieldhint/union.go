@@ -51,11 +51,9 @@ func (p *part) add(fps []uint64) {
 	if p == nil {
 		return
 	}
-	l, changed := p.joint.section.log, false
+	l := p.joint.section.log
 	p.set.mu.RLock()
-	for _, fp := range fps {
-		changed = l.insert(fp) || changed
-	}
+	changed := l.insertAll(fps)
 	changed = changed || l.full.Load()
 	p.set.mu.RUnlock()
 	if changed {

@@ -16,6 +16,7 @@ const pullBuffer = 16
 
 // Select implements Child: it merges the children's raw series as they come.
 func (m *Mixer) Select(ctx context.Context, req SelectRequest) SeriesSet {
+	m = m.now()
 	ask := m.asking(req.Options.within(ctx))
 	req.Options = ask.opts
 	members := m.members(req.Mint, req.Maxt, nil)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -117,6 +116,7 @@ func (k *keeping) own(series *ownSeries, constants labels.Labels, f commonFlags)
 	if err != nil {
 		return nil, err
 	}
+	f.retune.tunes(func(t tuning) error { return child.Retune(t.tree) })
 	return &querytree.Own{Child: child}, nil
 }
 
@@ -152,14 +152,19 @@ func (k *keeping) collectLeaf(n *node, l *leaf.Leaf) error {
 
 // rolled returns what a leaf answers by: of its rollups, if it has any, else of
 // its samples alone.
-func (k *keeping) rolled(l *leaf.Leaf) (querytree.Child, promql.QueryEngine, error) {
-	if k.flags.file == "" || !k.flags.use {
+func (k *keeping) rolled(l *leaf.Leaf, retune *retuner) (querytree.Child, promql.QueryEngine, error) {
+	if k.flags.file == "" || !k.flags.use && retune.fixed("query.rollups") {
 		return l.Child(), l.Local().Engine(), nil
 	}
 	r, err := querytree.NewRolled(l.Local(), k.rewriter(l.Describe().Labels))
 	if err != nil {
 		return nil, nil, err
 	}
+	r.UseRollups(k.flags.use)
+	retune.tunes(func(t tuning) error {
+		r.UseRollups(t.rollups)
+		return r.Retune(t.tree)
+	})
 	return r, r.Engine(), nil
 }
 
@@ -181,12 +186,17 @@ func (k *keeping) reload() error {
 
 // after returns a function that reloads something, and then the rules.
 func (k *keeping) after(reload func() error) func() error {
+	if k.flags.file == "" {
+		return reload
+	}
 	return func() error {
-		err := reload()
-		if k.flags.file != "" {
-			err = errors.Join(err, k.reload())
+		if _, err := k.flags.rules(); err != nil {
+			return err // before anything else of the revision takes effect
 		}
-		return err
+		if err := reload(); err != nil {
+			return err
+		}
+		return k.reload()
 	}
 }
 

@@ -63,7 +63,7 @@ func (h *Handler) recorded(kind string, next http.HandlerFunc) http.HandlerFunc 
 			if rec, ok := w.(*recorder); ok {
 				code = rec.code
 			}
-			rec := run.record(ctx, h.cfg.Now(), code, h.cfg.ExplainSlowerThan)
+			rec := run.record(ctx, h.cfg.Now(), code, h.tuning.Load().ExplainSlowerThan)
 			h.queries.end(rec)
 			h.logQuery(rec.QueryRow)
 		}()

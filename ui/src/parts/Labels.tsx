@@ -1,3 +1,6 @@
+import { Fragment } from 'react'
+import classes from './Labels.module.css'
+
 const plainName = /^[a-zA-Z_:][\w:]*$/
 
 /** A label set as PromQL writes it, its name before the braces. */
@@ -13,30 +16,27 @@ export function labelName(name: string): string {
   return /^[a-zA-Z_]\w*$/.test(name) ? name : JSON.stringify(name)
 }
 
-/** A label set, its names dimmed so that values are read first. */
+/** A label set, its names dimmed so that values are read first. Of few elements, since tables have thousands. */
 export function Labels({ labels }: { labels: Record<string, string> }) {
   const { __name__: name, ...rest } = labels
   const pairs = Object.entries(rest)
   // A name of other than the usual letters stands in the braces, as one has to write it.
   const quoted = name !== undefined && name !== '' && !plainName.test(name)
+  const braces = pairs.length > 0 || name === undefined || quoted
   return (
-    <code style={{ background: 'none', padding: 0, fontSize: 'inherit', overflowWrap: 'anywhere' }}>
+    <code className={classes.labels}>
       {name !== undefined && !quoted && <b>{name}</b>}
-      {(pairs.length > 0 || name === undefined || quoted) && (
-        <>
-          {'{'}
-          {quoted && <b>{JSON.stringify(name)}</b>}
-          {quoted && pairs.length > 0 && ', '}
-          {pairs.map(([k, v], i) => (
-            <span key={k}>
-              {i > 0 && ', '}
-              <span style={{ color: 'var(--mantine-color-dimmed)' }}>{labelName(k)}=</span>
-              {JSON.stringify(v)}
-            </span>
-          ))}
-          {'}'}
-        </>
-      )}
+      {braces && '{'}
+      {quoted && <b>{JSON.stringify(name)}</b>}
+      {quoted && pairs.length > 0 && ', '}
+      {pairs.map(([k, v], i) => (
+        <Fragment key={k}>
+          {i > 0 && ', '}
+          <span className={classes.name}>{labelName(k)}=</span>
+          {JSON.stringify(v)}
+        </Fragment>
+      ))}
+      {braces && '}'}
     </code>
   )
 }
