@@ -78,6 +78,7 @@ func (m *Mixer) pull(ctx context.Context, req SelectRequest, members []Member, p
 	prune.candidatesAt(req.Matchers, req.Mint, req.Maxt).each(func(i int) {
 		p := &puller{m: members[i], ask: ask, req: req, row: row, tier: m.name(), items: make(chan pulled, pullBuffer), ended: make(chan struct{})}
 		p.req.Options = ask.below()
+		ask.trace.asks(p.m.name())
 		go p.run(ctx)
 		sets = append(sets, &pulledSet{ctx: ctx, p: p})
 	})
