@@ -99,7 +99,15 @@ func (k *known) add(s knownInput, most int) {
 // returns false if there is none: then the labels must be decoded. It is a method of
 // the appenders that Appendable.Appender returns.
 func (p *appender) AppendKnown(labels []byte, t int64, v float64) bool {
-	return p.AppendKey(keyOf(labels), 0, t, v)
+	st := int64(0)
+	if p.stT == t {
+		st = p.st
+	}
+	if !p.AppendKey(keyOf(labels), st, t, v) {
+		return false
+	}
+	p.start(t) // is taken
+	return true
 }
 
 // AppendKey is AppendKnown for labels that are known by a key of another form. st is
