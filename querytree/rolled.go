@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,15 @@ func NewRolled(l *Local, w Rewriter) (*Rolled, error) {
 	}
 	m.memory = l.bounded.memory // both hold parts of one answer
 	return &Rolled{Local: l, mixer: m}, nil
+}
+
+// Describe implements Child. Rollups may be older than the samples that it describes.
+func (r *Rolled) Describe() Description {
+	d := r.Local.Describe()
+	if !d.Has(FeatureOwn) {
+		d.Features = append(slices.Clip(d.Features), FeatureOwn)
+	}
+	return d
 }
 
 // Mixer returns the Mixer that puts rollups and samples together. Without rollups

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 
+	"github.com/pandometrics/pando/fieldhint"
 	"github.com/pandometrics/pando/leaf"
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/querytree/tier"
@@ -93,6 +94,14 @@ func openKeeping(f rollupFlags, tier, dir string, lookback time.Duration, logger
 	}
 	k.store, err = keep.Open(keep.StoreConfig{Dir: dir, Tier: tier, Rules: rules, Logger: logger, Registerer: reg})
 	return k, err
+}
+
+// offer has the hint that parents get tell of what is kept; nil is no hint.
+func (k *keeping) offer(set *fieldhint.Set) error {
+	if set == nil {
+		return nil
+	}
+	return k.store.SetOffer(set)
 }
 
 // rewriter returns what queries are answered by.
@@ -226,7 +235,7 @@ func (l liveRollups) Backfill(ctx context.Context, rule string, since time.Time)
 func rollupStatus(s keep.Status, now time.Time) treehttp.RollupStatus {
 	out := treehttp.RollupStatus{
 		ID: s.Rule.ID, Name: s.Rule.Name, Expr: s.Rule.String(), Every: s.Keep.Every.Seconds(), For: s.Keep.For.Seconds(),
-		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent,
+		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent, Series: s.Series,
 		Holes: []treehttp.RollupHole{}, Failing: s.Failing, Blocked: s.Blocked,
 	}
 	if !s.Until.IsZero() {

@@ -197,6 +197,9 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 		return nil, nil, err
 	}
 	n.closers = append(n.closers, k.store.Close)
+	if err := k.offer(set); err != nil {
+		return nil, nil, err
+	}
 	deps.Restater = k.past
 	l, err := leaf.Open(cfg, deps)
 	if err != nil {

@@ -221,6 +221,9 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, rules *t
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := k.offer(z.Union); err != nil {
+		return nil, nil, err
+	}
 	own.tell(z.Tier, k)
 	n.add(z.Run)
 	rules.run(n, z.Tier.Mixer)
