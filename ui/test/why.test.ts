@@ -42,7 +42,7 @@ describe('why', () => {
     await accessible(tab.page)
     await shot(tab.page, 'why-empty')
     await tab.page.getByRole('link', { name: '"checkout"' }).click()
-    await tab.page.getByText(/^It selects \d+ series of 3 leaves/).waitFor()
+    await tab.page.getByText(/^It selects \d+ series of 3 clusters/).waitFor()
     expect(tab.troubles).toEqual([])
     await tab.close()
   })
