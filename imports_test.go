@@ -31,6 +31,7 @@ var edges = map[string][]string{
 	"e2e":                   {"demo", "fieldhint", "gitops/gittest", "gitops/rollouts", "leaf", "querytree", "querytree/resultcache", "querytree/roster", "querytree/tier", "querytree/treehttp", "querytree/treerpc", "querytree/treetest", "rollup", "rollup/keep", "root", "zone"},
 	"e2e/kube":              {"deploy", "e2e/kubetest", "gitops", "gitops/gittest", "gitops/kube"},
 	"e2e/kubetest":          {},
+	"e2e/manyleaves":        {"querytree", "querytree/treehttp"},
 	"e2e/planetbench":       {"fieldhint"},
 	"fieldhint":             {},
 	"gitops":                {"gitops/source", "gitops/wave"},

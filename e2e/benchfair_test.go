@@ -99,7 +99,10 @@ func (t fairTier) askWith(ctx context.Context, user, query, step string) (int, s
 		return 0, "", err
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<20))
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if err == nil { // Large answers are not kept: the client shares the processors.
+		_, err = io.Copy(io.Discard, res.Body)
+	}
 	return res.StatusCode, string(body), err
 }
 

@@ -189,6 +189,7 @@ func (t *keptTree) compare(tb testing.TB, q treetest.Query, total *rolledTally) 
 		if err != nil {
 			return &promql.Result{Err: err}, querytree.Report{}, 0
 		}
+		defer query.Close()
 		return query.Exec(ctx), sink.Report(), t.asked.Load()
 	}
 	want, _, without := ask(true)

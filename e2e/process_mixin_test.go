@@ -112,7 +112,7 @@ func TestProcessMixinMetrics(t *testing.T) {
 	file := "--rollup.file=" + writeFile(t, "rollups.yml", rolledUpFile)
 	root := startRoot(t, file, "--query.max-samples=50")
 	zone := startZone(t, root.grpc, "--zone=eu", file)
-	leaf := startLeaf(t, zone.grpc, "eu", "c", file)
+	leaf := startLeaf(t, zone.grpc, "eu", "c", file, "--aggregate.file="+writeFile(t, "aggregate.yml", "rules: [{name: sums, match: [y_total], without: [pod]}]\n"))
 	awaitLeaves(t, root, 1)
 	if _, _, err := post(t.Context(), leaf.http, encode(point{labels.FromStrings("__name__", "x"), time.Now(), 1})); err != nil {
 		t.Fatal(err)

@@ -106,6 +106,9 @@
 //   - What a tier holds itself, and no child of it, is told by name alone
 //     (Set.SetNames), since series of a name that it holds may come for any time: who
 //     has the name is not ruled out, whatever else a selector asks for.
+//   - What a tier keeps of a metric itself, older than all series that are there, is told
+//     apart from these (Set.AddKept), before it answers anything: who keeps aggregates that
+//     have all that a selector asks for is not ruled out, whatever the time.
 //   - What a log remembers of series, to be quick, is found by the names of their
 //     labels; the log's own bounds on pairs end in unpaired(*), which is true of
 //     every log.

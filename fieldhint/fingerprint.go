@@ -48,7 +48,13 @@ const (
 
 	// What follows tells what a tier holds itself, whatever the labels (see Set.SetNames).
 	factHeldName   // series of this metric name
-	factHoldsNames // series of any name
+	factHoldsNames // series of any name, or aggregates of any metric
+
+	// What follows tells what a tier keeps of a metric itself (see Set.AddKept).
+	factKept      // aggregates of this metric
+	factKeptLabel // some with this label
+	factKeptValue // some with this value of a label
+	factKeptFree  // some that may be asked by this label, though they have it not
 )
 
 // gram is three symbols of nine bits: bytes, and two marks which are no bytes

@@ -95,7 +95,8 @@ type Index struct {
 	table    atomic.Pointer[table]
 	tableMu  sync.Mutex // held while a table is made
 	newViews atomic.Int64
-	// names is set once any child has said that it holds series of some names itself.
+	// names is set once any child has said that it holds series of some names, or
+	// keeps aggregates of some metrics, itself.
 	names atomic.Bool
 
 	mu       sync.RWMutex
@@ -129,7 +130,7 @@ func (x *Index) RulesOut(child string, ms []*labels.Matcher, mint, maxt int64) b
 	out := false
 	if c := x.child(child); c != nil {
 		q, now := x.Compile(ms), x.clock()
-		out = c.rulesOut(q.expr(), mint, maxt, now, x.cfg.MaxAge) && !c.holds(q.name, now, x.cfg.MaxAge)
+		out = c.rulesOut(q.expr(), mint, maxt, now, x.cfg.MaxAge) && !c.holds(&q, now, x.cfg.MaxAge)
 	}
 	x.metrics.count(1, out)
 	return out
@@ -153,7 +154,7 @@ func (x *Index) RulesOutAll(children []string, ms []*labels.Matcher, mint, maxt 
 	}
 	ruledOut, names := 0, x.names.Load()
 	for i, is := range out {
-		if is && names && all[i].shown.holds(query.name, now, x.cfg.MaxAge) {
+		if is && names && all[i].shown.holds(&query, now, x.cfg.MaxAge) {
 			out[i] = false
 		} else if is {
 			ruledOut++

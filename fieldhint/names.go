@@ -1,8 +1,6 @@
 package fieldhint
 
 import (
-	"time"
-
 	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/prometheus/model/labels"
 )
@@ -93,18 +91,4 @@ func (x *Index) notesNames(c *child, fr frame) {
 			}
 		}
 	}
-}
-
-// holds reports whether a child that was ruled out may hold series of a name itself.
-// Nearly all children are leaves, which hold none: so this is asked apart from the
-// rest, of those alone that have said that they do.
-func (s *shown) holds(name *atom, now, maxAge time.Duration) bool {
-	if name == nil || !s.names.Load() {
-		return false
-	}
-	if !s.fresh(now, maxAge) {
-		return true
-	}
-	v := s.view.Load()
-	return v == nil || name.there(func(a *atom) bool { return v.has(a.locs, always.From, always.To) })
 }

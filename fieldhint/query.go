@@ -13,8 +13,10 @@ import (
 type Query struct {
 	root *expr
 	// name asks whether a tier holds series of a name itself, which is enough for the
-	// query to hold; nil if no name is given by equality.
+	// query to hold; nil if no name is given by equality. So is it if the tier keeps
+	// aggregates that kept asks for; nil if no metric is named.
 	name *atom
+	kept *expr
 }
 
 // Compile makes a query of a selector's matchers. The query holds for the
@@ -34,7 +36,7 @@ func Compile(ms []*labels.Matcher) Query {
 	}
 	root := join(demands)
 	root.locate()
-	return Query{root: root, name: heldName(ms)}
+	return Query{root: root, name: heldName(ms), kept: keptAggregates(ms, byLabel)}
 }
 
 // usable reports whether a matcher can be asked what it matches. One that was
@@ -159,7 +161,7 @@ func (s valueSet) askRest(label string) *expr {
 // can hold a match; has tells which fingerprints there are.
 func (q Query) Holds(has func(fp uint64) bool) bool {
 	known := func(a *atom) bool { return has(a.fp) }
-	return q.expr().holds(known) || q.name != nil && q.name.there(known)
+	return q.expr().holds(known) || q.own(known)
 }
 
 // String shows the query. Atoms are has(label), label="value", label~"trigram"
@@ -168,7 +170,8 @@ func (q Query) Holds(has func(fp uint64) bool) bool {
 // without trigrams", wide(label) for "has values beyond ASCII", unvalued(label)
 // for "has values that are not kept", unpaired(a, b), or unpaired(*), for "has
 // series whose pairs are not kept", unprefixed likewise for prefixes. ALL rules nothing out, NONE everything. It
-// leaves out that a tier may hold series of the name itself (Set.SetNames).
+// leaves out that a tier may hold series of the name itself (Set.SetNames), or keep
+// aggregates of them (Set.AddKept).
 func (q Query) String() string { return q.expr().String() }
 
 func (q Query) expr() *expr {

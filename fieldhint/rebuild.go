@@ -91,6 +91,7 @@ func (s *Set) reconsider(c *scan, scheme *Scheme) *scan {
 func (s *Set) commit(c *scan) {
 	g := s.newGeneration(c.layout, c.scheme)
 	s.mu.Lock()
+	g.inherit(s.newest())
 	s.next = g
 	s.mu.Unlock()
 	c.end(g)

@@ -43,6 +43,7 @@ type generation struct {
 	current  *section
 	eras     [maxEra + 1]*section
 	sealed   bool       // the core is final: other sections leave out what it has
+	kept     []*section // of what the tier keeps of metrics itself; two while it is renewed
 	sections []*section // of any kind; replaced whole, never changed
 }
 

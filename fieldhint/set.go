@@ -110,6 +110,8 @@ type Set struct {
 
 	naming sync.Mutex // held over a change of names
 	names  names
+
+	renewing sync.Mutex // held over RenewKept
 }
 
 // NewSet returns an empty, incomplete set of one section for all time.
@@ -317,6 +319,7 @@ func (s *Set) newest() *generation { return s.gens[len(s.gens)-1] }
 func (s *Set) Reset() {
 	g := s.newGeneration(Layout{}, s.nextScheme())
 	s.mu.Lock()
+	g.inherit(s.newest())
 	s.epoch, s.gens, s.complete = s.cfg.Epoch(), []*generation{g}, false
 	s.mu.Unlock()
 	s.rebuilds.Inc()

@@ -31,6 +31,12 @@ type metrics struct {
 	registered                                      []prometheus.Collector
 }
 
+// Directions of pando_gitops_loads_total.
+const (
+	directionAdvance  = "advance"
+	directionRollback = "rollback"
+)
+
 func newMetrics(reg prometheus.Registerer, l *Loop) (*metrics, error) {
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pando_gitops_" + name, Help: help}, labels)
@@ -67,6 +73,9 @@ func newMetrics(reg prometheus.Registerer, l *Loop) (*metrics, error) {
 			return nil, fmt.Errorf("register metrics of the control loop: %w", err)
 		}
 		m.registered = append(m.registered, c)
+	}
+	for _, direction := range []string{directionAdvance, directionRollback} {
+		m.loads.WithLabelValues(direction) // or the first of them would be no increase
 	}
 	return m, nil
 }
@@ -194,9 +203,9 @@ func (m *metrics) fetched(err error) {
 }
 
 func (m *metrics) settled(back bool) {
-	direction := "advance"
+	direction := directionAdvance
 	if back {
-		direction = "rollback"
+		direction = directionRollback
 	}
 	m.loads.WithLabelValues(direction).Inc()
 }

@@ -123,7 +123,8 @@ func (l *Leaf) APIParts() APIParts {
 	}
 }
 
-// Engine returns the engine that evaluates over the leaf's series.
+// Engine returns the engine that evaluates over the leaf's series, by the limits
+// that it was opened with.
 func (l *Leaf) Engine() *promql.Engine { return l.engine }
 
 // Queryable returns the leaf's series, identity labels attached.

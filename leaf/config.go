@@ -210,6 +210,10 @@ type Deps struct {
 	// Restater keeps note of changes to what was final; nil keeps the leaf from
 	// saying that anything is.
 	Restater Restater
+	// Beside, if not nil, reads what else is of the revision of the configuration file,
+	// whenever Reload reads that, and returns what has it take effect. An error of it
+	// is one of the configuration: nothing changes then.
+	Beside func() (use func(), err error)
 	// Turns are those of the process; nil makes some of the leaf's own.
 	Turns *querytree.Turns
 	// Now is the clock; time.Now if nil.

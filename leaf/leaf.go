@@ -59,6 +59,7 @@ type Leaf struct {
 	cores   *querytree.Cores
 	turns   *querytree.Turns
 	tracker *promql.ActiveQueryTracker
+	active  *activeQueries // in tracker
 	engine  *promql.Engine
 	child   *querytree.Local
 	guard   *writeGuard
@@ -70,6 +71,7 @@ type Leaf struct {
 	inEffect        atomic.Pointer[string] // revision of the configuration
 	recordedNames   atomic.Pointer[[]string]
 	onRecorded      func()
+	beside          func() (func(), error)
 	scraper         *scrape.Manager
 	scrapeDiscovery *discovery.Manager
 	notifier        *notifier.Manager
@@ -130,6 +132,7 @@ func Open(cfg Config, deps Deps) (*Leaf, error) {
 		ruleQuery:   deps.RuleQuery,
 		alertSeries: deps.AlertSeries,
 		onRecorded:  deps.OnRecorded,
+		beside:      deps.Beside,
 		turns:       deps.Turns,
 		shardKey:    cfg.ShardKey,
 	}
@@ -195,16 +198,17 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 
 func (l *Leaf) buildQueries() error {
 	var err error
-	l.tracker, err = promql.NewActiveQueryTracker(l.cfg.DataDir, l.cfg.Limits.MaxConcurrent, l.logger.With("component", "active queries"))
+	l.tracker, err = promql.NewActiveQueryTracker(l.cfg.DataDir, max(trackedQueries, l.cfg.Limits.MaxConcurrent), l.logger.With("component", "active queries"))
 	if err != nil {
 		return fmt.Errorf("track active queries: %w", err)
 	}
+	l.active = newActiveQueries(l.tracker, l.cfg.Limits.MaxConcurrent)
 	opts := promql.EngineOpts{
 		Logger:                   l.logger.With("component", "query engine"),
-		Reg:                      l.reg,
+		Reg:                      newEngineMetrics(l.reg),
 		MaxSamples:               l.cfg.Limits.EngineSamples(),
 		Timeout:                  l.cfg.Limits.Timeout,
-		ActiveQueryTracker:       l.tracker,
+		ActiveQueryTracker:       l.active,
 		LookbackDelta:            l.cfg.LookbackDelta,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return l.evaluationInterval.Load() },
 		EnableAtModifier:         true,

@@ -125,7 +125,7 @@ func settleStorage(conf *config.Config, cfg Config, text []byte) error {
 	return nil
 }
 
-// Reload reads the configuration file again and applies it. If anything about
+// Reload reads the configuration file again, and what Deps.Beside does, and applies them. If anything about
 // it is wrong, the running configuration stays, whole, and the error says why.
 // It is safe for concurrent use, once Run has started.
 func (l *Leaf) Reload() error {
@@ -158,9 +158,13 @@ func (notRunning) Temporary() bool { return true }
 func (l *Leaf) reload() error {
 	var conf *config.Config
 	var aggregations aggregate.Rules
+	useBeside := func() {}
 	revision, err := unmixed(l.cfg.ConfigFile, func() (err error) {
 		if conf, err = loadConfig(l.cfg, l.parser, l.logger); err == nil {
 			aggregations, err = loadAggregations(l.cfg, conf)
+		}
+		if err == nil && l.beside != nil {
+			useBeside, err = l.beside()
 		}
 		return err
 	})
@@ -174,6 +178,7 @@ func (l *Leaf) reload() error {
 	if err := l.useAggregations(aggregations); err != nil {
 		return errors.Join(err, l.restore(old))
 	}
+	useBeside()
 	l.useRevision(revision)
 	return nil
 }

@@ -135,9 +135,14 @@ func (l *Leaf) newWriteHandler() http.Handler {
 		remoteapi.WithWriteHandlerMiddlewares(l.guard.snappyDecoded))
 	// The metadata that comes with the series of 2.0 reaches the appender,
 	// which keeps it. Start timestamps are of use to aggregation only.
-	v2 := remote.NewWriteHandler(l.logger, l.reg, l.in,
+	sieve := &writeV2{leaf: l}
+	v2 := remote.NewWriteHandler(l.logger, l.reg, sieve,
 		remoteapi.MessageTypes{remoteapi.WriteV1MessageType, remoteapi.WriteV2MessageType}, l.aggregator != nil, false, true)
-	v2 = l.guard.snappyChecked(v2)
+	if l.aggregator != nil {
+		v2 = sieve.before(v2)
+	} else {
+		v2 = l.guard.snappyChecked(v2)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		kind, err := remoteapi.ParseProtoMsg(r.Header.Get("Content-Type"))
 		if err == nil && kind == remoteapi.WriteV2MessageType {
@@ -242,7 +247,8 @@ func isInputError(err error) bool {
 func (l *Leaf) OTLPHandler() http.Handler { return l.otlpHandler }
 
 func (l *Leaf) newOTLPHandler() http.Handler {
-	next := remote.NewOTLPWriteHandler(l.logger, l.reg, l.in, func() config.Config { return *l.PrometheusConfig() },
+	sieve := &writeOTLP{leaf: l}
+	next := remote.NewOTLPWriteHandler(l.logger, l.reg, sieve, func() config.Config { return *l.PrometheusConfig() },
 		remote.OTLPOptions{LookbackDelta: l.cfg.LookbackDelta})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sent, plain := l.guard.buffer(), l.guard.buffer()
@@ -259,6 +265,10 @@ func (l *Leaf) newOTLPHandler() http.Handler {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		if l.aggregator != nil && r.Header.Get("Content-Type") == otlpProtobuf {
+			sieve.serve(next, w, r, body)
+			return
+		}
 		next.ServeHTTP(w, r)
 	})
 }

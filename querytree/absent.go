@@ -10,7 +10,7 @@ import (
 func (b *builder) absent(n *parser.Call) parser.Expr {
 	arg := unparen(n.Args[0])
 	t := b.a.of(arg)
-	if t.constant || !t.local() || (b.namesSeen && t.dropsName) {
+	if t.constant || !t.local() || (b.namesSeen && t.dropsName) || b.overRollups(arg) {
 		return nil
 	}
 	var labelled parser.Expr = n
@@ -44,7 +44,7 @@ func (b *builder) absent(n *parser.Call) parser.Expr {
 func (b *builder) scalar(n *parser.Call) parser.Expr {
 	arg := unparen(n.Args[0])
 	t := b.a.of(arg)
-	if !t.operand() || !b.pushable(arg, t, false) {
+	if !t.operand() || !b.pushable(arg, t, false) || b.overRollups(arg) {
 		return nil
 	}
 	two := &parser.AggregateExpr{Op: parser.LIMITK, Param: &parser.NumberLiteral{Val: 2}, Expr: arg}

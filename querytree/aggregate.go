@@ -8,13 +8,16 @@ import (
 )
 
 func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
-	if b.under {
+	rolled := b.overRollups(n.Expr)
+	if b.under && !rolled {
 		if f := b.aggregated(n); f != nil {
 			return b.standIn(f, n)
 		}
 	}
-	if e := b.reaggregate(n); e != nil {
-		return e
+	if !rolled {
+		if e := b.reaggregate(n); e != nil {
+			return e
+		}
 	}
 	if n.Op == parser.LIMITK && ordersItself(n.Expr) {
 		first := b.first

@@ -47,7 +47,7 @@ func (m *Mixer) align(req ExecRequest) (ExecRequest, *Alignment) {
 	step := upTo(req.Step, max(distance, 1))
 	switch {
 	case distance == 0:
-		a.Why = "there is no rollup for any part of it"
+		a.Why = "there is no rollup for any part of it in the rules that this tier has"
 	case step >= 2*req.Step:
 		a.Why = fmt.Sprintf("the step would have to be %s, which is not less than twice the one asked for", time.Duration(step)*time.Millisecond)
 	default:

@@ -18,8 +18,8 @@ const smallQuery = 1 << 20
 // they hold too much together, the query that holds most is cancelled, and no
 // other. It is safe for concurrent use.
 type Memory struct {
-	total   int64 // zero means no limit
-	process int64 // zero means no watch
+	total   atomic.Int64 // zero means no limit
+	process int64        // zero means no watch
 	metrics *boundsMetrics
 	heap    func() heapUse
 	held    atomic.Int64
@@ -31,7 +31,9 @@ type Memory struct {
 
 // newMemory returns the account of a tier with these limits.
 func newMemory(l Limits, m *boundsMetrics) *Memory {
-	return &Memory{total: l.MaxTotalBytes, process: l.ProcessBytes, metrics: m, heap: readHeap, open: map[*Budget]struct{}{}}
+	a := &Memory{process: l.ProcessBytes, metrics: m, heap: readHeap, open: map[*Budget]struct{}{}}
+	a.total.Store(l.MaxTotalBytes)
+	return a
 }
 
 // Budget is what one query may hold in one tier, and what it does. What is
@@ -98,7 +100,7 @@ func (b *Budget) Reserve(n int64) error {
 	b.mu.Unlock()
 	if b.limit > 0 && held > b.limit {
 		b.fail(&LimitError{What: "bytes held by one query", Flag: flagMaxBytes, Limit: b.limit, Value: held, Tier: b.tier})
-	} else if b.memory.total > 0 && total > b.memory.total {
+	} else if most := b.memory.total.Load(); most > 0 && total > most {
 		b.memory.relieve()
 	}
 	return b.Err()
@@ -192,8 +194,9 @@ func (m *Memory) relieve() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	biggest, size, dying := m.biggest()
-	if held := m.held.Load() - dying; held > m.total && size > smallQuery {
-		biggest.fail(&LimitError{What: "bytes held by all queries", Flag: flagMaxTotalBytes, Limit: m.total, Value: held, Tier: biggest.tier})
+	most := m.total.Load()
+	if held := m.held.Load() - dying; most > 0 && held > most && size > smallQuery {
+		biggest.fail(&LimitError{What: "bytes held by all queries", Flag: flagMaxTotalBytes, Limit: most, Value: held, Tier: biggest.tier})
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // may use cores which no other needs. Children of one process share it. It is
 // safe for concurrent use.
 type Cores struct {
-	limit int64
+	limit atomic.Int64
 	busy  atomic.Int64
 }
 
@@ -23,7 +23,13 @@ func NewCores(n int) (*Cores, error) {
 	if n == 0 {
 		n = runtime.GOMAXPROCS(0)
 	}
-	return &Cores{limit: int64(n)}, nil
+	return newCores(int64(n)), nil
+}
+
+func newCores(limit int64) *Cores {
+	c := &Cores{}
+	c.limit.Store(limit)
+	return c
 }
 
 // enter notes an evaluation, which goes on whatever the others do.
@@ -34,7 +40,7 @@ func (c *Cores) leave() { c.busy.Add(-1) }
 
 // borrow takes a core that is idle, if there is one.
 func (c *Cores) borrow() bool {
-	if c.busy.Add(1) <= c.limit {
+	if c.busy.Add(1) <= c.limit.Load() {
 		return true
 	}
 	c.busy.Add(-1)
@@ -42,4 +48,4 @@ func (c *Cores) borrow() bool {
 }
 
 // wanted reports whether others need the core that was borrowed.
-func (c *Cores) wanted() bool { return c.busy.Load() > c.limit }
+func (c *Cores) wanted() bool { return c.busy.Load() > c.limit.Load() }

@@ -27,10 +27,23 @@ func queries(tb testing.TB, few int) int {
 	return n
 }
 
+// firstSeed returns of which seed they are generated: PANDO_SEED, or 1.
+func firstSeed(tb testing.TB) int64 {
+	s := os.Getenv("PANDO_SEED")
+	if s == "" {
+		return 1
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		tb.Fatalf("PANDO_SEED=%q: %v", s, err)
+	}
+	return n
+}
+
 // Generated queries, over a tree of two unequal zones, against one stock engine
 // over the union.
 func TestGeneratedQueries(t *testing.T) {
-	seed := int64(1)
+	seed := firstSeed(t)
 	rnd := rand.New(rand.NewSource(seed))
 	leaves, zones := treetest.Clusters("eu", 3, "us", 1)
 	p := treetest.New(t, treetest.Config{Leaves: leaves, Zones: zones})
@@ -49,6 +62,9 @@ func TestGeneratedQueries(t *testing.T) {
 			if wrong > 10 {
 				t.Fatal("too many differences")
 			}
+		}
+		if (i+1)%50_000 == 0 {
+			t.Logf("%d of %d queries, %d wrong", i+1, total, wrong)
 		}
 	}
 	t.Logf("%d queries, %d with a non-empty answer, %d wrong", total, nonEmpty, wrong)

@@ -82,7 +82,8 @@ func (q *treeQuery) Exec(ctx context.Context) *promql.Result {
 	defer timer.Finish()
 	q.req.Options = q.m.requestOptions(ctx)
 	ctx, q.budget = q.m.budget(ctx, q.req.Options)
-	t := &trail{}
+	t := &trail{live: &watch{}}
+	ReportFrom(ctx).watch(t.live)
 	req, aligned := q.m.align(q.req)
 	value, warn, report, err := q.m.eval(ctx, req, t)
 	if report.Aligned = aligned; report.Explanation != nil {

@@ -206,6 +206,7 @@ func TestAnalysisFitsTheReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer q.Close()
 	if res := q.Exec(querytree.WithOptions(ctx, querytree.Options{Explain: querytree.ExplainAnalyze})); res.Err != nil {
 		t.Fatal(res.Err)
 	}
@@ -233,6 +234,7 @@ func TestExplainAfterwards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer q.Close()
 	if res := q.Exec(ctx); res.Err != nil {
 		t.Fatal(res.Err)
 	}

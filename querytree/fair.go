@@ -11,14 +11,14 @@ import (
 // waiting, another's first one waits behind one of them at most. It is safe for
 // concurrent use.
 type fair struct {
+	mu sync.Mutex
 	// slots is how many there are, most how many of them one client may have,
 	// so that there are some left when another client comes.
 	slots, most int
 	// maxWaiting and maxWaitingEach bound the requests that wait, of all clients
 	// and of each; zero means no bound.
 	maxWaiting, maxWaitingEach int
-
-	mu      sync.Mutex
+	// free is below zero while more have a slot than there are, since it was resized.
 	free    int
 	held    map[string]int
 	queues  map[string][]chan struct{} // waiting requests, by client
@@ -135,8 +135,29 @@ func (f *fair) give(client string) {
 	if f.held[client]--; f.held[client] == 0 {
 		delete(f.held, client)
 	}
+	f.admit()
+}
+
+// admit gives free slots to those that wait.
+func (f *fair) admit() {
 	for f.free > 0 && f.next() {
 	}
+}
+
+// resize changes how many slots there are, and how many requests may wait.
+func (f *fair) resize(slots, most, maxWaiting, maxWaitingEach int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.free += slots - f.slots
+	f.slots, f.most, f.maxWaiting, f.maxWaitingEach = slots, most, maxWaiting, maxWaitingEach
+	f.admit()
+}
+
+// size returns how many slots there are.
+func (f *fair) size() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.slots
 }
 
 // next gives a free slot to the client whose turn it is, and reports whether

@@ -59,6 +59,7 @@ func everyone(members []Member) bitset {
 
 // Metadata implements Child.
 func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, error) {
+	m = m.now()
 	leave, err := m.reads.Enter(ctx, req.Client)
 	if err != nil {
 		return Metadata{}, err
@@ -92,6 +93,7 @@ func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, er
 
 // Exemplars implements Child.
 func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars, error) {
+	m = m.now()
 	leave, err := m.reads.Enter(ctx, req.Client)
 	if err != nil {
 		return Exemplars{}, err

@@ -56,6 +56,7 @@ func (r *fragmentRun) askAll(ctx context.Context) ([]promql.Matrix, error) {
 	pending := make([]bool, n)
 	for i, member := range r.f.Children {
 		m := r.members[member]
+		r.ask.trace.asks(m.name())
 		if err := r.ask.lost.err(m); err != nil {
 			r.ask.edge(r.f.ID, m, answer{}, err, 0)
 			if errs[i] = r.ask.missing(ctx, m, err); errs[i] != nil {

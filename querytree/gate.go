@@ -33,15 +33,29 @@ const readsPerQuery = 8
 
 // newGate returns a gate for one kind of requests.
 func newGate(kind string, l Limits, tier func() string, m *boundsMetrics) *Gate {
-	n := l.MaxConcurrent
-	if kind == readGate {
-		n *= readsPerQuery
-	}
-	f := newFair(n, max(1, n-max(1, n/4)))
+	slots, most := slotsOf(kind, l)
+	f := newFair(slots, most)
 	f.maxWaiting, f.maxWaitingEach = l.MaxQueue, l.MaxQueuePerClient
 	g := &Gate{fair: f, kind: kind, tier: tier, metrics: m}
 	m.watchQueue(g)
 	return g
+}
+
+// slotsOf returns how many slots a gate has, and how many of them one client may
+// have.
+func slotsOf(kind string, l Limits) (slots, most int) {
+	n := l.MaxConcurrent
+	if kind == readGate {
+		n *= readsPerQuery
+	}
+	return n, max(1, n-max(1, n/4))
+}
+
+// resize has the gate go by other limits. Requests that have a slot keep it, also
+// if there are fewer now; those that wait go on waiting, also if they are too many.
+func (g *Gate) resize(l Limits) {
+	slots, most := slotsOf(g.kind, l)
+	g.fair.resize(slots, most, l.MaxQueue, l.MaxQueuePerClient)
 }
 
 // Enter waits for a slot until ctx ends, and returns the function that gives it
@@ -69,6 +83,6 @@ func (g *Gate) explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return promql.ErrQueryCanceled("while waiting for one of the slots of --query.max-concurrency")
 	default:
-		return promql.ErrQueryTimeout(fmt.Sprintf("waiting for one of the %d slots of --query.max-concurrency", g.fair.slots))
+		return promql.ErrQueryTimeout(fmt.Sprintf("waiting for one of the %d slots of --query.max-concurrency", g.fair.size()))
 	}
 }

@@ -75,7 +75,8 @@ type Local struct {
 	self func() Identity
 	name func() string
 	// odd knows queries of few steps that turned out to be unusual.
-	odd *heavyQueries
+	odd    *heavyQueries
+	latest *latest[Local]
 }
 
 var _ Child = (*Local)(nil)
@@ -85,18 +86,15 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	l := &Local{cfg: cfg, partSteps: partSteps, odd: newHeavyQueries()}
+	l := &Local{cfg: cfg, partSteps: partSteps, odd: newHeavyQueries(), latest: &latest[Local]{}}
 	l.self = sync.OnceValue(func() Identity { return cfg.Describe().Identity })
 	l.name = sync.OnceValue(func() string { return l.self().Name() })
 	if l.cfg.Cores == nil {
-		l.cfg.Cores = &Cores{limit: 1}
+		l.cfg.Cores = newCores(1)
 	}
 	if cfg.EngineOpts != nil {
-		opts := *cfg.EngineOpts
-		l.tickets = &ticketParser{Parser: parsedOnce(opts.Parser)}
-		// Its queries are parts of one that is counted and has its slot already.
-		opts.Parser, opts.Reg, opts.ActiveQueryTracker = l.tickets, nil, nil
-		l.engine = promql.NewEngine(opts)
+		l.tickets = &ticketParser{Parser: parsedOnce(cfg.EngineOpts.Parser)}
+		l.engine = l.engineOfParts(*cfg.EngineOpts)
 	}
 	m := newBoundsMetrics(cfg.Registerer)
 	l.reads = newGate(readGate, cfg.Limits, l.name, m)
@@ -108,10 +106,17 @@ func NewLocal(cfg LocalConfig) (*Local, error) {
 	return l, nil
 }
 
+// engineOfParts returns the engine for parts of a query, which is counted and has
+// its slot already.
+func (l *Local) engineOfParts(opts promql.EngineOpts) *promql.Engine {
+	opts.Parser, opts.Reg, opts.ActiveQueryTracker = l.tickets, nil, nil
+	return promql.NewEngine(opts)
+}
+
 // Engine returns the engine within the bounds that queries through Exec have:
 // concurrency, memory and turns, shared with these. It is for queries of the
 // leaf's own users and rules; their Options come with the context.
-func (l *Local) Engine() promql.QueryEngine { return l.bounded }
+func (l *Local) Engine() promql.QueryEngine { return localEngine{l} }
 
 // Describe implements Child.
 func (l *Local) Describe() Description { return l.cfg.Describe() }
@@ -119,6 +124,7 @@ func (l *Local) Describe() Description { return l.cfg.Describe() }
 // Exec implements Child with the stock engine, which evaluates either the whole
 // query or, where that is cheaper, pieces of it.
 func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
+	l = l.now()
 	if err := l.cfg.Limits.CheckQuery(req.Query); err != nil {
 		return nil, err
 	}
@@ -243,6 +249,7 @@ func matrixOf(v parser.Value) (promql.Matrix, error) {
 // not while they are read: then it may be waited for by a request that waits for
 // another leaf, which must not be one that waits for this slot.
 func (l *Local) Select(ctx context.Context, req SelectRequest) SeriesSet {
+	l = l.now()
 	leave, err := l.reads.Enter(ctx, req.Client)
 	if err != nil {
 		return errSeriesSet(err)

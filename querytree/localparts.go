@@ -74,7 +74,7 @@ func (l *Local) gathers(e parser.Expr, req ExecRequest) bool {
 	if e.Type() != parser.ValueTypeVector || seriesWiseSelector(e) == nil {
 		return false
 	}
-	return l.cfg.Cores.limit > 1 || newDirect(e, req, l.cfg.EngineOpts) != nil
+	return l.cfg.Cores.limit.Load() > 1 || newDirect(e, req, l.cfg.EngineOpts) != nil
 }
 
 // begin takes a slot for a query that is evaluated by parts: one, however many

@@ -35,6 +35,7 @@ func (l *Local) Reads() Reads { return Reads{l} }
 
 // Querier implements storage.Queryable.
 func (r Reads) Querier(mint, maxt int64) (storage.Querier, error) {
+	r.l = r.l.now()
 	q, err := r.l.cfg.Samples.Querier(mint, maxt)
 	if err != nil {
 		return nil, err
@@ -44,6 +45,7 @@ func (r Reads) Querier(mint, maxt int64) (storage.Querier, error) {
 
 // ChunkQuerier implements storage.ChunkQueryable.
 func (r Reads) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
+	r.l = r.l.now()
 	q, err := r.l.cfg.Chunks.ChunkQuerier(mint, maxt)
 	if err != nil {
 		return nil, err

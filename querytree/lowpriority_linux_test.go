@@ -46,26 +46,6 @@ func TestLowPriority(t *testing.T) {
 	}
 }
 
-// Heavy work asks the kernel for long slices, if that has them, so that whoever
-// wakes up goes first.
-func TestLowPrioritySlice(t *testing.T) {
-	slice := func() uint64 {
-		attr, err := unix.SchedGetAttr(0, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return attr.Runtime
-	}
-	var usual, low uint64
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	usual = slice()
-	atLowPriority(func() { low = slice() })
-	if usual > 0 && low != uint64(longSlice) { // zero: slices are not of threads here
-		t.Errorf("slices of %d ns, of others %d", low, usual)
-	}
-}
-
 // Work that panics, panics in who asked for it.
 func TestLowPriorityPanics(t *testing.T) {
 	defer func() {

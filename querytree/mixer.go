@@ -84,6 +84,9 @@ type Mixer struct {
 	latencies *latencies
 	// name returns that of the tier, which does not change.
 	name func() string
+	// noHints switches the Pruner off.
+	noHints bool
+	latest  *latest[Mixer]
 }
 
 var _ Child = (*Mixer)(nil)
@@ -96,7 +99,7 @@ func NewMixer(cfg MixerConfig) (*Mixer, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: parsedOnce(NewParser())}, metrics: newMixerMetrics(cfg.Registerer), uses: newHintUses(cfg.Registerer), latencies: newLatencies()}
+	m := &Mixer{cfg: cfg, tickets: &ticketParser{Parser: parsedOnce(NewParser())}, metrics: newMixerMetrics(cfg.Registerer), uses: newHintUses(cfg.Registerer), latencies: newLatencies(), latest: &latest[Mixer]{}}
 	m.name = sync.OnceValue(func() string { return cfg.Describe().Name() })
 	bounds := newBoundsMetrics(cfg.Registerer)
 	m.gate, m.reads = newGate(queryGate, cfg.Limits, m.name, bounds), newGate(readGate, cfg.Limits, m.name, bounds)
@@ -127,9 +130,9 @@ func EngineOpts(cfg MixerConfig, p parser.Parser) promql.EngineOpts {
 // Describe implements Child.
 func (m *Mixer) Describe() Description { return m.cfg.Describe() }
 
-// Mixer returns m. It lets an Engine find the tree behind a queryable that
-// embeds one.
-func (m *Mixer) Mixer() *Mixer { return m }
+// Mixer returns m, by its tuning of the moment. It lets an Engine find the tree
+// behind a queryable that embeds one.
+func (m *Mixer) Mixer() *Mixer { return m.now() }
 
 // options completes the options of a request with the tier's own.
 func (m *Mixer) options(o Options) Options {
@@ -151,7 +154,7 @@ func (m *Mixer) members(mint, maxt int64, gone *lost) []Member {
 }
 
 func (m *Mixer) pruner(o Options) Pruner {
-	if o.NoHints {
+	if o.NoHints || m.noHints {
 		return nil
 	}
 	return m.cfg.Pruner
@@ -159,6 +162,7 @@ func (m *Mixer) pruner(o Options) Pruner {
 
 // Exec implements Child.
 func (m *Mixer) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
+	m = m.now()
 	if len(req.Ops) > 0 {
 		return m.execOps(ctx, req)
 	}

@@ -14,6 +14,7 @@ import (
 // even these for the values of a label that is part of their identity, if it is
 // certain that they hold a series.
 func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
+	m = m.now()
 	leave, err := m.reads.Enter(ctx, req.Client)
 	if err != nil {
 		return Names{}, err

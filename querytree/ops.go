@@ -57,7 +57,7 @@ func (p *Planner) planOps(e parser.Expr, ops []string) *Plan {
 	n, ok := unparen(e).(*parser.AggregateExpr)
 	b := p.builder()
 	b.namesSeen = p.delayedNames
-	if !ok || p.off || b.rollsUp(n, ops) {
+	if !ok || p.off || b.rollsUp(n, ops) || b.overRollups(n.Expr) {
 		return nil
 	}
 	whole, operand := b.a.of(n), b.a.of(n.Expr)

@@ -28,6 +28,8 @@ type ReportSink struct {
 	mu     sync.Mutex
 	report Report
 	trail  *trail
+	// live leads to what happens to a query that is evaluated now.
+	live *watch
 }
 
 // WithReport returns a context with a new sink: all that is asked of a Mixer

@@ -2,13 +2,15 @@ package querytree
 
 import (
 	"math"
+	"regexp"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
 )
 
-// FeatureOwn is that of a tier that may have Own, or has a child that may: what it
-// holds of a name may be older than Description.Mint, which is that of the leaves.
+// FeatureOwn is that of a tier that may have Own or rollups, or has a child that may:
+// what it holds of a name may be older than Description.Mint, which is that of the
+// leaves' samples.
 const FeatureOwn = "own"
 
 // TierOwn is what the part of a tier that holds its Own is called in reports and
@@ -59,9 +61,18 @@ func (o *Own) owns(ms []*labels.Matcher) bool {
 }
 
 // mayOwn reports whether a member may hold series of a selector's name itself, or
-// have a child that does.
+// rollups of them, or have a child that does.
 func (m Member) mayOwn(ms []*labels.Matcher) bool {
-	return m.Description.Has(FeatureOwn) && nameOf(ms) != ""
+	return m.Description.Has(FeatureOwn) && slices.ContainsFunc(ms, namesMetric)
+}
+
+// namesMetric reports whether a matcher says of which metric a selector is. A regular
+// expression without any operator does.
+func namesMetric(m *labels.Matcher) bool {
+	if m.Name != labels.MetricName || m.Value == "" {
+		return false
+	}
+	return m.Type == labels.MatchEqual || m.Type == labels.MatchRegexp && regexp.QuoteMeta(m.Value) == m.Value
 }
 
 // ownNames returns the tier's own metric names that a request for names of

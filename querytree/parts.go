@@ -114,7 +114,7 @@ func (r *partRun) run(ctx context.Context) (annotations.Annotations, error) {
 	size := min(max(r.local.partSteps/r.grid().steps(), minPart), maxPart)
 	r.turn = sync.NewCond(&r.mu)
 	r.feed = &partFeed{ctx: ctx, samples: r.local.cfg.Samples, sorted: orderMatters(r.req.Query), size: size}
-	if r.local.cfg.Cores.limit > 1 && r.grid().steps() >= minFoldSteps {
+	if r.local.cfg.Cores.limit.Load() > 1 && r.grid().steps() >= minFoldSteps {
 		r.feed.chunks = r.local.cfg.Chunks
 	}
 	defer r.feed.close()

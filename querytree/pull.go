@@ -16,6 +16,7 @@ const pullBuffer = 16
 
 // Select implements Child: it merges the children's raw series as they come.
 func (m *Mixer) Select(ctx context.Context, req SelectRequest) SeriesSet {
+	m = m.now()
 	ask := m.asking(req.Options.within(ctx))
 	req.Options = ask.opts
 	members := m.members(req.Mint, req.Maxt, nil)
@@ -77,6 +78,7 @@ func (m *Mixer) pull(ctx context.Context, req SelectRequest, members []Member, p
 	prune.candidatesAt(req.Matchers, req.Mint, req.Maxt).each(func(i int) {
 		p := &puller{m: members[i], ask: ask, req: req, row: row, tier: m.name(), items: make(chan pulled, pullBuffer), ended: make(chan struct{})}
 		p.req.Options = ask.below()
+		ask.trace.asks(p.m.name())
 		go p.run(ctx)
 		sets = append(sets, &pulledSet{ctx: ctx, p: p})
 	})

@@ -19,17 +19,17 @@ var (
 
 // Querier implements storage.Queryable.
 func (m *Mixer) Querier(mint, maxt int64) (storage.Querier, error) {
-	return &treeQuerier{m: m, mint: mint, maxt: maxt}, nil
+	return &treeQuerier{m: m.now(), mint: mint, maxt: maxt}, nil
 }
 
 // ChunkQuerier implements storage.ChunkQueryable.
 func (m *Mixer) ChunkQuerier(mint, maxt int64) (storage.ChunkQuerier, error) {
-	return &treeChunkQuerier{treeQuerier{m: m, mint: mint, maxt: maxt}}, nil
+	return &treeChunkQuerier{treeQuerier{m: m.now(), mint: mint, maxt: maxt}}, nil
 }
 
 // ExemplarQuerier implements storage.ExemplarQueryable.
 func (m *Mixer) ExemplarQuerier(ctx context.Context) (storage.ExemplarQuerier, error) {
-	return exemplarQuerier{m: m, ctx: ctx}, nil
+	return exemplarQuerier{m: m.now(), ctx: ctx}, nil
 }
 
 // treeQuerier is a storage.Querier over a Mixer.

@@ -95,7 +95,7 @@ func (m *Mixer) cached(ctx context.Context, req ExecRequest, expr parser.Expr, t
 			return ctx, budget.Close
 		},
 		Eval: func(ctx context.Context, req ExecRequest) (Answer, error) {
-			piece := &trail{begin: time.Now()}
+			piece := &trail{begin: time.Now(), live: t.live}
 			value, warn, report, err := m.evaluate(ctx, req, piece)
 			first.Lock()
 			if begin := t.begin; t.e == nil {

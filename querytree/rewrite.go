@@ -161,7 +161,7 @@ func (b *builder) call(n *parser.Call) parser.Expr {
 	case "histogram_count", "histogram_sum", "histogram_avg":
 		// The engine then detects counter resets while it reads samples, and
 		// warns of conflicts among them.
-		if !b.buckets && !onlyRates(n) {
+		if !b.buckets && !onlyRates(n) && (b.stats || !b.overRollups(n)) {
 			return b.statistics(n)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/prometheus/model/timestamp"
@@ -19,6 +21,8 @@ type Rolled struct {
 	*Local
 	// mixer is over the Local alone.
 	mixer *Mixer
+	// off: rollups have no part in answers.
+	off atomic.Bool
 }
 
 var _ Child = (*Rolled)(nil)
@@ -47,9 +51,18 @@ func NewRolled(l *Local, w Rewriter) (*Rolled, error) {
 	return &Rolled{Local: l, mixer: m}, nil
 }
 
+// Describe implements Child. Rollups may be older than the samples that it describes.
+func (r *Rolled) Describe() Description {
+	d := r.Local.Describe()
+	if !d.Has(FeatureOwn) {
+		d.Features = append(slices.Clip(d.Features), FeatureOwn)
+	}
+	return d
+}
+
 // Mixer returns the Mixer that puts rollups and samples together. Without rollups
 // (Options.NoRollup) it answers what the Local does.
-func (r *Rolled) Mixer() *Mixer { return r.mixer }
+func (r *Rolled) Mixer() *Mixer { return r.mixer.now() }
 
 // unusedSubqueryStep is never applied: subqueries without a step have that of
 // the Local, which may change, so they are left to it.
@@ -70,7 +83,7 @@ func (r *Rolled) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 
 // uses reports whether rollups have a part in the answer to a request.
 func (r *Rolled) uses(req ExecRequest) bool {
-	if req.NoRollup || req.NoPushdown || req.Stats {
+	if r.off.Load() || req.NoRollup || req.NoPushdown || req.Stats {
 		return false
 	}
 	ops := req.Ops
@@ -90,15 +103,16 @@ func (r *Rolled) uses(req ExecRequest) bool {
 }
 
 func (r *Rolled) usesOne(req ExecRequest) bool {
+	m := r.mixer.now()
 	if req.Lookback == 0 {
-		req.Lookback = r.mixer.cfg.Lookback.Milliseconds()
+		req.Lookback = m.cfg.Lookback.Milliseconds()
 	}
 	req.Strict = true
-	expr, err := r.mixer.parser(req.Query)
+	expr, err := m.parser(req.Query)
 	if err != nil || !r.mayUse(expr, req) {
 		return false
 	}
-	e, err := r.mixer.newExecution(req, nil, &lost{})
+	e, err := m.newExecution(req, nil, &lost{})
 	if err != nil {
 		return false // the Local says it better
 	}
@@ -229,7 +243,7 @@ type rolledQuery struct {
 func (q *rolledQuery) Explains(ctx context.Context) bool {
 	req := q.req
 	req.Options, _ = OptionsFrom(ctx)
-	req, _ = q.r.mixer.align(req)
+	req, _ = q.r.Mixer().align(req)
 	return q.r.uses(req)
 }
 
@@ -237,7 +251,7 @@ func (q *rolledQuery) Explains(ctx context.Context) bool {
 func (q *rolledQuery) Exec(ctx context.Context) *promql.Result {
 	req := q.req
 	req.Options, _ = OptionsFrom(ctx)
-	req, aligned := q.r.mixer.align(req)
+	req, aligned := q.r.Mixer().align(req)
 	if err := q.choose(ctx, req, aligned); err != nil {
 		return &promql.Result{Err: err}
 	}
@@ -249,9 +263,10 @@ func (q *rolledQuery) Exec(ctx context.Context) *promql.Result {
 func (q *rolledQuery) choose(ctx context.Context, req ExecRequest, aligned *Alignment) error {
 	if q.r.uses(req) {
 		q.Query.Close()
-		expr, err := q.r.mixer.parse(req.Query)
+		m := q.r.Mixer()
+		expr, err := m.parse(req.Query)
 		if err == nil {
-			q.Query = newTreeQueryOf(q.r.mixer, expr, q.req)
+			q.Query = newTreeQueryOf(m, expr, q.req)
 		}
 		return err
 	}

@@ -181,18 +181,33 @@ func (b *builder) holdsRollups(e parser.Expr, any bool) bool {
 	if b.p.rollups == nil {
 		return false
 	}
-	found := false
-	parser.Inspect(e, func(node parser.Node, path []parser.Node) error {
-		n, ok := node.(*parser.AggregateExpr)
-		if !ok || found || slices.ContainsFunc(path, func(p parser.Node) bool { _, sub := p.(*parser.SubqueryExpr); return sub }) {
-			return nil
-		}
+	switch n := e.(type) {
+	case *parser.AggregateExpr:
 		if r := b.rollup(n); r != nil && (any || 2*r.covers(b.grid) >= b.grid.steps()) {
-			found = true
+			return true
 		}
-		return nil
-	})
-	return found
+	case *parser.SubqueryExpr:
+		g, ok := b.inner(n)
+		if !ok {
+			return false
+		}
+		outer := b.grid
+		b.grid = g
+		defer func() { b.grid = outer }()
+	}
+	for sub := range parser.ChildrenIter(e) {
+		if x, ok := sub.(parser.Expr); ok && b.holdsRollups(x, any) {
+			return true
+		}
+	}
+	return false
+}
+
+// overRollups reports whether something above e is better evaluated here, since
+// there are rollups for a part of e: for most of its steps, or for any if no child
+// may have them.
+func (b *builder) overRollups(e parser.Expr) bool {
+	return b.holdsRollups(e, b.a.of(e).children.count() == 0)
 }
 
 // rolledUp returns what stands for an aggregation of which a rollup has some

@@ -20,6 +20,8 @@ const maxTraced = 10_000
 type trace struct {
 	mu    sync.Mutex
 	edges []tracedEdge
+	// sent are the children that requests were sent to, one for each request.
+	sent []string
 	// pulls are the requests for raw series, in order; they have the rows "raw 0"
 	// and so on.
 	pulls []SelectRequest
@@ -120,11 +122,14 @@ type trail struct {
 	// residual is kept as text, since the engine changes what it evaluates.
 	residual string
 	e        *execution // the latest attempt; nil if there was none
+	// live is told of each attempt as it begins; it may be nil.
+	live *watch
 }
 
 // planned notes that an attempt begins.
 func (t *trail) planned(e *execution, took time.Duration) {
 	t.e, t.plan, t.attempt, t.residual = e, took, time.Now(), ""
+	t.live.see(t, &e.ask.trace)
 	if _, whole := e.plan.wholeQuery(); !whole {
 		t.residual = residualText(e.plan.Residual)
 	}

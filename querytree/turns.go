@@ -3,6 +3,7 @@ package querytree
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,7 +33,7 @@ const (
 // nil Turns lets everything run at once.
 type Turns struct {
 	tokens *fair
-	low    bool
+	low    atomic.Bool
 }
 
 // NewTurns returns the turns of a process in which n heavy queries may compute at
@@ -42,7 +43,9 @@ func NewTurns(n int, low bool) *Turns {
 	if n <= 0 {
 		n = max(1, runtime.GOMAXPROCS(0)-1)
 	}
-	return &Turns{newFair(n, n), low}
+	t := &Turns{tokens: newFair(n, n)}
+	t.low.Store(low)
+	return t
 }
 
 // turns are those of one tier: it knows its heavy queries again.
@@ -176,7 +179,7 @@ func (u *Turn) lowered(work func()) {
 }
 
 // sinks reports whether the query runs at a higher priority than it should.
-func (u *Turn) sinks() bool { return u != nil && u.t.low && u.heavy && !u.low }
+func (u *Turn) sinks() bool { return u != nil && u.t.low.Load() && u.heavy && !u.low }
 
 // helper is for another goroutine that works for a heavy query, which needs no
 // token but should not have a higher priority. Any goroutine may call it.

@@ -194,9 +194,33 @@ func (r *Rule) read(p parser.Parser, text string) error {
 	}
 	n, ok := e.(*parser.AggregateExpr)
 	if !ok {
+		if parts := r.parts(p, e); parts != "" {
+			return fmt.Errorf("it is made of aggregations, of which each is a rule by itself: keep %s; queries compute the rest from them", parts)
+		}
 		return errors.New("it is not an aggregation: write one of sum, min, max, count, group, avg around it")
 	}
 	return r.aggregation(p, n)
+}
+
+// maxParts bounds the aggregations that are proposed in place of what is made of them.
+const maxParts = 4
+
+// parts lists the outermost aggregations in an expression that can be kept.
+func (r *Rule) parts(p parser.Parser, e parser.Expr) string {
+	var found []string
+	parser.Inspect(e, func(node parser.Node, path []parser.Node) error {
+		n, ok := node.(*parser.AggregateExpr)
+		inner := slices.ContainsFunc(path, func(p parser.Node) bool { _, is := p.(*parser.AggregateExpr); return is })
+		if !ok || inner || len(found) == maxParts {
+			return nil
+		}
+		part := &Rule{Interval: r.Interval, Keep: r.Keep}
+		if err := part.aggregation(p, n); err == nil && !slices.Contains(found, part.String()) {
+			found = append(found, part.String())
+		}
+		return nil
+	})
+	return strings.Join(found, " and ")
 }
 
 func (r *Rule) aggregation(p parser.Parser, n *parser.AggregateExpr) error {

@@ -151,7 +151,8 @@ func TestParseRefuses(t *testing.T) {
 	for expr, words := range map[string]string{
 		`topk(5, x)`: "keep the sum", `quantile(0.9, x)`: "by (le)", `stddev(x)`: "sum of squares", `stdvar by (a) (x)`: "sum of squares",
 		`count_values("v", x)`: "keep the count", `limitk(5, x)`: "sample", `limit_ratio(0.5, x)`: "sample", `bottomk(1, x)`: "choose from that",
-		`x`: "sum, min, max, count, group, avg", `rate(x[5m])`: "write one of", `sum(x) + 1`: "write one of", `1`: "write one of", `sum(`: "parse error",
+		`x`: "sum, min, max, count, group, avg", `rate(x[5m])`: "write one of", `sum(x) + 1`: "keep sum(x);", `sum(rate(x[5m])) / on (job) sum by (job) (rate(y[5m]))`: "keep sum(rate(x[5m])) and sum by (job) (rate(y[5m]));",
+		`histogram_quantile(0.9, sum by (le) (rate(x_bucket[5m])))`: "keep sum by (le) (rate(x_bucket[5m]));", `topk(1, x) + 1`: "write one of", `1`: "write one of", `sum(`: "parse error",
 		`sum(x + y)`: "join", `sum(x and y)`: "each side", `sum(x or x)`: "each side", `sum(x unless y)`: "each side", `sum(x * on(a) group_left y)`: "join",
 		`sum(x @ 5)`: "leave @ out", `sum(x @ start())`: "leave @ out", `sum(max_over_time(x[5m:1m] @ end()))`: "leave @ out", `sum(rate(x[5m] @ 5))`: "leave @ out",
 		`sum(label_replace(x, "a", "b", "c", "d"))`: "writes labels", `sum(label_join(x, "a", "-", "b"))`: "writes labels",

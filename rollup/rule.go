@@ -76,6 +76,17 @@ func (r *Rule) String() string { return r.Expr.String() }
 // Metric returns the name of the metric that the rule reads.
 func (r *Rule) Metric() string { return r.inner.metric }
 
+// Implied returns the labels that the rule selects by and does not keep: a query that
+// it answers may select by them too.
+func (r *Rule) Implied() (out []string) {
+	for _, m := range r.matchers {
+		if !r.keeps(m.Name) && !slices.Contains(out, m.Name) {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}
+
 // Window returns how far before its time a point may look, given the lookback
 // delta of instant selectors.
 func (r *Rule) Window(lookback time.Duration) time.Duration {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/google/go-cmp/cmp"
@@ -342,5 +343,56 @@ func TestConfigDiffOfRevisions(t *testing.T) {
 	}
 	if code, _, stderr := runPando(t, "config", "diff", "--repository", t.TempDir(), "HEAD", "main"); code != 1 || !strings.Contains(stderr, "not in a git repository") {
 		t.Errorf("exit code %d, %s", code, stderr)
+	}
+}
+
+// What a limits file says is read again by a tier that runs: what it no longer
+// names is as without it, what the command line says stays, and what is wrong is
+// named.
+func TestLimitsFileIsReadAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "limits.yml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("query.timeout: 1d\nquery.max-samples: 7\nquery.max-bytes: 10MiB\nquery.rollups: false\nquery.leaf-parallelism: 3\n")
+	f := parseLeaf(t, "--limits.file", file, "--query.max-samples", "9", "--query.max-series=11")
+	running := *f
+	write("query.max-samples: 8\nquery.max-series: 5\nquery.lookback-delta: 1m\nquery.max-length: 1099\n")
+	got, err := f.retune.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := got.tree.Limits
+	values := []any{l.Timeout, l.MaxSamples, l.MaxSeries, l.MaxBytes == l.MaxTotalBytes/2, got.tree.Lookback, l.MaxQueryLength, got.rollups, got.cores}
+	if d := cmp.Diff([]any{2 * time.Minute, 9, 11, true, time.Minute, 1099, true, 0}, values); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	if s := got.http.Flags; s["query.max-length"] != "1099" || s["query.timeout"] != "2m0s" || s["query.max-samples"] != "9" || s["log.level"] != "info" {
+		t.Errorf("the flags shown are %v", s)
+	}
+	if running.limits.Timeout != 24*time.Hour || running.shown["query.timeout"] != "1d" {
+		t.Error("reading changes the flags of the tier that runs")
+	}
+	for text, want := range map[string]string{
+		"query.max-sample: 8":           ":1:1: ",
+		"query.timeout: 0s":             ":1:16: ",
+		"query.max-length: 99":          ":1:19: ",
+		"query.timeout: [":              "limits.yml",
+		"query.max-series: 1e400":       ":1:19: ",
+		"query.partial-response: false": "not a limit of tier leaf",
+	} {
+		write(text)
+		if _, err := f.retune.read(); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.retune.read(); err == nil {
+		t.Error("a file that is gone is no limits")
 	}
 }

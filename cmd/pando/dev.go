@@ -238,12 +238,7 @@ func (p *planet) openMixed(f mixFlags, kind, name string, files tierFiles) (*nod
 	if files.folder != "" {
 		f.ruleFlags.configFile, f.rollupFlags.file = files.file("prometheus.yml"), files.file("rollups.yml")
 		f.ruleFlags.retention = p.f.retention
-		err := files.limit(&f.commonFlags, func(c *kingpin.CmdClause) {
-			f.commonFlags.registerMix(c)
-			f.rollupFlags.registerMix(c)
-			f.childrenFlags.register(c, "")
-		})
-		if err != nil {
+		if err := files.limit(&f); err != nil {
 			return nil, err
 		}
 	}

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kingpin/v2"
-
 	"github.com/pandometrics/pando/demo"
 	"github.com/pandometrics/pando/querytree"
 )
@@ -28,11 +26,7 @@ func (p *planet) configureLeaf(f *leafFlags, place demo.Place, dir string, jobs 
 	}
 	f.configFile, f.aggregateFile, f.rollupFlags.file = files.file("prometheus.yml"), files.file("aggregations.yml"), files.file("rollups.yml")
 	f.external = p.git.repository.planet.Identity(place.Cluster)
-	err = files.limit(&f.commonFlags, func(c *kingpin.CmdClause) {
-		f.rollupFlags.register(c)
-		c.Flag("query.leaf-parallelism", "").IntVar(&f.parallelism)
-	})
-	if err != nil {
+	if err := files.limit(f); err != nil {
 		return err
 	}
 	targets, err := p.f.targetsFolder()

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -198,38 +197,27 @@ func (t tierFiles) file(name string) string {
 	return filepath.Join(t.folder, name)
 }
 
-// limit applies the tier's limits to its flags.
-func (t tierFiles) limit(f *commonFlags, register func(c *kingpin.CmdClause)) error {
+// limit applies the tier's limits to its flags, and has them read again later.
+func (t tierFiles) limit(f tunable) error {
 	if t.folder == "" {
 		return nil
 	}
-	data, err := os.ReadFile(t.file("limits.yml"))
-	if err != nil {
+	c := f.common()
+	c.limitsFile = t.file("limits.yml")
+	c.retune = newRetuner(f, t.tier, nil, (*commonFlags).boundOfMany)
+	if err := setLimits(f, t.tier, c.limitsFile, nil); err != nil {
 		return fmt.Errorf("limits of %s: %w", t.tier, err)
 	}
-	values, err := gitplanet.ParseLimits(t.tier, "limits.yml", data)
-	if err != nil {
-		return fmt.Errorf("limits of %s: %w", t.tier, err)
-	}
-	// Flags that are registered and not parsed keep what they have.
-	c := kingpin.New("", "").Command(string(t.tier), "")
-	deadline := f.limits.ChildDeadline
-	f.register(c)
-	register(c)
-	f.limits.ChildDeadline = deadline // which registering has set
-	for name, value := range values {
-		flag := c.GetFlag(name)
-		if flag == nil {
-			return fmt.Errorf("limits of %s: there is no flag --%s", t.tier, name)
-		}
-		if err := setLimit(flag.Model().Value, value); err != nil {
-			return fmt.Errorf("limits of %s: %s: %w", t.tier, name, err)
-		}
-	}
+	c.boundOfMany()
+	return nil
+}
+
+// boundOfMany completes the limits of memory of a tier that is one of many in a
+// process: they do not depend on what that may use.
+func (f *commonFlags) boundOfMany() {
 	l := &f.limits
 	l.MaxBytes, l.MaxTotalBytes = cmp.Or(int64(f.maxBytes), l.MaxBytes), cmp.Or(int64(f.maxTotal), l.MaxTotalBytes)
 	l.MaxResponse = cmp.Or(int64(f.maxResponse), l.MaxResponse)
-	return nil
 }
 
 // opened lets the tier's loop know it.

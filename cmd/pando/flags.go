@@ -47,6 +47,9 @@ type commonFlags struct {
 	turns *querytree.Turns
 	// shown holds all flags, for the status page.
 	shown map[string]string
+	// retune is nil without a limits file. alone: the process has no other tier.
+	retune *retuner
+	alone  bool
 }
 
 func (f *commonFlags) register(c *kingpin.CmdClause) {
@@ -68,7 +71,7 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("query.max-total-bytes", "Most memory that all queries may hold together; half of --memory.limit by default. The one that holds most is cancelled.").PlaceHolder("BYTES").BytesVar(&f.maxTotal)
 	c.Flag("query.max-response-bytes", "Largest answer of this tier to one request, in bytes of memory.").Default(bytesText(l.MaxResponse)).BytesVar(&f.maxResponse)
 	c.Flag("memory.limit", "Memory that the process may use. Close to it, the query that holds most is cancelled. GOMEMLIMIT or nine tenths of the control group's limit by default.").PlaceHolder("BYTES").BytesVar(&f.memory)
-	c.Flag("limits.file", "File with values of --query flags by their names, for those that are not given here; read when the process starts.").StringVar(&f.limitsFile)
+	c.Flag("limits.file", "File with values of --query flags by their names, for those that are not given here. Read again upon SIGHUP.").StringVar(&f.limitsFile)
 	c.Flag("query.lookback-delta", "How far back an instant selector looks.").Default("5m").SetValue(&f.lookback)
 	c.Flag("query.log-file", "File to append a line of JSON to for each query that has ended; reopened upon SIGHUP.").StringVar(&f.queryLog)
 	c.Flag("query.explain-slower-than", "Keep the explanation of queries that take longer, for /pando/api/v1/queries; 0 keeps none.").Default(defaultExplainSlower.String()).DurationVar(&f.explainSlower)
@@ -76,14 +79,6 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("log.format", "logfmt or json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
 	c.Flag("tracing.endpoint", "OTLP gRPC endpoint for traces, host:port.").StringVar(&f.otlpEndpoint)
 	f.limits.ChildDeadline = l.ChildDeadline // registerMix may change it
-	c.PreAction(func(ctx *kingpin.ParseContext) error {
-		f.shown = shownFlags(c)
-		if err := f.readLimits(c, ctx); err != nil {
-			return err
-		}
-		f.bound()
-		return nil
-	})
 }
 
 // defaultExplainSlower is how slow a query must be for its explanation to be

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,6 +14,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 
+	"github.com/pandometrics/pando/fieldhint"
 	"github.com/pandometrics/pando/leaf"
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/querytree/tier"
@@ -96,6 +96,14 @@ func openKeeping(f rollupFlags, tier, dir string, lookback time.Duration, logger
 	return k, err
 }
 
+// offer has the hint that parents get tell of what is kept; nil is no hint.
+func (k *keeping) offer(set *fieldhint.Set) error {
+	if set == nil {
+		return nil
+	}
+	return k.store.SetOffer(set)
+}
+
 // rewriter returns what queries are answered by.
 func (k *keeping) rewriter(constants labels.Labels) querytree.Rewriter {
 	return k.store.CurrentRewriter(k.past, constants, k.lookback.Milliseconds())
@@ -117,6 +125,7 @@ func (k *keeping) own(series *ownSeries, constants labels.Labels, f commonFlags)
 	if err != nil {
 		return nil, err
 	}
+	f.retune.tunes(func(t tuning) error { return child.Retune(t.tree) })
 	return &querytree.Own{Child: child}, nil
 }
 
@@ -152,14 +161,19 @@ func (k *keeping) collectLeaf(n *node, l *leaf.Leaf) error {
 
 // rolled returns what a leaf answers by: of its rollups, if it has any, else of
 // its samples alone.
-func (k *keeping) rolled(l *leaf.Leaf) (querytree.Child, promql.QueryEngine, error) {
-	if k.flags.file == "" || !k.flags.use {
+func (k *keeping) rolled(l *leaf.Leaf, retune *retuner) (querytree.Child, promql.QueryEngine, error) {
+	if k.flags.file == "" || !k.flags.use && retune.fixed("query.rollups") {
 		return l.Child(), l.Local().Engine(), nil
 	}
 	r, err := querytree.NewRolled(l.Local(), k.rewriter(l.Describe().Labels))
 	if err != nil {
 		return nil, nil, err
 	}
+	r.UseRollups(k.flags.use)
+	retune.tunes(func(t tuning) error {
+		r.UseRollups(t.rollups)
+		return r.Retune(t.tree)
+	})
 	return r, r.Engine(), nil
 }
 
@@ -181,12 +195,17 @@ func (k *keeping) reload() error {
 
 // after returns a function that reloads something, and then the rules.
 func (k *keeping) after(reload func() error) func() error {
+	if k.flags.file == "" {
+		return reload
+	}
 	return func() error {
-		err := reload()
-		if k.flags.file != "" {
-			err = errors.Join(err, k.reload())
+		if _, err := k.flags.rules(); err != nil {
+			return err // before anything else of the revision takes effect
 		}
-		return err
+		if err := reload(); err != nil {
+			return err
+		}
+		return k.reload()
 	}
 }
 
@@ -216,7 +235,7 @@ func (l liveRollups) Backfill(ctx context.Context, rule string, since time.Time)
 func rollupStatus(s keep.Status, now time.Time) treehttp.RollupStatus {
 	out := treehttp.RollupStatus{
 		ID: s.Rule.ID, Name: s.Rule.Name, Expr: s.Rule.String(), Every: s.Keep.Every.Seconds(), For: s.Keep.For.Seconds(),
-		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent,
+		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent, Series: s.Series,
 		Holes: []treehttp.RollupHole{}, Failing: s.Failing, Blocked: s.Blocked,
 	}
 	if !s.Until.IsZero() {

@@ -74,12 +74,11 @@ func (f *leafFlags) register(c *kingpin.CmdClause) {
 	c.Flag("hints.keep", "Label whose values and pairs are told in field hints whatever they take. Repeatable.").StringsVar(&f.hintBudget.Keep)
 	c.Flag("hints.drop", "Label whose values are not told in field hints. Repeatable.").StringsVar(&f.hintBudget.Drop)
 	c.Flag("hints.window", "Length of the windows of time by which field hints tell series apart that come and go; at least 2h.").Default("24h").SetValue(&f.hintWindow)
-	c.Flag("query.leaf-parallelism", "Idle cores that one query may use; 0 for all, 1 to never spread a query.").Default("0").IntVar(&f.parallelism)
 	c.Flag("web.enable-admin-api", "Allow to delete series and to take snapshots.").BoolVar(&f.admin)
 	c.Flag("rollup.delay", "Age from which on samples are final, unless some came later during the last hour, or the out-of-order window is longer: rollups are made of them then.").Default("1m").SetValue(&f.finalDelay)
 	f.parentFlags.register(c)
-	f.rollupFlags.register(c)
-	f.commonFlags.register(c)
+	f.registerLimits(c)
+	limited(c, f)
 }
 
 // config completes the leaf's configuration.
@@ -127,6 +126,7 @@ func leafCommand(app *kingpin.Application, out streams) (string, command) {
 		}
 		f.turns = querytree.NewTurns(max(1, runtime.GOMAXPROCS(0)-1), f.lowPriority)
 		spareProcessor()
+		f.alone = true
 		n, _, err := openLeaf(*f, logger, newRegistry())
 		if err != nil {
 			return f.gitops.settle(ctx, err, out.err)
@@ -184,7 +184,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err != nil {
 		return nil, nil, err
 	}
-	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion(), Cores: f.cores, Turns: f.turns}
+	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion(), Cores: f.cores, Turns: f.turns, Beside: f.retune.beside(logger)}
 	var set *fieldhint.Set
 	if f.hints {
 		if set, err = fieldhint.NewSet(fieldhint.SetConfig{External: cfg.Identity.Labels, Registerer: reg, Budget: f.hintBudget}); err != nil {
@@ -197,6 +197,9 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 		return nil, nil, err
 	}
 	n.closers = append(n.closers, k.store.Close)
+	if err := k.offer(set); err != nil {
+		return nil, nil, err
+	}
 	deps.Restater = k.past
 	l, err := leaf.Open(cfg, deps)
 	if err != nil {
@@ -207,7 +210,8 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	if err := k.collectLeaf(n, l); err != nil {
 		return nil, nil, err
 	}
-	child, engine, err := k.rolled(l)
+	f.retune.tunes(func(t tuning) error { return l.Retune(t.tree) })
+	child, engine, err := k.rolled(l, f.retune)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -220,7 +224,7 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 		return nil, nil, err
 	}
 	web := leafHTTP(f, n, l, liveTree{child: child, link: link}, reg, logger)
-	web.Engine, web.Defaults = engine, querytree.Options{NoRollup: !f.use, Align: f.align}
+	web.Engine, web.Defaults = engine, f.defaults()
 	web.Delivery = liveDelivery{engine: web.Engine, series: web.Queryable, leaf: l}
 	web.Console = console(logger)
 	web.Below = below
@@ -233,6 +237,10 @@ func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *no
 	h, err := treehttp.New(web)
 	if err != nil {
 		return nil, nil, err
+	}
+	f.retune.tunesHTTP(h)
+	if f.alone {
+		f.process(f.cores)
 	}
 	below.Serve(h)
 	n.serve(traces(h))

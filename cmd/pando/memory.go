@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"math"
 	"os"
 	"path"
@@ -12,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/alecthomas/units"
-	"github.com/prometheus/exporter-toolkit/web"
-	"go.yaml.in/yaml/v2"
 )
 
 // processMemory returns the memory that the process may use, in bytes:
@@ -79,25 +76,3 @@ const fallbackMemory = 4 << 30
 
 // bytesText writes a number of bytes as a flag's default.
 func bytesText(n int64) string { return units.Base2Bytes(n / (1 << 20) * (1 << 20)).String() }
-
-// checksPasswords reports whether exporter-toolkit's file makes it check who the
-// users are.
-func checksPasswords(file string) (bool, error) {
-	if file == "" {
-		return false, nil
-	}
-	if err := web.Validate(file); err != nil {
-		return false, fmt.Errorf("--web.config.file: %w", err)
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return false, fmt.Errorf("--web.config.file: %w", err)
-	}
-	var c struct {
-		Users map[string]string `yaml:"basic_auth_users"`
-	}
-	if err := yaml.Unmarshal(b, &c); err != nil {
-		return false, fmt.Errorf("--web.config.file: %w", err)
-	}
-	return len(c.Users) > 0, nil
-}

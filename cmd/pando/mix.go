@@ -41,6 +41,7 @@ func (f *mixFlags) register(c *kingpin.CmdClause, dataDir string) {
 	f.commonFlags.registerMix(c)
 	f.rollupFlags.registerMix(c)
 	f.ruleFlags.register(c)
+	limited(c, f)
 }
 
 func zoneCommand(app *kingpin.Application, out streams) (string, command) {
@@ -61,6 +62,7 @@ func rootCommand(app *kingpin.Application, out streams) (string, command) {
 }
 
 func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
+	f.alone = true
 	ready := collectOften()
 	spareProcessor()
 	f.turns = querytree.NewTurns(0, f.lowPriority)
@@ -140,6 +142,12 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	if err != nil {
 		return nil, nil, err
 	}
+	f.retune.tunesTier(t)
+	if !f.hints && !f.retune.fixed("query.hints") { // it has them, to use them later
+		if now := f.tuning(); t.Retune(now.tree, now.cache) != nil {
+			return nil, nil, now.validate()
+		}
+	}
 	if err := n.serveChildren(f.childrenFlags, t, logger, reg); err != nil {
 		return nil, nil, err
 	}
@@ -157,12 +165,12 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	cfg.Console = console(logger)
 	cfg.Below = below
 	cfg.Links, cfg.Hints, cfg.Rollups = links, liveHints{describe: t.Mixer.Describe, own: offered, tier: t}, k.rollups()
-	n.reload = f.pull.before(k.after(r.reload(n.tellHangup(kind, f.queryLog))))
+	n.reload = f.pull.before(k.after(r.reload(f.retune.alone(n.tellHangup(kind, f.queryLog), logger))))
 	if r.leaf != nil {
 		n.revision = r.leaf.Revision
 	}
 	r.serve(&cfg, n.reload)
-	if f.pull.follower != nil {
+	if f.pull.follower != nil || f.retune != nil {
 		cfg.Reload = n.reload
 	}
 	if err := f.pull.tell(reg); err != nil {
@@ -171,6 +179,10 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	h, err := treehttp.New(cfg)
 	if err != nil {
 		return nil, nil, err
+	}
+	f.retune.tunesHTTP(h)
+	if f.alone {
+		f.process(nil)
 	}
 	below.Serve(h)
 	all, err := f.rolloutFlags.mount(h, kind, told, n.authenticated)
@@ -185,7 +197,7 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 // anything.
 func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, rules *tierRules, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, *fieldhint.Set, error) {
 	cfg := tier.Config{
-		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints, Limits: f.limits,
+		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints || !f.retune.fixed("query.hints"), Limits: f.limits,
 		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
 		Cache: &f.cache, Version: buildVersion(), Logger: logger, Registerer: reg,
 		Rewriter: k.rewriter(id.Labels), Told: k.past.Told, Loaded: rules.loaded,
@@ -207,6 +219,9 @@ func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, rules *t
 	}
 	z, err := zone.New(zone.Config{Tier: cfg})
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := k.offer(z.Union); err != nil {
 		return nil, nil, err
 	}
 	own.tell(z.Tier, k)
@@ -231,7 +246,7 @@ func hintSource(set *fieldhint.Set) treerpc.HintSource {
 func mixHTTP(f mixFlags, n *node, t *tier.Tier, tree liveTree, reg *prometheus.Registry, logger *slog.Logger) treehttp.Config {
 	return treehttp.Config{
 		Engine: querytree.Engine{}, Queryable: t.Mixer, Exemplars: t.Mixer, Metadata: t.Mixer.Metadata,
-		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Turns: f.turns, Defaults: querytree.Options{Strict: !f.partial, NoRollup: !f.use, Align: f.align},
+		Describe: t.Mixer.Describe, Tree: tree, Limits: f.limits, Turns: f.turns, Defaults: f.defaults(),
 		Authenticated: n.authenticated,
 		Lookback:      time.Duration(f.lookback), Ready: t.Ready, Flags: f.shown,
 		ExternalURL: mustURL(f.commonFlags), ListenAddress: n.http.Addr().String(),

@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
-	"github.com/prometheus/exporter-toolkit/web"
 )
 
 // node is one running tier: its listeners, and what runs behind them.
@@ -34,7 +33,7 @@ type node struct {
 	grpc   net.Listener // nil for a leaf
 	// handler serves HTTP.
 	handler atomic.Pointer[http.Handler]
-	// webConfig is exporter-toolkit's file.
+	// webConfig is the file of users and TLS, in exporter-toolkit's format.
 	webConfig string
 	// authenticated: the file says which users there are.
 	authenticated bool
@@ -84,11 +83,9 @@ func (n *node) startHTTP() {
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,
 		ErrorLog: slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug),
 	}
-	none := false
-	flags := &web.FlagConfig{WebListenAddresses: &[]string{}, WebSystemdSocket: &none, WebConfigFile: &n.webConfig}
 	failed := make(chan error, 1)
 	go func() {
-		err := web.Serve(n.http, srv, flags, n.logger)
+		err := n.serveWeb(n.http, srv)
 		if errors.Is(err, http.ErrServerClosed) {
 			err = nil
 		} else {

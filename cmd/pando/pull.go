@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pandometrics/pando/gitops/kube"
+	gitplanet "github.com/pandometrics/pando/gitops/planet"
 	"github.com/pandometrics/pando/leaf"
 )
 
@@ -96,12 +97,24 @@ func (f *pullFlags) start() error {
 
 // check says whether a leaf could load what was fetched.
 func (f *pullFlags) check() error {
-	file := filepath.Join(f.to, "current", filepath.FromSlash(f.folder), "prometheus.yml")
-	if _, err := os.Stat(file); err != nil {
+	folder := filepath.Join(f.to, "current", filepath.FromSlash(f.folder))
+	if limits := filepath.Join(folder, "limits.yml"); exists(limits) {
+		tier, _, _ := strings.Cut(f.folder, "/")
+		if _, err := readLimits(gitplanet.Tier(tier), limits); err != nil {
+			return err
+		}
+	}
+	file := filepath.Join(folder, "prometheus.yml")
+	if !exists(file) {
 		return nil // a tier without
 	}
 	_, err := leaf.CheckConfig(file)
 	return err
+}
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // before returns a function that fetches, and then reloads.

@@ -40,7 +40,7 @@ type tierRules struct {
 	// metrics are those of the leaf.
 	metrics *prometheus.Registry
 	// noRollups: the operator wants none used.
-	noRollups bool
+	noRollups atomic.Bool
 	mixer     atomic.Pointer[querytree.Mixer]
 	// changed is called when other names may be recorded; it is set before the leaf
 	// runs.
@@ -53,7 +53,9 @@ func alertSeries(tier string) string { return tier + ":ALERTS" }
 
 // openRules opens the rules of a tier, if there is a file of them.
 func openRules(f mixFlags, id querytree.Identity, logger *slog.Logger) (*tierRules, error) {
-	r := &tierRules{metrics: prometheus.NewRegistry(), noRollups: !f.use}
+	r := &tierRules{metrics: prometheus.NewRegistry()}
+	r.noRollups.Store(!f.use)
+	f.retune.tunes(func(t tuning) error { r.noRollups.Store(!t.rollups); return nil })
 	if f.ruleFlags.configFile == "" {
 		return r, nil
 	}
@@ -68,6 +70,7 @@ func openRules(f mixFlags, id querytree.Identity, logger *slog.Logger) (*tierRul
 	r.leaf, err = leaf.Open(c, leaf.Deps{
 		Logger: logger.With("part", "rules"), Registerer: r.metrics, Version: buildVersion(), Turns: f.turns,
 		RuleQuery: r.query(), AlertSeries: alertSeries(id.Tier), OnRecorded: func() { r.changed() },
+		Beside: f.retune.beside(logger),
 	})
 	return r, err
 }
@@ -79,7 +82,7 @@ const rulesClient = "rules"
 // must neither fire nor end because a leaf is away.
 func (r *tierRules) query() rules.QueryFunc {
 	return func(ctx context.Context, qs string, t time.Time) (promql.Vector, error) {
-		ctx = querytree.WithOptions(ctx, querytree.Options{Client: rulesClient, Strict: true, NoRollup: r.noRollups})
+		ctx = querytree.WithOptions(ctx, querytree.Options{Client: rulesClient, Strict: true, NoRollup: r.noRollups.Load()})
 		return rules.EngineQueryFunc(querytree.Engine{}, r.mixer.Load())(ctx, qs, t)
 	}
 }

@@ -115,9 +115,5 @@ const (
 	labelZone      = "pandometrics.github.io/zone"
 	labelContent   = "pandometrics.github.io/content"
 
-	// annotationLimits is on pods: limits are read when a process starts, so that
-	// others need other pods.
-	annotationLimits = "pandometrics.github.io/limits"
-
 	managedBy = "pando-gitops"
 )

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -162,18 +161,13 @@ type desired struct {
 	// contents are the names of this bundle's content, files those of its files.
 	contents []string
 	files    map[string]bool
-	// limits are hashes of limits by folder.
-	limits map[string]string
 }
 
 // configuration adds the ConfigMaps of a bundle.
 func (c Config) configuration(b *gitops.Bundle) (*desired, error) {
-	d := &desired{folders: map[string]int{}, files: map[string]bool{}, limits: map[string]string{}}
-	for name, data := range b.Files {
+	d := &desired{folders: map[string]int{}, files: map[string]bool{}}
+	for name := range b.Files {
 		d.files[name] = true
-		if folder, file := path.Split(name); file == limitsFile {
-			d.limits[path.Clean(folder)] = sum(data)
-		}
 	}
 	p := pointer{Version: pointerVersion, Revision: b.Hash, Commit: b.Revision, Folders: map[string]pointedFolder{}}
 	all := folders(b.Files)

@@ -229,11 +229,6 @@ func (w *Workload) patch(body *unstructured.Unstructured, want *desired) error {
 	if err := w.storage(body, spec); err != nil {
 		return err
 	}
-	if limits := want.limits[w.Files]; limits != "" && w.Files != "" {
-		if err := unstructured.SetNestedField(body.Object, limits, "spec", "template", "metadata", "annotations", annotationLimits); err != nil {
-			return err
-		}
-	}
 	if err := unstructured.SetNestedMap(body.Object, spec, "spec", "template", "spec"); err != nil {
 		return err
 	}

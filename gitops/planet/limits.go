@@ -22,6 +22,9 @@ type Limit struct {
 	Mixers bool
 	// Help says what it bounds.
 	Help string
+	// Least is the smallest count that is accepted: with less, the tier would
+	// refuse what control loops ask the root, and no commit could mend that.
+	Least int64
 }
 
 // LimitKind says how the value of a limit is written.
@@ -40,30 +43,30 @@ const (
 // limits lists what a limits file may set, but for what only leaves have.
 func limits() []Limit {
 	return []Limit{
-		{"query.timeout", Duration, false, "Longest time for a query."},
-		{"query.max-samples", Count, false, "Most samples of one query."},
-		{"query.max-series", Count, false, "Most series of one request."},
-		{"query.max-concurrency", Count, false, "Most queries at the same time."},
-		{"query.max-length", Count, false, "Longest query, in bytes."},
-		{"query.max-depth", Count, false, "Deepest nesting of a query."},
-		{"query.max-fragments", CountOrNone, false, "Most parts of one query that children are asked at the same time."},
-		{"query.low-priority", Switch, false, "Run heavy queries in threads of low priority."},
-		{"query.max-queue", CountOrNone, false, "Most requests that wait for their turn; 0 for no limit."},
-		{"query.max-queue-per-client", CountOrNone, false, "Most requests of one client that wait for their turn; 0 for no limit."},
-		{"query.max-bytes", Bytes, false, "Most memory that one query may hold in this tier."},
-		{"query.max-total-bytes", Bytes, false, "Most memory that all queries may hold together."},
-		{"query.max-response-bytes", Bytes, false, "Largest answer of this tier to one request."},
-		{"query.lookback-delta", Duration, false, "How far back an instant selector looks."},
-		{"query.explain-slower-than", DurationOrNone, false, "Keep the explanation of queries that take longer; 0 keeps none."},
-		{"query.rollups", Switch, false, "Answer queries from rollups unless they say rollup=off."},
-		{"query.align", Switch, false, "Move the times of range queries to where rollups have points."},
-		{"query.child-deadline", Duration, true, "How long a query waits for any one child."},
-		{"query.partial-response", Switch, true, "Answer without children that fail, with a warning."},
-		{"query.hints", Switch, true, "Prune children by field hints."},
-		{"query.cache-bytes", CountOrNone, true, "Memory for the answers to range queries; 0 keeps none."},
-		{"query.cache-window", DurationOrNone, true, "Age that steps must have to be kept."},
-		{"query.split-interval", DurationOrNone, true, "Length of the pieces in which long ranges are evaluated; 0 evaluates them whole."},
-		{"query.max-split-parallelism", Count, true, "Most pieces of one query that are evaluated at the same time."},
+		{"query.timeout", Duration, false, "Longest time for a query.", 0},
+		{"query.max-samples", Count, false, "Most samples of one query.", 0},
+		{"query.max-series", Count, false, "Most series of one request.", 0},
+		{"query.max-concurrency", Count, false, "Most queries at the same time.", 0},
+		{"query.max-length", Count, false, "Longest query, in bytes; at least 1024.", 1024},
+		{"query.max-depth", Count, false, "Deepest nesting of a query; at least 10.", 10},
+		{"query.max-fragments", CountOrNone, false, "Most parts of one query that children are asked at the same time.", 0},
+		{"query.low-priority", Switch, false, "Run heavy queries in threads of low priority.", 0},
+		{"query.max-queue", CountOrNone, false, "Most requests that wait for their turn; 0 for no limit.", 0},
+		{"query.max-queue-per-client", CountOrNone, false, "Most requests of one client that wait for their turn; 0 for no limit.", 0},
+		{"query.max-bytes", Bytes, false, "Most memory that one query may hold in this tier.", 0},
+		{"query.max-total-bytes", Bytes, false, "Most memory that all queries may hold together.", 0},
+		{"query.max-response-bytes", Bytes, false, "Largest answer of this tier to one request.", 0},
+		{"query.lookback-delta", Duration, false, "How far back an instant selector looks.", 0},
+		{"query.explain-slower-than", DurationOrNone, false, "Keep the explanation of queries that take longer; 0 keeps none.", 0},
+		{"query.rollups", Switch, false, "Answer queries from rollups unless they say rollup=off.", 0},
+		{"query.align", Switch, false, "Move the times of range queries to where rollups have points.", 0},
+		{"query.child-deadline", Duration, true, "How long a query waits for any one child.", 0},
+		{"query.partial-response", Switch, true, "Answer without children that fail, with a warning.", 0},
+		{"query.hints", Switch, true, "Prune children by field hints.", 0},
+		{"query.cache-bytes", CountOrNone, true, "Memory for the answers to range queries; 0 keeps none.", 0},
+		{"query.cache-window", DurationOrNone, true, "Age that steps must have to be kept.", 0},
+		{"query.split-interval", DurationOrNone, true, "Length of the pieces in which long ranges are evaluated; 0 evaluates them whole.", 0},
+		{"query.max-split-parallelism", Count, true, "Most pieces of one query that are evaluated at the same time.", 0},
 	}
 }
 
@@ -72,7 +75,7 @@ func LimitsOf(tier Tier) []Limit {
 	all := limits()
 	if tier == Leaf {
 		all = slices.DeleteFunc(all, func(l Limit) bool { return l.Mixers })
-		all = append(all, Limit{"query.leaf-parallelism", CountOrNone, false, "Idle cores that one query may use; 0 for all."})
+		all = append(all, Limit{"query.leaf-parallelism", CountOrNone, false, "Idle cores that one query may use; 0 for all.", 0})
 	}
 	return all
 }
@@ -84,6 +87,9 @@ func (l Limit) check(value string) error {
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || n < 0 || n == 0 && l.Kind == Count {
 			return fmt.Errorf("%s is %s: write a whole number%s", l.Name, shortened(value), positive(l.Kind == Count))
+		}
+		if n < l.Least {
+			return fmt.Errorf("%s is %d: write at least %d, or the tier refuses what control loops ask the root", l.Name, n, l.Least)
 		}
 	case Duration, DurationOrNone:
 		d, err := model.ParseDuration(value)

@@ -36,8 +36,16 @@ const knownPlaces = 1<<28 - 1
 // noPlace is the place, plus one, of an empty slot.
 const noPlace = 0
 
-func knownHashes(raw []byte) (uint64, uint16) {
-	return xxhash.Sum64(raw), uint16(crc32.Checksum(raw, castagnoli))
+// Key stands for the labels of a series in some form: 80 bits of hashes of them. Forms
+// that differ must not have equal hashes.
+type Key struct {
+	Hash   uint64
+	Verify uint16
+}
+
+// keyOf is the key of labels as they were sent.
+func keyOf(raw []byte) Key {
+	return Key{xxhash.Sum64(raw), uint16(crc32.Checksum(raw, castagnoli))}
 }
 
 // find returns an entry.
@@ -91,13 +99,44 @@ func (k *known) add(s knownInput, most int) {
 // returns false if there is none: then the labels must be decoded. It is a method of
 // the appenders that Appendable.Appender returns.
 func (p *appender) AppendKnown(labels []byte, t int64, v float64) bool {
-	hash, verify := knownHashes(labels)
-	s, ok := p.tx.a.known.find(hash, verify)
+	return p.AppendKey(keyOf(labels), 0, t, v)
+}
+
+// AppendKey is AppendKnown for labels that are known by a key of another form. st is
+// the start timestamp of the sample, 0 if there is none.
+func (p *appender) AppendKey(k Key, st, t int64, v float64) bool { return p.tx.known(k, st, t, v) }
+
+// Learn notes that labels in that form are those of a reference that the appender
+// returned.
+func (p *appender) Learn(labels []byte, ref storage.SeriesRef) {
+	if p.tx.learns(ref) {
+		p.tx.learn(keyOf(labels), ref)
+	}
+}
+
+// Learns reports whether it is of any use to learn labels of a reference.
+func (p *appender) Learns(ref storage.SeriesRef) bool { return p.tx.learns(ref) }
+
+// LearnKey is Learn for a key.
+func (p *appender) LearnKey(k Key, ref storage.SeriesRef) { p.tx.learn(k, ref) }
+
+// AppendKey is that of appender.
+func (p *appenderV2) AppendKey(k Key, st, t int64, v float64) bool { return p.tx.known(k, st, t, v) }
+
+// Learns is that of appender.
+func (p *appenderV2) Learns(ref storage.SeriesRef) bool { return p.tx.learns(ref) }
+
+// LearnKey is that of appender.
+func (p *appenderV2) LearnKey(k Key, ref storage.SeriesRef) { p.tx.learn(k, ref) }
+
+// known takes a sample of an input that is known by a key, if there is one.
+func (t *tx) known(k Key, st, at int64, v float64) bool {
+	s, ok := t.a.known.find(k.Hash, k.Verify)
 	if !ok {
 		return false
 	}
 	r := route{input: true, shard: int((s.place - 1) >> 28), idx: (s.place - 1) & knownPlaces, gen: s.gen}
-	sh := p.tx.a.shards[r.shard]
+	sh := t.a.shards[r.shard]
 	sh.mu.RLock()
 	ok = sh.used(r.idx)
 	var in input
@@ -105,24 +144,28 @@ func (p *appender) AppendKnown(labels []byte, t int64, v float64) bool {
 		in = sh.inputs[r.idx]
 	}
 	sh.mu.RUnlock()
-	if !ok || in.gen != s.gen || in.epoch != uint32(p.tx.rules.epoch) || in.keep || in.kind.histogram() {
+	if !ok || in.gen != s.gen || in.epoch != uint32(t.rules.epoch) || in.keep || in.kind.histogram() {
 		return false
 	}
-	p.tx.float(r, p.start(t), t, v)
+	t.float(r, st, at, v)
 	return true
 }
 
-// Learn notes that labels in that form are those of a reference that the appender
-// returned.
-func (p *appender) Learn(labels []byte, ref storage.SeriesRef) {
-	if ref&refInput == 0 || ref&(refKeep|refHistogram) != 0 || epochOf(ref) != p.tx.rules.epoch&refEpoch {
+// learns reports whether a reference is that of an input that can be known.
+func (t *tx) learns(ref storage.SeriesRef) bool {
+	return ref&refInput != 0 && ref&(refKeep|refHistogram) == 0 && epochOf(ref) == t.rules.epoch&refEpoch
+}
+
+// learn notes the key of an input.
+func (t *tx) learn(k Key, ref storage.SeriesRef) {
+	if !t.learns(ref) {
 		return
 	}
 	s, idx := int(ref>>30&(shards-1)), uint32(ref&(refPlaces-1))
 	if idx >= knownPlaces-1 {
 		return
 	}
-	sh := p.tx.a.shards[s]
+	sh := t.a.shards[s]
 	sh.mu.RLock()
 	ok := sh.used(idx)
 	var gen uint16
@@ -134,6 +177,5 @@ func (p *appender) Learn(labels []byte, ref storage.SeriesRef) {
 	if !ok || uint64(gen&refGen) != uint64(ref)>>34&refGen {
 		return
 	}
-	hash, verify := knownHashes(labels)
-	p.tx.a.known.add(knownInput{hash: hash, verify: verify, place: (uint32(s)<<28 | idx) + 1, gen: gen}, most)
+	t.a.known.add(knownInput{hash: k.Hash, verify: k.Verify, place: (uint32(s)<<28 | idx) + 1, gen: gen}, most)
 }

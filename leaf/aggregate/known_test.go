@@ -54,7 +54,8 @@ func TestKnownLabels(t *testing.T) {
 func TestKnownLabelsAreBounded(t *testing.T) {
 	var k known
 	for i := range 100_000 {
-		hash, verify := knownHashes(fmt.Append(nil, i))
+		key := keyOf(fmt.Append(nil, i))
+		hash, verify := key.Hash, key.Verify
 		k.add(knownInput{hash: hash, verify: verify, place: uint32(i) + 1}, 100)
 		if s, ok := k.find(hash, verify); !ok || s.place != uint32(i)+1 {
 			t.Fatalf("%d is not found", i)

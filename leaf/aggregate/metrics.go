@@ -43,6 +43,14 @@ func newMetrics(reg prometheus.Registerer, a *Aggregator) *metrics {
 		outputs:   gauge("outputs", "Groups that inputs are summed up in."),
 		state:     gauge("state_bytes", "Memory that inputs take, about."),
 	}
+	// From the start, so that the first is an increase.
+	for vec, reasons := range map[*prometheus.CounterVec][]string{
+		m.ignored: {"late", "duplicate", "invalid", "apart", "forgotten"}, m.raw: {"max_inputs", "output", "clash"}, m.failed: {"refused", "failed"},
+	} {
+		for _, reason := range reasons {
+			vec.WithLabelValues(reason)
+		}
+	}
 	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "pando_aggregate_journal_bytes", Help: "Journal since the last snapshot."}, func() float64 {
 		n, _ := a.journal.state()
 		return float64(n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,8 +63,8 @@ func (c Config) Validate() error {
 
 // Cache is a querytree.Cache. It is safe for concurrent use.
 type Cache struct {
-	cfg     Config
-	store   *store // nil if nothing is kept
+	cfg     atomic.Pointer[Config]
+	store   *store
 	flights flights
 	metrics *metrics
 }
@@ -81,11 +82,24 @@ func New(cfg Config) (*Cache, error) {
 	if cfg.HintDelay == 0 {
 		cfg.HintDelay = 5 * time.Second
 	}
-	c := &Cache{cfg: cfg, metrics: newMetrics(cfg.Registerer)}
-	if cfg.Bytes > 0 {
-		c.store = newStore(cfg.Bytes, c.metrics)
-	}
+	c := &Cache{metrics: newMetrics(cfg.Registerer)}
+	c.cfg.Store(&cfg)
+	c.store = newStore(cfg.Bytes, c.metrics)
 	return c, nil
+}
+
+// Retune changes Bytes, Window, Split and Parallelism to those of to. What no
+// longer fits is dropped. Queries that have begun end as they began. It may be
+// called while requests are answered, by one goroutine at a time.
+func (c *Cache) Retune(to Config) error {
+	if err := to.Validate(); err != nil {
+		return err
+	}
+	next := *c.cfg.Load()
+	next.Bytes, next.Window, next.Split, next.Parallelism = to.Bytes, to.Window, to.Split, to.Parallelism
+	c.cfg.Store(&next)
+	c.store.resize(next.Bytes)
+	return nil
 }
 
 // Reasons why a request goes past the cache.
@@ -133,6 +147,7 @@ func tell(a *querytree.Answer, use querytree.CacheUse) {
 // query is one request that may be taken apart.
 type query struct {
 	c    *Cache
+	cfg  Config
 	req  querytree.ExecRequest
 	key  key
 	last int64 // the last step
@@ -142,7 +157,7 @@ type query struct {
 
 func newQuery(c *Cache, req querytree.ExecRequest, r reads, tree querytree.Evaluator) *query {
 	return &query{
-		c: c, req: req, r: r, tree: tree, last: req.Start + (req.End-req.Start)/req.Step*req.Step,
+		c: c, cfg: *c.cfg.Load(), req: req, r: r, tree: tree, last: req.Start + (req.End-req.Start)/req.Step*req.Step,
 		key: key{
 			query: req.Query, ops: strings.Join(req.Ops, " "), stats: req.Stats, step: req.Step, offset: mod(req.Start, req.Step), lookback: req.Lookback,
 		},
@@ -164,14 +179,14 @@ func (q *query) answer(ctx context.Context) (querytree.Answer, error) {
 		defer end()
 		ctx = shared
 	}
-	d, now := q.tree.Describe(), q.c.cfg.Now()
+	d, now := q.tree.Describe(), q.cfg.Now()
 	use := querytree.CacheUse{State: querytree.CacheMiss, Steps: (q.last-q.req.Start)/q.req.Step + 1}
 	var (
 		have  []extent
 		keeps bool
 	)
 	switch {
-	case q.c.store == nil:
+	case q.cfg.Bytes == 0:
 		use.State = whyOff
 	case !d.Has(querytree.FeatureEpochs):
 		use.State = whyUntold
@@ -180,9 +195,9 @@ func (q *query) answer(ctx context.Context) (querytree.Answer, error) {
 		q.c.store.obey(d.Epochs)
 		have = confirmed(q.c.store.lookup(q.key, q.req.Start, q.last, now), d.Missing)
 	}
-	run := &run{query: q, keeps: keeps, since: querytree.LastEpochBefore(d.Epochs, q.c.cfg.HintDelay), settled: q.r.newest(min(now.Add(-q.c.cfg.Window).UnixMilli(), sub(d.Settled, 1)))}
+	run := &run{query: q, keeps: keeps, since: querytree.LastEpochBefore(d.Epochs, q.cfg.HintDelay), settled: q.r.newest(min(now.Add(-q.cfg.Window).UnixMilli(), sub(d.Settled, 1)))}
 	lacks := lacking(have, q.req.Start, q.last, q.req.Step)
-	pieces := split(lacks, interval(q.c.cfg.Split, q.r, q.req.Step), q.req.Step)
+	pieces := split(lacks, interval(q.cfg.Split, q.r, q.req.Step), q.req.Step)
 	for _, e := range have {
 		use.Cached += (e.to-e.from)/q.req.Step + 1
 	}

@@ -142,7 +142,7 @@ func TestEpochBeforeItsHints(t *testing.T) {
 	f.desc.Epochs = []querytree.Epoch{{Number: 1, Mint: 950 * 60_000}}
 	f.check(c, minutes(900, 960), "miss", "900-960")
 	f.check(c, minutes(900, 960), "partial", "950-960")
-	f.desc.Epochs[0].Age = c.cfg.HintDelay
+	f.desc.Epochs[0].Age = c.cfg.Load().HintDelay
 	f.check(c, minutes(900, 960), "partial", "950-960")
 	f.check(c, minutes(900, 960), "hit", "")
 }
@@ -362,4 +362,34 @@ func texts(warn annotations.Annotations) (out []string) {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// Other settings count for the queries that come after them, and what no longer
+// fits is dropped.
+func TestRetune(t *testing.T) {
+	c, f := testCache(t, nil), newTree(t)
+	to := *c.cfg.Load()
+	tune := func(change func(*Config)) {
+		t.Helper()
+		change(&to)
+		if err := c.Retune(to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.check(c, minutes(900, 960), "miss", "900-960")
+	f.check(c, minutes(900, 960), "hit", "")
+	tune(func(cfg *Config) { cfg.Bytes = 0 })
+	if c.store.bytes != 0 {
+		t.Errorf("%d bytes are kept", c.store.bytes)
+	}
+	f.check(c, minutes(900, 960), whyOff, "900-960")
+	tune(func(cfg *Config) { cfg.Bytes = 1 << 20 })
+	f.check(c, minutes(900, 960), "miss", "900-960")
+	f.check(c, minutes(900, 960), "hit", "")
+	tune(func(cfg *Config) { cfg.Split = time.Hour })
+	f.check(c, minutes(780, 899), "miss", "780-839 840-899")
+	to.Parallelism = 0
+	if err := c.Retune(to); err == nil {
+		t.Error("no piece at a time is accepted")
+	}
 }

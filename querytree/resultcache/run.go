@@ -48,7 +48,7 @@ func (r *run) all(ctx context.Context, pieces []span, have []extent) {
 		return
 	}
 	var wg sync.WaitGroup
-	for range min(r.c.cfg.Parallelism, len(pieces)) {
+	for range min(r.cfg.Parallelism, len(pieces)) {
 		wg.Go(func() {
 			for r.next(ctx) {
 			}
@@ -158,7 +158,7 @@ func (r *run) keep(e extent) {
 	if !d.Has(querytree.FeatureEpochs) {
 		return
 	}
-	r.c.store.insert(r.key, r.r, e.slice(e.from, to), r.req.Start, r.since, d.Epochs, r.c.cfg.Now())
+	r.c.store.insert(r.key, r.r, e.slice(e.from, to), r.req.Start, r.since, d.Epochs, r.cfg.Now())
 }
 
 // result puts the parts together.

@@ -221,6 +221,19 @@ func (s *store) insert(k key, r reads, e extent, from int64, since uint64, epoch
 	s.uses++
 	en.put(held{e, size, s.uses})
 	s.cut(en, min(en.wanted, en.wantedBefore, e.from), math.MaxInt64)
+	s.shrink()
+}
+
+// resize changes how much is kept.
+func (s *store) resize(maxBytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.max = maxBytes
+	s.shrink()
+}
+
+// shrink drops what was not used for longest while it is too much.
+func (s *store) shrink() {
 	for s.bytes > s.max {
 		oldest := s.lru.Back().Value.(*entry)
 		oldest.extents = nil

@@ -12,6 +12,8 @@ import (
 type ownNames struct {
 	changing sync.Mutex
 	names    atomic.Pointer[[]string]
+	// metrics are those of which aggregates are kept, sorted; nil before that is known.
+	metrics []string
 }
 
 // OwnNames returns the metric names of which the tier holds series itself, sorted.
@@ -43,6 +45,24 @@ func (t *Tier) SetOwnNames(names []string) {
 	}
 	if len(both) > len(names) {
 		t.offerNames(names)
+	}
+}
+
+// SetKeptMetrics says of which metrics the tier keeps aggregates. Rules that come back
+// may have points of times of which there are no samples any more: whoever keeps
+// answers about a metric that is new drops them. What a tier begins with is not new,
+// since nobody relies on what it said before it was started. It is safe for
+// concurrent use, and keeps metrics.
+func (t *Tier) SetKeptMetrics(metrics []string) {
+	metrics = slices.Compact(slices.Sorted(slices.Values(metrics)))
+	t.own.changing.Lock()
+	defer t.own.changing.Unlock()
+	old, known := t.own.metrics, t.own.metrics != nil
+	t.own.metrics = append([]string{}, metrics...)
+	for _, name := range metrics {
+		if _, had := slices.BinarySearch(old, name); known && !had {
+			t.Roster.Owned(name)
+		}
 	}
 }
 

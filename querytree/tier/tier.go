@@ -86,6 +86,7 @@ type Tier struct {
 	Index *fieldhint.Index
 
 	cfg      Config
+	cache    *resultcache.Cache // nil without one
 	instance string
 	started  time.Time
 	met      atomic.Bool // a child has been seen connected
@@ -149,7 +150,7 @@ func (t *Tier) newMixer() error {
 		if err != nil {
 			return fmt.Errorf("%s %q: %w", t.cfg.Identity.Tier, t.cfg.Identity.Name(), err)
 		}
-		c.Cache = cache
+		t.cache, c.Cache = cache, cache
 	}
 	var err error
 	t.Mixer, err = querytree.NewMixer(c)
@@ -157,6 +158,18 @@ func (t *Tier) newMixer() error {
 		return fmt.Errorf("%s %q: %w", t.cfg.Identity.Tier, t.cfg.Identity.Name(), err)
 	}
 	return nil
+}
+
+// Retune changes how the tier answers, and by cache what its result cache keeps, if
+// it has one; see querytree.Mixer.Retune. Hints can be used only by a tier that was
+// made with them.
+func (t *Tier) Retune(to querytree.Tuning, cache resultcache.Config) error {
+	if t.cache != nil {
+		if err := t.cache.Retune(cache); err != nil {
+			return err
+		}
+	}
+	return t.Mixer.Retune(to)
 }
 
 // Run keeps the tier's own state in order until ctx ends.

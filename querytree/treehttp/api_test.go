@@ -113,7 +113,7 @@ func TestEveryRouteOfThePrometheusAPI(t *testing.T) {
 	})
 	cfg := zoneLike(t)
 	cfg.Registerer = prometheus.NewRegistry()
-	newAPI(cfg.withDefaults()).Register(router)
+	newAPI(cfg.withDefaults(), (&Handler{}).limits).Register(router)
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if len(names) < 35 {

@@ -22,7 +22,7 @@ const belowPrefix = "/pando/api/v1/below"
 const MemberHeader = "Pando-Member"
 
 // belowWrite is how long a client may take to receive the answer of a member, which
-// is held for it.
+// is held for it, and with it the slot of the relay.
 const belowWrite = 30 * time.Second
 
 // below serves what a member below answers to the path and the parameters that
@@ -46,7 +46,7 @@ func (h *Handler) below(w http.ResponseWriter, r *http.Request) {
 	written := false
 	err := h.cfg.Below.Status(r.Context(), req, func(a querytree.StatusAnswer) error {
 		written = true
-		return writeMember(w, a)
+		return writeMember(w, a, h.belowWrite)
 	})
 	if err != nil && !written {
 		respondBelow(w, err)
@@ -68,7 +68,7 @@ func withoutMember(query string) string {
 
 // writeMember writes the answer of a member as it is. It is none of this tier's:
 // browsers must not take it for anything but what it says it is.
-func writeMember(w http.ResponseWriter, a querytree.StatusAnswer) error {
+func writeMember(w http.ResponseWriter, a querytree.StatusAnswer, within time.Duration) error {
 	for _, header := range []struct{ name, value string }{
 		{"Content-Type", a.ContentType},
 		{"Content-Encoding", a.ContentEncoding},
@@ -83,7 +83,7 @@ func writeMember(w http.ResponseWriter, a querytree.StatusAnswer) error {
 	}
 	// What cannot set deadlines has none, as in tests.
 	out := http.NewResponseController(w)
-	if out.SetWriteDeadline(time.Now().Add(belowWrite)) == nil {
+	if out.SetWriteDeadline(time.Now().Add(within)) == nil {
 		defer func() { _ = out.SetWriteDeadline(time.Time{}) }()
 	}
 	w.WriteHeader(a.Code)

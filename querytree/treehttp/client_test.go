@@ -29,6 +29,7 @@ func TestClient(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := &Handler{cfg: Config{Authenticated: c.authenticated, Defaults: querytree.Options{}}}
+			h.tuning.Store(tuningOf(h.cfg))
 			r := httptest.NewRequest("GET", "/api/v1/query", nil)
 			r.RemoteAddr = c.remote
 			if c.user != "" {

@@ -57,7 +57,7 @@ func (h *Handler) config(w http.ResponseWriter, r *http.Request) {
 		respondError(w, http.StatusNotFound, errNotFound, "this tier does not tell of its configuration")
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.cfg.Limits.Timeout)
+	ctx, cancel := context.WithTimeout(r.Context(), h.limits().Timeout)
 	defer cancel()
 	list, err := h.cfg.Delivery.Config(ctx)
 	if err != nil {

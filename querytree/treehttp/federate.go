@@ -60,7 +60,8 @@ func (h *Handler) federate(w http.ResponseWriter, r *http.Request) {
 // latest returns the latest sample of each series, sorted by metric name and
 // then labels.
 func (h *Handler) latest(ctx context.Context, selectors [][]*labels.Matcher, now time.Time) (promql.Vector, error) {
-	mint, maxt := now.Add(-h.cfg.Lookback).UnixMilli(), now.UnixMilli()
+	tuned := h.tuning.Load()
+	mint, maxt := now.Add(-tuned.Lookback).UnixMilli(), now.UnixMilli()
 	q, err := h.cfg.Queryable.Querier(mint, maxt)
 	if err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func (h *Handler) latest(ctx context.Context, selectors [][]*labels.Matcher, now
 	set := storage.NewMergeSeriesSet(sets, 0, storage.ChainedSeriesMerge)
 	var (
 		vec promql.Vector
-		it  = storage.NewBuffer(h.cfg.Lookback.Milliseconds())
+		it  = storage.NewBuffer(tuned.Lookback.Milliseconds())
 		raw chunkenc.Iterator
 	)
 	for set.Next() {
@@ -84,8 +85,8 @@ func (h *Handler) latest(ctx context.Context, selectors [][]*labels.Matcher, now
 		if !ok {
 			continue
 		}
-		if len(vec) == h.cfg.Limits.MaxSeries {
-			return nil, &querytree.LimitError{What: "series of one federation request", Flag: "query.max-series", Limit: int64(h.cfg.Limits.MaxSeries)}
+		if len(vec) == tuned.Limits.MaxSeries {
+			return nil, &querytree.LimitError{What: "series of one federation request", Flag: "query.max-series", Limit: int64(tuned.Limits.MaxSeries)}
 		}
 		s.Metric = series.Labels()
 		vec = append(vec, s)

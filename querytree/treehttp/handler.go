@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/route"
@@ -22,6 +24,8 @@ type Handler struct {
 	page        *page
 	queries     *queryStore
 	compressors compressors
+	tuning      atomic.Pointer[Tuning]
+	belowWrite  time.Duration // but in tests, the constant
 	root        http.Handler
 }
 
@@ -40,7 +44,8 @@ func New(cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("http api: parse page: %w", err)
 	}
-	h := &Handler{cfg: cfg, metrics: m, page: p, queries: newQueryStore()}
+	h := &Handler{cfg: cfg, metrics: m, page: p, queries: newQueryStore(), belowWrite: belowWrite}
+	h.tuning.Store(tuningOf(cfg))
 	h.root = h.traced(h.routes())
 	return h, nil
 }
@@ -76,6 +81,7 @@ func (h *Handler) routes() http.Handler {
 	own("DELETE /pando/api/v1/tree/{name...}", "/pando/api/v1/tree/:name", h.forget)
 	h.explainers(own)
 	own("GET "+apiPrefix+"/metadata", "/metadata", h.gated(h.optioned(h.metadata)))
+	own("GET "+apiPrefix+"/status/flags", "/status/flags", h.flags)
 	own("GET "+apiPrefix+"/status/tsdb", "/status/tsdb", h.gated(h.tsdbStatus))
 	h.receivers(mux)
 	mux.Handle(apiPrefix+"/", h.api())
@@ -131,7 +137,7 @@ func (h *Handler) api() http.Handler {
 		}
 		return h.observed(name, h.bounded(h.optioned(next)))
 	})
-	newAPI(h.cfg).Register(router.WithPrefix(apiPrefix))
+	newAPI(h.cfg, h.limits).Register(router.WithPrefix(apiPrefix))
 	return router
 }
 

@@ -92,7 +92,7 @@ func (h *Handler) bounded(next http.HandlerFunc) http.HandlerFunc {
 		}
 		for _, param := range []string{"query", "match[]", "match_target"} {
 			for _, q := range r.Form[param] {
-				if err := h.cfg.Limits.CheckQuery(q); err != nil {
+				if err := h.limits().CheckQuery(q); err != nil {
 					respondError(w, http.StatusBadRequest, errBadData, fmt.Sprintf("invalid parameter %q: %v", param, err))
 					return
 				}
@@ -117,9 +117,10 @@ func (h *Handler) optioned(next http.HandlerFunc) http.HandlerFunc {
 
 // options reads the query options of a request.
 func (h *Handler) options(r *http.Request) (querytree.Options, error) {
+	d := h.tuning.Load().Defaults
 	o := querytree.Options{
-		Strict: h.cfg.Defaults.Strict, NoHints: h.cfg.Defaults.NoHints, NoPushdown: h.cfg.Defaults.NoPushdown,
-		NoCache: h.cfg.Defaults.NoCache, NoRollup: h.cfg.Defaults.NoRollup, Align: h.cfg.Defaults.Align, Client: h.client(r),
+		Strict: d.Strict, NoHints: d.NoHints, NoPushdown: d.NoPushdown,
+		NoCache: d.NoCache, NoRollup: d.NoRollup, Align: d.Align, Client: h.client(r),
 	}
 	o.ID, _ = r.Context().Value(idKey{}).(string)
 	partial, explain := !o.Strict, false

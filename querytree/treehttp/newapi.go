@@ -30,13 +30,14 @@ const (
 )
 
 // newAPI is the one place that knows the arguments of Prometheus' constructor,
-// which change with every release. cfg must have its defaults filled in.
+// which change with every release. cfg must have its defaults filled in; limits
+// returns those of the moment.
 // Receiving samples is left out: a tier that does has handlers of its own.
-func newAPI(cfg Config) *apiv1.API {
+func newAPI(cfg Config, limits func() querytree.Limits) *apiv1.API {
 	p := cfg.Parts
 	parser := querytree.NewParser()
 	api := apiv1.NewAPI(
-		boundEngine{cfg.Engine, cfg.Queryable, cfg.Limits}, apiQueryable{cfg.Queryable}, nil, nil, cfg.Exemplars,
+		boundEngine{cfg.Engine, cfg.Queryable, limits}, apiQueryable{cfg.Queryable}, nil, nil, cfg.Exemplars,
 		func(context.Context) apiv1.ScrapePoolsRetriever { return p.ScrapePools },
 		func(context.Context) apiv1.TargetRetriever { return p.Targets },
 		func(context.Context) apiv1.AlertmanagerRetriever { return p.Alertmanagers },

@@ -50,8 +50,9 @@ func (h *Handler) recorded(kind string, next http.HandlerFunc) http.HandlerFunc 
 		ctx, cancel := context.WithCancelCause(r.Context())
 		defer cancel(nil)
 		opts, _ := querytree.OptionsFrom(ctx)
-		run := &queryRun{cancel: cancel, row: QueryRow{
+		run := &queryRun{cancel: cancel, sink: querytree.ReportFrom(ctx), row: QueryRow{
 			ID: queryID(r), Query: r.Form.Get("query"), Kind: kind, Client: clientOf(r, opts), Begun: h.cfg.Now(), State: QueryActive,
+			Options: optionsGiven(r),
 		}}
 		h.queries.begin(run)
 		opts.ID = run.row.ID
@@ -62,7 +63,7 @@ func (h *Handler) recorded(kind string, next http.HandlerFunc) http.HandlerFunc 
 			if rec, ok := w.(*recorder); ok {
 				code = rec.code
 			}
-			rec := run.record(ctx, h.cfg.Now(), code, h.cfg.ExplainSlowerThan)
+			rec := run.record(ctx, h.cfg.Now(), code, h.tuning.Load().ExplainSlowerThan)
 			h.queries.end(rec)
 			h.logQuery(rec.QueryRow)
 		}()

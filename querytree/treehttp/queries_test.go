@@ -93,6 +93,10 @@ func TestCancelQuery(t *testing.T) {
 		if len(list.Active) != 1 || len(list.Recent) != 0 || list.Active[0].Query != "sum(up)" || list.Active[0].State != QueryActive {
 			t.Errorf("queries: %+v", list)
 		}
+		want := &QueryProgress{Asked: 1, Waiting: []string{"zone=eu"}}
+		if diff := cmp.Diff(want, list.Active[0].Progress); diff != "" {
+			t.Errorf("how far it is (-want +got):\n%s", diff)
+		}
 		if one := read[QueryRecord](t, f.do("GET", "/pando/api/v1/queries/mine", "")); one.Start != time.Unix(60, 0).UTC() || one.Client != "address 192.0.2.1" {
 			t.Errorf("the active query: %+v", one)
 		}

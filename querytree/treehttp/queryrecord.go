@@ -62,6 +62,40 @@ type QueryRow struct {
 	Fragments int     `json:"fragments"`
 	// Explained is set if the query's record has an explanation.
 	Explained bool `json:"explained"`
+	// Options are the parameters of the request that say how it is evaluated, those
+	// that it had: hints=off, say.
+	Options map[string]string `json:"options,omitempty"`
+	// Progress is how far an active query is; nil of others, and while it waits for
+	// its turn.
+	Progress *QueryProgress `json:"progress,omitempty"`
+}
+
+// QueryProgress is how far a query has come: of this tier's own children, how many
+// were asked, have answered all that they were asked, or have failed. Waiting names
+// those that owe an answer, a hundred at most.
+type QueryProgress struct {
+	Asked    int      `json:"asked"`
+	Answered int      `json:"answered"`
+	Failed   int      `json:"failed"`
+	Waiting  []string `json:"waiting,omitempty"`
+}
+
+// maxOptionBytes bounds the value of an option that is kept.
+const maxOptionBytes = 32
+
+// optionsGiven returns the parameters of a request that say how it is evaluated.
+// The form must have been parsed.
+func optionsGiven(r *http.Request) map[string]string {
+	var out map[string]string
+	for _, name := range []string{"partial_response", "hints", "pushdown", "rollup", "nocache", "align", "timeout"} {
+		if v := r.Form.Get(name); v != "" {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[name] = clip(v, maxOptionBytes)
+		}
+	}
+	return out
 }
 
 // QueryRecord is all that is known of one query.
@@ -77,6 +111,8 @@ type QueryRecord struct {
 // queryRun is a query under way. It is safe for concurrent use.
 type queryRun struct {
 	cancel context.CancelCauseFunc
+	// sink collects what the evaluation tells; nil if nothing does.
+	sink *querytree.ReportSink
 
 	mu  sync.Mutex
 	row QueryRow
@@ -131,6 +167,9 @@ func (q *queryRun) soFar(now time.Time) QueryRow {
 	defer q.mu.Unlock()
 	row := q.row
 	row.Duration = Seconds(now.Sub(row.Begun))
+	if p := q.sink.Progress(); p.Asked > 0 {
+		row.Progress = &QueryProgress{p.Asked, p.Answered, p.Failed, p.Waiting}
+	}
 	return row
 }
 
@@ -149,7 +188,7 @@ func (q *queryRun) record(ctx context.Context, now time.Time, code int, slow tim
 	report, ev := sink.Report(), sink.Evaluation()
 	c := completeness(report)
 	rec := QueryRecord{QueryRow: q.soFar(now), Completeness: &c}
-	rec.Code, rec.State = code, QueryFinished
+	rec.Code, rec.State, rec.Progress = code, QueryFinished, nil
 	rec.Asked, rec.Failed, rec.Pruned = c.Asked, len(c.Failed), c.Pruned.Label+c.Pruned.Time+c.Pruned.Hint
 	rec.Bytes, rec.Queued, rec.Replans, rec.Fragments = c.Bytes, Seconds(ev.Queued), ev.Replans, ev.Fragments
 	q.mu.Lock()

@@ -169,7 +169,7 @@ func (s *queryStore) rows() []QueryRow {
 
 // recordBytes is roughly what a record takes in memory.
 func recordBytes(r QueryRecord) int {
-	n := 500 + len(r.ID) + len(r.Query) + len(r.Client) + len(r.Error)
+	n := 500 + 64*len(r.Options) + len(r.ID) + len(r.Query) + len(r.Client) + len(r.Error)
 	if c := r.Completeness; c != nil {
 		n += 200
 		for _, row := range c.Children {

@@ -98,7 +98,7 @@ func TestRollupsOfALeafOverHTTP(t *testing.T) {
 			`"aligned":{"start":60000,"end":180000,"step":60000,"askedStart":67000,"askedEnd":187000,"askedStep":60000}`,
 		}, ""},
 		{"/api/v1/query_range?start=67&end=187&step=60&query=sum(up)&align=on&rollup=off", []string{`[[60,"2"],[120,"2"],[180,"2"]]`}, "42"},
-		{"/api/v1/query_range?start=67&end=187&step=60&query=count(up)&align=on&stats=all", []string{`[[67,"2"],[127,"2"],[187,"2"]]`, `"why":"there is no rollup for any part of it"`}, "42"},
+		{"/api/v1/query_range?start=67&end=187&step=60&query=count(up)&align=on&stats=all", []string{`[[67,"2"],[127,"2"],[187,"2"]]`, `"why":"there is no rollup for any part of it in the rules that this tier has"`}, "42"},
 		{"/pando/api/v1/explain?start=67&end=187&step=60&query=sum(up)&align=on", []string{`"rule":"always"`, `"askedStart":67000`, `"start":60000`}, ""},
 		{"/pando/api/v1/analyze?start=60&end=180&step=60&query=sum(up)", []string{`"rule":"always"`}, "aligned"},
 		{"/pando/api/v1/analyze?start=67&end=187&step=70&query=sum(up)&align=on&rollup=off", []string{`"start":0,"end":120000,"step":120000`, `"askedStart":67000`}, "always"},

@@ -40,6 +40,9 @@ type RollupStatus struct {
 	Partial int64 `json:"partial"`
 	Unfit   int64 `json:"unfit"`
 	Absent  int64 `json:"absent"`
+	// Series is how many series the newest points have that the tier has made since it
+	// started; zero if it has made none.
+	Series int `json:"series"`
 	// Queries counts the queries to this tier, since it started, in whose answer a
 	// rollup of that name had a part, whichever tier keeps it.
 	Queries uint64 `json:"queries"`

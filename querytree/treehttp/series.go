@@ -79,7 +79,7 @@ func (labelsOnly) Iterator(chunkenc.Iterator) chunkenc.Iterator { return chunken
 type boundEngine struct {
 	engine    promql.QueryEngine
 	queryable storage.Queryable
-	limits    querytree.Limits
+	limits    func() querytree.Limits
 }
 
 // NewInstantQuery implements promql.QueryEngine.
@@ -89,7 +89,7 @@ func (e boundEngine) NewInstantQuery(ctx context.Context, _ storage.Queryable, o
 	if err != nil {
 		return nil, err
 	}
-	return limitedQuery{q, e.limits}, nil
+	return limitedQuery{q, e.limits()}, nil
 }
 
 // NewRangeQuery implements promql.QueryEngine.
@@ -99,7 +99,7 @@ func (e boundEngine) NewRangeQuery(ctx context.Context, _ storage.Queryable, opt
 	if err != nil {
 		return nil, err
 	}
-	return limitedQuery{q, e.limits}, nil
+	return limitedQuery{q, e.limits()}, nil
 }
 
 // limitedQuery is a query whose answer is within limits: those of series, which

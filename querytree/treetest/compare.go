@@ -50,22 +50,22 @@ func (q Query) String() string {
 	return fmt.Sprintf("%s from %d to %d step %d", q.Expr, q.Start, q.End, q.Step)
 }
 
-// Run evaluates q with an engine over a storage.
+// Run evaluates q with a stock engine over a storage. The query is not closed, for
+// its answer would be used again.
 func Run(ctx context.Context, e promql.QueryEngine, s storage.Queryable, q Query) *promql.Result {
-	var (
-		query promql.Query
-		err   error
-	)
-	opts := promql.NewPrometheusQueryOpts(false, 0)
-	if q.Step == 0 {
-		query, err = e.NewInstantQuery(ctx, s, opts, q.Expr, timestamp.Time(q.Start))
-	} else {
-		query, err = e.NewRangeQuery(ctx, s, opts, q.Expr, timestamp.Time(q.Start), timestamp.Time(q.End), time.Duration(q.Step)*time.Millisecond)
-	}
+	query, err := prepare(ctx, e, s, q)
 	if err != nil {
 		return &promql.Result{Err: err}
 	}
 	return query.Exec(ctx)
+}
+
+func prepare(ctx context.Context, e promql.QueryEngine, s storage.Queryable, q Query) (promql.Query, error) {
+	opts := promql.NewPrometheusQueryOpts(false, 0)
+	if q.Step == 0 {
+		return e.NewInstantQuery(ctx, s, opts, q.Expr, timestamp.Time(q.Start))
+	}
+	return e.NewRangeQuery(ctx, s, opts, q.Expr, timestamp.Time(q.Start), timestamp.Time(q.End), time.Duration(q.Step)*time.Millisecond)
 }
 
 // Oracle evaluates q with one stock engine over the union of all series. It
@@ -77,7 +77,12 @@ func (p *Planet) Oracle(q Query) *promql.Result {
 
 // Ask evaluates q at the root.
 func (p *Planet) Ask(ctx context.Context, q Query) *promql.Result {
-	return Run(ctx, querytree.Engine{}, p.Root, q)
+	query, err := prepare(ctx, querytree.Engine{}, p.Root, q)
+	if err != nil {
+		return &promql.Result{Err: err}
+	}
+	defer query.Close()
+	return query.Exec(ctx)
 }
 
 // Diff compares the root's answer to q with the oracle's: values, labels,

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math"
+	"runtime"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
@@ -129,6 +131,7 @@ type Planet struct {
 	LeafChildren []querytree.Child
 	cfg          Config
 	oracle       *promql.Engine
+	registries   []*prometheus.Registry // of all tiers
 }
 
 // Lookback and SubqueryStep of all tiers and the oracle.
@@ -159,7 +162,41 @@ func New(tb testing.TB, cfg Config) *Planet {
 	}
 	p.Root = p.mixer(tb, querytree.Identity{Tier: querytree.TierRoot}, nil, p.belowRoot(tb, byZone))
 	p.oracle = promqltest.NewTestEngineWithOpts(tb, querytree.EngineOpts(p.engineConfig(), querytree.NewParser()))
+	tb.Cleanup(func() { p.checkHeld(tb) })
 	return p
+}
+
+// registry returns the registry of one more tier.
+func (p *Planet) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	p.registries = append(p.registries, r)
+	return r
+}
+
+// checkHeld fails the test if any tier believes that it still holds something
+// for queries that have ended: some day it would refuse all others.
+func (p *Planet) checkHeld(tb testing.TB) {
+	for begin := time.Now(); ; runtime.Gosched() {
+		var held []string
+		for i, r := range p.registries {
+			all, err := r.Gather()
+			if err != nil {
+				tb.Fatal(err)
+			}
+			for _, f := range all {
+				if n := f.Metric[0].GetGauge().GetValue(); f.GetName() == "pando_tree_held_bytes" && n != 0 {
+					held = append(held, fmt.Sprintf("tier %d: %v bytes", i, n))
+				}
+			}
+		}
+		if len(held) == 0 {
+			return
+		}
+		if time.Since(begin) > 10*time.Second { // What was cancelled ends soon.
+			tb.Errorf("queries that have ended hold memory: %v", held)
+			return
+		}
+	}
 }
 
 // belowRoot returns the root's children, made of the leaves of each zone.
@@ -218,7 +255,7 @@ func (p *Planet) newLeaf(tb testing.TB, l Leaf, store *teststorage.TestStorage, 
 	opts := querytree.EngineOpts(p.engineConfig(), querytree.NewParser())
 	engine := promqltest.NewTestEngineWithOpts(tb, opts)
 	c, err := querytree.NewLocal(querytree.LocalConfig{
-		Engine: engine, EngineOpts: &opts, Samples: store, Chunks: store, Exemplars: store, Limits: p.cfg.Limits,
+		Engine: engine, EngineOpts: &opts, Samples: store, Chunks: store, Exemplars: store, Limits: p.cfg.Limits, Registerer: p.registry(),
 		Describe: func() querytree.Description {
 			return querytree.Description{Identity: l.Identity, ShardKey: l.ShardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: 1, Gaps: gaps, Features: []string{querytree.FeatureOps, querytree.FeatureStats, querytree.FeatureExplain}}
 		},
@@ -244,6 +281,7 @@ func (p *Planet) mixer(tb testing.TB, id querytree.Identity, shardKey []string, 
 		members = append(members, querytree.Member{Child: c, Description: c.Describe(), Connected: true})
 	}
 	cfg := p.engineConfig()
+	cfg.Registerer = p.registry()
 	cfg.Members = func() []querytree.Member { return members }
 	cfg.Describe = func() querytree.Description {
 		return querytree.Description{Identity: id, ShardKey: shardKey, Mint: math.MinInt64, Maxt: math.MaxInt64, Leaves: len(children), Features: querytree.MixerFeatures()}

@@ -26,6 +26,7 @@ func rangeWith(tb testing.TB, e promql.QueryEngine, s storage.Queryable, q treet
 	if err != nil {
 		tb.Fatal(err)
 	}
+	tb.Cleanup(query.Close)
 	return query.Exec(ctx), sink.Report()
 }
 

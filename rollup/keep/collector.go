@@ -89,6 +89,7 @@ type Collector struct {
 	failing map[keptKey]string
 	// blocked says of points that are not read why they could not be made void.
 	blocked map[keptKey]string
+	made    map[string]made // by the ID of the rule
 }
 
 // job is how far the points of one rule at one distance are. It is used by one
@@ -116,7 +117,7 @@ func NewCollector(cfg CollectorConfig) (*Collector, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	c := &Collector{cfg: cfg, metrics: newCollectorMetrics(cfg.Registerer), jobs: map[keptKey]*job{}, failing: map[keptKey]string{}, blocked: map[keptKey]string{}}
+	c := &Collector{cfg: cfg, metrics: newCollectorMetrics(cfg.Registerer), jobs: map[keptKey]*job{}, failing: map[keptKey]string{}, blocked: map[keptKey]string{}, made: map[string]made{}}
 	if cfg.Registerer != nil {
 		if err := cfg.Registerer.Register(newTotals(c)); err != nil {
 			return nil, fmt.Errorf("rollups: register metrics: %w", err)
@@ -165,6 +166,9 @@ func (c *Collector) Fresh(ctx context.Context) error {
 	c.cfg.Store.Forget(now)
 	if err := c.cfg.Store.SweepUnused(); err != nil {
 		c.cfg.Logger.Error("rollups that no rule keeps stay", "error", err)
+	}
+	if err := c.cfg.Store.RenewOffer(); err != nil {
+		c.cfg.Logger.Error("parents are told of rollups that are kept no more", "error", err)
 	}
 	c.schedule(ctx, now)
 	horizon := c.horizon(now)
@@ -402,7 +406,30 @@ func (c *Collector) evaluate(ctx context.Context, j *job, run querytree.Interval
 		return &storeError{err}
 	}
 	c.metrics.points.WithLabelValues(b.state.mark()).Add(float64((b.to-b.from)/b.step + 1))
+	c.noteSeries(j, b)
 	return early
+}
+
+// made is how many series the newest batch of points of a rule has that was made.
+type made struct {
+	to     int64
+	series int
+}
+
+// noteSeries keeps how many series a batch of points has, if there is no newer one.
+func (c *Collector) noteSeries(j *job, b batch) {
+	n := 0
+	for _, s := range b.series {
+		if op := s.Metric.Get(querytree.OpLabel); op == "" || op == j.rule.Ops[0] {
+			n++
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Those of greater distances are among the points of smaller ones.
+	if id := j.rule.ID; b.state != unfit && b.to >= c.made[id].to {
+		c.made[id] = made{b.to, n}
+	}
 }
 
 // ask evaluates the rule. The points are not fit if there is more to say of them

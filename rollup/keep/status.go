@@ -22,6 +22,9 @@ type Status struct {
 	// Whole, Partial and Unfit count points; Absent those that are owed and due,
 	// and not there.
 	Whole, Partial, Unfit, Absent int64
+	// Series is how many series the newest points have that were made since the start;
+	// zero if none were.
+	Series int
 	// Holes are the spans of points that are not whole, oldest first.
 	Holes []Hole
 	// Failing says why the last attempt failed; empty if it did not.
@@ -57,7 +60,7 @@ func (c *Collector) Status(holes int) (out []Status) {
 	for i := range out {
 		key := keptKey{out[i].Rule.ID, out[i].Keep}
 		out[i].Failing = cmp.Or(c.blocked[key], c.failing[key])
-		out[i].Blocked = c.blocked[key] != ""
+		out[i].Blocked, out[i].Series = c.blocked[key] != "", c.made[out[i].Rule.ID].series
 	}
 	slices.SortStableFunc(out, func(a, b Status) int {
 		return cmp.Or(strings.Compare(a.Rule.Name, b.Rule.Name), cmp.Compare(a.Keep.Every, b.Keep.Every))

@@ -75,6 +75,10 @@ type Store struct {
 	// away and holds up newer ones.
 	due     int64
 	awaited []string
+	// offer is told of the series that are kept, and was made anew when renewed says;
+	// nil if nobody wants to know.
+	offer   Offer
+	renewed time.Time
 }
 
 // keptKey names the points of one rule in one TSDB.
@@ -115,6 +119,9 @@ func (s *Store) SetRules(rules *rollup.Rules) error {
 				return err
 			}
 		}
+	}
+	if err := s.tellBack(rules); err != nil {
+		return err
 	}
 	for key := range s.kindsOf(rules) {
 		if s.rules == nil || s.kindsOf(s.rules)[key] == nil {

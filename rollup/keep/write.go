@@ -38,6 +38,7 @@ const maxAppended = 50_000
 func (s *Store) write(ctx context.Context, r *rollup.Rule, b batch) error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
+	s.tellNew(r, b)
 	var errs []error
 	for _, k := range r.Keep[s.cfg.Tier] {
 		for _, sp := range s.wanted(keptKey{r.ID, k}, b) {

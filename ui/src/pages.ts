@@ -5,14 +5,16 @@ export interface PageInfo {
   /** The one question that the page answers, shown below its title. */
   question: string
   group: 'ask' | 'planet' | 'tier' | 'hidden'
+  /** It takes all of a wall's width: what it draws grows with it. Lines of text and of tables are lost in that. */
+  wide?: boolean
 }
 
 export const pages: PageInfo[] = [
-  { path: 'query', title: 'Query', question: 'What is the answer, and is it whole?', group: 'ask' },
+  { path: 'query', title: 'Query', question: 'What is the answer, and is it whole?', group: 'ask', wide: true },
   { path: 'why', title: 'Why', question: 'Why is it slow, empty or partial?', group: 'ask' },
-  { path: 'queries', title: 'Queries', question: 'What runs, and what hurt us?', group: 'ask' },
-  { path: 'planet', title: 'Planet', question: 'Where is it, and what moves?', group: 'planet' },
-  { path: 'leaves', title: 'Leaves', question: 'Which leaf is dark, late or lying?', group: 'planet' },
+  { path: 'queries', title: 'Queries', question: 'What runs, and what hurt us?', group: 'ask', wide: true },
+  { path: 'planet', title: 'Planet', question: 'Where is it, and what moves?', group: 'planet', wide: true },
+  { path: 'leaves', title: 'Leaves', question: 'Which leaf is dark, late or lying?', group: 'planet', wide: true },
   { path: 'leaf', title: 'Leaf', question: 'How is this leaf?', group: 'hidden' },
   { path: 'hints', title: 'Hints', question: 'Does pruning pay?', group: 'planet' },
   { path: 'rollups', title: 'Rollups', question: 'Is the rollup whole?', group: 'planet' },

@@ -70,6 +70,8 @@ export interface Tree {
   root: Running
   zones: Record<'eu' | 'us', Running>
   leaves: Record<'eu' | 'us', Running>
+  /** The other replica of the leaf in eu, if there is one. */
+  twin?: Running
   stop: () => Promise<void>
 }
 
@@ -79,8 +81,8 @@ const line = (r: Running, pattern: RegExp) =>
     () => pattern.exec(r.output())?.[1],
   )
 
-/** Starts a tree of processes, and waits until both leaves answer. */
-export async function startTree(): Promise<Tree> {
+/** Starts a tree of processes, and waits until all leaves answer; replicas says that the one in eu is two replicas, a and b. */
+export async function startTree({ replicas = false } = {}): Promise<Tree> {
   const dir = folder()
   const all: Running[] = []
   const run = (args: string[]) => {
@@ -97,8 +99,10 @@ export async function startTree(): Promise<Tree> {
     const [http, grpc] = [/listens on http:\/\/([^\s,]+)/, /children on (\S+)/]
     const root = run(['root', local, '--grpc.listen-address=127.0.0.1:0', `--storage.path=${join(dir.path, 'root')}`])
     const above = await line(root, grpc)
+    const top = await line(root, http)
     const zones = {} as Tree['zones']
     const leaves = {} as Tree['leaves']
+    let twin: Running | undefined
     for (const z of ['eu', 'us'] as const) {
       zones[z] = run([
         'zone',
@@ -110,29 +114,45 @@ export async function startTree(): Promise<Tree> {
       ])
       const parent = await line(zones[z], grpc)
       const config = join(dir.path, `${z}.yml`)
-      writeFileSync(config, 'global:\n  scrape_interval: 1s\n')
-      leaves[z] = run([
-        'leaf',
-        local,
-        `--storage.tsdb.path=${join(dir.path, z + '-1')}`,
-        `--config.file=${config}`,
-        `--external-label=zone=${z}`,
-        `--external-label=cluster=${z}-1`,
-        `--parent=${parent}`,
-      ])
-      const self = await line(leaves[z], http)
       writeFileSync(
         config,
-        `global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: pando\n    static_configs:\n      - targets: ['${self}']\n`,
+        `global:\n  scrape_interval: 1s\nscrape_configs:\n  - job_name: pando\n    static_configs:\n      - targets: ['${top}']\n`,
       )
-      leaves[z].process.kill('SIGHUP')
+      const leaf = (data: string, ...more: string[]) =>
+        run([
+          'leaf',
+          local,
+          `--storage.tsdb.path=${join(dir.path, data)}`,
+          `--config.file=${config}`,
+          `--external-label=zone=${z}`,
+          `--external-label=cluster=${z}-1`,
+          `--parent=${parent}`,
+          ...more,
+        ])
+      const twins = replicas && z === 'eu'
+      if (twins) {
+        // It has all that the other one will have: a replica that has less cannot stand for it.
+        twin = leaf(z + '-1-b', '--replica=b')
+        const self = await line(twin, http)
+        await until('samples of the first replica', async () => {
+          const a = await json(`http://${self}/api/v1/query?query=count(up==1)`)
+          return a?.data?.result?.length || undefined
+        })
+      }
+      leaves[z] = leaf(z + '-1', ...(twins ? ['--replica=a'] : []))
+      await line(leaves[z], http)
     }
-    const url = 'http://' + (await line(root, http))
-    await until('both leaves at the root', async () => {
+    const url = 'http://' + top
+    await until('both clusters at the root', async () => {
       const a = await json(`${url}/api/v1/query?query=count(up==1)`)
       return a?.data?.result?.[0]?.value?.[1] === '2' || undefined
     })
-    return { url, root, zones, leaves, stop }
+    if (twin)
+      await until('both replicas at the root', async () => {
+        const t = await json(`${url}/pando/api/v1/tree`)
+        return t?.self?.leaves === 3 || undefined
+      })
+    return { url, root, zones, leaves, ...(twin && { twin }), stop }
   } catch (e) {
     await stop()
     throw e

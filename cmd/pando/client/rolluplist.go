@@ -71,11 +71,11 @@ func (o RollupListOptions) render(w io.Writer, list treehttp.RollupList) (int, e
 	if o.Coverage {
 		return code, renderCoverage(w, found)
 	}
-	cols := []column{{head: "NAME"}, {head: "EVERY"}, {head: "FOR"}, {head: "SINCE"}, {head: "WHOLE UP TO"}, {head: "LAG"}, {head: "WHOLE"}, {head: "PARTIAL"}, {head: "UNFIT"}, {head: "ABSENT"}, {head: "FAILING"}}
+	cols := []column{{head: "NAME"}, {head: "EVERY"}, {head: "FOR"}, {head: "SERIES"}, {head: "SINCE"}, {head: "WHOLE UP TO"}, {head: "LAG"}, {head: "WHOLE"}, {head: "PARTIAL"}, {head: "UNFIT"}, {head: "ABSENT"}, {head: "FAILING"}}
 	var rows [][]string
 	for _, r := range found {
 		rows = append(rows, []string{
-			printable(r.Name), spanText(r.Every), spanText(r.For), unixTime(r.Since), unixTime(r.Until), lagText(r),
+			printable(r.Name), spanText(r.Every), spanText(r.For), strconv.Itoa(r.Series), unixTime(r.Since), unixTime(r.Until), lagText(r),
 			strconv.FormatInt(r.Whole, 10), strconv.FormatInt(r.Partial, 10), strconv.FormatInt(r.Unfit, 10), strconv.FormatInt(r.Absent, 10), printable(r.Failing),
 		})
 	}

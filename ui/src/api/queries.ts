@@ -34,6 +34,33 @@ export interface QueryRow {
   fragments: number
   /** Its record has an explanation. */
   explained: boolean
+  /** The parameters of the request that say how it is evaluated, with the API's names. */
+  options?: Record<string, string>
+  /** How far it is, while it runs. */
+  progress?: QueryProgress
+}
+
+/** How far a query has come: of the tier's own children, how many were asked, have answered, or failed; and who owes an answer. */
+export interface QueryProgress {
+  asked: number
+  answered: number
+  failed: number
+  /** A hundred names at most. */
+  waiting?: string[]
+}
+
+/** How far a query has come, in a few words. */
+export function progressText(p: QueryProgress): string {
+  const waiting = p.waiting ?? []
+  const open = p.asked - p.answered - p.failed
+  const names = waiting.slice(0, 3).join(', ') + (open > 3 ? ` and ${open - 3} more` : '')
+  return [
+    `${p.answered} of ${p.asked} ${p.asked === 1 ? 'child has' : 'children have'} answered`,
+    p.failed > 0 && `${p.failed} failed`,
+    waiting.length > 0 && `waits for ${names}`,
+  ]
+    .filter(Boolean)
+    .join(', ')
 }
 
 /** All that is known of one query. */

@@ -11,6 +11,16 @@ const row = (name: string, tier: ChildRow['tier'], rest: Partial<ChildRow> = {})
   ...rest,
 })
 
+describe('leaves', () => {
+  it('do not count what a tier holds itself', () =>
+    expect(
+      countLeaves([row('rollups', 'rollups', { verdict: 'pruned-label' }), row('a', 'leaf')], () => 1),
+    ).toMatchObject({
+      asked: 1,
+      label: 0,
+    }))
+})
+
 describe('warnings about children', () => {
   it('gives tier, name and reason', () =>
     expect(

@@ -1,10 +1,13 @@
 /** What became of a child in a query; querytree/report.go describes them. */
 export type Verdict = 'asked' | 'pruned-hint' | 'pruned-time' | 'pruned-label' | 'rollup'
 
+/** What a tier holds itself, of rollups and rules, is a row as its children are, and no leaf. */
+export const ownTier = 'rollups'
+
 /** What one child of any tier below contributed to an answer. Times are seconds. */
 export interface ChildRow {
   name: string
-  tier: 'leaf' | 'zone' | 'root'
+  tier: 'leaf' | 'zone' | 'root' | typeof ownTier
   verdict: Verdict
   requests: number
   series: number
@@ -184,6 +187,7 @@ const pruning: Record<string, 'hint' | 'label' | 'time' | 'rollup'> = {
 export function countLeaves(rows: ChildRow[], below: (name: string) => number): LeafCount {
   const n: LeafCount = { asked: 0, failed: 0, late: 0, hint: 0, label: 0, time: 0, rollup: 0 }
   for (const r of rows) {
+    if (r.tier === ownTier) continue
     const leaves = r.tier === 'leaf' ? 1 : below(r.name)
     const why = pruning[r.verdict]
     if (why) {

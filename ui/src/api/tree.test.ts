@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { commitsOf, withCommits, type Tree, type TreeNode } from './tree.ts'
+import { commitsOf, intervalOf, treeInterval, withCommits, type Tree, type TreeNode } from './tree.ts'
 
 const leaf = (zone: string, cluster: string, revision?: string): TreeNode => ({
   name: `zone=${zone},cluster=${cluster}`,
@@ -36,4 +36,26 @@ describe('revisions of leaves', () => {
     ]))
   it('are not told before the commits are known', () =>
     expect(revisions(withCommits(tree(leaf('eu', 'a', 'x')), undefined))).toEqual([undefined]))
+})
+
+describe('a tree of which no leaf has a configuration', () => {
+  it('is not copied', () => {
+    const t = tree(leaf('eu', 'a'), leaf('eu', 'b'))
+    expect(withCommits(t, undefined)).toBe(t)
+  })
+  it('keeps the leaves that have none, where others have one', () => {
+    const t = tree(leaf('eu', 'a', 'x'), leaf('eu', 'b'))
+    const copy = withCommits(t, undefined)
+    expect(copy.children[0]?.children?.[1]).toBe(t.children[0]?.children?.[1])
+    expect(t.children[0]?.children?.[0]?.revision).toBe('x')
+  })
+})
+
+describe('the time until a tree is asked for anew', () => {
+  it.each([
+    [undefined, treeInterval],
+    [80, treeInterval],
+    [1200, 12_000],
+    [50_000, 60_000],
+  ])('after one that took %s ms', (took, ms) => expect(intervalOf(took)).toBe(ms))
 })

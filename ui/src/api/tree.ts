@@ -1,5 +1,4 @@
 import { useQuery } from '@tanstack/react-query'
-import { useMemo } from 'react'
 import { askPlain } from './client.ts'
 
 /** A tier of the tree, as /pando/api/v1/tree tells it; docs/api.md and querytree/treehttp/tree.go describe the fields. */
@@ -61,6 +60,8 @@ export interface Tree {
   parents?: Parent[]
   children: TreeNode[]
   refused?: Refusal[]
+  /** Milliseconds from asking for it to having it; noted here, and not told by the tier. */
+  took?: number
 }
 
 /** A tier above. */
@@ -85,27 +86,54 @@ export interface Refusal {
 /** How often the tree is asked for anew, in milliseconds. */
 export const treeInterval = 5000
 
+// Of the time that a person watches, at most a tenth is spent on asking: a tree that takes long is asked for less often.
+const mostAsking = 10
+const longestInterval = 60_000
+
+/** Milliseconds until a tree is asked for anew that took so many to come. */
+export function intervalOf(took: number | undefined): number {
+  return Math.min(longestInterval, Math.max(treeInterval, mostAsking * (took ?? 0)))
+}
+
 /** The live tree, asked for anew while the page is visible. The revisions of leaves are commits, where control loops tell them. */
 export function useTree() {
   const tree = useQuery({
     queryKey: ['tree'],
     queryFn: ({ signal }) => askTree(signal),
-    refetchInterval: treeInterval,
+    refetchInterval: (q) => intervalOf(q.state.data?.took),
     // Comparing ten thousand leaves with those of five seconds ago costs more than drawing them: all have changed.
     structuralSharing: false,
     notifyOnChangeProps: ['data', 'error', 'isPending'],
   })
-  const delivered = tree.data !== undefined && leavesOf(tree.data).some((n) => n.revision)
   const commits = useQuery({
     queryKey: ['commits'],
     queryFn: async ({ signal }) => commitsOf(await askPlain<Delivered>('/pando/api/v1/config', {}, { signal })),
-    enabled: delivered,
+    enabled: tree.data !== undefined && delivered(tree.data),
     refetchInterval: 3 * treeInterval,
     staleTime: 2 * treeInterval,
     retry: false,
   })
-  const data = useMemo(() => tree.data && withCommits(tree.data, commits.data), [tree.data, commits.data])
-  return { ...tree, data }
+  return { ...tree, data: tree.data && committed(tree.data, commits.data) }
+}
+
+// Several parts of a page use the tree; it is gone through once for all of them.
+const deliveries = new WeakMap<Tree, boolean>()
+const copies = new WeakMap<Tree, { commits: Map<string, string> | undefined; tree: Tree }>()
+
+function delivered(tree: Tree): boolean {
+  const known = deliveries.get(tree)
+  if (known !== undefined) return known
+  const found = leavesOf(tree).some((n) => n.revision)
+  deliveries.set(tree, found)
+  return found
+}
+
+function committed(tree: Tree, commits: Map<string, string> | undefined): Tree {
+  const made = copies.get(tree)
+  if (made && made.commits === commits) return made.tree
+  const copy = withCommits(tree, commits)
+  copies.set(tree, { commits, tree: copy })
+  return copy
 }
 
 /** What /pando/api/v1/config tells of the clusters below. */
@@ -126,18 +154,31 @@ export function commitsOf(d: Delivered): Map<string, string> {
  * is not known, a leaf has none.
  */
 export function withCommits(tree: Tree, commits: Map<string, string> | undefined): Tree {
+  // Nodes that stay as they are are not copied: on most planets that is all of them, or none.
   const node = (n: TreeNode): TreeNode => {
-    const { revision, children, ...rest } = n
+    const children = n.children && all(n.children)
+    if (!n.revision && children === n.children) return n
     const cluster = n.labels?.cluster
-    const commit = revision && cluster ? commits?.get(place(n.labels?.zone, cluster)) : undefined
-    return { ...rest, ...(commit && { revision: commit }), ...(children && { children: children.map(node) }) }
+    const commit = n.revision && cluster ? commits?.get(place(n.labels?.zone, cluster)) : undefined
+    const out = { ...n, revision: commit }
+    if (children) out.children = children
+    return out
   }
-  return { ...tree, self: node(tree.self), children: tree.children.map(node) }
+  const all = (list: TreeNode[]): TreeNode[] => {
+    const out = list.map(node)
+    return out.some((n, i) => n !== list[i]) ? out : list
+  }
+  const self = node(tree.self)
+  const children = all(tree.children)
+  return self === tree.self && children === tree.children ? tree : { ...tree, self, children }
 }
 
 async function askTree(signal: AbortSignal): Promise<Tree> {
+  const begun = performance.now()
   const tree = await askPlain<Tree>('/pando/api/v1/tree', {}, { signal })
-  return tree.at ? tree : { ...tree, at: new Date().toISOString() }
+  tree.at ??= new Date().toISOString()
+  tree.took = performance.now() - begun
+  return tree
 }
 
 /** Calls f for each node with the nodes above it, parents before their children. */

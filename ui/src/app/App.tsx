@@ -13,6 +13,7 @@ import { screens } from './screens.ts'
 /** The frame of all pages. */
 export function App() {
   const [opened, { toggle, close }] = useDisclosure(false)
+  const { pathname } = useLocation()
   return (
     <AppShell
       header={{ height: 48 }}
@@ -39,7 +40,7 @@ export function App() {
         <Nav onLeave={close} />
       </AppShell.Navbar>
       <AppShell.Main component="div">
-        <Boundary>
+        <Boundary page={pathname}>
           <Suspense
             fallback={
               <Box p="md">

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { bytes, count, duration, percent, whole } from './numbers.ts'
+import { bytes, count, duration, numeric, percent, value, whole } from './numbers.ts'
 import { dateTime, parseDuration, promDuration } from './times.ts'
 
 describe('numbers', () => {
@@ -36,6 +36,11 @@ describe('numbers', () => {
     [3725, '1h 2m'],
     [90000, '1d 1h'],
   ])('duration %s is %s', (n, want) => expect(duration(n)).toBe(want))
+
+  it.each(['+Inf', '-Inf', 'NaN', '0', '1e+06', '-0.25'])('%s is read, and written as the same', (text) =>
+    expect(value(numeric(text))).toBe(text === '1e+06' ? '1000000' : text),
+  )
+  it('does not take nothing for zero', () => expect(numeric('')).toBeNaN())
 
   it('keeps thousands apart', () => expect(whole(1234567)).toBe('1\u202f234\u202f567'))
 })

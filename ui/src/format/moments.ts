@@ -30,5 +30,10 @@ function at(day: string, clock: string, zone: Zone): number | undefined {
 function latest(clock: string, zone: Zone, now: number): number | undefined {
   const today = at(dateTime(now, zone).slice(0, 10), clock, zone)
   if (today === undefined || today * 1000 <= now) return today
-  return at(dateTime(now - 86400e3, zone).slice(0, 10), clock, zone)
+  return at(dayBefore(dateTime(now, zone).slice(0, 10)), clock, zone)
+}
+
+// By the calendar: where clocks change, 24 hours ago may be today still.
+function dayBefore(day: string): string {
+  return new Date(Date.parse(day) - 86400e3).toISOString().slice(0, 10)
 }

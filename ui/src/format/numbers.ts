@@ -67,6 +67,13 @@ function digits3(v: number): string {
   return v.toFixed(d)
 }
 
+/** Reads a number as Prometheus writes it, NaN and the infinities among them; NaN if it is none. */
+export function numeric(text: string): number {
+  if (text === '+Inf' || text === 'Inf') return Infinity
+  if (text === '-Inf') return -Infinity
+  return text === '' ? NaN : Number(text)
+}
+
 /** A sample value as Prometheus writes it, shortened only where digits say nothing. */
 export function value(v: number): string {
   if (Number.isNaN(v)) return 'NaN'

@@ -43,7 +43,15 @@ export default function HintsPage() {
       {isPending && error === null && <Loading what="asking for the tree" />}
       {tree && (
         <>
-          <WhoHas selector={params.get('selector') ?? ''} onSelector={(s) => set({ selector: s })} tree={tree} />
+          <WhoHas
+            wanted={{
+              selector: params.get('selector') ?? '',
+              start: params.get('start') ?? '',
+              end: params.get('end') ?? '',
+            }}
+            onWanted={(w) => set({ ...w })}
+            tree={tree}
+          />
           <Tier key={tier} tier={tier} tree={tree} child={child} onChild={(name) => set({ child: name, tier })} />
         </>
       )}

@@ -1,69 +1,56 @@
-import { Alert, Anchor, Button, Group, Paper, Text, TextInput, Title } from '@mantine/core'
+import { Alert, Anchor, Button, Group, Paper, Text, Title } from '@mantine/core'
 import { useMutation, useQuery } from '@tanstack/react-query'
-import { useMemo, useState } from 'react'
+import { useMemo } from 'react'
 import { Link } from 'react-router'
 import { ApiError } from '../api/client.ts'
 import type { Tree } from '../api/tree.ts'
+import { useSettings } from '../app/settings.tsx'
 import { count, whole } from '../format/numbers.ts'
 import { DataTable, type Column } from '../parts/DataTable.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { When } from '../parts/When.tsx'
 import { Sideways } from '../leaf/Sideways.tsx'
 import classes from '../leaf/leaf.module.css'
-import { verify, whoHas, type Holder, type Holders, type PrunedPart } from './whohas.ts'
+import { readTimes } from './times.ts'
+import { holdersOf, verify, whoHas, type Asked, type Holder, type Holders, type PrunedPart } from './whohas.ts'
+import { WhoHasForm } from './WhoHasForm.tsx'
 
-/** Which leaves may hold series of a selector, and what rules out the others. */
-export function WhoHas({
-  selector,
-  onSelector,
-  tree,
-}: {
+/** What is asked, as the address has it; times as people write them. */
+export interface Wanted {
   selector: string
-  onSelector: (s: string) => void
-  tree: Tree
-}) {
-  const [text, setText] = useState(selector)
-  const [before, setBefore] = useState(selector)
-  if (before !== selector) {
-    setBefore(selector)
-    setText(selector)
-  }
+  start: string
+  end: string
+}
+
+/** Which leaves may hold series of a selector, now or in a span of time, and what rules out the others. */
+export function WhoHas({ wanted, onWanted, tree }: { wanted: Wanted; onWanted: (w: Wanted) => void; tree: Tree }) {
+  const { zone } = useSettings()
   const found = useQuery({
-    queryKey: ['who-has', selector],
-    queryFn: ({ signal }) => whoHas(selector, tree, signal),
-    enabled: selector !== '',
+    queryKey: ['who-has', wanted, zone],
+    queryFn: ({ signal }) => {
+      const read = readTimes(wanted.start, wanted.end, zone, Date.now())
+      if (!read.ok) throw new Error(`${read.field === 'start' ? 'From' : 'To'} cannot be read: ${read.error}`)
+      return whoHas(wanted.selector, read.times, signal)
+    },
+    enabled: wanted.selector !== '',
     staleTime: Infinity,
     retry: false,
   })
+  // Of the plan as it was, and of the tree as it is: who is away now is told as it changes.
+  const holders = useMemo(() => found.data && holdersOf(found.data.plan, tree), [found.data, tree])
+  const ask = (w: Wanted) => {
+    if (w.selector === wanted.selector && w.start === wanted.start && w.end === wanted.end) void found.refetch()
+    else onWanted(w)
+  }
   return (
     <Paper withBorder p="sm" mb="md" component="section" aria-label="Who has it">
       <Title order={2} size="h5">
         Who has it?
       </Title>
-      <form
-        onSubmit={(e) => {
-          e.preventDefault()
-          if (text.trim() === selector) void found.refetch()
-          else onSelector(text.trim())
-        }}
-      >
-        <Group gap="xs" my="xs" align="flex-start">
-          <TextInput
-            size="xs"
-            style={{ flex: '1 1 240px', maxWidth: 640 }}
-            styles={{ input: { fontFamily: 'var(--mantine-font-family-monospace)' } }}
-            placeholder='gpu_utilization_ratio{job=~"node-.*"}'
-            aria-label="Selector"
-            value={text}
-            onChange={(e) => setText(e.currentTarget.value)}
-          />
-          <Button size="xs" type="submit" loading={found.isFetching} disabled={text.trim() === ''}>
-            Find
-          </Button>
-        </Group>
-      </form>
-      {selector === '' && (
+      <WhoHasForm key={JSON.stringify(wanted)} wanted={wanted} busy={found.isFetching} ask={ask} />
+      {wanted.selector === '' && (
         <Text size="sm" c="dimmed">
           Enter a selector to see which leaves may hold series of it. Hints answer this for the whole planet without
           asking a leaf.
@@ -71,8 +58,8 @@ export function WhoHas({
       )}
       {found.isFetching && <Loading what="asking all tiers for their plans" />}
       {found.error !== null && !found.isFetching && <NotFound error={found.error} retry={() => void found.refetch()} />}
-      {found.data && selector !== '' && (
-        <Result key={selector + String(found.dataUpdatedAt)} selector={selector} found={found.data} />
+      {found.data && holders && wanted.selector !== '' && (
+        <Result key={String(found.dataUpdatedAt)} asked={found.data} found={holders} />
       )}
     </Paper>
   )
@@ -87,9 +74,10 @@ function NotFound({ error, retry }: { error: Error; retry: () => void }) {
   )
 }
 
-function Result({ selector, found }: { selector: string; found: Holders }) {
-  const asking = useMutation({ mutationFn: () => verify(selector, found.leaves) })
+function Result({ asked, found }: { asked: Asked; found: Holders }) {
+  const asking = useMutation({ mutationFn: () => verify(asked, found.leaves) })
   const leaves = asking.data?.leaves ?? found.leaves
+  const { start, end } = asked.times
   const verified = asking.data !== undefined
   const columns = useMemo(() => columnsOf(verified), [verified])
   const withData = leaves.filter((l) => (l.series ?? 0) > 0).length
@@ -99,10 +87,24 @@ function Result({ selector, found }: { selector: string; found: Holders }) {
       <Group gap="xs" mb="xs">
         <Text size="sm" role="status">
           {leaves.length === 0
-            ? 'No leaf can hold it'
+            ? found.own.length > 0
+              ? 'No leaf is asked for it'
+              : 'No leaf can hold it'
             : `${whole(leaves.length)} ${leaves.length === 1 ? 'leaf' : 'leaves'} may hold it`}
           {found.untold.length > 0 ? ', of those that told' : leaves.length > 0 ? '; all others cannot' : ''}.
-          {verified && ` ${whole(withData)} do${unknown > 0 ? `, ${whole(unknown)} did not say` : ''}.`}
+          {verified &&
+            ` ${whole(withData)} ${withData === 1 ? 'does' : 'do'}${unknown > 0 ? `, ${whole(unknown)} did not say` : ''}.`}{' '}
+          <Text span size="sm" c="dimmed">
+            {start === undefined ? (
+              <>
+                At <When t={end * 1000} />.
+              </>
+            ) : (
+              <>
+                From <When t={start * 1000} /> to <When t={end * 1000} />.
+              </>
+            )}
+          </Text>
         </Text>
         {leaves.length > 0 && (
           <Button
@@ -121,6 +123,11 @@ function Result({ selector, found }: { selector: string; found: Holders }) {
         <Alert key={w} color="orange" p="xs" mb={4}>
           <Text size="sm">{w}</Text>
         </Alert>
+      ))}
+      {found.own.map((name) => (
+        <Text key={name} size="sm" mb="xs">
+          <b>{name}</b> answers for that name itself, from what its rules record or its rollups keep.
+        </Text>
       ))}
       {found.untold.length > 0 && (
         <Alert color="orange" p="xs" mb="xs" title="Not all of the tree told">
@@ -200,7 +207,7 @@ function Pruned({ parts }: { parts: PrunedPart[] }) {
   if (parts.length === 0) return null
   return (
     <Sideways label="What rules out the others">
-      <table className={classes.table} style={{ marginTop: 8 }} aria-label="What rules out the others">
+      <table className={classes.table} style={{ marginTop: 8, minWidth: 640 }} aria-label="What rules out the others">
         <thead>
           <tr>
             <th>Ruled out by</th>

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { leaf, root, zone } from '../leaves/testtree.ts'
 import { byClass, byLabel, estimated, passedInVain, schemeSize, sparedShare, total } from './sums.ts'
-import { counted, holdersOf, identityOf, notPlain } from './whohas.ts'
+import type { Node } from '../query/ast.ts'
+import { counted, holdersOf, identityOf, plainSelector } from './whohas.ts'
 
 const tree = root([
   zone('eu', [leaf('eu', 'a'), leaf('eu', 'b'), leaf('eu', 'c', { state: 'missing' })]),
@@ -81,13 +82,21 @@ describe('who has it', () => {
     expect(counted(shards, { by, counts, silent: new Set() }).map((l) => l.shared)).toEqual([true, true])
   })
 
-  it.each([
-    [{ type: 'vectorSelector', offset: 0, timestamp: null, startOrEnd: null }, true],
-    [{ type: 'parenExpr', expr: { type: 'vectorSelector' } }, true],
-    [{ type: 'vectorSelector', offset: 300_000 }, false],
-    [{ type: 'vectorSelector', timestamp: 1 }, false],
-    [{ type: 'call' }, false],
-  ])('takes plain selectors only: %o', (ast, ok) => expect(notPlain(ast) === undefined).toBe(ok))
+  it('tells who answers for the name itself, and does not take that for silence', () => {
+    const own = edge('root', 'asked', { tier: 'rollups' })
+    const got = holdersOf({ name: 'root', tier: 'root', fragments: [{ children: [own] }] }, tree)
+    expect([got.own, got.untold, got.leaves]).toEqual([['root'], [], []])
+  })
+
+  const selector = { type: 'vectorSelector', name: 'up', matchers: [], offset: 0, offsetExpr: null, timestamp: null }
+  const plain = { ...selector, startOrEnd: null } as unknown as Node
+  it.each<[Node, string | undefined]>([
+    [plain, 'up'],
+    [{ type: 'parenExpr', expr: { type: 'parenExpr', expr: plain } }, 'up'],
+    [{ ...plain, offset: 300_000 } as Node, undefined],
+    [{ ...plain, timestamp: 1 } as Node, undefined],
+    [{ type: 'numberLiteral', val: '1' }, undefined],
+  ])('takes plain selectors only: %o', (ast, want) => expect(plainSelector(ast)).toBe(want))
 })
 
 describe('what hints saved', () => {

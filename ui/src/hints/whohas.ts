@@ -1,7 +1,11 @@
 import { ask } from '../api/client.ts'
 import type { Tree, TreeNode } from '../api/tree.ts'
 import { walk } from '../api/tree.ts'
+import { ownTier } from '../api/stats.ts'
+import { labelName } from '../parts/Labels.tsx'
 import type { PlanEdge, PlanFragment, PlanTier } from '../planet/fanout.ts'
+import { textOf, type Node } from '../query/ast.ts'
+import { selecting, timeParams, type Times } from './times.ts'
 
 /** A leaf that may hold series of a selector. */
 export interface Holder {
@@ -36,6 +40,8 @@ export interface Untold {
 /** Who may hold series of a selector; all others cannot, if nobody is untold. */
 export interface Holders {
   leaves: Holder[]
+  /** Tiers that hold series of that name themselves, by their rules or rollups: no leaf is asked for them there. */
+  own: string[]
   pruned: PrunedPart[]
   untold: Untold[]
 }
@@ -44,7 +50,7 @@ export interface Holders {
 export function holdersOf(plan: PlanTier, tree: Tree): Holders {
   const nodes = new Map<string, TreeNode>([[key(tree.self.tier, tree.self.name), tree.self]])
   walk(tree.children, (n) => nodes.set(key(n.tier, n.name), n))
-  const out: Holders = { leaves: [], pruned: [], untold: [] }
+  const out: Holders = { leaves: [], own: [], pruned: [], untold: [] }
   const f = new Finder(out, nodes)
   if (plan.tier === 'leaf') f.leaf(plan.name, [])
   f.follow(plan, [])
@@ -74,6 +80,7 @@ class Finder {
   private edge(t: PlanTier, e: PlanEdge, above: string[]): void {
     if (e.verdict !== 'asked') this.pruned(t, e)
     else if (e.tier === 'leaf') this.leaf(e.child, above)
+    else if (e.tier === ownTier) this.own(titleOf(t))
     else if (e.below) this.follow(e.below, [...above, e.child])
     else this.untold(e.child, e.tier, e.failed || 'it did not say which of its children may')
   }
@@ -85,9 +92,13 @@ class Finder {
     this.out.leaves.push({ name, above, labels: n?.labels ?? {}, state: n?.state ?? 'unknown' })
   }
 
+  private own(title: string): void {
+    if (!this.out.own.includes(title)) this.out.own.push(title)
+  }
+
   private pruned(t: PlanTier, e: PlanEdge): void {
     const leaves = this.nodes.get(key(e.tier, e.child))?.leaves ?? 0
-    const by = t.name === t.tier ? t.tier : `${t.tier} ${t.name}`
+    const by = titleOf(t)
     const evidence = e.evidence ?? ''
     const same = this.out.pruned.find((p) => p.by === by && p.verdict === e.verdict && p.evidence === evidence)
     if (same) {
@@ -100,6 +111,8 @@ class Finder {
     this.out.untold.push({ name, tier, why })
   }
 }
+
+const titleOf = (t: PlanTier) => (t.name === t.tier ? t.tier : `${t.tier} ${t.name}`)
 
 // Whether some children of a fragment have no row.
 function outnumbered(f: PlanFragment): boolean {
@@ -143,39 +156,39 @@ export function counted(leaves: Holder[], { by, counts, silent }: Counted): Hold
   })
 }
 
-/** Says what keeps a text from being a plain selector; undefined if it is one. */
-export function notPlain(ast: Ast): string | undefined {
-  if (ast.type === 'parenExpr' && ast.expr) return notPlain(ast.expr)
+/** The text of a plain selector, its parentheses taken off; undefined for any other expression. */
+export function plainSelector(ast: Node): string | undefined {
+  if (ast.type === 'parenExpr') return plainSelector(ast.expr)
   const plain =
     ast.type === 'vectorSelector' &&
     !ast.offset &&
+    !ast.offsetExpr &&
     ast.timestamp == null &&
     !ast.startOrEnd &&
     !ast.anchored &&
     !ast.smoothed
-  return plain
-    ? undefined
-    : 'This is not a plain selector such as up{job="api"}: write a metric with matchers, without functions, ranges or offsets.'
+  return plain ? textOf(ast) : undefined
 }
 
-export interface Ast {
-  type: string
-  expr?: Ast
-  offset?: number
-  timestamp?: number | null
-  startOrEnd?: string | null
-  anchored?: boolean
-  smoothed?: boolean
+/** The plan of a selector, and the times that it is of. */
+export interface Asked {
+  selector: string
+  times: Times
+  plan: PlanTier
 }
 
-/** Asks who may hold series of a selector. Throws ApiError, or an Error that says why the text is no selector. */
-export async function whoHas(selector: string, tree: Tree, signal: AbortSignal): Promise<Holders> {
-  const parsed = await ask<Ast>('/api/v1/parse_query', { query: selector }, { signal })
-  const why = notPlain(parsed.data)
-  if (why) throw new Error(why)
-  const plan = await ask<{ explanation: PlanTier | null }>('/pando/api/v1/explain', { query: selector }, { signal })
-  if (!plan.data.explanation) throw new Error('this tier did not tell a plan')
-  return holdersOf(plan.data.explanation, tree)
+/** Asks for the plan of a selector. Throws ApiError, or an Error that says why the text is no selector. */
+export async function whoHas(text: string, times: Times, signal: AbortSignal): Promise<Asked> {
+  const parsed = await ask<Node>('/api/v1/parse_query', { query: text }, { signal })
+  const selector = plainSelector(parsed.data)
+  if (selector === undefined)
+    throw new Error(
+      'This is not a plain selector such as up{job="api"}: write a metric with matchers, without functions, ranges or offsets.',
+    )
+  const params = { query: selector, ...timeParams(times) }
+  const { data } = await ask<{ explanation: PlanTier | null }>('/pando/api/v1/explain', params, { signal })
+  if (!data.explanation) throw new Error('this tier did not tell a plan')
+  return { selector, times, plan: data.explanation }
 }
 
 interface Vector {
@@ -185,16 +198,16 @@ interface Vector {
 
 /** Asks the leaves how many series each has. */
 export async function verify(
-  selector: string,
+  { selector, times }: Asked,
   leaves: Holder[],
   signal?: AbortSignal,
 ): Promise<{ leaves: Holder[]; warnings: string[] }> {
   const by = identityOf(leaves)
-  const query = by.length > 0 ? `count by (${by.map(labelText).join(', ')}) (${selector})` : `count(${selector})`
-  const answer = await ask<Vector>('/api/v1/query', { query, stats: 'all' }, signal ? { signal } : {})
+  const what = selecting(selector, times)
+  const query = by.length > 0 ? `count by (${by.map(labelName).join(', ')}) (${what})` : `count(${what})`
+  const params = { query, time: times.end, stats: 'all' }
+  const answer = await ask<Vector>('/api/v1/query', params, signal ? { signal } : {})
   const silent = new Set((answer.data.stats?.pando?.failed ?? []).map((f) => f.name))
   const counts = answer.data.result.map((r) => ({ metric: r.metric, value: Number(r.value[1]) }))
   return { leaves: counted(leaves, { by, counts, silent }), warnings: answer.warnings }
 }
-
-const labelText = (name: string) => (/^[a-zA-Z_]\w*$/.test(name) ? name : JSON.stringify(name))

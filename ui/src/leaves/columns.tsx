@@ -12,7 +12,7 @@ import { hintMeans, lagMeans, standings } from './standing.ts'
 function Identity({ row }: { row: Row }) {
   const { labels, shard, replica, name, tier } = row.node
   return (
-    <span className={classes.identity} title={name}>
+    <span className={classes.identity}>
       {tier !== 'leaf' && <span className={classes.tag}>{tier}</span>}
       <span className={classes.labels}>
         {labels && Object.keys(labels).length > 0 ? <Labels labels={labels} /> : name}
@@ -27,21 +27,19 @@ function State({ row }: { row: Row }) {
   const s = standings[row.standing]
   const wrong = row.problems.length > 0 && s.level === 'good'
   return (
-    <span title={row.why.join('\n') || s.means}>
-      <Health level={wrong ? 'warn' : s.level}>
-        {s.title}
-        {row.standing === 'missing' && row.node.since && (
-          <>
-            {' for '}
-            <When t={row.node.since} ago />
-          </>
-        )}
-      </Health>
-    </span>
+    <Health level={wrong ? 'warn' : s.level}>
+      {s.title}
+      {row.standing === 'missing' && row.node.since && (
+        <>
+          {' for '}
+          <When t={row.node.since} ago />
+        </>
+      )}
+    </Health>
   )
 }
 
-const mono = (text: string | undefined) => <span title={text}>{text ? short(text) : none}</span>
+const shortened = (text: string | undefined) => (text ? short(text) : none)
 
 /** The columns of the list of leaves. */
 export const leafColumns: Column<Row>[] = [
@@ -50,6 +48,7 @@ export const leafColumns: Column<Row>[] = [
     title: 'Leaf',
     width: 'minmax(250px, 2fr)',
     render: (r) => <Identity row={r} />,
+    tip: (r) => r.node.name,
     sort: (r) => r.node.name,
   },
   {
@@ -57,13 +56,15 @@ export const leafColumns: Column<Row>[] = [
     title: 'State',
     width: '172px',
     render: (r) => <State row={r} />,
+    tip: (r) => r.why.join('\n') || standings[r.standing].means,
     sort: (r) => ['missing', 'dark', 'late', 'empty', 'good'].indexOf(r.standing),
   },
   {
     key: 'problems',
     title: 'What is wrong',
     width: 'minmax(240px, 2.4fr)',
-    render: (r) => <span title={r.why.join('\n')}>{r.why.join('; ')}</span>,
+    render: (r) => r.why.join('; '),
+    tip: (r) => r.why.join('\n'),
     sort: (r) => (r.problems.length ? r.why.join('; ') : undefined),
   },
   {
@@ -71,7 +72,8 @@ export const leafColumns: Column<Row>[] = [
     title: 'Below',
     hint: 'The tiers between this one and the leaf',
     width: 'minmax(110px, .8fr)',
-    render: (r) => <span title={r.path.join(' > ')}>{r.path.join(' > ') || 'this tier'}</span>,
+    render: (r) => r.path.join(' > ') || 'this tier',
+    tip: (r) => r.path.join(' > '),
     sort: (r) => r.path.join(' > '),
   },
   {
@@ -124,11 +126,8 @@ export const leafColumns: Column<Row>[] = [
     title: 'Hint',
     hint: 'Whether its field hint prunes, or why not',
     width: '128px',
-    render: (r) => (
-      <span title={hintMeans(r.hint)}>
-        <Health level={r.hint === 'prunes' ? 'good' : r.hint === 'none' ? 'off' : 'warn'}>{r.hint}</Health>
-      </span>
-    ),
+    render: (r) => <Health level={r.hint === 'prunes' ? 'good' : r.hint === 'none' ? 'off' : 'warn'}>{r.hint}</Health>,
+    tip: (r) => hintMeans(r.hint),
     sort: (r) => r.hint,
   },
   {
@@ -152,7 +151,8 @@ export const leafColumns: Column<Row>[] = [
     key: 'version',
     title: 'Version',
     width: '88px',
-    render: (r) => mono(r.node.version),
+    render: (r) => shortened(r.node.version),
+    tip: (r) => r.node.version,
     sort: (r) => r.node.version || undefined,
   },
   {
@@ -160,7 +160,8 @@ export const leafColumns: Column<Row>[] = [
     title: 'Revision',
     hint: 'Of the configuration in effect there, as it was delivered; – if it has none, or its version does not tell',
     width: '96px',
-    render: (r) => mono(r.node.revision),
+    render: (r) => shortened(r.node.revision),
+    tip: (r) => r.node.revision,
     sort: (r) => r.node.revision || undefined,
   },
 ]

@@ -1,7 +1,7 @@
 import { short } from '../format/revisions.ts'
-import { walk, type Tree, type TreeNode } from '../api/tree.ts'
+import type { Tree, TreeNode } from '../api/tree.ts'
 import { duration } from '../format/numbers.ts'
-import { gapsMatter, gapTime, hintMeans, hintWord, lagOf, standing, standings, type Standing } from './standing.ts'
+import { gapsMatter, gapTime, hintMeans, hintWord, lagOf, standingAt, standings, type Standing } from './standing.ts'
 
 /** What can be wrong with a leaf. */
 export type Problem = 'missing' | 'dark' | 'late' | 'hint' | 'gaps' | 'version' | 'revision' | 'reload' | 'untold'
@@ -58,30 +58,48 @@ export function worstFirst(rows: Row[]): Row[] {
 
 /** Lists the leaves of a tree, and the zones below which leaves are not known, in the order of the tree. */
 export function leafRows(tree: Tree): Leaves {
-  const at = tree.at
-  const found: { node: TreeNode; path: string[] }[] = []
-  if (tree.self.tier === 'leaf') found.push({ node: tree.self, path: [] })
-  walk(tree.children, (node, above) => {
-    if (node.tier === 'leaf' || leavesUnknown(node)) found.push({ node, path: above.map((n) => n.name) })
-  })
-  const leaves = found.filter((f) => f.node.tier === 'leaf').map((f) => f.node)
-  const version = most(leaves.map((n) => n.version ?? ''))
-  const revision = most(leaves.map((n) => n.revision ?? ''))
-  const rows = found.map(({ node, path }): Row => {
-    const wrong = problemsOf(node, at, version, revision)
-    return {
-      id: [...path, node.name].join(' > '),
-      node,
-      path,
-      standing: standing(node, at),
-      lag: node.state === 'missing' ? undefined : lagOf(node, at),
-      gaps: gapTime(node, at),
-      hint: hintWord(node),
-      problems: wrong.map((w) => w[0]),
-      why: wrong.map((w) => w[1]),
-    }
-  })
+  const found: Found[] = []
+  if (tree.self.tier === 'leaf') found.push({ node: tree.self, path: [], above: '' })
+  collect(tree.children, [], '', found)
+  const version = most(found, (n) => n.version)
+  const revision = most(found, (n) => n.revision)
+  const rows = found.map((f) => rowOf(f, tree.at, version, revision))
   return { rows, version, revision }
+}
+
+interface Found {
+  node: TreeNode
+  path: string[]
+  /** The path as ids have it. */
+  above: string
+}
+
+// The members of a zone share its path.
+function collect(nodes: TreeNode[], path: string[], above: string, found: Found[]): void {
+  for (const node of nodes) {
+    if (node.tier === 'leaf' || leavesUnknown(node)) found.push({ node, path, above })
+    if (node.children) collect(node.children, [...path, node.name], above + node.name + ' > ', found)
+  }
+}
+
+function rowOf({ node, path, above }: Found, at: string | undefined, version: string, revision: string): Row {
+  const lag = lagOf(node, at)
+  const row: Row = {
+    id: above + node.name,
+    node,
+    path,
+    standing: node.state === 'missing' ? 'missing' : standingAt(lag),
+    lag: node.state === 'missing' ? undefined : lag,
+    gaps: gapTime(node, at),
+    hint: hintWord(node),
+    problems: [],
+    why: [],
+  }
+  for (const [problem, why] of problemsOf(row, lag, at, version, revision)) {
+    row.problems.push(problem)
+    row.why.push(why)
+  }
+  return row
 }
 
 /** Whether a zone's leaves are not in the tree although it may have some. */
@@ -91,7 +109,13 @@ export function leavesUnknown(n: TreeNode): boolean {
   )
 }
 
-function problemsOf(n: TreeNode, at: string | undefined, version: string, revision: string): [Problem, string][] {
+function problemsOf(
+  { node: n, standing: s, gaps, hint }: Row,
+  lag: number | undefined,
+  at: string | undefined,
+  version: string,
+  revision: string,
+): [Problem, string][] {
   const out: [Problem, string][] = []
   if (n.state === 'missing') out.push(['missing', n.error || 'its connection ended; why is not known'])
   if (n.tier !== 'leaf') {
@@ -101,13 +125,12 @@ function problemsOf(n: TreeNode, at: string | undefined, version: string, revisi
     ])
     return out
   }
-  const s = standing(n, at)
-  if (s === 'dark' || s === 'late') out.push([s, `newest sample ${duration(lagOf(n, at))} old`])
+  if (s === 'dark' || s === 'late') out.push([s, `newest sample ${duration(lag)} old`])
   // Of a leaf that is away, the rest is what it was, and not what is to be mended.
   if (n.state === 'missing') return out
   if (n.error) out.push(['untold', n.error])
-  if (n.hint && !n.hint.synced) out.push(['hint', `hint unused: ${hintMeans(hintWord(n))}`])
-  if (gapsMatter(n, at)) out.push(['gaps', `gaps of ${duration(gapTime(n, at))}`])
+  if (n.hint && !n.hint.synced) out.push(['hint', `hint unused: ${hintMeans(hint)}`])
+  if (gapsMatter(n, at)) out.push(['gaps', `gaps of ${duration(gaps)}`])
   if (version !== '' && (n.version ?? '') !== version)
     out.push(['version', `version ${n.version || 'unknown'}, most run ${version}`])
   // One whose commit is not told may have no control loop, and nothing wrong.
@@ -117,10 +140,13 @@ function problemsOf(n: TreeNode, at: string | undefined, version: string, revisi
   return out
 }
 
-// The most frequent text that is not empty; '' if there is none.
-function most(texts: string[]): string {
+// The most frequent text of leaves that is not empty; '' if there is none.
+function most(found: Found[], of: (n: TreeNode) => string | undefined): string {
   const counts = new Map<string, number>()
-  for (const t of texts) if (t !== '') counts.set(t, (counts.get(t) ?? 0) + 1)
+  for (const { node } of found) {
+    const text = node.tier === 'leaf' && of(node)
+    if (text) counts.set(text, (counts.get(text) ?? 0) + 1)
+  }
   let best = ''
   for (const [t, n] of counts) if (n > (counts.get(best) ?? 0)) best = t
   return best
@@ -147,7 +173,7 @@ export function counts(rows: Row[]): Map<View, number> {
   for (const r of rows) {
     if (inView(r, 'problems')) add('problems')
     if (inView(r, 'connected')) add('connected')
-    for (const p of new Set(r.problems)) add(p)
+    if (r.problems.length > 0) for (const p of new Set(r.problems)) add(p)
   }
   return out
 }

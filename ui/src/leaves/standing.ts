@@ -41,7 +41,11 @@ export const lagMeans =
 
 export function standing(n: TreeNode, at: string | undefined): Standing {
   if (n.state === 'missing') return 'missing'
-  const lag = lagOf(n, at)
+  return standingAt(lagOf(n, at))
+}
+
+/** How a member is that is not missing and whose lag is so many seconds. */
+export function standingAt(lag: number | undefined): Standing {
   if (lag === undefined) return 'empty'
   return lag > goneAfter ? 'dark' : lag > lateAfter ? 'late' : 'good'
 }
@@ -78,7 +82,8 @@ export function hintMeans(word: string): string {
 /** Seconds of a node's gaps together, those that last still up to at. */
 export function gapTime(n: TreeNode, at: string | undefined): number {
   let sum = 0
-  for (const g of n.gaps ?? []) {
+  if (!n.gaps) return sum
+  for (const g of n.gaps) {
     const end = g.end ?? at
     if (end) sum += Math.max(0, (Date.parse(end) - Date.parse(g.start)) / 1000)
   }
@@ -91,10 +96,10 @@ const gapForgotten = 86400
 
 /** Whether a node misses samples now, or has missed a minute or more within a day. */
 export function gapsMatter(n: TreeNode, at: string | undefined): boolean {
-  if (!at) return false
-  return (n.gaps ?? []).some((g) => {
+  if (!at || !n.gaps) return false
+  return n.gaps.some((g) => {
     if (!g.end) return true
     const end = Date.parse(g.end)
-    return end - Date.parse(g.start) >= gapMatters * 1000 && Date.parse(at) - end < gapForgotten * 1000
+    return end - Date.parse(g.start) >= gapMatters * 1000 && moment(at) - end < gapForgotten * 1000
   })
 }

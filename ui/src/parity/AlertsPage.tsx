@@ -6,7 +6,7 @@ import { ask } from '../api/client.ts'
 import { useBelow } from '../api/below.ts'
 import { type Alert, type RuleGroup } from '../api/member.ts'
 import { useTree } from '../api/tree.ts'
-import { duration } from '../format/numbers.ts'
+import { duration, numeric, value } from '../format/numbers.ts'
 import { age } from '../format/times.ts'
 import { DataTable, type Column } from '../parts/DataTable.tsx'
 import { Empty } from '../parts/Empty.tsx'
@@ -102,7 +102,7 @@ function Planet() {
           tiers.flatMap((t) => t.data.result),
           since.data.result,
         ),
-        warnings: [...new Set(tiers.flatMap((t) => t.warnings))],
+        warnings: [...new Set([since, ...tiers].flatMap((t) => t.warnings))],
       }
     },
     refetchInterval: 10_000,
@@ -118,7 +118,12 @@ function Planet() {
   return (
     <>
       {data.warnings.map((w) => (
-        <Failure key={w} what="Alerts may be missing from this list" error={new Error(w)} />
+        <Failure
+          key={w}
+          what="Alerts may be missing from this list"
+          error={w}
+          todo="What fires there is not known. Leaves shows who is away, and since when."
+        />
       ))}
       {data.alerts.length === 0 ? (
         <Empty title="No alert is pending or firing">Neither in a leaf nor in a tier above.</Empty>
@@ -226,7 +231,7 @@ function Active({ alerts }: { alerts: Alert[] }) {
                   <When t={a.activeAt} />
                 </Table.Td>
                 <Table.Td ta="right" w={100}>
-                  {Number(a.value)}
+                  {value(numeric(a.value))}
                 </Table.Td>
               </Table.Tr>
             ))}

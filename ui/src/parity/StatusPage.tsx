@@ -126,8 +126,9 @@ function HeadPart({ member }: { member: string }) {
           ['Series in the head', whole(h.numSeries)],
           ['Label pairs', h.numLabelPairs ? whole(h.numLabelPairs) : none],
           ['Chunks', h.chunkCount ? whole(h.chunkCount) : none],
-          ['Oldest sample', <When key="o" t={h.minTime} />],
-          ['Newest sample', <When key="n" t={h.maxTime} />],
+          // Zero is what a tier says that does not know, and not 1970.
+          ['Oldest sample', h.minTime > 0 ? <When key="o" t={h.minTime} /> : none],
+          ['Newest sample', h.maxTime > 0 ? <When key="n" t={h.maxTime} /> : none],
         ]}
       />
       <SimpleGrid cols={{ base: 1, sm: 2 }} mt="sm">

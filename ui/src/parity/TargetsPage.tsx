@@ -67,7 +67,7 @@ function Targets({ member }: { member: string }) {
       {shown.length === 0 && <Empty title="No target matches">Take a part of the filter away.</Empty>}
       <Accordion
         multiple
-        defaultValue={shown.filter((p) => p.targets.length <= 50 || p.up < p.targets.length).map((p) => p.name)}
+        defaultValue={shown.filter((p) => p.targets.length <= 50 || p.up < p.of).map((p) => p.name)}
         chevronPosition="left"
         variant="separated"
       >
@@ -151,15 +151,20 @@ const columns: Column<Target>[] = [
 ]
 
 function PoolPart({ pool }: { pool: Pool }) {
-  const whole = pool.up === pool.targets.length
+  const whole = pool.up === pool.of
   return (
     <Accordion.Item value={pool.name}>
       <Accordion.Control>
         <Group gap="xs">
           <Text fw={600}>{pool.name}</Text>
           <Badge variant="light" color={whole ? 'teal' : 'red'} tt="none">
-            {pool.up} of {pool.targets.length} up
+            {pool.up} of {pool.of} up
           </Badge>
+          {pool.targets.length < pool.of && (
+            <Text size="sm" c="dimmed">
+              {pool.targets.length} shown
+            </Text>
+          )}
         </Group>
       </Accordion.Control>
       <Accordion.Panel>

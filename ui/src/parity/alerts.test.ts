@@ -38,5 +38,7 @@ describe('targets', () => {
   })
   it('are found by label and error', () =>
     expect(pools(all, 'job=b REFUSED', 'all').flatMap((p) => p.targets)).toHaveLength(1))
+  it('that a filter leaves do not stand for their pool', () =>
+    expect(pools(all, '', 'down').map((p) => [p.name, p.targets.length, p.up, p.of])).toEqual([['b', 1, 1, 2]]))
   it('are chosen by health', () => expect(pools(all, '', 'down').map((p) => p.name)).toEqual(['b']))
 })

@@ -25,8 +25,16 @@ export function advice(e: unknown): string {
   return 'The log of this tier says more.'
 }
 
+interface Props {
+  error: unknown
+  what: string
+  /** What to do about it, where that does not follow from the error. */
+  todo?: string
+  retry?: () => void
+}
+
 /** An error: what happened, and what to do. */
-export function Failure({ error, what, retry }: { error: unknown; what: string; retry?: () => void }) {
+export function Failure({ error, what, todo, retry }: Props) {
   const text = error instanceof Error ? error.message : String(error)
   return (
     <Alert color="red" icon={<IconAlertTriangle size={18} />} title={what} role="alert" my="xs">
@@ -35,7 +43,7 @@ export function Failure({ error, what, retry }: { error: unknown; what: string; 
       </Text>
       <Group justify="space-between" mt={4}>
         <Text size="sm" c="dimmed">
-          {advice(error)}
+          {todo ?? advice(error)}
         </Text>
         {retry && (
           <Button size="compact-sm" variant="default" onClick={retry}>

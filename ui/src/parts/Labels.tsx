@@ -1,8 +1,13 @@
+import { Fragment } from 'react'
+import classes from './Labels.module.css'
+
+const plainName = /^[a-zA-Z_:][\w:]*$/
+
 /** A label set as PromQL writes it, its name before the braces. */
 export function labelsText(labels: Record<string, string>): string {
   const { __name__: name = '', ...rest } = labels
   const pairs = Object.entries(rest).map(([k, v]) => `${labelName(k)}=${JSON.stringify(v)}`)
-  if (name !== '' && !/^[a-zA-Z_:][\w:]*$/.test(name)) return `{${[JSON.stringify(name), ...pairs].join(', ')}}`
+  if (name !== '' && !plainName.test(name)) return `{${[JSON.stringify(name), ...pairs].join(', ')}}`
   return pairs.length || name === '' ? `${name}{${pairs.join(', ')}}` : name
 }
 
@@ -11,26 +16,27 @@ export function labelName(name: string): string {
   return /^[a-zA-Z_]\w*$/.test(name) ? name : JSON.stringify(name)
 }
 
-/** A label set, its names dimmed so that values are read first. */
+/** A label set, its names dimmed so that values are read first. Of few elements, since tables have thousands. */
 export function Labels({ labels }: { labels: Record<string, string> }) {
   const { __name__: name, ...rest } = labels
   const pairs = Object.entries(rest)
+  // A name of other than the usual letters stands in the braces, as one has to write it.
+  const quoted = name !== undefined && name !== '' && !plainName.test(name)
+  const braces = pairs.length > 0 || name === undefined || quoted
   return (
-    <code style={{ background: 'none', padding: 0, fontSize: 'inherit', overflowWrap: 'anywhere' }}>
-      {name !== undefined && <b>{name}</b>}
-      {(pairs.length > 0 || name === undefined) && (
-        <>
-          {'{'}
-          {pairs.map(([k, v], i) => (
-            <span key={k}>
-              {i > 0 && ', '}
-              <span style={{ color: 'var(--mantine-color-dimmed)' }}>{labelName(k)}=</span>
-              {JSON.stringify(v)}
-            </span>
-          ))}
-          {'}'}
-        </>
-      )}
+    <code className={classes.labels}>
+      {name !== undefined && !quoted && <b>{name}</b>}
+      {braces && '{'}
+      {quoted && <b>{JSON.stringify(name)}</b>}
+      {quoted && pairs.length > 0 && ', '}
+      {pairs.map(([k, v], i) => (
+        <Fragment key={k}>
+          {i > 0 && ', '}
+          <span className={classes.name}>{labelName(k)}=</span>
+          {JSON.stringify(v)}
+        </Fragment>
+      ))}
+      {braces && '}'}
     </code>
   )
 }

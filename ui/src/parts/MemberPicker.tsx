@@ -22,8 +22,10 @@ export function MemberPicker({
       if (!tiers || tiers.includes(n.tier))
         list.push({ value: n.name, label: n.state === 'missing' ? `${n.name} (missing)` : n.name })
     })
+    // What the address names is shown, also if the tree does not have it.
+    if (!list.some((o) => o.value === value)) list.push({ value, label: `${value} (not known here)` })
     return list
-  }, [tree, tiers])
+  }, [tree, tiers, value])
   return (
     <Select
       aria-label={label ?? 'Member of the tree'}

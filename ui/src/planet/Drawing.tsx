@@ -1,6 +1,7 @@
-import { ActionIcon, Box, useComputedColorScheme } from '@mantine/core'
+import { ActionIcon, useComputedColorScheme } from '@mantine/core'
 import { IconMaximize, IconMinus, IconPlus } from '@tabler/icons-react'
 import {
+  memo,
   useCallback,
   useEffect,
   useLayoutEffect,
@@ -15,6 +16,7 @@ import type { Look } from './look.ts'
 import { grounds, paint } from './paint.ts'
 import classes from './planet.module.css'
 import { SvgMap } from './SvgMap.tsx'
+import { Told, type Teller } from './Told.tsx'
 import { centre, fit, pan, same, zoomAt, type Size, type View } from './viewport.ts'
 
 /** From so many leaves on, the tree is drawn on a canvas: that many elements would be slow to move. */
@@ -41,21 +43,27 @@ export function Drawing({ layout, look, size, label, marked, onOpen, tip }: Prop
   const canvas = useRef<HTMLCanvasElement>(null)
   const group = useRef<SVGGElement>(null)
   const ring = useRef<HTMLDivElement>(null)
-  const tipBox = useRef<HTMLDivElement>(null)
+  const told = useRef<Teller>(null)
   const view = useRef<View>(fit(layout, size))
   const fitted = useRef(true)
   const pending = useRef(0)
   const [near, setNear] = useState(0)
-  const [over, setOver] = useState<Hit>()
 
-  // The ring moves without the drawing being drawn anew.
+  // What is pointed at changes many times a second: the ring and what is told follow it without all being drawn anew.
   const pointed = useRef<Hit>(undefined)
   const shownMark = useRef(marked)
   useLayoutEffect(() => {
-    pointed.current = over
     shownMark.current = marked
-    placeRing(ring.current, layout, view.current, over, marked)
-  }, [over, marked, layout])
+    placeRing(ring.current, layout, view.current, pointed.current, marked)
+  }, [marked, layout])
+  const point = (h: Hit) => {
+    const same = idOf(pointed.current) === idOf(h)
+    pointed.current = h
+    if (same) return
+    if (frame.current) frame.current.style.cursor = h ? 'pointer' : 'grab'
+    placeRing(ring.current, layout, view.current, h, marked)
+    told.current?.tell(h)
+  }
 
   const draw = useCallback(() => {
     const v = view.current
@@ -139,10 +147,10 @@ export function Drawing({ layout, look, size, label, marked, onOpen, tip }: Prop
     hover: (x, y) => {
       const v = view.current
       const h = hit(layout, (x - v.x) / v.k, (y - v.y) / v.k)
-      setOver((old) => (idOf(old) === idOf(h) ? old : h))
-      placeTip(tipBox.current, x, y, size)
+      point(h)
+      told.current?.move(x, y)
     },
-    leave: () => setOver(undefined),
+    leave: () => point(undefined),
     click: (x, y) => {
       const v = view.current
       const h = hit(layout, (x - v.x) / v.k, (y - v.y) / v.k)
@@ -150,13 +158,17 @@ export function Drawing({ layout, look, size, label, marked, onOpen, tip }: Prop
     },
   })
 
-  const step = (factor: number) => go(zoomAt(view.current, size.w / 2, size.h / 2, factor, layout, size))
+  const step = useCallback(
+    (factor: number) => go(zoomAt(view.current, size.w / 2, size.h / 2, factor, layout, size)),
+    [layout, size, go],
+  )
+  const all = useCallback(() => go(fit(layout, size)), [layout, size, go])
   const keys = (e: KeyboardEvent) => {
     const by: Record<string, () => void> = {
       '+': () => step(1.5),
       '=': () => step(1.5),
       '-': () => step(1 / 1.5),
-      '0': () => go(fit(layout, size)),
+      '0': all,
       ArrowLeft: () => go(pan(view.current, 60, 0, layout, size)),
       ArrowRight: () => go(pan(view.current, -60, 0, layout, size)),
       ArrowUp: () => go(pan(view.current, 0, 60, layout, size)),
@@ -168,7 +180,7 @@ export function Drawing({ layout, look, size, label, marked, onOpen, tip }: Prop
     act()
   }
   return (
-    <Box ref={frame} className={classes.frame} style={{ height: size.h, cursor: over ? 'pointer' : 'grab' }} {...moves}>
+    <div ref={frame} className={classes.frame} style={{ height: size.h }} {...moves}>
       <div
         role="img"
         tabIndex={0}
@@ -187,23 +199,36 @@ export function Drawing({ layout, look, size, label, marked, onOpen, tip }: Prop
         )}
       </div>
       <div ref={ring} className={classes.ring} style={{ display: 'none' }} />
-      <div ref={tipBox} className={classes.tip} style={{ visibility: over ? 'visible' : 'hidden' }} aria-hidden="true">
-        {over && tip(over)}
-      </div>
-      <ActionIcon.Group orientation={size.w < 640 ? 'horizontal' : 'vertical'} className={classes.zoom}>
-        <ActionIcon variant="default" aria-label="Zoom in" title="Zoom in (+)" onClick={() => step(1.6)}>
-          <IconPlus size={16} />
-        </ActionIcon>
-        <ActionIcon variant="default" aria-label="Zoom out" title="Zoom out (−)" onClick={() => step(1 / 1.6)}>
-          <IconMinus size={16} />
-        </ActionIcon>
-        <ActionIcon variant="default" aria-label="Show all" title="Show all (0)" onClick={() => go(fit(layout, size))}>
-          <IconMaximize size={16} />
-        </ActionIcon>
-      </ActionIcon.Group>
-    </Box>
+      <Told ref={told} size={size} tip={tip} />
+      <Zoom wide={size.w < 640} step={step} all={all} />
+    </div>
   )
 }
+
+/** The buttons that enlarge. */
+const Zoom = memo(function Zoom({
+  wide,
+  step,
+  all,
+}: {
+  wide: boolean
+  step: (factor: number) => void
+  all: () => void
+}) {
+  return (
+    <ActionIcon.Group orientation={wide ? 'horizontal' : 'vertical'} className={classes.zoom}>
+      <ActionIcon variant="default" aria-label="Zoom in" title="Zoom in (+)" onClick={() => step(1.6)}>
+        <IconPlus size={16} />
+      </ActionIcon>
+      <ActionIcon variant="default" aria-label="Zoom out" title="Zoom out (−)" onClick={() => step(1 / 1.6)}>
+        <IconMinus size={16} />
+      </ActionIcon>
+      <ActionIcon variant="default" aria-label="Show all" title="Show all (0)" onClick={all}>
+        <IconMaximize size={16} />
+      </ActionIcon>
+    </ActionIcon.Group>
+  )
+})
 
 export function idOf(h: Hit): string | undefined {
   return h && (h.kind === 'cell' ? h.cell.id : 'zone ' + h.box.id)
@@ -227,16 +252,6 @@ function placeRing(ring: HTMLDivElement | null, l: Layout, v: View, over: Hit, m
   ring.style.transform = `translate(${r.x * v.k + v.x - 2}px, ${r.y * v.k + v.y - 2}px)`
   ring.style.width = r.w * v.k + 4 + 'px'
   ring.style.height = r.h * v.k + 4 + 'px'
-}
-
-// Beside the pointer, on the side where there is room.
-function placeTip(tip: HTMLDivElement | null, x: number, y: number, size: Size): void {
-  if (!tip) return
-  const w = tip.offsetWidth
-  const h = tip.offsetHeight
-  const left = x + 14 + w <= size.w ? x + 14 : Math.max(4, x - w - 14)
-  const top = y + 14 + h <= size.h ? y + 14 : Math.max(4, y - h - 14)
-  tip.style.transform = `translate(${left}px, ${top}px)`
 }
 
 interface Moves {

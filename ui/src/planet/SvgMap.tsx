@@ -138,10 +138,10 @@ function Leaf({ cell, index, layout, look, ground, near }: Part & { cell: Cell; 
           <>
             <rect y={h - 33 / near} width={w} height={33 / near} fill={ground.body} opacity={0.85} />
             <text x={3 / near} y={h - 20 / near} fill={ground.text} style={{ font: textFont, fontSize: 11 / near }}>
-              {cut(look.name(index), w * near - 6, textFont)}
+              {cut(look.name(cell), w * near - 6, textFont)}
             </text>
             <text x={3 / near} y={h - 6 / near} fill={ground.dimmed} style={{ font: textFont, fontSize: 11 / near }}>
-              {cut(look.text(index), w * near - 6, textFont)}
+              {cut(look.text(cell), w * near - 6, textFont)}
             </text>
           </>
         )}
@@ -172,11 +172,11 @@ function Leaf({ cell, index, layout, look, ground, near }: Part & { cell: Cell; 
         fill={ground.text}
         style={{ font: both ? titleFont : textFont }}
       >
-        {cut(look.name(index), w - strip - 10, both ? titleFont : textFont)}
+        {cut(look.name(cell), w - strip - 10, both ? titleFont : textFont)}
       </text>
       {both && (
         <text x={strip + 6} y={h / 2 + 13} fill={away ? ground.alarm : ground.dimmed} style={{ font: textFont }}>
-          {cut(look.text(index), w - strip - 10, textFont)}
+          {cut(look.text(cell), w - strip - 10, textFont)}
         </text>
       )}
     </g>

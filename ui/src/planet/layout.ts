@@ -48,6 +48,8 @@ export interface Box {
 export interface Cell {
   id: string
   place: Place
+  /** What tells replicas and shards from single leaves. */
+  form: 'single' | 'replica' | 'shard'
   box: number
   x: number
   y: number
@@ -287,6 +289,10 @@ export function layoutOf(root: Place, width: number, height: number | undefined,
   return out
 }
 
+function formOf({ data }: Place): Cell['form'] {
+  return data.replica ? 'replica' : data.shard ? 'shard' : 'single'
+}
+
 // Puts a group and what is in it, and returns its height.
 function put(out: Layout, g: Group, x: number, y: number, w: number, depth: number): number {
   const s = out.style
@@ -310,7 +316,7 @@ function put(out: Layout, g: Group, x: number, y: number, w: number, depth: numb
   g.leaves.forEach((place, i) => {
     const cx = box.gx + (i % cols) * (s.w + s.gap)
     const cy = box.gy + Math.floor(i / cols) * (s.h + s.gap)
-    out.cells.push({ id: place.id ?? '', place, box: index, x: cx, y: cy })
+    out.cells.push({ id: place.id ?? '', place, form: formOf(place), box: index, x: cx, y: cy })
   })
   let below = y + headHeight + rowsHigh(Math.ceil(g.leaves.length / cols), s)
   const from = below - (g.leaves.length > 0 ? pad : 0)

@@ -1,7 +1,7 @@
 import type { Tree, TreeNode } from '../api/tree.ts'
 import { count, whole } from '../format/numbers.ts'
 import type { Class, Colouring } from './colouring.ts'
-import { shortName, type Box, type Layout } from './layout.ts'
+import { shortName, type Box, type Cell, type Layout } from './layout.ts'
 
 /** The members of a tree by id, as they are now. */
 export interface Live {
@@ -31,7 +31,9 @@ export interface Look {
   classes: Class[]
   /** The index of each cell's class. */
   cellClass: Uint8Array
-  /** Whether each cell is to be shown faintly: it is not what is searched for. */
+  /** The cells of each class, and those of them that are to be shown faintly: they are not what is searched for. */
+  groups: { bright: Cell[]; faint: Cell[] }[]
+  /** Whether each cell is to be shown faintly. */
   faint: Uint8Array | undefined
   /** How many cells have each class, and how many are not faint. */
   counts: number[]
@@ -51,8 +53,8 @@ export interface Look {
   segments: { width: number; away: boolean }[]
   /** What the widest line stands for. */
   widest: number
-  text: (cell: number) => string
-  name: (cell: number) => string
+  text: (cell: Cell) => string
+  name: (cell: Cell) => string
 }
 
 const thickest = 9
@@ -70,6 +72,7 @@ export function lookOf(
   const cellClass = new Uint8Array(l.cells.length)
   const faint = shown || only ? new Uint8Array(l.cells.length) : undefined
   const counts = c.classes.map(() => 0)
+  const groups = c.classes.map((): Look['groups'][number] => ({ bright: [], faint: [] }))
   let found = 0
   const node = (id: string, fallback: TreeNode) => live.nodes.get(id) ?? fallback
   l.cells.forEach((cell, i) => {
@@ -81,6 +84,7 @@ export function lookOf(
     const matches = (!shown || shown(n, cell.id.split(' > ').slice(0, -1))) && (only === '' || only === id)
     if (matches) found++
     if (faint) faint[i] = matches ? 0 : 1
+    groups[k]?.[faint && !matches ? 'faint' : 'bright'].push(cell)
   })
   const summaries = l.boxes.map((b) => summary(b, node(b.id, b.place.data), l, c, cellClass))
   const weights = l.boxes.map((b) => (b.place === l.root.place ? 0 : c.width(node(b.id, b.place.data), b.id)))
@@ -94,6 +98,7 @@ export function lookOf(
   return {
     classes: c.classes,
     cellClass,
+    groups,
     faint,
     counts,
     found,
@@ -101,14 +106,8 @@ export function lookOf(
     boxes: summaries,
     segments,
     widest,
-    text: (i) => {
-      const cell = l.cells[i]
-      return cell ? c.text(node(cell.id, cell.place.data), cell.id) : ''
-    },
-    name: (i) => {
-      const cell = l.cells[i]
-      return cell ? shortName(cell.place) : ''
-    },
+    text: (cell) => c.text(node(cell.id, cell.place.data), cell.id),
+    name: (cell) => shortName(cell.place),
   }
 }
 

@@ -1,4 +1,4 @@
-import type { Layout } from './layout.ts'
+import type { Cell, Layout } from './layout.ts'
 import type { Look } from './look.ts'
 import type { Size, View } from './viewport.ts'
 
@@ -177,64 +177,57 @@ function boxes(ctx: CanvasRenderingContext2D, l: Layout, look: Look, v: View, se
 
 function dots(ctx: CanvasRenderingContext2D, l: Layout, look: Look, v: View, seen: Seen, ground: Ground): void {
   const { w, h } = l.style
-  const groups = look.classes.map((): number[][] => [[], []])
-  l.cells.forEach((c, i) => {
-    if (c.x > seen.x2 || c.y > seen.y2 || c.x + w < seen.x1 || c.y + h < seen.y1) return
-    groups[look.cellClass[i] ?? 0]?.[look.faint?.[i] ? 1 : 0]?.push(i)
-  })
-  groups.forEach(([bright = [], faint = []], k) => {
+  const visible = (c: Cell) => c.x <= seen.x2 && c.y <= seen.y2 && c.x + w >= seen.x1 && c.y + h >= seen.y1
+  const whole = seen.x1 <= 0 && seen.y1 <= 0 && seen.x2 >= l.w && seen.y2 >= l.h
+  const named: Cell[] = []
+  look.groups.forEach(({ bright, faint }, k) => {
     const c = look.classes[k]
     if (!c) return
     ctx.fillStyle = c.color[ground.dark ? 1 : 0]
     ctx.globalAlpha = 0.16
-    for (const i of faint) dot(ctx, l, i, w, h)
+    fill(ctx, whole ? faint : faint.filter(visible), w, h)
     ctx.globalAlpha = 1
-    for (const i of bright) dot(ctx, l, i, w, h)
-    if (c.mark && w * v.k >= 5) marks(ctx, l, bright, c.mark, ground)
+    const shown = whole ? bright : bright.filter(visible)
+    fill(ctx, shown, w, h)
+    if (c.mark && w * v.k >= 5) marks(ctx, l, shown, c.mark, ground)
+    if (w * v.k >= 44) named.push(...shown)
   })
-  if (w * v.k >= 44)
-    names(
-      ctx,
-      l,
-      look,
-      groups.flatMap(([bright = []]) => bright),
-      v,
-      ground,
-    )
+  names(ctx, l, look, named, v, ground)
 }
 
-// Replicas are round and shards have a corner cut off, so that they are told apart from single leaves.
-function dot(ctx: CanvasRenderingContext2D, l: Layout, i: number, w: number, h: number): void {
-  const c = l.cells[i]
-  if (!c) return
-  const { replica, shard } = c.place.data
-  if (!replica && !shard) {
-    ctx.fillRect(c.x, c.y, w, h)
-    return
-  }
+// Replicas are round and shards have a corner cut off, so that they are told apart from single leaves. Those are most:
+// rectangles alone are faster than as parts of a path, and all other forms faster as one.
+function fill(ctx: CanvasRenderingContext2D, cells: Cell[], w: number, h: number): void {
+  const r = Math.min(w, h)
+  let others = 0
   ctx.beginPath()
-  if (replica) ctx.roundRect(c.x, c.y, w, h, Math.min(w, h) / 2)
-  else {
-    const r = Math.min(w, h) * 0.4
-    ctx.moveTo(c.x, c.y)
-    ctx.lineTo(c.x + w - r, c.y)
-    ctx.lineTo(c.x + w, c.y + r)
-    ctx.lineTo(c.x + w, c.y + h)
-    ctx.lineTo(c.x, c.y + h)
+  for (const { form, x, y } of cells) {
+    if (form === 'single') {
+      ctx.fillRect(x, y, w, h)
+      continue
+    }
+    others++
+    if (form === 'replica') {
+      ctx.roundRect(x, y, w, h, r / 2)
+      continue
+    }
+    ctx.moveTo(x, y)
+    ctx.lineTo(x + w - r * 0.4, y)
+    ctx.lineTo(x + w, y + r * 0.4)
+    ctx.lineTo(x + w, y + h)
+    ctx.lineTo(x, y + h)
     ctx.closePath()
   }
-  ctx.fill()
+  if (others > 0) ctx.fill()
 }
 
-function marks(ctx: CanvasRenderingContext2D, l: Layout, cells: number[], mark: string, ground: Ground): void {
+function marks(ctx: CanvasRenderingContext2D, l: Layout, cells: Cell[], mark: string, ground: Ground): void {
   const { w, h } = l.style
   const a = w * 0.25
   ctx.beginPath()
   ctx.lineWidth = Math.max(1, w * 0.14)
   ctx.strokeStyle = mark === 'ring' ? ground.text : '#ffffff'
-  for (const i of cells) {
-    const c = l.cells[i]
-    if (!c) continue
+  for (const c of cells) {
     if (mark === 'cross') {
       ctx.moveTo(c.x + a, c.y + a)
       ctx.lineTo(c.x + w - a, c.y + h - a)
@@ -247,24 +240,20 @@ function marks(ctx: CanvasRenderingContext2D, l: Layout, cells: number[], mark: 
   }
   if (mark === 'ring') {
     ctx.fillStyle = ground.body
-    for (const i of cells) {
-      const c = l.cells[i]
-      if (c) ctx.fillRect(c.x + a, c.y + a, w - 2 * a, h - 2 * a)
-    }
+    for (const c of cells) ctx.fillRect(c.x + a, c.y + a, w - 2 * a, h - 2 * a)
   } else ctx.stroke()
 }
 
 // Names are written once dots are large enough for them, in letters that keep their size.
-function names(ctx: CanvasRenderingContext2D, l: Layout, look: Look, cells: number[], v: View, ground: Ground): void {
+function names(ctx: CanvasRenderingContext2D, l: Layout, look: Look, cells: Cell[], v: View, ground: Ground): void {
+  if (cells.length === 0) return
   const { w, h } = l.style
   const size = 11 / v.k
   ctx.textBaseline = 'middle'
   ctx.font = textFont.replace('11px', `${size}px`)
-  for (const i of cells) {
-    const c = l.cells[i]
-    if (!c) continue
-    const name = cut(look.name(i), w * v.k - 6, textFont)
-    const text = cut(look.text(i), w * v.k - 6, textFont)
+  for (const c of cells) {
+    const name = cut(look.name(c), w * v.k - 6, textFont)
+    const text = cut(look.text(c), w * v.k - 6, textFont)
     ctx.fillStyle = ground.body
     ctx.globalAlpha = 0.85
     ctx.fillRect(c.x, c.y + h - size * 3, w, size * 3)

@@ -1,18 +1,20 @@
 import { Button, CloseButton, Code, Group, Paper, Text } from '@mantine/core'
 import { Link } from 'react-router'
-import type { QueryRow } from '../api/queries.ts'
+import { optionWords } from '../api/options.ts'
+import { progressText, type QueryRow } from '../api/queries.ts'
 import { bytes, count, duration, whole } from '../format/numbers.ts'
 import { When } from '../parts/When.tsx'
-import { queryAddress } from '../why/params.ts'
+import { optionsOf, queryAddress } from '../why/params.ts'
 import { askedOf } from '../why/told.ts'
 import { State } from './columns.tsx'
 
 /** One query, with all that its row tells. */
 export function Detail({ q, close, cancel }: { q: QueryRow; close: () => void; cancel: () => void }) {
+  const unusual = optionWords(optionsOf(q))
   const facts = [
     `took ${duration(q.duration)}${q.queued > 0.001 ? `, of which ${duration(q.queued)} waiting for a turn` : ''}`,
     ...(q.state === 'active'
-      ? []
+      ? [q.progress ? progressText(q.progress) : 'no child was asked yet']
       : [
           `${whole(q.series)} series and ${whole(q.samples)} samples in the answer`,
           `${bytes(q.bytes)} moved`,
@@ -48,7 +50,7 @@ export function Detail({ q, close, cancel }: { q: QueryRow; close: () => void; c
             </>
           )
         )}
-        Id {q.id}.
+        Id {q.id}.{unusual.length > 0 && ` Asked ${unusual.join(', ')}.`}
       </Text>
       {q.error && (
         <Text size="sm" mt={4} style={{ overflowWrap: 'anywhere' }}>

@@ -2,7 +2,7 @@ import { ActionIcon, Group } from '@mantine/core'
 import { IconHelpCircle, IconTerminal2, IconX } from '@tabler/icons-react'
 import type { MouseEvent } from 'react'
 import { Link } from 'react-router'
-import type { QueryRow } from '../api/queries.ts'
+import { progressText, type QueryRow } from '../api/queries.ts'
 import { bytes, count, duration } from '../format/numbers.ts'
 import type { Column } from '../parts/DataTable.tsx'
 import { Health, type Level } from '../parts/Health.tsx'
@@ -20,6 +20,8 @@ export function State({ q }: { q: QueryRow }) {
 }
 
 const stay = (e: MouseEvent) => e.stopPropagation()
+
+const lost = (q: QueryRow) => q.progress?.failed ?? q.failed
 
 // Clients without a name are addresses.
 const who = (q: QueryRow) => q.client.replace(/^address /, '')
@@ -78,9 +80,16 @@ export function queryColumns(cancel: (q: QueryRow) => void): Column<QueryRow>[] 
       title: 'Asked',
       numeric: true,
       width: '60px',
-      hint: 'Children that were asked, of all tiers below',
-      render: (q) => count(ended(q, q.asked)),
-      sort: (q) => ended(q, q.asked),
+      hint: 'Children that were asked, of all tiers below; of a running query, how many of this tier’s own have answered, of those asked',
+      render: (q) =>
+        q.progress ? (
+          <span title={progressText(q.progress)}>
+            {count(q.progress.answered)}/{count(q.progress.asked)}
+          </span>
+        ) : (
+          count(ended(q, q.asked))
+        ),
+      sort: (q) => q.progress?.asked ?? ended(q, q.asked),
     },
     {
       key: 'pruned',
@@ -97,8 +106,9 @@ export function queryColumns(cancel: (q: QueryRow) => void): Column<QueryRow>[] 
       numeric: true,
       width: '62px',
       hint: 'Children that are missing from the answer',
-      render: (q) => (q.failed > 0 ? <Health level="bad">{count(q.failed)}</Health> : count(ended(q, 0))),
-      sort: (q) => ended(q, q.failed),
+      render: (q) =>
+        lost(q) > 0 ? <Health level="bad">{count(lost(q))}</Health> : count(q.progress ? 0 : ended(q, 0)),
+      sort: (q) => (q.progress ? lost(q) : ended(q, q.failed)),
     },
     {
       key: 'client',

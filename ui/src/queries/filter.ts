@@ -144,6 +144,6 @@ export function grouped(rows: QueryRow[], by: 'expression' | 'client'): Group[] 
     name,
     others: new Set(list.map((q) => (by === 'client' ? q.query : q.client))).size,
     series: list.reduce((n, q) => Math.max(n, q.series), 0),
-    last: list.reduce((t, q) => (q.begun > t ? q.begun : t), ''),
+    last: list.reduce((t, q) => (t === '' || Date.parse(q.begun) > Date.parse(t) ? q.begun : t), ''),
   }))
 }

@@ -40,6 +40,11 @@ describe('queries over time', () => {
     expect(dotAt((b?.x ?? 0) + 10, b?.y ?? 0, l.dots, 8)?.row.id).toBe('b')
     expect(dotAt((b?.x ?? 0) + 40, b?.y ?? 0, l.dots, 8)).toBeUndefined()
   })
+  it('are gone through in the order of their times, however these are written', () => {
+    const at = (id: string, begun: string) => ({ row: { id, begun } as QueryRow, x: 0, y: 0, r: 1 })
+    const dots = [at('late', '2026-11-22T03:00:00.123Z'), at('early', '2026-11-22T03:00:00.12Z')]
+    expect(neighbour(dots, 'early', 1)?.id).toBe('late')
+  })
   it('are gone through by keys', () => {
     expect(neighbour(l.dots, '', 1)?.id).toBe('c')
     expect(neighbour(l.dots, 'b', 1)?.id).toBe('c')

@@ -131,9 +131,14 @@ export function dotAt(px: number, py: number, dots: Dot[], reach: number): Dot |
   return best
 }
 
+// RFC3339 leaves zeros at the end out, so that its letters are in another order than its times.
+function byBegun(a: QueryRow, b: QueryRow): number {
+  return Date.parse(a.begun) - Date.parse(b.begun) || (a.id < b.id ? -1 : 1)
+}
+
 /** The query that began next after another, or before it; without one the last of all. */
 export function neighbour(dots: Dot[], selected: string, by: 1 | -1): QueryRow | undefined {
-  const order = dots.map((d) => d.row).sort((a, b) => (a.begun < b.begun ? -1 : a.begun > b.begun ? 1 : 0))
+  const order = dots.map((d) => d.row).sort(byBegun)
   const i = order.findIndex((q) => q.id === selected)
   return i < 0 ? order.at(-1) : order[Math.min(order.length - 1, Math.max(0, i + by))]
 }

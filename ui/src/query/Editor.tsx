@@ -107,6 +107,8 @@ function extensions(promql: PromQLExtension, current: RefObject<Props>) {
     promql.asExtension(),
     placeholder('Expression, such as  sum by (zone) (rate(http_requests_total[5m]))'),
     EditorView.contentAttributes.of({ 'aria-label': current.current.label, 'aria-keyshortcuts': 'Enter' }),
+    // Whoever comes here is about to write: the first key must not wait for the tree.
+    EditorView.domEventHandlers({ focus: () => void current.current.completions.metricNames() }),
     EditorView.updateListener.of((u) => {
       if (u.docChanged) current.current.onChange(u.state.doc.toString())
     }),

@@ -3,13 +3,14 @@ import { IconAlertTriangle } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { useDebouncedValue } from '@mantine/hooks'
 import { Link } from 'react-router'
-import { ask, encode, type Params } from '../api/client.ts'
+import { ask, type Params } from '../api/client.ts'
 import { useTree } from '../api/tree.ts'
 import { count } from '../format/numbers.ts'
 import { estimate, warnings, type Estimate as Sum, type Plan } from './estimate.ts'
-import { request } from './request.ts'
+import { request, whyPanel } from './request.ts'
 import { stepsOf } from './steps.ts'
-import type { Options, PanelState } from './urlstate.ts'
+import type { Options } from '../api/options.ts'
+import type { PanelState } from './urlstate.ts'
 
 interface Props {
   panel: PanelState
@@ -46,17 +47,7 @@ export function EstimateLine({ panel, expr, options }: Props) {
   const steps = panel.tab === 'graph' ? stepsOf(panel.range, Number(asked.step)) : 1
   return (
     <div style={{ minHeight: 20 }}>
-      <Line
-        sum={sum}
-        steps={steps}
-        why={
-          '/why?' +
-          encode({
-            expr,
-            ...(panel.tab === 'graph' ? { start: asked.start, end: asked.end, step: asked.step } : {}),
-          } as Params)
-        }
-      />
+      <Line sum={sum} steps={steps} why={whyPanel(panel, expr, options)} />
       {warnings(sum, steps).map((w) => (
         <Group key={w} gap={6} wrap="nowrap" align="flex-start" role="status">
           <IconAlertTriangle
@@ -101,6 +92,7 @@ function Line({ sum, steps, why }: { sum: Sum; steps: number; why: string }) {
     down || pulled,
     steps > 1 && `${steps} steps`,
     sum.rollups > 0 && 'rollups have a part',
+    sum.untold.length > 0 && `as far as is known: ${sum.untold.slice(0, 3).join(', ')} did not tell all`,
   ].filter(Boolean)
   const detail = [
     ...sum.pushed.map((q) => 'pushed down: ' + q),

@@ -5,6 +5,7 @@ import { useDeferredValue, useMemo, useState } from 'react'
 import { ask } from '../api/client.ts'
 import { whole } from '../format/numbers.ts'
 import { DataTable, type Column } from '../parts/DataTable.tsx'
+import { labelsText } from '../parts/Labels.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import type { Metadata } from './completion.ts'
@@ -103,7 +104,7 @@ function Metrics({
               aria-label={`Insert ${r.name}`}
               onClick={(e) => {
                 e.stopPropagation()
-                onInsert(r.name)
+                onInsert(labelsText({ __name__: r.name }))
               }}
             >
               <IconPlus size={14} />

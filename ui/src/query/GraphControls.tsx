@@ -191,7 +191,9 @@ function Committed({ label, value, width, placeholder, title, parse, wrong, onCo
         onBlur={commit}
         onKeyDown={(e) => {
           if (e.key === 'Enter') commit()
-          if (e.key === 'Escape') setText(value)
+          if (e.key !== 'Escape') return
+          setText(value)
+          setBad(false)
         }}
       />
     </Tooltip>

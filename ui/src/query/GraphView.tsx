@@ -7,10 +7,11 @@ import { timesOf, valuesOn, type Grid } from './aligned.ts'
 import type { Exemplar } from './exemplars.ts'
 import { heatmapOf } from './heatmap.ts'
 import { HeatmapChart } from './HeatmapChart.tsx'
+import { placesOf, seriesAt } from './hidden.ts'
 import { Legend } from './Legend.tsx'
 import { LineChart, type Line } from './LineChart.tsx'
 import type { RangeSeries } from './results.ts'
-import type { Unit } from './units.ts'
+import type { Unit } from './unittext.ts'
 import type { Display } from './urlstate.ts'
 
 interface Props {
@@ -31,7 +32,8 @@ export default function GraphView({ result, grid, display, log, unit, exemplars,
   const { ref, width } = useElementSize()
   const scheme = useComputedColorScheme('light', { getInitialValueInEffect: false })
   const { zone } = useSettings()
-  const [hidden, setHidden] = useState<ReadonlySet<number>>(new Set())
+  // By what the lines are of: places in an answer are others in the next one.
+  const [hiddenSeries, setHiddenSeries] = useState<ReadonlySet<string>>(new Set())
   const times = useMemo(() => timesOf(grid), [grid.start, grid.end, grid.step])
   const lines = useMemo(
     () =>
@@ -47,6 +49,7 @@ export default function GraphView({ result, grid, display, log, unit, exemplars,
         .map((l) => ({ ...l, values: valuesOn(result[l.index] as RangeSeries, times, grid.step) })),
     [result, times, grid.step],
   )
+  const hidden = useMemo(() => placesOf(lines, hiddenSeries), [lines, hiddenSeries])
   const map = useMemo(
     () => (display === 'heatmap' ? heatmapOf(result, times, grid.step) : undefined),
     [display, result, times, grid.step],
@@ -99,7 +102,12 @@ export default function GraphView({ result, grid, display, log, unit, exemplars,
                 label={`Graph of ${lines.length} series`}
               />
               <Notes result={result} floats={floats} lines={lines.length} log={log} values={lines} />
-              <Legend lines={lines} hidden={hidden} onChange={setHidden} scheme={scheme} />
+              <Legend
+                lines={lines}
+                hidden={hidden}
+                onChange={(places) => setHiddenSeries(seriesAt(lines, places))}
+                scheme={scheme}
+              />
             </>
           )}
           {lines.length === 0 && (

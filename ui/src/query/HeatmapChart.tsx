@@ -8,7 +8,7 @@ import { heat, type Scheme } from './palette.ts'
 import { base, type Frame } from './plot.ts'
 import classes from './Query.module.css'
 import { Tip } from './Tip.tsx'
-import { withUnit, type Unit } from './units.ts'
+import { withUnit, type Unit } from './unittext.ts'
 
 interface Props extends Frame {
   times: number[]

@@ -1,6 +1,7 @@
 import { Text, UnstyledButton } from '@mantine/core'
 import { useState } from 'react'
-import { interval, number, type Bucket, type Histogram } from './results.ts'
+import { numeric } from '../format/numbers.ts'
+import { interval, type Bucket, type Histogram } from './results.ts'
 import classes from './Query.module.css'
 
 const none: Bucket[] = []
@@ -9,8 +10,8 @@ const none: Bucket[] = []
 export function HistogramView({ h }: { h: Histogram }) {
   const [open, setOpen] = useState(false)
   const buckets = h.buckets ?? none
-  const max = Math.max(...buckets.map((b) => number(b[3])), 0)
-  const mean = number(h.sum) / number(h.count)
+  const max = Math.max(...buckets.map((b) => numeric(b[3])), 0)
+  const mean = numeric(h.sum) / numeric(h.count)
   return (
     <div>
       <Text size="sm" style={{ fontVariantNumeric: 'tabular-nums' }}>
@@ -27,7 +28,7 @@ export function HistogramView({ h }: { h: Histogram }) {
             aria-label={`${buckets.length} buckets`}
           >
             {buckets.map((b, i) => {
-              const height = max > 0 ? (number(b[3]) / max) * 24 : 0
+              const height = max > 0 ? (numeric(b[3]) / max) * 24 : 0
               return (
                 <rect key={i} x={i} y={24 - height} width={0.9} height={height} fill="currentColor">
                   <title>{`${interval(b)}: ${b[3]}`}</title>

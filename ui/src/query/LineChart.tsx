@@ -10,7 +10,7 @@ import { base, lonely, type Frame } from './plot.ts'
 import classes from './Query.module.css'
 import type { LabelSet } from './results.ts'
 import { Tip } from './Tip.tsx'
-import { withUnit, type Unit } from './units.ts'
+import { withUnit, type Unit } from './unittext.ts'
 
 export interface Line {
   metric: LabelSet

@@ -3,12 +3,12 @@ import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { ask } from '../api/client.ts'
 import { missingOf } from '../api/stats.ts'
-import { count, whole } from '../format/numbers.ts'
+import { count, numeric, whole } from '../format/numbers.ts'
 import { Failure } from '../parts/Failure.tsx'
-import { labelName } from '../parts/Labels.tsx'
+import { labelName, labelsText } from '../parts/Labels.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import classes from './Query.module.css'
-import { number, type Result } from './results.ts'
+import type { Result } from './results.ts'
 
 const shownValues = 50
 const maxValues = 1000
@@ -35,7 +35,7 @@ export function MetricLabels({ metric, scope, onInsert }: Props) {
   if (labels.error)
     return <Failure what="The labels did not come" error={labels.error} retry={() => void labels.refetch()} />
   const result = series.data?.data
-  const total = result?.resultType === 'vector' ? number(result.result[0]?.value?.[1] ?? '0') : undefined
+  const total = result?.resultType === 'vector' ? numeric(result.result[0]?.value?.[1] ?? '0') : undefined
   const missing = missingOf(undefined, [...(labels.data?.warnings ?? []), ...(series.data?.warnings ?? [])])
   return (
     <div>
@@ -44,9 +44,9 @@ export function MetricLabels({ metric, scope, onInsert }: Props) {
           {metric}
         </Text>
         <Text size="sm" c="dimmed">
-          {total === undefined ? '…' : `${whole(total)} series now`}
+          {series.error ? 'its series were not counted' : total === undefined ? '…' : `${whole(total)} series now`}
         </Text>
-        <Button size="compact-sm" variant="default" onClick={() => onInsert(metric)}>
+        <Button size="compact-sm" variant="default" onClick={() => onInsert(labelsText({ __name__: metric }))}>
           Insert
         </Button>
       </Group>
@@ -130,7 +130,7 @@ function Values({
       )
       const rows = a.data.resultType === 'vector' ? a.data.result : []
       return {
-        rows: rows.map((r) => ({ value: r.metric[label] ?? '', series: number(r.value?.[1] ?? '0') })),
+        rows: rows.map((r) => ({ value: r.metric[label] ?? '', series: numeric(r.value?.[1] ?? '0') })),
         missing: missingOf(undefined, a.warnings).length,
       }
     },
@@ -156,7 +156,7 @@ function Values({
               <UnstyledButton
                 fz="xs"
                 td="underline"
-                onClick={() => onInsert(`${metric}{${labelName(label)}=${JSON.stringify(r.value)}}`)}
+                onClick={() => onInsert(labelsText({ __name__: metric, [label]: r.value }))}
               >
                 {r.value === '' ? '(empty)' : r.value}
               </UnstyledButton>

@@ -1,10 +1,10 @@
 import { Button } from '@mantine/core'
 import { IconPlus } from '@tabler/icons-react'
-import { useEffect, useMemo, useState } from 'react'
+import { useEffect, useMemo, useRef, useState } from 'react'
 import { useLocation, useNavigate } from 'react-router'
 import { Page } from '../parts/Page.tsx'
 import { Completions } from './completion.ts'
-import { OptionsMenu } from './OptionsMenu.tsx'
+import { OptionsMenu } from '../parts/OptionsMenu.tsx'
 import { QueryPanel } from './QueryPanel.tsx'
 import { ScopePicker } from './ScopePicker.tsx'
 import { matcherText } from './scopetext.ts'
@@ -20,12 +20,21 @@ export default function QueryPage() {
   completions.scope = matcherText(state.scope)
   const ids = useIds(state.panels.length)
 
-  const go = (change: Partial<PageState>) => navigate({ search: encode({ ...state, ...change }) })
+  // The address is drawn later than it changes: a field that is left by pressing a button makes two changes, and the
+  // second one must not undo the first.
+  const latest = useRef(state)
+  useEffect(() => {
+    latest.current = state
+  }, [state])
+  const go = (change: Partial<PageState>) => {
+    latest.current = { ...latest.current, ...change }
+    return navigate({ search: encode(latest.current) })
+  }
   const put = (i: number, change: Partial<PanelState>) =>
-    void go({ panels: state.panels.map((p, k) => (k === i ? { ...p, ...change } : p)) })
+    void go({ panels: latest.current.panels.map((p, k) => (k === i ? { ...p, ...change } : p)) })
   const add = (after: number, panel: PanelState) => {
     ids.insert(after + 1)
-    void go({ panels: state.panels.toSpliced(after + 1, 0, panel) })
+    void go({ panels: latest.current.panels.toSpliced(after + 1, 0, panel) })
   }
   const full = state.panels.length >= maxPanels
   return (
@@ -52,7 +61,7 @@ export default function QueryPage() {
             state.panels.length > 1
               ? () => {
                   ids.remove(i)
-                  void go({ panels: state.panels.toSpliced(i, 1) })
+                  void go({ panels: latest.current.panels.toSpliced(i, 1) })
                 }
               : undefined
           }

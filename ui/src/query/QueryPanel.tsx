@@ -12,7 +12,8 @@ import classes from './Query.module.css'
 import { request } from './request.ts'
 import { RunView } from './RunView.tsx'
 import { TreeView } from './TreeView.tsx'
-import { optionParams, type Options, type PanelState, type Scope, type Tab } from './urlstate.ts'
+import { optionParams, type Options } from '../api/options.ts'
+import type { PanelState, Scope, Tab } from './urlstate.ts'
 import { loadLanguage, useLanguage } from './useLanguage.ts'
 import { useRun } from './useRun.ts'
 
@@ -170,7 +171,16 @@ function Parts({
   const lang = useLanguage()
   const { text } = liveScoped(panel.expr, scope, lang)
   const time = panel.end === null ? undefined : panel.end / 1000
-  return <TreeView expr={text} params={{ ...optionParams(options), stats: 'all', time }} onPick={onPick} />
+  return (
+    <TreeView
+      // Another expression is another tree: nobody has asked to count its parts yet.
+      key={panel.expr}
+      expr={text === '' ? '' : panel.expr}
+      params={{ ...optionParams(options), stats: 'all', time }}
+      scoped={(part) => lang?.scoped(part, scope) ?? part}
+      onPick={onPick}
+    />
+  )
 }
 
 /** The expression as it is sent. Without the grammar a scope cannot be added, and nothing may be asked of more than it. */

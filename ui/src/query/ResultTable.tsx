@@ -3,25 +3,19 @@ import { IconCopy } from '@tabler/icons-react'
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useDeferredValue, useMemo, useRef, useState } from 'react'
 import { useSettings } from '../app/settings.tsx'
-import { whole } from '../format/numbers.ts'
+import { numeric, whole } from '../format/numbers.ts'
 import { dateTime } from '../format/times.ts'
 import { Labels, labelsText } from '../parts/Labels.tsx'
 import { HistogramView } from './HistogramView.tsx'
-import {
-  number,
-  type HistogramSample,
-  type InstantSeries,
-  type LabelSet,
-  type RangeSeries,
-  type Sample,
-} from './results.ts'
+import type { HistogramSample, InstantSeries, LabelSet, RangeSeries, Sample } from './results.ts'
 import classes from './Query.module.css'
 import { arranged, maxRows, type Order } from './tablerows.ts'
+import { withUnit, type Unit } from './unittext.ts'
 
 type Series = InstantSeries & RangeSeries
 
 /** The series of an answer with their values: rows in sight are drawn, of the first 10,000. */
-export function ResultTable({ series }: { series: (InstantSeries | RangeSeries)[] }) {
+export function ResultTable({ series, unit }: { series: (InstantSeries | RangeSeries)[]; unit: Unit }) {
   const [order, setOrder] = useState<Order | undefined>()
   const [filter, setFilter] = useState('')
   const wanted = useDeferredValue(filter)
@@ -45,7 +39,8 @@ export function ResultTable({ series }: { series: (InstantSeries | RangeSeries)[
   const sortOf = (key: Order['key']) => (order?.key === key ? (order.down ? 'descending' : 'ascending') : 'none')
   const arrow = (key: Order['key']) => (order?.key === key ? (order.down ? ' ↓' : ' ↑') : '')
   return (
-    <div>
+    // On a wall, a value must not stand too far from its series to be told to be its own.
+    <div style={{ maxWidth: 1800 }}>
       <Group gap="sm" mb={6} justify="space-between">
         <Text size="sm" c="dimmed">
           {whole(series.length)} series
@@ -73,7 +68,8 @@ export function ResultTable({ series }: { series: (InstantSeries | RangeSeries)[
             </div>
             <div role="columnheader" aria-sort={sortOf('value')} className={classes.number}>
               <button type="button" className={classes.sorter} onClick={() => turn('value')}>
-                Value{arrow('value')}
+                Value{unit && `, ${unit}`}
+                {arrow('value')}
               </button>
             </div>
           </div>
@@ -92,7 +88,7 @@ export function ResultTable({ series }: { series: (InstantSeries | RangeSeries)[
                     style={{ transform: `translateY(${v.start}px)` }}
                   >
                     <SeriesCell labels={row.metric} />
-                    <ValueCell row={row} />
+                    <ValueCell row={row} unit={unit} />
                   </div>
                 )
               )
@@ -124,7 +120,7 @@ function SeriesCell({ labels }: { labels: LabelSet }) {
   )
 }
 
-function ValueCell({ row }: { row: Series }) {
+function ValueCell({ row, unit }: { row: Series; unit: Unit }) {
   if (row.histogram)
     return (
       <div role="cell" className={classes.histogram}>
@@ -133,7 +129,7 @@ function ValueCell({ row }: { row: Series }) {
     )
   if (row.value)
     return (
-      <div role="cell" className={classes.number}>
+      <div role="cell" className={classes.number} title={unit ? withUnit(numeric(row.value[1]), unit) : undefined}>
         {row.value[1]}
       </div>
     )
@@ -144,13 +140,15 @@ function ValueCell({ row }: { row: Series }) {
   )
 }
 
+// So many samples of a range are drawn at first, and at most.
 const fewSamples = 20
+const mostSamples = 2000
 
 function Range({ samples, histograms }: { samples: Sample[]; histograms: HistogramSample[] }) {
   const { zone } = useSettings()
   const [all, setAll] = useState(false)
   const n = samples.length + histograms.length
-  const shown = all ? 2000 : fewSamples
+  const shown = all ? mostSamples : fewSamples
   return (
     <div className={classes.range}>
       {samples.slice(0, shown).map(([t, v]) => (
@@ -162,7 +160,7 @@ function Range({ samples, histograms }: { samples: Sample[]; histograms: Histogr
           </span>
         </div>
       ))}
-      {histograms.slice(0, shown).map(([t, h]) => (
+      {histograms.slice(0, Math.max(0, shown - samples.length)).map(([t, h]) => (
         <div key={t}>
           count {h.count}, sum {h.sum}{' '}
           <span className={classes.dim}>
@@ -176,7 +174,7 @@ function Range({ samples, histograms }: { samples: Sample[]; histograms: Histogr
           <u>{all ? 'show fewer' : `show the other ${whole(n - fewSamples)}`}</u>
         </button>
       )}
-      {all && n > 2000 && <div>{whole(n - 2000)} more are not drawn</div>}
+      {all && n > mostSamples && <div>{whole(n - mostSamples)} more are not drawn</div>}
     </div>
   )
 }
@@ -194,7 +192,7 @@ export function SingleValue({ kind, sample }: { kind: 'scalar' | 'string'; sampl
         {kind}
       </Text>
       <Text ff="monospace" style={{ overflowWrap: 'anywhere', fontVariantNumeric: 'tabular-nums' }}>
-        {kind === 'string' ? JSON.stringify(sample[1]) : Number.isNaN(number(sample[1])) ? 'NaN' : sample[1]}
+        {kind === 'string' ? JSON.stringify(sample[1]) : Number.isNaN(numeric(sample[1])) ? 'NaN' : sample[1]}
       </Text>
     </Group>
   )

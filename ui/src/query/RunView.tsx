@@ -3,7 +3,7 @@ import { IconCopy } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { lazy, Suspense, useMemo } from 'react'
 import { Link } from 'react-router'
-import { ApiError, ask, encode, type Answer } from '../api/client.ts'
+import { ApiError, ask, type Answer } from '../api/client.ts'
 import { missingOf } from '../api/stats.ts'
 import { whole } from '../format/numbers.ts'
 import { promDuration } from '../format/times.ts'
@@ -16,12 +16,14 @@ import { TrustStrip } from '../trust/TrustStrip.tsx'
 import { stepIn } from './aligned.ts'
 import { exemplarsOf, type ExemplarAnswer } from './exemplars.ts'
 import classes from './Query.module.css'
-import { curl, gridOf, type Asked } from './request.ts'
+import { curl, gridOf, whyAsked, type Asked } from './request.ts'
 import { ResultTable, SingleValue } from './ResultTable.tsx'
 import { samplesOf, seriesOf, type InstantSeries, type RangeSeries, type Result } from './results.ts'
 import { stepsOf } from './steps.ts'
 import type { PanelState, Scope } from './urlstate.ts'
-import { useLanguage } from './useLanguage.ts'
+import type { Unit } from './unittext.ts'
+import { useMeaning } from './useMeaning.ts'
+import { Meanings } from './Meanings.tsx'
 import type { Run } from './useRun.ts'
 
 const GraphView = lazy(() => import('./GraphView.tsx'))
@@ -70,7 +72,7 @@ export function RunView({ run, panel, log, scope, onChange, onRetry }: Props) {
         <>
           <Failure what="The query failed" error={run.error} retry={onRetry} />
           {run.asked && !(run.error instanceof ApiError && run.error.status === 400) && (
-            <Anchor component={Link} to={'/why?' + encode({ expr: run.asked.expr })} size="sm">
+            <Anchor component={Link} to={whyAsked(run.asked)} size="sm">
               Why, and whom it would ask
             </Anchor>
           )}
@@ -98,41 +100,41 @@ function AnswerView({ answer, asked, panel, log, scope, onChange }: AnswerProps)
   const { data, warnings, infos } = answer
   const missing = useMemo(() => missingOf(data.stats?.pando, warnings), [data, warnings])
   const id = answer.queryId || asked.id
+  const graph = asked.path === '/api/v1/query_range'
+  const meaning = useMeaning(asked.expr, graph && panel.display === 'heatmap')
   const { stats: _, ...params } = asked.params
-  const at = useMemo(() => Date.now(), [answer])
   return (
     <>
       <Incomplete missing={missing} queryId={id}>
         {seriesOf(data) === 0 ? (
           <NoSeries asked={asked} data={data} partial={missing.length > 0} scope={scope} />
-        ) : asked.path === '/api/v1/query_range' ? (
-          <Graph answer={answer} asked={asked} panel={panel} log={log} onChange={onChange} />
+        ) : graph ? (
+          <Graph answer={answer} asked={asked} panel={panel} log={log} unit={meaning.unit} onChange={onChange} />
         ) : (
-          <Table data={data} />
+          <Table data={data} unit={meaning.unit} />
         )}
       </Incomplete>
+      <Meanings metrics={meaning.metrics} />
       <Notes warnings={warnings} infos={infos} />
-      <AskedLine asked={asked} data={data} />
+      <AskedLine asked={asked} data={data} id={id} />
       <TrustStrip
         stats={data.stats}
         warnings={warnings}
         queryId={id}
         params={params as Record<string, string>}
-        at={at}
         until={asked.grid.end * 1000}
       />
     </>
   )
 }
 
-function Table({ data }: { data: Result }) {
+function Table({ data, unit }: { data: Result; unit: Unit }) {
   if (data.resultType === 'scalar' || data.resultType === 'string')
     return <SingleValue kind={data.resultType} sample={data.result} />
-  return <ResultTable series={data.result as (InstantSeries | RangeSeries)[]} />
+  return <ResultTable series={data.result as (InstantSeries | RangeSeries)[]} unit={unit} />
 }
 
-function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope'>) {
-  const lang = useLanguage()
+function Graph({ answer, asked, panel, log, unit, onChange }: Omit<AnswerProps, 'scope'> & { unit: Unit }) {
   const { data } = answer
   const result = useMemo(() => (data.resultType === 'matrix' ? data.result : ([] as RangeSeries[])), [data])
   const grid = useMemo(() => {
@@ -140,26 +142,21 @@ function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope
     return g.step > 0 ? g : { ...g, step: stepIn(result) ?? 1 }
   }, [asked, data, result])
   const heat = panel.display === 'heatmap'
-  const unit = useMemo(
-    () => (heat ? lang?.unitOfBuckets(asked.expr) : lang?.unitOf(asked.expr)) ?? '',
-    [lang, asked, heat],
-  )
   const wanted = panel.exemplars && !heat
   const found = useQuery({
     queryKey: ['exemplars', asked.expr, asked.grid],
     enabled: wanted,
     staleTime: Infinity,
     retry: false,
-    queryFn: async ({ signal }) =>
-      (
-        await ask<ExemplarAnswer>(
-          '/api/v1/query_exemplars',
-          { query: asked.expr, start: asked.grid.start, end: asked.grid.end },
-          { signal },
-        )
-      ).data,
+    queryFn: ({ signal }) =>
+      ask<ExemplarAnswer>(
+        '/api/v1/query_exemplars',
+        { query: asked.expr, start: asked.grid.start, end: asked.grid.end },
+        { signal },
+      ),
   })
-  const exemplars = useMemo(() => exemplarsOf(wanted ? (found.data ?? null) : null), [found.data, wanted])
+  const exemplars = useMemo(() => exemplarsOf(wanted ? (found.data?.data ?? null) : null), [found.data, wanted])
+  const without = missingOf(undefined, found.data?.warnings ?? []).map((m) => m.name)
   return (
     <Suspense fallback={<Loading what="loading the graph" />}>
       <GraphView
@@ -172,7 +169,7 @@ function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope
         onZoom={(start, end) => onChange({ end: Math.round(end * 1000), range: Math.max(Math.round(end - start), 1) })}
       />
       {wanted && (
-        <Text size="xs" c={found.error ? 'red' : 'dimmed'}>
+        <Text size="xs" c={found.error || without.length > 0 ? 'red' : 'dimmed'}>
           {found.error
             ? `Exemplars did not come: ${found.error.message}`
             : found.data === undefined
@@ -180,6 +177,7 @@ function Graph({ answer, asked, panel, log, onChange }: Omit<AnswerProps, 'scope
               : exemplars.drawn.length === 0
                 ? 'There are no exemplars of these selectors in this range.'
                 : `${whole(exemplars.drawn.length)} exemplars (◆)${exemplars.left > 0 ? `, ${whole(exemplars.left)} more are not drawn` : ''}`}
+          {without.length > 0 && ` Exemplars may be missing: ${without.join(', ')} did not answer.`}
         </Text>
       )}
     </Suspense>
@@ -209,11 +207,11 @@ function NoSeries({ asked, data, partial, scope }: { asked: Asked; data: Result;
           .
         </div>
       )}
-      {p !== undefined && p.asked > 0 && (
-        <div>Whoever was asked has no series that this selects, or none that passes its conditions, at that time.</div>
+      {p !== undefined && p.answered > 0 && (
+        <div>Whoever answered has no series that this selects, or none that passes its conditions, at that time.</div>
       )}
       {scoped.length > 0 && <div>The scope restricts it to {scoped.join(', ')}.</div>}
-      <Anchor component={Link} to={'/why?' + encode({ expr: asked.expr })} size="sm">
+      <Anchor component={Link} to={whyAsked(asked)} size="sm">
         Why is it empty
       </Anchor>
     </Empty>
@@ -221,7 +219,7 @@ function NoSeries({ asked, data, partial, scope }: { asked: Asked; data: Result;
 }
 
 /** What was asked, and how to ask it again. */
-function AskedLine({ asked, data }: { asked: Asked; data: Result }) {
+function AskedLine({ asked, data, id }: { asked: Asked; data: Result; id: string }) {
   const moved = gridOf(asked, data)
   const n = seriesOf(data)
   return (
@@ -239,7 +237,7 @@ function AskedLine({ asked, data }: { asked: Asked; data: Result }) {
         )}
         {' · '}
         {data.resultType}, {whole(n)} series{data.resultType === 'matrix' && `, ${whole(samplesOf(data))} samples`} · id{' '}
-        {asked.id}
+        {id}
       </Text>
       <Tooltip label="Copy the request for a shell">
         <ActionIcon

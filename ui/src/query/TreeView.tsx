@@ -15,12 +15,13 @@ interface Props {
   expr: string
   /** Parameters of a query beside the expression: its time and options. */
   params: Params
-  /** Whether counts of all nodes are asked for, and how that is changed. */
+  /** Adds the scope to a part that is asked about. */
+  scoped: (expr: string) => string
   onPick: (expr: string) => void
 }
 
 /** The parts of an expression, each with how many series it results in when someone asks. */
-export function TreeView({ expr, params, onPick }: Props) {
+export function TreeView({ expr, params, scoped, onPick }: Props) {
   const [all, setAll] = useState(false)
   const parsed = useQuery({
     queryKey: ['parse', expr],
@@ -41,7 +42,7 @@ export function TreeView({ expr, params, onPick }: Props) {
         </Button>
       </Group>
       <ul className={classes.tree}>
-        <Part key={expr} node={parsed.data} params={params} all={all} onPick={onPick} />
+        <Part key={expr} node={parsed.data} params={params} scoped={scoped} all={all} onPick={onPick} />
       </ul>
     </div>
   )
@@ -50,11 +51,12 @@ export function TreeView({ expr, params, onPick }: Props) {
 interface PartProps {
   node: Node
   params: Params
+  scoped: (expr: string) => string
   all: boolean
   onPick: (expr: string) => void
 }
 
-function Part({ node, params, all, onPick }: PartProps) {
+function Part({ node, params, scoped, all, onPick }: PartProps) {
   const [wanted, setWanted] = useState(false)
   const query = countable(node)
   const children = childrenOf(node)
@@ -66,7 +68,7 @@ function Part({ node, params, all, onPick }: PartProps) {
         </Tooltip>
         {query !== undefined &&
           (wanted || all ? (
-            <Counted query={query} params={params} />
+            <Counted query={scoped(query)} params={params} />
           ) : (
             <Button
               size="compact-xs"
@@ -92,7 +94,7 @@ function Part({ node, params, all, onPick }: PartProps) {
       {children.length > 0 && (
         <ul className={classes.tree}>
           {children.map((c, i) => (
-            <Part key={i} node={c} params={params} all={all} onPick={onPick} />
+            <Part key={i} node={c} params={params} scoped={scoped} all={all} onPick={onPick} />
           ))}
         </ul>
       )}
@@ -110,7 +112,10 @@ function Counted({ query, params }: { query: string; params: Params }) {
       const r = a.data
       const series = r.resultType === 'vector' || r.resultType === 'matrix' ? r.result : []
       return {
-        series: r.resultType === 'vector' || r.resultType === 'matrix' ? r.result.length : 1,
+        what:
+          r.resultType === 'vector' || r.resultType === 'matrix'
+            ? `${whole(r.result.length)} series`
+            : `a ${r.resultType}`,
         labels: labelCounts(series.map((s) => s.metric)),
         missing: missingOf(r.stats?.pando, a.warnings).length,
         took: a.took,
@@ -127,7 +132,7 @@ function Counted({ query, params }: { query: string; params: Params }) {
   return (
     <Group gap={6}>
       <Text size="xs" fw={600}>
-        {whole(got.data.series)} series
+        {got.data.what}
       </Text>
       {got.data.missing > 0 && (
         <Badge color="red" size="xs">

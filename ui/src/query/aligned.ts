@@ -1,4 +1,5 @@
-import { number, type RangeSeries } from './results.ts'
+import { numeric } from '../format/numbers.ts'
+import type { RangeSeries } from './results.ts'
 
 /** Times at which a range was evaluated, in seconds. */
 export interface Grid {
@@ -20,7 +21,7 @@ export function valuesOn(s: RangeSeries, times: number[], step: number): (number
   const start = times[0] ?? 0
   for (const [t, text] of s.values ?? []) {
     const i = Math.round((t - start) / step)
-    const v = number(text)
+    const v = numeric(text)
     if (i >= 0 && i < out.length && Number.isFinite(v)) out[i] = v
   }
   return out

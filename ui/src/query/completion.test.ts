@@ -78,6 +78,18 @@ describe('completions', () => {
     expect(asked[0]?.params['match[]']).toEqual(['{__name__="x",job=~"a|\\"b",zone="eu"}'])
   })
 
+  it.each([
+    ['a""b', '"a\\"\\"b"'],
+    ['\\"', '"\\""'],
+    ["it\\'s", '"it\'s"'],
+    ['a\\d+', '"a\\\\d+"'],
+    ['\\\\d', '"\\\\d"'],
+  ])('write what stands between any quotes, %s, as %s', (written, want) => {
+    const { c, asked } = tier()
+    void c.labelValues('pod', '', [{ type: 1, name: 'job', value: written }])
+    expect(asked[0]?.params['match[]']).toEqual([`{job=${want}}`])
+  })
+
   it('do not have names wait for what they mean', async () => {
     const { c, asked } = tier()
     expect(await c.metricMetadata()).toEqual({})

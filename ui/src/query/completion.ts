@@ -23,6 +23,15 @@ const fetchData: Fetch = async (path, params, signal) => (await ask(path, params
 /** Bounds of what is asked for and kept; times are milliseconds. */
 export const bounds = { names: 10_000, values: 1_000, entries: 200, fresh: 5 * 60_000, past: 12 * 3600 }
 
+// A value as it is written between quotes of one of three kinds, which the editor does not tell: it is taken for one with
+// escapes if these are all right, or else for a raw one, in which a backslash is itself.
+function literal(written: string): string {
+  const escaped = /^(?:[^\\]|\\(?:[abfnrtv\\'"]|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2}))*$/s
+  if (!escaped.test(written)) return JSON.stringify(written)
+  const text = written.replace(/\\.|"/gs, (s) => (s === '"' ? '\\"' : s === "\\'" ? "'" : s))
+  return `"${text.replaceAll('\n', '\\n')}"`
+}
+
 /**
  * What the editor completes from: names, labels and values of this tier. Lists
  * are bounded, kept for some minutes, and fetched once however often they are
@@ -94,7 +103,7 @@ export class Completions {
   private match(metric = '', matchers: Matcher[] = []): string[] | undefined {
     const list = matchers
       .filter((m) => m.value !== '')
-      .map((m) => `${labelName(m.name)}${this.operator(m.type)}"${m.value.replace(/(^|[^\\])"/g, '$1\\"')}"`)
+      .map((m) => `${labelName(m.name)}${this.operator(m.type)}${literal(m.value)}`)
     if (this.scope) list.push(this.scope)
     if (metric !== '') list.unshift(`__name__=${JSON.stringify(metric)}`)
     return list.length > 0 ? [`{${list.join(',')}}`] : undefined

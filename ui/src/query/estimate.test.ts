@@ -46,6 +46,20 @@ describe('an estimate', () => {
   })
 })
 
+describe('what an estimate does not know', () => {
+  it('is not taken for none: leaves of a zone that the tree has lost are leaves', () => {
+    const below = plan('concat', 'up', [edge('eu-1', 'asked'), edge('eu-2', 'asked')])
+    const e = estimate(plan('concat', 'up', [edge('eu', 'asked', below)]), { ...tree, children: [] })
+    expect([e.asked, e.leaves]).toEqual([2, 2])
+  })
+  it('is said: who did not answer, and whose plan is cut short', () => {
+    const silent = plan('concat', 'up', [{ ...edge('eu', 'asked'), failed: 'late' }, edge('us', 'asked')])
+    expect(estimate({ ...silent, truncated: '9 rows' }, tree).untold).toEqual(['root', 'eu'])
+  })
+  it('does not count what a tier holds itself as a leaf', () =>
+    expect(estimate(plan('concat', 'zone:up', [{ ...edge('root', 'asked'), tier: 'rollups' }]), tree).asked).toBe(0))
+})
+
 describe('warnings', () => {
   const of = (kind: string, query: string, steps = 1) =>
     warnings(estimate(plan(kind, query, [edge('eu', 'asked')]), tree), steps)

@@ -1,11 +1,11 @@
 import type { Edge, Explanation, Fragment } from '../api/explain.ts'
-import type { Verdict } from '../api/stats.ts'
+import { ownTier, type Verdict } from '../api/stats.ts'
 import { walk, type Tree } from '../api/tree.ts'
 
 /** The parts of an explanation that an estimate is made of. */
 export type Plan = Pick<Explanation, 'name' | 'tier' | 'residual' | 'cuts' | 'truncated'> & {
   fragments?: (Pick<Fragment, 'kind' | 'query' | 'why' | 'pruned' | 'rollup'> & {
-    children: (Pick<Edge, 'child' | 'tier' | 'verdict'> & { below?: Plan })[] | null
+    children: (Pick<Edge, 'child' | 'tier' | 'verdict' | 'failed'> & { below?: Plan })[] | null
   })[]
 }
 
@@ -22,6 +22,8 @@ export interface Estimate {
   /** Series that all leaves asked for raw series hold: no more than those can come. */
   rawSeries: number
   cuts: { expr: string; why: string }[]
+  /** Tiers of which not all is known: they did not answer, or their plans are cut short. */
+  untold: string[]
 }
 
 const order: Record<Verdict, number> = { asked: 4, rollup: 3, 'pruned-hint': 2, 'pruned-time': 1, 'pruned-label': 0 }
@@ -46,9 +48,13 @@ export function estimate(plan: Plan, tree: Tree | undefined): Estimate {
       if (raw && v === 'asked') rawLeaves.add(leaf)
     }
   }
+  const untold = new Set<string>()
   const visit = (p: Plan) => {
+    if (p.truncated) untold.add(p.name)
     for (const f of p.fragments ?? [])
       for (const c of f.children ?? []) {
+        if (c.tier === ownTier) continue
+        if (c.failed) untold.add(c.child)
         if (c.verdict === 'asked' && c.below?.fragments?.length) visit(c.below)
         else note(c.child, c.verdict, f.kind === 'raw')
       }
@@ -59,7 +65,8 @@ export function estimate(plan: Plan, tree: Tree | undefined): Estimate {
     ...new Set((plan.fragments ?? []).filter((f) => (f.kind === 'raw') === raw).map((f) => f.query)),
   ]
   return {
-    leaves: tree ? Math.max(all.length, tree.self.tier === 'leaf' ? 1 : 0) : verdicts.size,
+    // A zone that was lost since has no leaves in the tree, and has them in the plan.
+    leaves: Math.max(all.length, verdicts.size, tree?.self.tier === 'leaf' ? 1 : 0),
     asked: plan.tier === 'leaf' ? 1 : count('asked'),
     pruned: {
       hint: count('pruned-hint'),
@@ -72,6 +79,7 @@ export function estimate(plan: Plan, tree: Tree | undefined): Estimate {
     rollups: (plan.fragments ?? []).filter((f) => f.rollup).length,
     rawSeries: [...rawLeaves].reduce((n, leaf) => n + (nodes.get(leaf)?.series ?? 0), 0),
     cuts: plan.cuts ?? [],
+    untold: [...untold],
   }
 }
 

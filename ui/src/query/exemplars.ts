@@ -1,4 +1,5 @@
-import { number, type LabelSet } from './results.ts'
+import { numeric } from '../format/numbers.ts'
+import type { LabelSet } from './results.ts'
 
 /** What /api/v1/query_exemplars answers. */
 export type ExemplarAnswer =
@@ -20,7 +21,7 @@ export function exemplarsOf(answer: ExemplarAnswer): { drawn: Exemplar[]; left: 
   const all: Exemplar[] = []
   for (const s of answer ?? [])
     for (const e of s.exemplars) {
-      const value = number(e.value)
+      const value = numeric(e.value)
       if (Number.isFinite(value)) all.push({ labels: e.labels, series: s.seriesLabels, value, time: e.timestamp })
     }
   all.sort((a, b) => a.time - b.time)

@@ -1,4 +1,5 @@
-import { number, type RangeSeries } from './results.ts'
+import { numeric } from '../format/numbers.ts'
+import type { RangeSeries } from './results.ts'
 
 /** Counts by time and by bucket: cells[column][row], columns the times of the grid, rows from the lowest bucket up. */
 export interface Heatmap {
@@ -8,7 +9,7 @@ export interface Heatmap {
   max: number
   /** Where the counts come from. */
   kind: 'native' | 'classic'
-  /** Labels by which the classic buckets differed beside le; their counts are added up. */
+  /** How many histograms are added up: native ones, or sets of classic buckets that differ in le alone. */
   summed: number
 }
 
@@ -53,7 +54,7 @@ function native(result: RangeSeries[], times: number[], step: number): Heatmap {
   const all = new Set<number>()
   for (const s of result)
     for (const [, h] of s.histograms ?? [])
-      for (const [, left, right] of h.buckets ?? []) all.add(number(left)).add(number(right))
+      for (const [, left, right] of h.buckets ?? []) all.add(numeric(left)).add(numeric(right))
   const bounds = rowsOf(all)
   const cells = columns(times, Math.max(bounds.length - 1, 0))
   const start = times[0] ?? 0
@@ -61,9 +62,11 @@ function native(result: RangeSeries[], times: number[], step: number): Heatmap {
     for (const [t, h] of s.histograms ?? []) {
       const column = cells[Math.round((t - start) / step)]
       if (column)
-        for (const [, left, right, n] of h.buckets ?? []) spread(column, bounds, number(left), number(right), number(n))
+        for (const [, left, right, n] of h.buckets ?? [])
+          spread(column, bounds, numeric(left), numeric(right), numeric(n))
     }
-  return { bounds, cells, max: 0, kind: 'native', summed: result.length }
+  const summed = result.filter((s) => (s.histograms?.length ?? 0) > 0).length
+  return { bounds, cells, max: 0, kind: 'native', summed }
 }
 
 // A bucket may be as wide as several rows where series have different schemas: its
@@ -84,7 +87,7 @@ function spread(column: Float64Array, bounds: number[], left: number, right: num
 
 function classic(result: RangeSeries[], times: number[], step: number): Heatmap {
   const series = result.filter((s) => s.metric.le !== undefined)
-  const uppers = [...new Set(series.map((s) => number(s.metric.le ?? '')))]
+  const uppers = [...new Set(series.map((s) => numeric(s.metric.le ?? '')))]
     .filter((b) => !Number.isNaN(b))
     .sort((a, b) => a - b)
   const groups = new Set(series.map((s) => JSON.stringify({ ...s.metric, le: undefined }))).size
@@ -92,10 +95,10 @@ function classic(result: RangeSeries[], times: number[], step: number): Heatmap 
   const sums = columns(times, uppers.length)
   const start = times[0] ?? 0
   for (const s of series) {
-    const row = uppers.indexOf(number(s.metric.le ?? ''))
+    const row = uppers.indexOf(numeric(s.metric.le ?? ''))
     for (const [t, text] of s.values ?? []) {
       const column = sums[Math.round((t - start) / step)]
-      const v = number(text)
+      const v = numeric(text)
       if (column && row >= 0 && Number.isFinite(v)) column[row] = (column[row] ?? 0) + v
     }
   }

@@ -1,4 +1,4 @@
 // What needs the grammar of expressions, in one piece that is loaded with the editor.
 export { readable } from './grammar.ts'
 export { scoped } from './scope.ts'
-export { unitOf, unitOfBuckets } from './units.ts'
+export { metricsOf, unitOf, unitOfBuckets } from './units.ts'

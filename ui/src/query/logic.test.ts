@@ -138,9 +138,12 @@ describe('metrics', () => {
   it('know what their series are', () => {
     expect(metadataOf('x_bucket', all)).toEqual({
       type: 'counter',
-      unit: 'seconds',
+      unit: '',
       help: 'Time. (part of a histogram)',
     })
+    expect(metadataOf('x_sum', all).unit).toBe('seconds')
+    const told = (unit: string) => ({ type: 'gauge', help: '', unit })
+    expect(metadataOf('w', { w: [told('seconds'), told('bytes')] }).unit).toBe('')
     expect(metadataOf('y_total', all).type).toBe('counter')
     expect(metadataOf('z', all).type).toBe('')
   })

@@ -8,17 +8,23 @@ export interface MetricRow {
   help: string
 }
 
+/** The metric of which a series is a part, as the sum and the buckets are of a histogram; the name itself of others. */
+export const familyOf = (name: string) => name.replace(/_(bucket|count|sum|total)$/, '')
+
 /** A metric's metadata; that of its histogram or summary if it is one of its series. */
 export function metadataOf(name: string, all: Record<string, Metadata[]>): Omit<MetricRow, 'name'> {
   const own = all[name]
-  const base = own ?? all[name.replace(/_(bucket|count|sum|total)$/, '')]
+  const base = own ?? all[familyOf(name)]
   const first = base?.[0]
   if (!first) return { type: '', unit: '', help: '' }
   const differs = base.some((m) => m.type !== first.type)
+  // Members may tell differently, and what is counted has not the unit of what is observed.
+  const agreed = base.every((m) => (m.unit ?? '') === (first.unit ?? ''))
+  const counts = !own && /_(bucket|count)$/.test(name)
   const part = !own && (first.type === 'histogram' || first.type === 'summary') ? ` of a ${first.type}` : ''
   return {
     type: differs ? 'several' : part ? 'counter' : first.type,
-    unit: first.unit ?? '',
+    unit: agreed && !counts ? (first.unit ?? '') : '',
     help: first.help + (part && ` (part${part})`),
   }
 }

@@ -1,8 +1,10 @@
 import { ask, prefix, encode as encodeParams, type Answer, type Params } from '../api/client.ts'
+import { promDuration } from '../format/times.ts'
 import type { Grid } from './aligned.ts'
 import type { Result } from './results.ts'
 import { stepOf } from './steps.ts'
-import { optionParams, type Options, type PanelState } from './urlstate.ts'
+import { optionParams, type Options } from '../api/options.ts'
+import type { PanelState } from './urlstate.ts'
 
 /** A query as it is sent. */
 export interface Asked {
@@ -44,6 +46,20 @@ export function request(p: PanelState, expr: string, o: Options, now: number, id
     params: { query: expr, start, end, step, ...options },
     grid: { start, end, step },
   }
+}
+
+/** The address of the Why page for what was asked: of the same times, with the same options. */
+export function whyAsked(a: Asked): string {
+  const { query: _, stats: __, ...rest } = a.params
+  return '/why?' + encodeParams({ expr: a.expr, ...rest })
+}
+
+/** The address of the Why page for what a panel would ask; now stays now. */
+export function whyPanel(p: PanelState, expr: string, o: Options): string {
+  const end = p.end === null ? undefined : p.end / 1000
+  if (p.tab !== 'graph') return '/why?' + encodeParams({ expr, time: end, ...optionParams(o) })
+  const start = end === undefined ? '-' + promDuration(p.range) : end - p.range
+  return '/why?' + encodeParams({ expr, start, end, step: stepOf(p.resolution, p.range), ...optionParams(o) })
 }
 
 /** Asks. The answer's grid is that of the request, or the one that the tier aligned it to. */

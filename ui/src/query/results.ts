@@ -33,13 +33,6 @@ export type Result = (
   | { resultType: 'scalar' | 'string'; result: Sample }
 ) & { stats?: QueryStats }
 
-/** Reads a sample's value as Prometheus writes it, NaN and the infinities among them. */
-export function number(text: string): number {
-  if (text === '+Inf' || text === 'Inf') return Infinity
-  if (text === '-Inf') return -Infinity
-  return text === '' ? NaN : Number(text)
-}
-
 /** How many series an answer has. */
 export function seriesOf(r: Result): number {
   return r.resultType === 'vector' || r.resultType === 'matrix' ? r.result.length : 1

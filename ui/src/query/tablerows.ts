@@ -1,5 +1,6 @@
 import { labelsText } from '../parts/Labels.tsx'
-import { number, type InstantSeries, type RangeSeries } from './results.ts'
+import { numeric } from '../format/numbers.ts'
+import type { InstantSeries, RangeSeries } from './results.ts'
 
 export interface Order {
   key: 'series' | 'value'
@@ -13,10 +14,10 @@ type Series = InstantSeries & RangeSeries
 
 /** What a series is ordered by: its value, the count of its histogram, the latest of its samples. */
 export function orderValue(s: Series): number {
-  if (s.value) return number(s.value[1])
-  if (s.histogram) return number(s.histogram[1].count)
+  if (s.value) return numeric(s.value[1])
+  if (s.histogram) return numeric(s.histogram[1].count)
   const last = s.values?.at(-1)
-  return last ? number(last[1]) : number(s.histograms?.at(-1)?.[1].count ?? 'NaN')
+  return last ? numeric(last[1]) : numeric(s.histograms?.at(-1)?.[1].count ?? 'NaN')
 }
 
 /** The series whose labels have all words of a filter, in an order; as they came without one. NaN comes last either way. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { unitOf, unitOfBuckets, unitOfMetric, withUnit } from './units.ts'
+import { metricsOf, unitOf, unitOfBuckets, unitOfMetric } from './units.ts'
+import { withUnit } from './unittext.ts'
 
 describe('units of metrics', () => {
   it.each([
@@ -9,6 +10,7 @@ describe('units of metrics', () => {
     ['x_seconds_count', ''],
     ['x_seconds_bucket', ''],
     ['node_boot_time_seconds', ''],
+    ['x_seconds_created', ''],
     ['x_bytes', 'bytes'],
     ['x_bytes_total', 'bytes'],
     ['x_ratio', 'ratio'],
@@ -18,7 +20,15 @@ describe('units of metrics', () => {
     ['x_megabytes_left', ''],
     ['up', ''],
   ])('%s: %s', (name, want) => expect(unitOfMetric(name)).toBe(want))
-  it('are those of the metadata where it has them', () => expect(unitOfMetric('latency', 'seconds')).toBe('seconds'))
+  it.each([
+    ['latency', 'seconds', 'seconds'],
+    ['latency', 'ms', 'milliseconds'],
+    ['heap', 'By', 'bytes'],
+    ['room_temperature', 'celsius', 'celsius'],
+    ['x_seconds', '', 'seconds'],
+    ['process_start_time_seconds', 'seconds', ''],
+    ['x_seconds', 'the time that it takes to answer', 'seconds'],
+  ])('%s, told to be in %j, is in %s', (name, told, want) => expect(unitOfMetric(name, told)).toBe(want))
 })
 
 describe('units of expressions', () => {
@@ -42,7 +52,20 @@ describe('units of expressions', () => {
     ['-(x_bytes)', 'bytes'],
     ['changes(x_bytes[1h])', ''],
     ['sum(', ''],
+    ['{__name__="x_bytes"}', 'bytes'],
+    ['{"my.x_bytes", a="b"}', 'bytes'],
   ])('%s: %s', (expr, want) => expect(unitOf(expr)).toBe(want))
+  it.each([
+    ['power_joules_total', 'joules'],
+    ['rate(power_joules_total[5m])', 'joules/s'],
+    ['sum(rate(power_joules_total[5m])) / sum(rate(power_joules_total[5m]))', 'ratio'],
+    ['rate(power_seconds_total[5m])', ''],
+    ['count(power_joules_total)', ''],
+  ])('%s, of what metadata tells: %s', (expr, want) =>
+    expect(unitOf(expr, (m) => (m === 'power_joules_total' ? 'joules' : undefined))).toBe(want),
+  )
+  it('are of the metrics that they name', () =>
+    expect(metricsOf('a / on (x) {__name__="b", c="d"} + {"e.f"} + a + {g="h"}')).toEqual(['a', 'b', 'e.f']))
 })
 
 describe('units of observations', () => {
@@ -58,6 +81,9 @@ describe('values with units', () => {
     [0.25, 'seconds', '250\u00a0ms'],
     [2048, 'bytes/s', '2.0\u00a0KiB/s'],
     [0.5, 'ratio', '50%'],
+    [12.5, 'percent', '12.5%'],
+    [250, 'milliseconds', '250\u00a0ms'],
+    [21.5, 'celsius', '21.5\u00a0celsius'],
     [1234567, '', '1.2M'],
     [0.1 + 0.2, '', '0.3'],
     [0.00001234, '', '1.23e-5'],

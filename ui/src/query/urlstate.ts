@@ -1,3 +1,4 @@
+import { optionParams, readOptions, type Options } from '../api/options.ts'
 import { parseDuration, promDuration } from '../format/times.ts'
 import type { Resolution } from './steps.ts'
 
@@ -19,19 +20,6 @@ export interface PanelState {
   exemplars: boolean
 }
 
-/** How queries are asked, and of whom, for the whole page. */
-export interface Options {
-  /** An error instead of a partial answer. */
-  strict: boolean
-  hints: boolean
-  pushdown: boolean
-  rollup: boolean
-  cache: boolean
-  align: boolean
-  /** As PromQL writes durations; '' is the tier's own. */
-  timeout: string
-}
-
 /** Values of identity labels that are asked; a label without values is not restricted. */
 export type Scope = Record<string, string[]>
 
@@ -39,16 +27,6 @@ export interface PageState {
   panels: PanelState[]
   options: Options
   scope: Scope
-}
-
-export const defaultOptions: Options = {
-  strict: false,
-  hints: true,
-  pushdown: true,
-  rollup: true,
-  cache: true,
-  align: false,
-  timeout: '',
 }
 
 export function newPanel(expr = ''): PanelState {
@@ -85,9 +63,12 @@ export function parseTime(text: string): number | null {
   return Number.isNaN(ms) ? null : ms
 }
 
-/** A time as Prometheus writes it in addresses, in UTC. */
+/** A time as Prometheus writes it in addresses, in UTC; to the millisecond where it is not of a whole second. */
 export function formatTime(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 19).replace('T', ' ')
+  return new Date(ms)
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/(\.000)?Z$/, '')
 }
 
 function resolutionOf(get: (name: string) => string | null): Resolution {
@@ -122,8 +103,6 @@ export function decode(search: string): PageState {
   const panels: PanelState[] = []
   for (let i = 0; i < maxPanels && q.has(`g${i}.expr`); i++) panels.push(decodePanel((name) => q.get(`g${i}.${name}`)))
   if (panels.length === 0) panels.push(newPanel())
-  const off = (name: string) => q.get(name) === 'off' || q.get(name) === '0'
-  const timeout = q.get('timeout') ?? ''
   const scope: Scope = {}
   for (const [name, value] of q) {
     if (name.startsWith('scope.') && value !== '') (scope[name.slice(6)] ??= []).push(value)
@@ -131,27 +110,8 @@ export function decode(search: string): PageState {
   return {
     panels,
     scope,
-    options: {
-      strict: q.get('partial_response') === 'false',
-      hints: !off('hints'),
-      pushdown: !off('pushdown'),
-      rollup: !off('rollup'),
-      cache: q.get('nocache') !== '1',
-      align: q.get('align') === 'on',
-      timeout: parseDuration(timeout) ? timeout : '',
-    },
+    options: readOptions((name) => q.get(name)),
   }
-}
-
-/** The parameters of a query's request that say how it is asked; those that are as usual are left out. */
-export function optionParams(o: Options): Record<string, string> {
-  const p: Record<string, string> = {}
-  if (o.strict) p.partial_response = 'false'
-  for (const name of ['hints', 'pushdown', 'rollup'] as const) if (!o[name]) p[name] = 'off'
-  if (!o.cache) p.nocache = '1'
-  if (o.align) p.align = 'on'
-  if (o.timeout !== '') p.timeout = o.timeout
-  return p
 }
 
 /** Writes the search of the page's address, with Prometheus' names for panels and the API's for options. */

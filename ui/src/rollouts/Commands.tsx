@@ -43,7 +43,13 @@ function Confirm({ command: c, rollouts, close }: { command: Command; rollouts: 
   const run = useCommand()
   const needed = c.revision === 'needed' && !revision
   return (
-    <Modal opened onClose={close} title={`${c.name}: are you sure?`} size="lg">
+    <Modal
+      opened
+      onClose={close}
+      title={`${c.name}: are you sure?`}
+      size="lg"
+      closeButtonProps={{ 'aria-label': 'Close' }}
+    >
       {c.about && (
         <Text size="sm" mb="sm">
           {c.about}

@@ -32,7 +32,7 @@ export function Commits({ onDiff }: { onDiff: (from: string, to: string) => void
               <Table.Th>Commit</Table.Th>
               <Table.Th w={170}>When</Table.Th>
               <Table.Th w={220}>State</Table.Th>
-              <Table.Th w={110} />
+              <Table.Th w={110}>Difference</Table.Th>
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>

@@ -1,4 +1,4 @@
-import { Alert } from '@mantine/core'
+import { Alert, Text } from '@mantine/core'
 import { useHistory, type Event } from '../api/rollouts.ts'
 import { DataTable, type Column } from '../parts/DataTable.tsx'
 import { Empty } from '../parts/Empty.tsx'
@@ -9,7 +9,7 @@ import { When } from '../parts/When.tsx'
 import { short } from '../format/revisions.ts'
 
 const columns: Column<Event>[] = [
-  { key: 'at', title: 'When', width: '170px', render: (e) => <When t={e.at} />, sort: (e) => e.at },
+  { key: 'at', title: 'When', width: '170px', render: (e) => <When t={e.at} />, sort: (e) => Date.parse(e.at) },
   { key: 'cluster', title: 'Cluster', width: 'minmax(90px, 1fr)', render: (e) => e.cluster, sort: (e) => e.cluster },
   {
     key: 'what',
@@ -32,9 +32,12 @@ const columns: Column<Event>[] = [
   { key: 'why', title: 'Why', width: 'minmax(160px, 4fr)', render: (e) => <span title={e.why}>{e.why}</span> },
 ]
 
+// So many events are asked for.
+const latest = 500
+
 /** What all loops did, newest first. */
 export function History() {
-  const { data, error, refetch } = useHistory(500)
+  const { data, error, refetch } = useHistory(latest)
   if (error) return <Failure what="The history could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the history" />
   const events = data.events ?? []
@@ -48,13 +51,20 @@ export function History() {
       {events.length === 0 ? (
         <Empty title="Nothing has happened yet">What the loops decide and do is kept here.</Empty>
       ) : (
-        <DataTable
-          label="History"
-          rows={events}
-          columns={columns}
-          rowKey={(e) => e.at + e.cluster + e.what + e.revision}
-          minWidth="720px"
-        />
+        <>
+          {events.length >= latest && (
+            <Text size="xs" c="dimmed" mb={4}>
+              The latest {latest} events; there may be older ones.
+            </Text>
+          )}
+          <DataTable
+            label="History"
+            rows={events}
+            columns={columns}
+            rowKey={(e) => e.at + e.cluster + e.what + e.revision}
+            minWidth="720px"
+          />
+        </>
       )}
     </>
   )

@@ -56,7 +56,7 @@ function WavePart({
         </>
       )}
       <Gates gates={w.gates ?? []} />
-      <Table.ScrollContainer minWidth={640}>
+      <Table.ScrollContainer minWidth={780}>
         <Table verticalSpacing={3} mt="xs">
           <Table.Thead>
             <Table.Tr>
@@ -105,7 +105,7 @@ function Gates({ gates }: { gates: Gate[] }) {
       </Text>
     )
   return (
-    <Table.ScrollContainer minWidth={640}>
+    <Table.ScrollContainer minWidth={900}>
       <Table verticalSpacing={3}>
         <Table.Thead>
           <Table.Tr>

@@ -3,32 +3,36 @@ import { useDisclosure } from '@mantine/hooks'
 import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
 import { ask } from '../api/client.ts'
-import { parseDuration } from '../format/times.ts'
+import { useSettings } from '../app/settings.tsx'
+import { zoneName } from '../format/times.ts'
 import { Failure } from '../parts/Failure.tsx'
+import { readSince } from './since.ts'
 
 /** Has the points of a rule be made of what leaves hold already. */
 export function Backfill({ rules }: { rules: string[] }) {
   const [opened, { open, close }] = useDisclosure(false)
   const [rule, setRule] = useState<string | null>(rules[0] ?? null)
   const [since, setSince] = useState('1d')
+  const { zone } = useSettings()
   const client = useQueryClient()
   const run = useMutation({
-    mutationFn: () => ask('/pando/api/v1/rollups/backfill', { rule: rule ?? '', since }, { method: 'POST' }),
+    mutationFn: () => {
+      const from = readSince(since, zone, Date.now())
+      return ask('/pando/api/v1/rollups/backfill', { rule: rule ?? '', since: from }, { method: 'POST' })
+    },
     onSuccess: async () => {
       await client.invalidateQueries({ queryKey: ['rollups'] })
       close()
     },
   })
   const wrong =
-    parseDuration(since) === undefined && Number.isNaN(Date.parse(since))
-      ? 'a duration such as 7d, or a time'
-      : undefined
+    readSince(since, zone, Date.now()) === undefined ? 'such as 7d, 2026-11-22 or 03:12; not in the future' : undefined
   return (
     <>
       <Button size="xs" variant="default" onClick={open}>
         Back-fill …
       </Button>
-      <Modal opened={opened} onClose={close} title="Back-fill a rule">
+      <Modal opened={opened} onClose={close} title="Back-fill a rule" closeButtonProps={{ 'aria-label': 'Close' }}>
         <Text size="sm" mb="sm">
           Points are owed from then on, and made of what the leaves hold, at a bounded rate and behind the fresh ones.
           Coverage shows how far it is.
@@ -36,7 +40,7 @@ export function Backfill({ rules }: { rules: string[] }) {
         <Select label="Rule" data={rules} value={rule} onChange={setRule} allowDeselect={false} searchable />
         <TextInput
           label="Since"
-          description="how long ago, or a time"
+          description={`how long ago, or a time (${zoneName(zone)})`}
           value={since}
           error={wrong}
           onChange={(e) => setSince(e.currentTarget.value)}

@@ -120,7 +120,13 @@ function Rules({ list, member }: { list: RollupList; member: string }) {
               <Anchor component={Link} to={`/query?g0.expr=${encodeURIComponent(r.expr)}&g0.tab=graph`} size="sm">
                 <Code style={{ overflowWrap: 'anywhere' }}>{r.expr}</Code>
               </Anchor>
-              {r.failing && <Failure what="The last attempt to make points failed" error={new Error(r.failing)} />}
+              {r.failing && (
+                <Failure
+                  what="The last attempt to make points failed"
+                  error={r.failing}
+                  todo="It is tried again by itself, and what is owed is made good then. Until then queries read what is below."
+                />
+              )}
               {params.get('rule') === key(r) && (
                 <Coverage
                   list={list}

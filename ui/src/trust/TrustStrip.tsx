@@ -16,13 +16,12 @@ interface Props {
   queryId: string
   /** The request's parameters without stats, for what is measured on demand. */
   params: Record<string, string>
-  /** When the answer came, and the last time that it is about; milliseconds. */
-  at: number
+  /** The last time that the answer is about; milliseconds. */
   until: number
 }
 
 /** One line below an answer: of whom it is, whether it is whole, what it cost, how fresh it is. Each part leads to why. */
-export function TrustStrip({ stats, warnings, queryId, params, at, until }: Props) {
+export function TrustStrip({ stats, warnings, queryId, params, until }: Props) {
   const { data: tree } = useTree()
   // The tree as it was when the answer came, or as soon after as it is known.
   const known = tree !== undefined
@@ -51,8 +50,8 @@ export function TrustStrip({ stats, warnings, queryId, params, at, until }: Prop
           )}
         </Part>
       )}
-      {p && p.asked > 0 && <BytesMoved bytes={p.bytes} params={params} />}
-      <Fresh t={t} at={at} until={until} why={why} />
+      {p && p.asked > 0 && <BytesMoved key={queryId} bytes={p.bytes} params={params} />}
+      <Fresh t={t} until={until} why={why} />
       <Shortcuts t={t} stats={stats} why={why} />
     </Group>
   )
@@ -112,7 +111,7 @@ function names(list: string[]): string {
   return list.length > 3 ? `${shown} and ${list.length - 3} more` : shown
 }
 
-function Fresh({ t, at, until, why }: { t: Trust; at: number; until: number; why: string }) {
+function Fresh({ t, until, why }: { t: Trust; until: number; why: string }) {
   if (!t.freshness) return null
   const { at: newest, leaf } = t.freshness
   // What is asked for lies in the past of every leaf: nothing newer belongs to it.
@@ -124,7 +123,9 @@ function Fresh({ t, at, until, why }: { t: Trust; at: number; until: number; why
       hint={`The newest sample of ${leaf}, which is furthest behind of all leaves asked. Other leaves are fresher. It is the newest of any series there, not of those of this answer.`}
     >
       <When t={newest} short />
-      <span className={classes.dim}> ({duration(Math.max(0, (at - newest) / 1000))} behind)</span>
+      {t.freshness.behind !== undefined && (
+        <span className={classes.dim}> ({duration(t.freshness.behind)} behind)</span>
+      )}
     </Part>
   )
 }

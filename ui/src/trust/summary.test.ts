@@ -13,6 +13,8 @@ const leaf = (name: string, maxt: string): TreeNode => ({
   maxt,
 })
 const tree: Tree = {
+  // By the tier's clock, whatever this machine's says.
+  at: '2026-11-22T16:00:10Z',
   self: { ...leaf('root', ''), tier: 'root', leaves: 3 },
   children: [
     {
@@ -48,7 +50,7 @@ describe('trust', () => {
     expect(t.counts).toMatchObject({ asked: 2, label: 1 })
     expect(t.leaves).toBe(3)
     expect(t.slowest?.name).toBe('eu-2')
-    expect(t.freshness).toEqual({ at: Date.parse('2026-11-22T16:00:01Z'), leaf: 'eu-2' })
+    expect(t.freshness).toEqual({ at: Date.parse('2026-11-22T16:00:01Z'), leaf: 'eu-2', behind: 9 })
   })
   it('is not whole if a child failed, or a warning says so', () => {
     const t = trust(
@@ -61,6 +63,12 @@ describe('trust', () => {
     expect(t.freshness?.leaf).toBe('eu-1')
     expect(trust(undefined, undefined, ['partial answer: leaf "a" did not answer: x'], undefined).whole).toBe(false)
     expect(trust(stats([]), undefined, ['partial answer: leaf "a" did not answer: x'], tree).whole).toBe(false)
+  })
+  it('counts the leaves of a zone that did not answer as asked, once', () => {
+    const zone = row('eu', { tier: 'zone', failed: 'late', late: true })
+    const of = (...rows: ChildRow[]) => trust(stats(rows), undefined, [], tree).counts
+    expect(of(zone, row('us-1', {}))).toMatchObject({ asked: 3, failed: 2, late: 2 })
+    expect(of(zone, row('eu-1', {})).asked).toBe(2)
   })
   it('is not told by answers without statistics', () =>
     expect(trust(undefined, undefined, [], tree).whole).toBeUndefined())
@@ -80,5 +88,11 @@ describe('words', () => {
     [{ state: 'miss' }, ''],
     [{ state: 'not used: the request says so' }, ''],
   ])('of the cache: %j', (use, want) => expect(cacheText(use)).toBe(want))
-  it('of names', () => expect(shortName('zone=eu,cluster=eu-1')).toBe('eu-1'))
+  it.each([
+    ['zone=eu,cluster=eu-1', 'eu-1'],
+    ['zone=eu', 'eu'],
+    ['root', 'root'],
+    ['zone=eu,cluster=eu-1/replica=a', 'eu-1/a'],
+    ['zone=eu,cluster=eu-1/shard=0/replica=b', 'eu-1/0/b'],
+  ])('of %s', (name, want) => expect(shortName(name)).toBe(want))
 })

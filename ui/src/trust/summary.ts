@@ -19,8 +19,11 @@ export interface Trust {
   leaves: number
   counts: LeafCount
   slowest: ChildRow | undefined
-  /** The oldest of the newest samples of the leaves asked, in milliseconds, and whose it is. */
-  freshness: { at: number; leaf: string } | undefined
+  /**
+   * The oldest of the newest samples of the leaves asked, in milliseconds, whose it is, and how many seconds behind that
+   * is by the clock of the tier: this machine's may be wrong.
+   */
+  freshness: { at: number; leaf: string; behind: number | undefined } | undefined
   cache: string
 }
 
@@ -35,25 +38,48 @@ export function trust(
   if (tree) walk(tree.children, (n) => void nodes.set(n.name, n))
   const missing = missingOf(stats, warnings)
   const rows = stats?.children ?? []
+  const counts = countLeaves(rows, (name) => nodes.get(name)?.leaves ?? 1)
+  counts.asked += unheard(rows, nodes)
   return {
     whole: stats ? stats.complete && missing.length === 0 : missing.length > 0 ? false : undefined,
     missing,
     leaves: tree?.self.leaves ?? rows.filter((r) => r.tier === 'leaf').length,
-    counts: countLeaves(rows, (name) => nodes.get(name)?.leaves ?? 1),
+    counts,
     slowest: slowest(rows),
-    freshness: tree?.self.tier === 'leaf' ? ofSelf(tree) : freshness(rows, nodes),
+    freshness: behind(tree?.self.tier === 'leaf' ? ofSelf(tree) : freshness(rows, nodes), tree),
     cache: cacheText(cache),
   }
 }
 
-function ofSelf(tree: Tree): Trust['freshness'] {
+// Leaves below tiers that did not answer: they were asked, or would have been, and no row tells of them.
+function unheard(rows: ChildRow[], nodes: Map<string, TreeNode>): number {
+  const told = new Set(rows.map((r) => r.name))
+  const failed = rows.flatMap((r) => (r.failed && r.tier !== 'leaf' ? (nodes.get(r.name)?.children ?? []) : []))
+  const leaves = new Set<string>()
+  walk(failed, (n) => {
+    if (n.tier === 'leaf' && n.state !== 'missing' && !told.has(n.name)) leaves.add(n.name)
+  })
+  return leaves.size
+}
+
+interface Newest {
+  at: number
+  leaf: string
+}
+
+function behind(newest: Newest | undefined, tree: Tree | undefined): Trust['freshness'] {
+  const now = Date.parse(tree?.at ?? '')
+  return newest && { ...newest, behind: Number.isNaN(now) ? undefined : Math.max(0, (now - newest.at) / 1000) }
+}
+
+function ofSelf(tree: Tree): Newest | undefined {
   const at = Date.parse(tree.self.maxt ?? '')
   return Number.isNaN(at) ? undefined : { at, leaf: tree.self.name }
 }
 
 // The leaf that is furthest behind decides how fresh the whole is.
-function freshness(rows: ChildRow[], nodes: Map<string, TreeNode>): Trust['freshness'] {
-  let oldest: Trust['freshness']
+function freshness(rows: ChildRow[], nodes: Map<string, TreeNode>): Newest | undefined {
+  let oldest: Newest | undefined
   for (const r of rows) {
     if (r.tier !== 'leaf' || r.verdict !== 'asked' || r.failed) continue
     const at = Date.parse(nodes.get(r.name)?.maxt ?? '')
@@ -85,7 +111,9 @@ export function prunedText(c: LeafCount): string {
     .join(', ')
 }
 
-/** Short names of leaves: what differs, without the label names that all have. */
+/** Short names of leaves: what differs, without the label names that all have: eu-1, or eu-1/0/a of a shard's replica. */
 export function shortName(name: string): string {
-  return name.split(',').at(-1)?.split('=').at(-1) ?? name
+  const value = (pair: string) => pair.slice(pair.indexOf('=') + 1)
+  const [labels = name, ...parts] = name.split('/')
+  return [value(labels.slice(labels.lastIndexOf(',') + 1)), ...parts.map(value)].join('/')
 }

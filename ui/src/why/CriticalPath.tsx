@@ -74,7 +74,13 @@ export function CriticalPath({ path }: { path: PathStep[] }) {
           </div>
         ))}
       </div>
-      {worst && (
+      {worst?.step.failed && (
+        <Text size="sm" mt={8}>
+          <b>{percent(worst.share)}</b> of the time was spent waiting for {title(worst.step.tier, worst.step.name)},
+          which {worst.step.late ? 'was late' : 'failed'}: what it did meanwhile is not known.
+        </Text>
+      )}
+      {worst && !worst.step.failed && (
         <Text size="sm" mt={8}>
           <b>{percent(worst.share)}</b> of the time is {worst.kind} at {title(worst.step.tier, worst.step.name)}.{' '}
           <Text span c="dimmed">

@@ -1,15 +1,16 @@
 import { Anchor, Code, Group, Paper, Progress, Text } from '@mantine/core'
-import { useEffect, useMemo, useState } from 'react'
+import { useEffect, useState } from 'react'
 import { Link } from 'react-router'
 import { whole } from '../format/numbers.ts'
 import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
-import { ask } from '../api/client.ts'
+import { ask, type Params } from '../api/client.ts'
+import { optionParams } from '../api/options.ts'
 import { asker } from './asker.ts'
 import classes from './Funnel.module.css'
 import { conclusion, mostValues, runFunnel, type Funnel } from './funnel.ts'
-import { readState, whyAddress, type Asked } from './params.ts'
+import { stateOf, whyAddress, type Asked } from './params.ts'
 import { matcherText, selectorsOf, selectorText, type Matcher, type Parsed } from './selectors.ts'
 
 type Line = Funnel | { selector: Funnel['selector']; error: unknown }
@@ -24,7 +25,8 @@ interface Found {
 /** Counts each selector matcher by matcher, one selector after the other; each is shown as soon as it is known. */
 function useFunnels(asked: Asked, round: number): Found {
   const [found, setFound] = useState<Found>({ selectors: 0, lines: [], done: false })
-  const { expr, start, end } = asked
+  const { expr, start, end, options } = asked
+  const how = JSON.stringify(optionParams(options))
   useEffect(() => {
     const stop = new AbortController()
     const show = (f: Found) => !stop.signal.aborted && setFound(f)
@@ -37,7 +39,7 @@ function useFunnels(asked: Asked, round: number): Found {
         stop.signal.throwIfAborted()
         try {
           const tell = (f: Funnel) => show({ selectors: selectors.length, lines: [...lines, f], done: false })
-          lines.push(await runFunnel(s, asker(end, stop.signal), tell))
+          lines.push(await runFunnel(s, asker(end, JSON.parse(how) as Params, stop.signal), tell))
         } catch (error) {
           lines.push({ selector: s, error })
         }
@@ -47,7 +49,7 @@ function useFunnels(asked: Asked, round: number): Found {
     }
     run().catch((error: unknown) => show({ selectors: 0, lines: [], done: true, error }))
     return () => stop.abort()
-  }, [expr, start, end, round])
+  }, [expr, start, end, how, round])
   return found
 }
 
@@ -79,7 +81,7 @@ export function EmptyTab({ asked }: { asked: Asked }) {
             retry={() => setRound(round + 1)}
           />
         ) : (
-          <OneFunnel key={l.selector.text} f={l} />
+          <OneFunnel key={l.selector.text} f={l} asked={asked} />
         ),
       )}
       {found.done && found.selectors === 0 && <Text size="sm">The expression selects no series.</Text>}
@@ -95,7 +97,7 @@ export function EmptyTab({ asked }: { asked: Asked }) {
   )
 }
 
-function OneFunnel({ f }: { f: Funnel }) {
+function OneFunnel({ f, asked }: { f: Funnel; asked: Asked }) {
   const most = Math.max(1, ...f.steps.map((s) => s.series))
   const c = conclusion(f)
   return (
@@ -113,7 +115,7 @@ function OneFunnel({ f }: { f: Funnel }) {
             series
           </span>
           <span className={`${classes.head} ${classes.number}`} role="columnheader">
-            leaves
+            clusters
           </span>
         </div>
         {f.steps.map((s, i) => (
@@ -135,7 +137,7 @@ function OneFunnel({ f }: { f: Funnel }) {
               {s.series === 0 ? <Health level="bad">0</Health> : whole(s.series)}
             </span>
             <span role="cell" className={classes.number}>
-              {whole(s.leaves)}
+              {whole(s.clusters)}
             </span>
           </div>
         ))}
@@ -155,16 +157,16 @@ function OneFunnel({ f }: { f: Funnel }) {
       <Text component="div" size="sm" mt="xs">
         <Health level={c.level}>{c.text}</Health>
       </Text>
-      {f.near && <NearValues f={f} />}
+      {f.near && <NearValues f={f} asked={asked} />}
     </Paper>
   )
 }
 
-function NearValues({ f }: { f: Funnel }) {
+function NearValues({ f, asked }: { f: Funnel; asked: Asked }) {
   const n = f.near
   const bad = f.steps.at(-1)?.matcher
   const before = f.selector.matchers.slice(0, f.steps.length - 1)
-  const why = useMemo(() => readState(new URLSearchParams()), [])
+  const why = stateOf(asked)
   if (!n || !bad) return null
   const put = (value: string): Matcher[] => f.selector.matchers.map((m) => (m === bad ? { ...m, type: '=', value } : m))
   const of = n.of >= mostValues ? `${whole(n.of)} or more` : whole(n.of)

@@ -3,21 +3,28 @@ import { IconListDetails, IconStethoscope } from '@tabler/icons-react'
 import { useEffect, useState, type FormEvent, type KeyboardEvent } from 'react'
 import { useSettings } from '../app/settings.tsx'
 import { zoneName } from '../format/times.ts'
-import { check, type WhyState } from './params.ts'
+import { OptionsMenu } from '../parts/OptionsMenu.tsx'
+import { check, questionOf, type WhyState } from './params.ts'
 
 /** What to explain, and of when. */
 export function Form({ state, submit }: { state: WhyState; submit: (s: WhyState) => void }) {
   const { zone } = useSettings()
   const [draft, setDraft] = useState(state)
   const [refused, setRefused] = useState<{ field: string; error: string }>()
-  // The address is what holds: it may have been changed by a link or by going back.
-  useEffect(() => setDraft(state), [state])
+  // The address is what holds, and a link or going back may change it. What is being written stays while only the tab
+  // or the leaf does.
+  const asked = questionOf(state)
+  useEffect(() => {
+    setDraft(state)
+    setRefused(undefined)
+    // eslint-disable-next-line react-hooks/exhaustive-deps
+  }, [asked])
   const set = (part: Partial<WhyState>) => {
     setRefused(undefined)
     setDraft({ ...draft, ...part })
   }
   const send = (analyze: boolean) => {
-    const next = { ...draft, expr: draft.expr.trim(), id: '', analyze }
+    const next = { ...draft, tab: state.tab, not: state.not, expr: draft.expr.trim(), id: '', analyze }
     const c = check(next, zone, Date.now())
     if (!c.ok) return setRefused(c)
     submit(next)
@@ -78,6 +85,7 @@ export function Form({ state, submit }: { state: WhyState; submit: (s: WhyState)
         ) : (
           field('time', `At (${zoneName(zone)})`, 'now')
         )}
+        <OptionsMenu options={draft.options} onChange={(options) => set({ options })} />
         <Button type="submit" size="xs" variant="default" leftSection={<IconListDetails size={16} />}>
           Explain
         </Button>

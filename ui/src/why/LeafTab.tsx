@@ -3,14 +3,15 @@ import { useQuery } from '@tanstack/react-query'
 import { useMemo } from 'react'
 import { ask } from '../api/client.ts'
 import { askPlan, type Edge } from '../api/explain.ts'
+import { optionParams } from '../api/options.ts'
 import { leavesOf, useTree, type Tree } from '../api/tree.ts'
-import { count, duration, whole } from '../format/numbers.ts'
+import { count, duration, numeric, whole } from '../format/numbers.ts'
 import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Health, type Level } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import { missingNames } from './asker.ts'
-import { numeric, type Result } from './audit.ts'
+import type { Result } from './audit.ts'
 import { paramsOf, type Asked } from './params.ts'
 import { pinnedCount, selectorsOf, type Parsed } from './selectors.ts'
 import type { Told } from './told.ts'
@@ -144,7 +145,8 @@ async function held(asked: Asked, place: Place, signal: AbortSignal): Promise<He
   const parsed = await ask<Parsed>('/api/v1/parse_query', { query: asked.expr }, { signal })
   const out: Held[] = []
   for (const s of selectorsOf(parsed.data, asked.start * 1000, asked.end * 1000)) {
-    const params = { query: pinnedCount(s, place.node.labels ?? {}), time: asked.end, hints: 'off' }
+    const query = pinnedCount(s, place.node.labels ?? {})
+    const params = { ...optionParams(asked.options), query, time: asked.end, hints: 'off' }
     const { data, warnings } = await ask<Result>('/api/v1/query', params, { signal })
     const first = data.resultType === 'vector' ? data.result[0]?.value : undefined
     out.push({ selector: s.text, series: first ? numeric(first[1]) : 0, missing: missingNames(warnings) })

@@ -1,9 +1,11 @@
 import { Alert, Anchor, Button, Code, Group, Text } from '@mantine/core'
 import { IconHistory } from '@tabler/icons-react'
+import { useMutation, useQueryClient } from '@tanstack/react-query'
 import { useMemo } from 'react'
 import { Link } from 'react-router'
 import { ApiError } from '../api/client.ts'
-import { cancelQuery, keptQueries, useQueryRecord, type QueryRecord } from '../api/queries.ts'
+import { optionWords } from '../api/options.ts'
+import { cancelQuery, keptQueries, progressText, useQueryRecord, type QueryRecord } from '../api/queries.ts'
 import { duration } from '../format/numbers.ts'
 import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
@@ -21,7 +23,7 @@ export function Past({ state, change }: { state: WhyState; change: (s: Partial<W
   if (error && !data)
     return <Failure what={`Query ${state.id} cannot be told of`} error={error} retry={() => void refetch()} />
   if (!data || !told) return <Loading what={`reading query ${state.id}`} />
-  if (data.state === 'active') return <Running q={data} />
+  if (data.state === 'active') return <Running q={data} error={error} />
   return (
     <>
       <About q={data} />
@@ -45,6 +47,7 @@ export function Past({ state, change }: { state: WhyState; change: (s: Partial<W
 
 function About({ q }: { q: QueryRecord }) {
   const asked = rerun(q)
+  const unusual = optionWords(asked.options)
   return (
     <div style={{ marginBottom: 12 }}>
       <Code block style={{ whiteSpace: 'pre-wrap', overflowWrap: 'anywhere' }}>
@@ -63,6 +66,7 @@ function About({ q }: { q: QueryRecord }) {
               , of <When t={q.end} />
             </>
           )}
+          {unusual.length > 0 && `; ${unusual.join(', ')}`}
         </Text>
         <Group gap="xs">
           <Button component={Link} to={whyAddress({ ...asked, analyze: true })} size="compact-sm" variant="default">
@@ -92,7 +96,7 @@ function Less({ q }: { q: QueryRecord }) {
         {q.explanation
           ? 'It was slow, so what this tier did was kept; tiers below explain themselves only in an analysis. '
           : 'Explanations are kept of queries that were analysed, or were slower than --query.explain-slower-than. '}
-        Ask again with the same expression and times:{' '}
+        Ask again with the same expression, times and options:{' '}
         <Anchor component={Link} underline="always" size="sm" to={whyAddress(again)}>
           explain the plan
         </Anchor>
@@ -106,15 +110,29 @@ function Less({ q }: { q: QueryRecord }) {
   )
 }
 
-function Running({ q }: { q: QueryRecord }) {
+function Running({ q, error }: { q: QueryRecord; error: Error | null }) {
+  const queries = useQueryClient()
+  const cancel = useMutation({
+    mutationFn: () => cancelQuery(q.id),
+    onSuccess: () => queries.invalidateQueries({ queryKey: ['queries'] }),
+  })
   return (
     <>
       <About q={q} />
+      {error && <Failure what="How it gets on is not known; this is what was told last" error={error} />}
+      {cancel.error && <Failure what="It was not canceled" error={cancel.error} />}
       <Group>
         <Text size="sm" role="status">
-          It runs for {duration(q.duration)} now; this page tells more when it has ended.
+          It runs for {duration(q.duration)} now{q.progress && `: ${progressText(q.progress)}`}. This page tells more
+          when it has ended.
         </Text>
-        <Button size="compact-sm" color="red" variant="light" onClick={() => void cancelQuery(q.id).catch(() => {})}>
+        <Button
+          size="compact-sm"
+          color="red"
+          variant="light"
+          loading={cancel.isPending}
+          onClick={() => cancel.mutate()}
+        >
           Cancel it
         </Button>
       </Group>

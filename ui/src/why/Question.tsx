@@ -8,7 +8,7 @@ import type { QueryStats } from '../api/stats.ts'
 import { useSettings } from '../app/settings.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
-import { check, paramsOf, type Asked, type WhyState } from './params.ts'
+import { check, paramsOf, questionOf, type Asked, type WhyState } from './params.ts'
 import { Result } from './Result.tsx'
 import { toldNow } from './told.ts'
 
@@ -22,14 +22,21 @@ interface Props {
 /** An expression: its plan at once, its evaluation when asked for. */
 export function Question({ state, round, change }: Props) {
   const { zone } = useSettings()
-  const { expr, range, time, start, end, step } = state
+  const question = questionOf(state)
   const checked = useMemo(
-    () => check({ ...state, expr, range, time, start, end, step }, zone, Date.now()),
+    () => check(state, zone, Date.now()),
     // Only what is asked; neither the tab nor the leaf moves "now".
     // eslint-disable-next-line react-hooks/exhaustive-deps
-    [expr, range, time, start, end, step, zone, round],
+    [question, zone, round],
   )
-  if (!checked.ok) return <Failure what="The address of this page cannot be read" error={new Error(checked.error)} />
+  if (!checked.ok)
+    return (
+      <Failure
+        what="The address of this page cannot be read"
+        error={checked.error}
+        todo="Correct it in the form above, and press Explain."
+      />
+    )
   return <Asking key={round} asked={checked.asked} state={state} change={change} />
 }
 

@@ -2,6 +2,7 @@ import { Alert, Anchor, Button, Group, List, Tabs, Text } from '@mantine/core'
 import { IconDownload, IconInfoCircle } from '@tabler/icons-react'
 import { useMemo, type ReactNode } from 'react'
 import { Link } from 'react-router'
+import { optionWords } from '../api/options.ts'
 import { useTree } from '../api/tree.ts'
 import { bytes, count, duration } from '../format/numbers.ts'
 import { saveJSON } from '../parts/save.ts'
@@ -43,9 +44,15 @@ export function Result({ told, state, change, more }: Props) {
     [told, tree, x],
   )
   const empty = told.evaluated && told.series === 0
+  const unusual = optionWords(told.asked.options)
   return (
     <>
       <Headline coverage={whole} />
+      {unusual.length > 0 && (
+        <Text size="sm" mb="sm">
+          Asked with options: <b>{unusual.join(', ')}</b>. All that is asked further on this page has them too.
+        </Text>
+      )}
       {told.notes.length > 0 && (
         <Alert color="yellow" icon={<IconInfoCircle size={18} />} mb="sm" title="Warnings of this answer">
           <List size="sm">
@@ -109,7 +116,11 @@ export function Result({ told, state, change, more }: Props) {
           <LeafTab told={told} not={state.not} change={(not) => change({ not, tab: 'leaf' })} />
         </Tabs.Panel>
         <Tabs.Panel value="audit">
-          <AuditTab asked={told.asked} pinned={state.id !== '' || state.range || state.time !== ''} />
+          <AuditTab
+            key={JSON.stringify(told.asked)}
+            asked={told.asked}
+            pinned={state.id !== '' || state.range || state.time !== ''}
+          />
         </Tabs.Panel>
       </Tabs>
     </>

@@ -1,5 +1,5 @@
 import { Anchor, Group, Text } from '@mantine/core'
-import { useCallback, useMemo, useState } from 'react'
+import { startTransition, useCallback, useMemo, useState } from 'react'
 import { Link, useSearchParams } from 'react-router'
 import { Empty } from '../parts/Empty.tsx'
 import { Page } from '../parts/Page.tsx'
@@ -19,10 +19,12 @@ export default function WhyPage() {
     (part: Partial<WhyState>) => setSearch(writeState({ ...state, ...part })),
     [state, setSearch],
   )
-  const submit = (s: WhyState) => {
-    setSearch(writeState(s))
-    setRound((n) => n + 1)
-  }
+  // The address is drawn as a transition: were the round drawn before it, the old question would be asked once more.
+  const submit = (s: WhyState) =>
+    startTransition(() => {
+      setSearch(writeState(s))
+      setRound((n) => n + 1)
+    })
   return (
     <Page path="why">
       <Form state={state} submit={submit} />

@@ -1,7 +1,8 @@
-import { ask } from '../api/client.ts'
+import { ask, type Params } from '../api/client.ts'
+import { numeric } from '../format/numbers.ts'
 import { parseMissing } from '../api/stats.ts'
 import { mostValues, type Asker } from './funnel.ts'
-import { numeric, type Result } from './audit.ts'
+import type { Result } from './audit.ts'
 import type { Selector } from './selectors.ts'
 import { title } from './words.ts'
 
@@ -19,15 +20,15 @@ function bounds(s: Selector, end: number, back: number) {
   return { start: to - (s.window + back) / 1000, end: to }
 }
 
-/** Asks this tier as of a moment, in seconds since the epoch. */
-export function asker(end: number, signal: AbortSignal): Asker {
+/** Asks this tier as of a moment, in seconds since the epoch; options are those of its queries. */
+export function asker(end: number, options: Params, signal: AbortSignal): Asker {
   const names = async (path: string, match: string, s: Selector) => {
     const answer = await ask<string[]>(path, { 'match[]': match, limit: mostValues, ...bounds(s, end, 0) }, { signal })
     return answer.data
   }
   return {
     count: async (expr) => {
-      const { data, warnings } = await ask<Result>('/api/v1/query', { query: expr, time: end }, { signal })
+      const { data, warnings } = await ask<Result>('/api/v1/query', { ...options, query: expr, time: end }, { signal })
       const first = data.resultType === 'vector' ? data.result[0]?.value : undefined
       return { value: first ? numeric(first[1]) : 0, missing: missingNames(warnings) }
     },

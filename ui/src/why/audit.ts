@@ -1,4 +1,5 @@
 import type { Params } from '../api/client.ts'
+import { numeric } from '../format/numbers.ts'
 import { labelsText } from '../parts/Labels.tsx'
 
 /** How far two values may differ, relatively: sums of parts are rounded otherwise than sums of all. */
@@ -48,12 +49,6 @@ export interface Difference {
   other: string | undefined
   /** How many of the series' points differ. */
   points: number
-}
-
-/** Reads a number of Prometheus' API. */
-export function numeric(s: string): number {
-  if (s === '+Inf' || s === 'Inf') return Infinity
-  return s === '-Inf' ? -Infinity : Number(s)
 }
 
 const nine = (s: string) => String(Number(numeric(s).toPrecision(9)))

@@ -42,7 +42,7 @@ function world(missing: string[] = []) {
 const eq = (name: string, value: string): Matcher => ({ name, type: '=', value })
 const selector = (...matchers: Matcher[]): Selector => ({ text: 'x', matchers, window: 300_000, offset: 0 })
 const run = (ask: Asker, ...ms: Matcher[]) => runFunnel(selector(...ms), ask, () => {})
-const figures = (f: Funnel) => f.steps.map((s) => [s.matcher.name, s.series, s.leaves])
+const figures = (f: Funnel) => f.steps.map((s) => [s.matcher.name, s.series, s.clusters])
 
 describe('the funnel of a selector', () => {
   it('ends at the matcher that leaves nothing, and tells what could be meant', async () => {
@@ -82,7 +82,7 @@ describe('the funnel of a selector', () => {
   it('has no such matcher where something is left', async () => {
     const f = await run(world().ask, eq('__name__', 'up'), eq('zone', 'eu'))
     expect(f.near).toBeUndefined()
-    expect(conclusion(f)).toEqual({ level: 'good', text: 'It selects 2 series of 2 leaves.' })
+    expect(conclusion(f)).toEqual({ level: 'good', text: 'It selects 2 series of 2 clusters.' })
   })
 
   it('does not blame a matcher while a child is missing', async () => {

@@ -13,11 +13,11 @@ export interface Asker {
   any: (match: string, s: Selector, back: number) => Promise<boolean>
 }
 
-/** How many series and leaves are left after a matcher was added to those before it. */
+/** How many series, and of how many clusters, are left after a matcher was added to those before it. */
 export interface FunnelStep {
   matcher: Matcher
   series: number
-  leaves: number
+  clusters: number
   /** Children that are missing from the counts. */
   missing: string[]
 }
@@ -50,7 +50,7 @@ export const mostValues = 10_000
 const shown = 12
 const day = 86_400_000
 
-// Labels that tell leaves apart.
+// Labels that tell clusters apart; of one cluster there may be several leaves, as shards and replicas.
 const identity = 'zone, cluster'
 
 /** Adds a selector's matchers one after the other and counts what is left, until nothing is; tells of each step as it is known. */
@@ -59,7 +59,7 @@ export async function runFunnel(s: Selector, ask: Asker, tell: (f: Funnel) => vo
   while (f.untried.length > 0) {
     const upto = s.matchers.slice(0, f.steps.length + 1)
     const read = readText(s, upto)
-    const [series, leaves] = await Promise.all([
+    const [series, clusters] = await Promise.all([
       ask.count(`count(${read})`),
       ask.count(`count(count by (${identity}) (${read}))`),
     ])
@@ -68,8 +68,8 @@ export async function runFunnel(s: Selector, ask: Asker, tell: (f: Funnel) => vo
       {
         matcher: upto.at(-1) as Matcher,
         series: series.value,
-        leaves: leaves.value,
-        missing: [...new Set([...series.missing, ...leaves.missing])],
+        clusters: clusters.value,
+        missing: [...new Set([...series.missing, ...clusters.missing])],
       },
     ]
     f.untried = s.matchers.slice(upto.length)
@@ -108,7 +108,7 @@ export function conclusion(f: Funnel): { level: 'good' | 'bad' | 'warn'; text: s
   const missing = f.steps.flatMap((st) => st.missing)
   if (!last) return { level: 'warn', text: 'nothing was counted' }
   if (last.series > 0) {
-    const has = `It selects ${last.series} series of ${last.leaves} ${last.leaves === 1 ? 'leaf' : 'leaves'}.`
+    const has = `It selects ${last.series} series of ${last.clusters} ${last.clusters === 1 ? 'cluster' : 'clusters'}.`
     return { level: missing.length ? 'warn' : 'good', text: has }
   }
   const what = matcherText(last.matcher)

@@ -1,7 +1,9 @@
 import type { Params } from '../api/client.ts'
+import { optionParams, readOptions, type Options } from '../api/options.ts'
 import type { QueryRow } from '../api/queries.ts'
 import { readMoment } from '../format/moments.ts'
-import { parseDuration, type Zone } from '../format/times.ts'
+import { parseDuration, promDuration, type Zone } from '../format/times.ts'
+import { formatTime } from '../query/urlstate.ts'
 
 export const tabs = ['plan', 'empty', 'leaf', 'audit'] as const
 export type Tab = (typeof tabs)[number]
@@ -21,6 +23,7 @@ export interface WhyState {
   tab: Tab
   /** The leaf asked about. */
   not: string
+  options: Options
 }
 
 export function readState(q: URLSearchParams): WhyState {
@@ -37,7 +40,13 @@ export function readState(q: URLSearchParams): WhyState {
     analyze: get('analyze') === '1',
     tab,
     not: get('not'),
+    options: readOptions(get),
   }
+}
+
+/** What of a state makes it another question: all but what is looked at of the answer. */
+export function questionOf(s: WhyState): string {
+  return writeState({ ...s, tab: 'plan', not: '', analyze: false }).toString()
 }
 
 /** The address of a state, without what is as it would be anyway. */
@@ -53,6 +62,7 @@ export function writeState(s: WhyState): URLSearchParams {
   }
   if (s.tab !== (s.not ? 'leaf' : 'plan')) q.set('tab', s.tab)
   put('not', s.not)
+  for (const [name, v] of Object.entries(optionParams(s.options))) q.set(name, v)
   return q
 }
 
@@ -62,6 +72,7 @@ export interface Asked {
   start: number
   end: number
   step: number
+  options: Options
 }
 
 export type Checked =
@@ -83,7 +94,7 @@ export function check(s: WhyState, zone: Zone, now: number): Checked {
     const t = readMoment(s.time || 'now', zone, now)
     return t === undefined
       ? refuse('time', `This is no time: ${forms}`)
-      : { ok: true, asked: { expr, start: t, end: t, step: 0 } }
+      : { ok: true, asked: { expr, start: t, end: t, step: 0, options: s.options } }
   }
   const end = readMoment(s.end || 'now', zone, now)
   if (end === undefined) return refuse('end', `This is no time: ${forms}`)
@@ -92,7 +103,7 @@ export function check(s: WhyState, zone: Zone, now: number): Checked {
   if (end < start) return refuse('end', 'The end is before the start')
   const step = s.step ? parseDuration(s.step) : Math.max(1, Math.round((end - start) / 250))
   if (!step) return refuse('step', 'This is no duration: write 15s, 1m or seconds')
-  return { ok: true, asked: { expr, start, end, step } }
+  return { ok: true, asked: { expr, start, end, step, options: s.options } }
 }
 
 // Milliseconds are what the API keeps of a time.
@@ -100,13 +111,17 @@ const seconds = (t: number) => String(Math.round(t * 1000) / 1000)
 
 /** The parameters of query, query_range, explain and analyze. */
 export function paramsOf(a: Asked): Params {
-  if (a.step === 0) return { query: a.expr, time: seconds(a.end) }
-  return { query: a.expr, start: seconds(a.start), end: seconds(a.end), step: seconds(a.step) }
+  const times: Params =
+    a.step === 0 ? { time: seconds(a.end) } : { start: seconds(a.start), end: seconds(a.end), step: seconds(a.step) }
+  return { query: a.expr, ...times, ...optionParams(a.options) }
 }
+
+/** The options of a past query. */
+export const optionsOf = (q: QueryRow): Options => readOptions((name) => q.options?.[name])
 
 /** The state that asks the same again as a past query did. */
 export function rerun(q: QueryRow): WhyState {
-  const base = { ...readState(new URLSearchParams()), expr: q.query }
+  const base = { ...readState(new URLSearchParams()), expr: q.query, options: optionsOf(q) }
   const start = unix(q.start)
   const end = unix(q.end)
   if (q.step > 0 && start && end) return { ...base, range: true, start, end, step: seconds(q.step) }
@@ -118,18 +133,26 @@ function unix(t: string | undefined): string {
   return Number.isNaN(ms) ? '' : seconds(ms / 1000)
 }
 
+/** The state that asks a question again, of the same times. */
+export function stateOf(a: Asked): WhyState {
+  const base = { ...readState(new URLSearchParams()), expr: a.expr, options: a.options }
+  if (a.step === 0) return { ...base, time: seconds(a.end) }
+  return { ...base, range: true, start: seconds(a.start), end: seconds(a.end), step: seconds(a.step) }
+}
+
 /** The address of the Query page for a question, with Prometheus' names. */
 export function queryAddress(a: Asked): string {
   const q = new URLSearchParams({ 'g0.expr': a.expr, 'g0.tab': a.step ? 'graph' : 'table' })
-  const end = new Date(a.end * 1000).toISOString().slice(0, 19).replace('T', ' ')
+  const end = formatTime(Math.round(a.end * 1000))
   if (a.step) {
-    q.set('g0.range_input', `${Math.max(1, Math.round(a.end - a.start))}s`)
+    q.set('g0.range_input', promDuration(Math.max(a.end - a.start, a.step)))
     q.set('g0.end_input', end)
     q.set('g0.res_type', 'custom')
     q.set('g0.res_step', seconds(a.step))
   } else {
     q.set('g0.moment_input', end)
   }
+  for (const [name, v] of Object.entries(optionParams(a.options))) q.set(name, v)
   return '/query?' + q.toString()
 }
 

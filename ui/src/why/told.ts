@@ -9,7 +9,7 @@ import {
   type QueryStats,
 } from '../api/stats.ts'
 import { rowsOf } from './coverage.ts'
-import type { Asked } from './params.ts'
+import { optionsOf, type Asked } from './params.ts'
 
 /** All that is told of a query, planned, analysed or past, in one form. Times are seconds. */
 export interface Told {
@@ -78,7 +78,7 @@ export function toldNow(
 /** What a past query asked. One that was refused before its times were known stands for the moment it came. */
 export function askedOf(q: QueryRow): Asked {
   const seconds = (t: string | undefined) => Date.parse(t ?? q.begun) / 1000
-  return { expr: q.query, start: seconds(q.start), end: seconds(q.end), step: q.step }
+  return { expr: q.query, start: seconds(q.start), end: seconds(q.end), step: q.step, options: optionsOf(q) }
 }
 
 /** What the record of a past query tells. */

@@ -1,4 +1,5 @@
-import type { Page } from 'playwright-core'
+import { cpus, loadavg } from 'node:os'
+import type { Browser, Page } from 'playwright-core'
 
 /** How a page moved while something was done to it. */
 export interface Frames {
@@ -13,6 +14,10 @@ export interface Frames {
   longest: number
   /** Milliseconds of a processor that the page's main thread took for a frame: what is left if the machine does nothing else. */
   cpu: number
+  /** The same of all processes and threads of the browser: those that draw are as many as the page. */
+  all: number
+  /** How many processors had other things to do meanwhile, of all. */
+  others: number
 }
 
 /** Milliseconds of a processor that a page's main thread has taken so far. */
@@ -24,6 +29,18 @@ export async function mainThread(page: Page): Promise<() => Promise<number>> {
     return (metrics.find((m) => m.name === 'TaskDuration')?.value ?? 0) * 1000
   }
 }
+
+/** Milliseconds of a processor that all processes of a browser have taken so far. */
+async function wholeBrowser(browser: Browser): Promise<() => Promise<number>> {
+  const session = await browser.newBrowserCDPSession()
+  return async () => {
+    const { processInfo } = await session.send('SystemInfo.getProcessInfo')
+    return processInfo.reduce((a, p) => a + p.cpuTime, 0) * 1000
+  }
+}
+
+// Milliseconds that all processors of the machine were busy.
+const machine = () => cpus().reduce((a, { times: t }) => a + t.user + t.nice + t.sys + t.irq, 0)
 
 interface Recorder {
   times: number[]
@@ -41,12 +58,14 @@ declare global {
 /** Has pages note when what selector finds is there, in milliseconds from the start of the navigation. */
 export async function noteFirst(page: Page, selector: string): Promise<void> {
   await page.addInitScript((wanted) => {
-    const look = () => {
+    // Told of changes, and not looking in each frame: that would cost more than what is measured where it takes long.
+    const watch = new MutationObserver(() => {
+      if (!document.querySelector(wanted)) return
+      watch.disconnect()
       // The frame after the one in which it is there has it on screen.
-      if (document.querySelector(wanted)) requestAnimationFrame(() => (window.drawn = performance.now()))
-      else requestAnimationFrame(look)
-    }
-    look()
+      requestAnimationFrame(() => requestAnimationFrame(() => (window.drawn = performance.now())))
+    })
+    watch.observe(document, { childList: true, subtree: true })
   }, selector)
 }
 
@@ -64,14 +83,20 @@ export async function frames(page: Page, act: () => Promise<void>): Promise<Fram
     }
     requestAnimationFrame(tick)
   })
-  const used = await mainThread(page)
-  const before = await used()
+  const browser = page.context().browser()
+  if (!browser) throw new Error('the page has no browser')
+  const [used, whole] = [await mainThread(page), await wholeBrowser(browser)]
+  const figures = async () => [await used(), await whole(), machine(), process.cpuUsage(), Date.now()] as const
+  const before = await figures()
   await act()
-  const cpu = (await used()) - before
+  const after = await figures()
   const { times, tasks } = await page.evaluate(() => {
     window.recorder.on = false
     return window.recorder
   })
+  const cpu = after[0] - before[0]
+  const all = after[1] - before[1]
+  const own = (after[3].user + after[3].system - before[3].user - before[3].system) / 1000
   const gaps = times.slice(1).map((t, i) => t - (times[i] ?? t))
   const sorted = [...gaps].sort((a, b) => b - a)
   const seconds = ((times.at(-1) ?? 0) - (times[0] ?? 0)) / 1000
@@ -84,11 +109,37 @@ export async function frames(page: Page, act: () => Promise<void>): Promise<Fram
     long: tasks.length,
     longest: Math.max(0, ...tasks),
     cpu: cpu / Math.max(1, gaps.length),
+    all: all / Math.max(1, gaps.length),
+    others: Math.max(0, (after[2] - before[2] - all - own) / (after[4] - before[4])),
   }
 }
 
 /** A line of figures. */
 export function told(what: string, f: Frames): string {
   const n = (v: number) => v.toFixed(0).padStart(5)
-  return `${what.padEnd(34)} ${n(f.average)} frames/s, slowest twentieth ${n(f.slow)}/s, worst frame ${n(f.worst)} ms, ${f.long} long tasks (at most ${f.longest.toFixed(0)} ms); ${f.cpu.toFixed(1)} ms of a processor a frame`
+  return `${what.padEnd(34)} ${n(f.average)} frames/s, slowest twentieth ${n(f.slow)}/s, worst frame ${n(f.worst)} ms, ${f.long} long tasks (at most ${f.longest.toFixed(0)} ms); ${f.cpu.toFixed(1)} ms of a processor a frame, ${f.all.toFixed(1)} with all that draws; ${besides(f.others)}`
+}
+
+// What the machine did besides: figures in milliseconds of the clock mean little where that is much.
+function besides(others: number): string {
+  return `others kept ${others.toFixed(1)} of ${cpus().length} processors busy, load ${loadavg()[0]?.toFixed(1)}`
+}
+
+/** Tells what the machine has done since, besides what took so many milliseconds of a processor. */
+export function busy(): (own: number) => string {
+  const [begun, before] = [Date.now(), machine()]
+  return (own) => besides(Math.max(0, (machine() - before - own) / (Date.now() - begun)))
+}
+
+/** Milliseconds of a processor that a page's main thread takes for each tree that comes while nothing is done to it, of some. */
+export async function perTree(page: Page, trees: number): Promise<number> {
+  const used = await mainThread(page)
+  const next = () => page.waitForResponse(/\/pando\/api\/v1\/tree$/)
+  // What follows from a tree is drawn before the next one is asked for.
+  await next()
+  await page.waitForTimeout(2000)
+  const before = await used()
+  for (let i = 0; i < trees; i++) await next()
+  await page.waitForTimeout(2000)
+  return ((await used()) - before) / trees
 }

@@ -1,9 +1,10 @@
 import { loadavg } from 'node:os'
-import { chromium, type Browser, type Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { serveSimulated } from '../simulated.ts'
+import { launch } from './browser.ts'
 import { built } from './build.ts'
-import { frames, mainThread, noteFirst, told } from './frames.ts'
+import { frames, mainThread, noteFirst, perTree, told } from './frames.ts'
 
 const zones = 40
 const leaves = 10_000
@@ -14,21 +15,10 @@ let url: string
 const ends: (() => unknown)[] = []
 
 beforeAll(async () => {
-  const { serve, remove } = await built()
+  const { serve, remove } = built()
   const simulated = await serveSimulated({ zones, leaves }, serve)
   url = simulated.url
-  browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-    ],
-  })
+  browser = await launch()
   ends.push(
     () => browser.close(),
     () => simulated.server.close(),
@@ -59,6 +49,11 @@ async function open(path: string, selector: string): Promise<Page> {
   return page
 }
 
+async function still(page: Page) {
+  const cost = await perTree(page, 3)
+  console.log(`${'  a new tree, nothing done'.padEnd(34)} ${cost.toFixed(0).padStart(5)} ms of a processor`)
+}
+
 // Moves the pointer over a rectangle for some seconds, one step for each call of step.
 async function wander(page: Page, step: (x: number, y: number) => Promise<void>) {
   const box = await page.locator('[role=img], [role=table]').first().boundingBox()
@@ -76,6 +71,7 @@ const move = (page: Page) => (x: number, y: number) => page.mouse.move(x, y)
 describe('a planet of ten thousand leaves', () => {
   it('is drawn, hovered, moved and zoomed', async () => {
     const page = await open('/planet', 'canvas')
+    await still(page)
     console.log(told('  hovering', await frames(page, () => wander(page, move(page)))))
     let turn = 0
     const zoom = async (x: number, y: number) => {
@@ -96,6 +92,7 @@ describe('a planet of ten thousand leaves', () => {
 
   it('is listed, scrolled and hovered', async () => {
     const page = await open('/leaves', '[role=row][aria-rowindex="3"]')
+    await still(page)
     console.log(told('  hovering', await frames(page, () => wander(page, move(page)))))
     let turn = 0
     const scroll = async (x: number, y: number) => {

@@ -2,7 +2,7 @@ import { Button, Checkbox, Popover, Stack, Text, TextInput } from '@mantine/core
 import { IconAdjustments } from '@tabler/icons-react'
 import { useEffect, useState } from 'react'
 import { parseDuration } from '../format/times.ts'
-import { defaultOptions, optionParams, type Options } from './urlstate.ts'
+import { defaultOptions, optionParams, type Options } from '../api/options.ts'
 
 const switches: { key: Exclude<keyof Options, 'timeout'>; label: string; hint: string }[] = [
   {
@@ -17,7 +17,7 @@ const switches: { key: Exclude<keyof Options, 'timeout'>; label: string; hint: s
   { key: 'align', label: 'Align', hint: 'Move the times of ranges to where rollups have points' },
 ]
 
-/** How all panels ask. None of it but align changes an answer that is whole. */
+/** How a page asks. None of it but align changes an answer that is whole. */
 export function OptionsMenu({ options, onChange }: { options: Options; onChange: (o: Options) => void }) {
   const [timeout, setTimeout] = useState(options.timeout)
   useEffect(() => setTimeout(options.timeout), [options.timeout])
