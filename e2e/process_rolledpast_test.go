@@ -124,8 +124,11 @@ func (p *pastPlanet) forget() {
 	eventually(p.t, 30*time.Second, func() error {
 		for _, leaf := range []*process{p.euLeaf, p.usLeaf} {
 			v, err := vector(leaf.http, "count(requests_total)", "time", seconds(p.from.Add(30*time.Minute)), "rollup", "off")
-			if err != nil || len(v) > 0 {
-				return fmt.Errorf("%s: %v, %v", leaf.name, v, err)
+			if err != nil {
+				return err
+			}
+			if len(v) > 0 {
+				return fmt.Errorf("%s still has %v", leaf.name, v)
 			}
 		}
 		for _, tier := range []*process{p.root, p.eu, p.us} {

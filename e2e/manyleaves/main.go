@@ -8,10 +8,10 @@ package main
 import (
 	"flag"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,17 +26,25 @@ func main() {
 	zones := flag.Int("zones", 20, "Zones.")
 	leaves := flag.Int("leaves", 50, "Leaves in each zone.")
 	flag.Parse()
-	h, err := handler(*zones, *leaves)
-	if err != nil {
-		log.Fatal(err)
+	if err := serve(*address, *zones, *leaves); err != nil {
+		fmt.Fprintln(os.Stderr, "manyleaves:", err)
+		os.Exit(1)
 	}
-	lis, err := net.Listen("tcp", *address)
+}
+
+// serve serves until it fails.
+func serve(address string, zones, leaves int) error {
+	h, err := handler(zones, leaves)
 	if err != nil {
-		log.Fatal(err)
+		return fmt.Errorf("build the tree: %w", err)
+	}
+	lis, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("-listen=%s: %w", address, err)
 	}
 	fmt.Printf("listens on http://%s\n", lis.Addr())
 	srv := http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	log.Fatal(srv.Serve(lis))
+	return srv.Serve(lis)
 }
 
 // handler is the API of a root over so many zones and leaves.

@@ -19,9 +19,7 @@ func TestRecycledPoints(t *testing.T) {
 	var series []promql.Series
 	for _, steps := range []int{241, 3000, 7, 241} {
 		for _, kind := range wireKinds {
-			for _, s := range newWireData().answer(40, steps, g, kind.values) {
-				series = append(series, s)
-			}
+			series = append(series, newWireData().answer(40, steps, g, kind.values)...)
 		}
 	}
 	for i := range series { // sorted by labels, as an answer is
