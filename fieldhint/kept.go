@@ -120,8 +120,12 @@ func (g *generation) inherit(from *generation) {
 	if len(from.kept) == 0 {
 		return
 	}
-	all := from.kept[0] // which lacks nothing: a later one may be on its way
-	g.newKept(all.number).keep(all.log.read(nil, 0, all.log.len()))
+	all := from.kept[0] // which lacks nothing, unless it was full: a later one may be on its way
+	c := g.newKept(all.number)
+	c.keep(all.log.read(nil, 0, all.log.len()))
+	if all.log.full.Load() {
+		c.log.full.Store(true)
+	}
 }
 
 // appendKept appends the facts of one aggregate: of which metric it is, which labels

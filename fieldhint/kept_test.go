@@ -184,3 +184,27 @@ func TestKeptWhileRenewed(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What there was no room for is not believed to be there once there is room: the
+// hint is not whole until what is kept has been told anew.
+func TestKeptWithoutRoom(t *testing.T) {
+	set := newSet(t, SetConfig{})
+	set.AddKept("reqs", labels.FromStrings("job", "api"), nil)
+	set.live()[0].kept[0].log.full.Store(true)
+	full := func() bool { return set.live()[0].kept[0].log.full.Load() }
+	if err := set.Rebuild(today, func(func(labels.Labels, ...Span)) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !full() {
+		t.Error("whole after a rebuild")
+	}
+	if err := set.RenewKept(1, func() error {
+		set.AddKept("reqs", labels.FromStrings("job", "api"), nil)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if full() {
+		t.Error("not whole after all was told anew")
+	}
+}

@@ -198,7 +198,7 @@ func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 
 func (l *Leaf) buildQueries() error {
 	var err error
-	l.tracker, err = promql.NewActiveQueryTracker(l.cfg.DataDir, max(trackedQueries, l.cfg.Limits.MaxConcurrent), l.logger.With("component", "active queries"))
+	l.tracker, err = promql.NewActiveQueryTracker(l.cfg.DataDir, min(max(trackedQueries, l.cfg.Limits.MaxConcurrent), mostTracked), l.logger.With("component", "active queries"))
 	if err != nil {
 		return fmt.Errorf("track active queries: %w", err)
 	}

@@ -24,6 +24,9 @@ func (l *Leaf) Retune(t querytree.Tuning) error {
 // trackedQueries is how many active queries are noted for the next start, at least.
 const trackedQueries = 256
 
+// mostTracked bounds the file that they are noted in, of a kilobyte each.
+const mostTracked = 10_000
+
 // activeQueries notes the queries that are evaluated, so that the next start can
 // tell which ran when the process died. It never has a query wait: the gate does,
 // by limits that may be raised; those for which the file has no room are not noted.

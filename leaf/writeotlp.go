@@ -85,8 +85,10 @@ func (s *writeOTLP) begin(ctx context.Context) *otlpTx {
 	tx.keyed, _ = tx.AppenderV2.(keyedAppender)
 	// As Prometheus does, whatever clock the leaf goes by.
 	tx.maxTime = time.Now().Add(maxAhead).UnixMilli()
-	tx.seed = s.seedOf(s.leaf.PrometheusConfig())
-	tx.mark = quietNaN | uint64(rand.Uint32N(1<<23))<<markedBits
+	tx.leaf, tx.config = s.leaf, s.leaf.PrometheusConfig()
+	tx.seed = s.seedOf(tx.config)
+	// Not zero: those are the NaNs that senders have.
+	tx.mark = quietNaN | uint64(1+rand.Uint32N(1<<23-1))<<markedBits
 	return tx
 }
 
@@ -148,6 +150,8 @@ type otlpTx struct {
 	storage.AppenderV2
 	keyed   keyedAppender // nil if nothing can be known
 	maxTime int64
+	leaf    *Leaf
+	config  *config.Config // which the seed is of
 	seed    uint64
 	given   bool // the handler has it, and ends it
 
@@ -386,7 +390,8 @@ func (tx *otlpTx) Append(ref storage.SeriesRef, l labels.Labels, st, t int64, v 
 	}
 	point := tx.marked[i]
 	ref, err := tx.AppenderV2.Append(ref, l, st, t, point.value, nil, nil, opts)
-	if err == nil {
+	// A key is of the settings that the handler goes by, which may be others by now.
+	if err == nil && tx.leaf.PrometheusConfig() == tx.config {
 		tx.keyed.LearnKey(point.key, ref)
 	}
 	return ref, err

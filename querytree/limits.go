@@ -69,6 +69,10 @@ func DefaultLimits() Limits {
 	}
 }
 
+// mostConcurrent is the largest number of queries at the same time that makes sense:
+// each has memory of its own.
+const mostConcurrent = 100_000
+
 // Validate reports the first limit that cannot be used.
 func (l Limits) Validate() error {
 	for _, v := range []struct {
@@ -86,6 +90,9 @@ func (l Limits) Validate() error {
 		if v.value <= 0 {
 			return fmt.Errorf("--%s must be greater than zero", v.flag)
 		}
+	}
+	if l.MaxConcurrent > mostConcurrent {
+		return fmt.Errorf("--query.max-concurrency must be at most %d", mostConcurrent)
 	}
 	for _, v := range []struct {
 		flag  string

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -144,8 +145,9 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 	}
 	f.retune.tunesTier(t)
 	if !f.hints && !f.retune.fixed("query.hints") { // it has them, to use them later
-		if now := f.tuning(); t.Retune(now.tree, now.cache) != nil {
-			return nil, nil, now.validate()
+		now := f.tuning()
+		if err := t.Retune(now.tree, now.cache); err != nil {
+			return nil, nil, cmp.Or(now.validate(), err)
 		}
 	}
 	if err := n.serveChildren(f.childrenFlags, t, logger, reg); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -112,7 +113,10 @@ func (r *retuner) alone(none func() error, logger *slog.Logger) func() error {
 	if read == nil {
 		return none
 	}
+	var reloading sync.Mutex // a signal and a request may come at once
 	return func() error {
+		reloading.Lock()
+		defer reloading.Unlock()
 		use, err := read()
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v2"
@@ -57,9 +58,16 @@ type webConfig struct {
 	logger *slog.Logger
 
 	mu   sync.Mutex
-	seen os.FileInfo // nil if it was not there
+	seen os.FileInfo // when last was read
 	last *web.Config
+	// Of what could not be used: it is tried again, for what it names may come later.
+	tried  os.FileInfo // nil if it was not there
+	failed string      // nothing if the last one could be used
+	retry  time.Time
 }
+
+// retryWebConfig is the time between attempts to use a content that could not be.
+const retryWebConfig = time.Second
 
 // openWebConfig reads the file.
 func openWebConfig(file string, logger *slog.Logger) (*webConfig, error) {
@@ -80,19 +88,25 @@ func (w *webConfig) now() *web.Config {
 		seen = nil
 	}
 	if same(seen, w.seen) {
+		w.failed = ""
 		return w.last
 	}
-	w.seen = seen
+	if w.failed != "" && same(seen, w.tried) && time.Now().Before(w.retry) {
+		return w.last
+	}
 	next, err := readWebConfig(w.file)
 	if err == nil {
 		err = noLaxer(w.last, next)
 	}
 	if err != nil {
-		w.logger.Error("the web configuration is not used; the one before it stays in effect", "file", w.file, "err", err)
+		if err.Error() != w.failed || !same(seen, w.tried) {
+			w.logger.Error("the web configuration is not used; the one before it stays in effect", "file", w.file, "err", err)
+		}
+		w.tried, w.failed, w.retry = seen, err.Error(), time.Now().Add(retryWebConfig)
 		return w.last
 	}
 	w.logger.Info("web configuration read again", "file", w.file)
-	w.last = next
+	w.seen, w.last, w.failed = seen, next, ""
 	return next
 }
 
@@ -113,11 +127,15 @@ func noLaxer(old, next *web.Config) error {
 		return errors.New("it has no tls_server_config any more; restart the process if that is meant")
 	case clientAuth(is) < clientAuth(was):
 		return fmt.Errorf("client_auth_type %q asks less of clients than %q did; restart the process if that is meant", is.ClientAuth, was.ClientAuth)
+	case hasClientCA(was) && !hasClientCA(is):
+		return errors.New("it has no client_ca_file any more: certificates of any authority that the system trusts would do; restart the process if that is meant")
 	case was.ClientAllowedSans != nil && is.ClientAllowedSans == nil:
 		return errors.New("it has no client_allowed_sans any more; restart the process if that is meant")
 	}
 	return nil
 }
+
+func hasClientCA(c web.TLSConfig) bool { return c.ClientCAs != "" || c.ClientCAsText != "" }
 
 // clientAuth says how much is asked of clients' certificates.
 func clientAuth(c web.TLSConfig) int {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -24,7 +26,10 @@ func (n *node) serveWeb(l net.Listener, srv *http.Server) error {
 		return err
 	}
 	first := c.now()
-	door := &door{config: c, inside: srv.Handler}
+	if n.authenticated && len(first.Users) == 0 {
+		return errors.New("--web.config.file: it had users when the process started, and has none now; start the process again")
+	}
+	door := &door{config: c, inside: srv.Handler, comparing: make(chan struct{}, 1)}
 	if r := first.RateLimiterConfig; r.Interval != 0 {
 		door.limiter = rate.NewLimiter(rate.Every(r.Interval), r.Burst)
 	}
@@ -57,12 +62,13 @@ type door struct {
 	limiter *rate.Limiter // nil without a limit
 	inside  http.Handler
 
-	comparing sync.Mutex // one at a time
-	mu        sync.Mutex
-	known     map[[sha256.Size]byte]bool
+	comparing    chan struct{} // holds who compares, one at a time
+	mu           sync.Mutex
+	right, wrong map[[sha256.Size]byte]struct{}
 }
 
-// maxKnown bounds the passwords that are remembered, right and wrong ones.
+// maxKnown bounds the passwords that are remembered, right ones and wrong ones
+// apart: strangers must not make those of users forgotten.
 const maxKnown = 1000
 
 // strangersHash is compared with the passwords of users that there are not, so that
@@ -72,16 +78,16 @@ const strangersHash = "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LD
 // ServeHTTP implements http.Handler.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := d.config.now()
-	if d.limiter != nil && !d.limiter.Allow() {
+	user, password, given := r.BasicAuth()
+	if d.limiter != nil && (given || !probed(r)) && !d.limiter.Allow() {
 		http.Error(w, http.StatusText(http.StatusTooManyRequests), http.StatusTooManyRequests)
 		return
 	}
 	for k, v := range c.HTTPConfig.Header {
 		w.Header().Set(k, v)
 	}
-	user, password, given := r.BasicAuth()
 	switch {
-	case len(c.Users) == 0, given && d.knows(c, user, password):
+	case len(c.Users) == 0, given && d.knows(r.Context(), c, user, password):
 		d.inside.ServeHTTP(w, r)
 	case probed(r):
 		// A kubelet has no password, and may learn whether the process is well.
@@ -94,7 +100,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // knows tells whether a password is that of a user. Comparing takes long, so that it
 // is done once, and for one request at a time: those that are known do not wait.
-func (d *door) knows(c *web.Config, user, password string) bool {
+func (d *door) knows(ctx context.Context, c *web.Config, user, password string) bool {
 	hash, there := c.Users[user]
 	if !there {
 		hash = strangersHash
@@ -103,23 +109,36 @@ func (d *door) knows(c *web.Config, user, password string) bool {
 	if ok, seen := d.recall(key); seen {
 		return ok && there
 	}
-	d.comparing.Lock()
+	select {
+	case d.comparing <- struct{}{}:
+	case <-ctx.Done():
+		return false
+	}
 	ok := bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
-	d.comparing.Unlock()
+	<-d.comparing
+	d.remember(key, ok)
+	return ok && there
+}
+
+func (d *door) remember(key [sha256.Size]byte, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.known == nil || len(d.known) >= maxKnown {
-		d.known = map[[sha256.Size]byte]bool{}
+	known := &d.wrong
+	if ok {
+		known = &d.right
 	}
-	d.known[key] = ok
-	return ok && there
+	if *known == nil || len(*known) >= maxKnown {
+		*known = map[[sha256.Size]byte]struct{}{}
+	}
+	(*known)[key] = struct{}{}
 }
 
 func (d *door) recall(key [sha256.Size]byte) (ok, seen bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	ok, seen = d.known[key]
-	return ok, seen
+	_, ok = d.right[key]
+	_, wrong := d.wrong[key]
+	return ok, ok || wrong
 }
 
 // credentials is a key that tells apart what is asked about a password.

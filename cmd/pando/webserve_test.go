@@ -2,16 +2,24 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -150,6 +158,80 @@ func TestWebConfigIsNoLaxer(t *testing.T) {
 		if err := noLaxer(read(tls(was)).last, read("{}").last); err == nil {
 			t.Errorf("no TLS after %q is accepted", was)
 		}
+	}
+	const verified = ", client_auth_type: RequireAndVerifyClientCert"
+	if err := noLaxer(read(tls(verified+", client_ca_file: ca")).last, read(tls(verified)).last); err == nil {
+		t.Error("certificates of any authority will do, and that is accepted")
+	}
+}
+
+// What cannot be used because of what it names is used once that is there.
+func TestWebConfigIsTriedAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "web.yml")
+	rewrite(t, file, "basic_auth_users:\n  alice: "+hashed(t, "secret")+"\n")
+	c, err := openWebConfig(file, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, file, "basic_auth_users:\n  bob: "+hashed(t, "secret")+"\ntls_server_config: {cert_file: cert.pem, key_file: key.pem}\n")
+	if users := c.now().Users; len(users["alice"]) == 0 || len(users) != 1 {
+		t.Errorf("without its certificate it is used: %v", users)
+	}
+	certificate(t, filepath.Dir(file))
+	if users := c.now().Users; len(users["alice"]) == 0 {
+		t.Errorf("it is tried at once: %v", users)
+	}
+	c.retry = time.Now()
+	if users := c.now().Users; len(users["bob"]) == 0 || len(users) != 1 {
+		t.Errorf("with its certificate it is not used: %v", users)
+	}
+}
+
+// certificate writes a self-signed one, and its key.
+func certificate(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rewrite(t, filepath.Join(dir, "key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})))
+	rewrite(t, filepath.Join(dir, "cert.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+}
+
+// Strangers do not make the passwords of users forgotten, nor do they use up what
+// probes may ask.
+func TestStrangersAtTheDoor(t *testing.T) {
+	d := &door{}
+	d.remember(credentials("alice"), true)
+	for i := range 2 * maxKnown {
+		d.remember(credentials(strconv.Itoa(i)), false)
+	}
+	if ok, seen := d.recall(credentials("alice")); !ok || !seen {
+		t.Error("a right password was forgotten")
+	}
+	if len(d.wrong) > maxKnown {
+		t.Errorf("%d wrong ones are remembered", len(d.wrong))
+	}
+	base, _ := webNode(t, "rate_limit: {interval: 1h, burst: 1}\nbasic_auth_users:\n  alice: "+hashed(t, "secret")+"\n")
+	for range 3 {
+		if code, _ := visit(t, base+"/-/healthy", "", ""); code != 200 {
+			t.Errorf("a probe gets %d", code)
+		}
+	}
+	if code, _ := visit(t, base+"/-/healthy", "alice", "wrong"); code != 200 {
+		t.Errorf("a probe with a password that is wrong gets %d", code)
+	}
+	if code, _ := visit(t, base+"/-/healthy", "alice", "wrong"); code != 429 {
+		t.Errorf("beyond the limit a stranger gets %d", code)
 	}
 }
 

@@ -31,6 +31,9 @@ type Offer interface {
 // renewEvery is how often the Offer is made anew, without what has become too old.
 const renewEvery = 24 * time.Hour
 
+// retryOffer is the time after which that is tried again, if it failed.
+const retryOffer = 10 * time.Minute
+
 // SetOffer has an Offer told of all that is kept, now and from now on. It may be
 // called once.
 func (s *Store) SetOffer(o Offer) error {
@@ -56,9 +59,13 @@ func (s *Store) renew(now time.Time) error {
 	s.writing.Lock() // nothing is closed meanwhile
 	defer s.writing.Unlock()
 	s.mu.RLock()
-	offer, kinds, dbs := s.offer, s.kindsOf(s.rules), maps.Clone(s.dbs)
+	offer := s.offer
 	s.mu.RUnlock()
 	err := offer.RenewKept(now.Unix()/int64(renewEvery/time.Second), func() error {
+		// Looked at only now: what rules that come later have is told to the new Offer too.
+		s.mu.RLock()
+		kinds, dbs := s.kindsOf(s.rules), maps.Clone(s.dbs)
+		s.mu.RUnlock()
 		for key, r := range kinds {
 			if err := tell(offer, dbs[key.keep.For], r, key.keep); err != nil {
 				return err
@@ -66,13 +73,12 @@ func (s *Store) renew(now time.Time) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
 	s.mu.Lock()
-	s.renewed = now
-	s.mu.Unlock()
-	return nil
+	defer s.mu.Unlock()
+	if s.renewed = now; err != nil { // what was told before stays
+		s.renewed = now.Add(retryOffer - renewEvery)
+	}
+	return err
 }
 
 // tell tells an Offer of all series of a rule at one distance.

@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,9 +14,10 @@ import (
 
 // offered is an Offer that notes what it is told.
 type offered struct {
-	all   map[string]bool
-	days  []int64
-	fails error
+	all    map[string]bool
+	days   []int64
+	fails  error
+	during func() // an Offer is made anew
 }
 
 func (o *offered) AddKept(metric string, aggregate labels.Labels, free []string) {
@@ -25,6 +27,9 @@ func (o *offered) AddKept(metric string, aggregate labels.Labels, free []string)
 func (o *offered) RenewKept(day int64, scan func() error) error {
 	before := o.all
 	o.days, o.all = append(o.days, day), map[string]bool{}
+	if o.during != nil {
+		o.during()
+	}
 	if err := scan(); err != nil {
 		o.all = before
 		return err
@@ -99,4 +104,25 @@ func TestOffer(t *testing.T) {
 	o.is(t, "a day without the rule", sums...)
 	k.setRules(both)
 	o.is(t, "the rule is back", all...)
+
+	k.setRules(one)
+	o.during = func() { k.setRules(both) }
+	k.pass(renewEvery)
+	k.must(k.collect())
+	o.is(t, "the rule is back while the offer is made anew", all...)
+
+	o.during, o.fails = nil, errors.New("cannot be read")
+	k.pass(renewEvery)
+	n := len(o.days)
+	for range 3 {
+		_ = k.collect()
+	}
+	if len(o.days) != n+1 {
+		t.Errorf("an offer that cannot be made is tried %d times at once", len(o.days)-n)
+	}
+	k.pass(retryOffer)
+	_ = k.collect()
+	if len(o.days) != n+2 {
+		t.Errorf("an offer that could not be made is tried %d times after a while, want 2", len(o.days)-n)
+	}
 }
