@@ -41,7 +41,8 @@ gates:
 allow: {discovery: [static, kubernetes], files: [/missing/token]}
 `
 
-// scrapePando is what overlays have the leaf scrape of Pando itself, oftener.
+// scrapePando is what overlays have the leaf scrape of Pando itself, oftener. Labels are
+// the same, so that series go on: those of another target stay for two of its intervals.
 const scrapePando = `scrape_configs:
   - job_name: pando
     kubernetes_sd_configs: [{role: pod, namespaces: {own_namespace: true}}]
@@ -50,6 +51,7 @@ const scrapePando = `scrape_configs:
         regex: pando;http
         action: keep
       - {source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_component], regex: (.+), replacement: pando-$1, target_label: job}
+      - {source_labels: [__meta_kubernetes_namespace], target_label: namespace}
       - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
 `
 
