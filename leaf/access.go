@@ -65,6 +65,15 @@ func (l *Leaf) Describe() querytree.Description {
 	}
 }
 
+// Readable notes that aggregates of these metrics can be read since a moment ago, of
+// times of which there may be no samples any more: parents drop what they keep of the
+// leaf's answers. It is safe for concurrent use.
+func (l *Leaf) Readable(metrics []string) {
+	if len(metrics) > 0 {
+		l.changes.readable()
+	}
+}
+
 // Metadata returns the metadata of one metric family, or of all if metric is
 // empty: that of active scrape targets, and what was written to the leaf.
 func (l *Leaf) Metadata(metric string) map[string][]metadata.Metadata {

@@ -56,6 +56,12 @@ func (c *changes) appended(mint int64) {
 	}
 }
 
+// readable notes that aggregates can be read that could not before. There is no telling
+// of which times.
+func (c *changes) readable() {
+	c.history.Change(math.MinInt64, labels.EmptyLabels(), querytree.CauseOwn)
+}
+
 // deleted notes that samples from mint on were deleted.
 func (c *changes) deleted(mint int64) {
 	c.history.Change(mint, labels.EmptyLabels(), querytree.CauseLate)

@@ -14,7 +14,8 @@ import (
 	"github.com/pandometrics/pando/querytree"
 )
 
-// A leaf tells of samples that come late and of deletions, and of nothing else.
+// A leaf tells of samples that come late, of deletions and of rollups that can be read
+// again, and of nothing else.
 func TestEpochs(t *testing.T) {
 	now := time.UnixMilli(100_000_000)
 	cfg := testConfig(t.TempDir())
@@ -72,6 +73,10 @@ func TestEpochs(t *testing.T) {
 		t.Fatal(err)
 	}
 	tells("a deletion elsewhere", math.MaxInt64)
+	l.Readable(nil)
+	tells("no points of rollups", math.MaxInt64)
+	l.Readable([]string{"up"})
+	tells("points of rollups", math.MinInt64)
 }
 
 // Who has been told of a change has been told how old the samples are that the

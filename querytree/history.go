@@ -16,7 +16,8 @@ const FeatureEpochs = "epochs"
 
 // Epoch says that what a child holds of times before Description.Settled has
 // changed: by a sample that came late, a deletion, a child of its own that came,
-// came back or was forgotten, or a name of which the tier holds series itself now.
+// came back or was forgotten, or a name of which the tier holds series itself now,
+// or aggregates of which it can read points now.
 type Epoch struct {
 	// Number counts the changes, from 1, as long as the child's Instance lives.
 	Number uint64
@@ -40,7 +41,7 @@ const (
 	CauseReturned  = "returned"  // a child that was away for a while
 	CauseRestarted = "restarted" // a child's process is another one than before
 	CauseForgotten = "forgotten" // a child is no longer missed
-	CauseOwn       = "own"       // the tier holds series of another name itself
+	CauseOwn       = "own"       // the tier holds series of another name itself, or reads points of more rollups
 	CauseSeveral   = "several"
 )
 

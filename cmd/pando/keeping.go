@@ -147,6 +147,7 @@ func (k *keeping) collect(n *node, c keep.CollectorConfig) error {
 func (k *keeping) collectTier(n *node, t *tier.Tier) error {
 	c := keep.DefaultCollectorConfig()
 	c.Source, c.Final, c.Missing, c.Children, c.Known = t.Mixer, t.Final, t.Missing, t.Children, t.Known
+	c.Readable = t.Readable
 	return k.collect(n, c)
 }
 
@@ -155,6 +156,7 @@ func (k *keeping) collectTier(n *node, t *tier.Tier) error {
 func (k *keeping) collectLeaf(n *node, l *leaf.Leaf) error {
 	c := keep.DefaultCollectorConfig()
 	c.Source, c.Final = l.Child(), func() int64 { return l.Describe().Final }
+	c.Readable = l.Readable
 	c.Parallel, c.Rest = 1, 9
 	return k.collect(n, c)
 }

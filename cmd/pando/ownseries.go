@@ -43,7 +43,6 @@ func (o *ownSeries) tell(t *tier.Tier, k *keeping) {
 		o.telling.Lock()
 		defer o.telling.Unlock()
 		t.SetOwnNames(o.names())
-		t.SetKeptMetrics(o.rollups.Metrics())
 	}
 	o.rules.changed, k.changed = told, told
 	told()

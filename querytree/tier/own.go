@@ -12,8 +12,6 @@ import (
 type ownNames struct {
 	changing sync.Mutex
 	names    atomic.Pointer[[]string]
-	// metrics are those of which aggregates are kept, sorted; nil before that is known.
-	metrics []string
 }
 
 // OwnNames returns the metric names of which the tier holds series itself, sorted.
@@ -48,21 +46,12 @@ func (t *Tier) SetOwnNames(names []string) {
 	}
 }
 
-// SetKeptMetrics says of which metrics the tier keeps aggregates. Rules that come back
-// may have points of times of which there are no samples any more: whoever keeps
-// answers about a metric that is new drops them. What a tier begins with is not new,
-// since nobody relies on what it said before it was started. It is safe for
-// concurrent use, and keeps metrics.
-func (t *Tier) SetKeptMetrics(metrics []string) {
-	metrics = slices.Compact(slices.Sorted(slices.Values(metrics)))
-	t.own.changing.Lock()
-	defer t.own.changing.Unlock()
-	old, known := t.own.metrics, t.own.metrics != nil
-	t.own.metrics = append([]string{}, metrics...)
+// Readable notes that aggregates of these metrics can be read since a moment ago, and
+// could not before: of times of which there may be no samples any more. Whoever keeps
+// answers about the metrics drops them. It is safe for concurrent use.
+func (t *Tier) Readable(metrics []string) {
 	for _, name := range metrics {
-		if _, had := slices.BinarySearch(old, name); known && !had {
-			t.Roster.Owned(name)
-		}
+		t.Roster.Owned(name)
 	}
 }
 

@@ -63,6 +63,19 @@ func TestSetOwnNames(t *testing.T) {
 	}
 }
 
+// Who keeps answers about a metric drops them once there is more to read of it.
+func TestReadable(t *testing.T) {
+	z := finalTier(t, "")
+	if z.Readable(nil); len(z.Describe().Epochs) != 0 {
+		t.Errorf("epochs of nothing: %v", z.Describe().Epochs)
+	}
+	z.Readable([]string{"x"})
+	epochs := z.Describe().Epochs
+	if len(epochs) != 1 || epochs[0].Mint != math.MinInt64 || epochs[0].Cause != querytree.CauseOwn || epochs[0].Scope.Get(labels.MetricName) != "x" {
+		t.Errorf("epochs %+v", epochs)
+	}
+}
+
 // A tier above one that holds names says that there may be some below it.
 func TestNamesBelow(t *testing.T) {
 	above := finalTier(t, "")

@@ -38,6 +38,10 @@ type CollectorConfig struct {
 	// Known names all children, including those that are missing; nil at a leaf, or
 	// if none is ever forgotten.
 	Known func() []string
+	// Readable is told of metrics of which points can be read that could not before:
+	// at the start, or since their rule came back. What was answered about them in the
+	// meantime, of times of which there are no samples, lacked these. It may be nil.
+	Readable func(metrics []string)
 	// Past is told of what changes.
 	Past *Past
 	// Lookback is the lookback delta in milliseconds.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -132,16 +131,4 @@ func (s *Store) tellBack(rules *rollup.Rules) error {
 		}
 	}
 	return nil
-}
-
-// Metrics returns the metrics of which the tier keeps aggregates, sorted.
-func (s *Store) Metrics() []string {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var out []string
-	for _, r := range s.kindsOf(s.rules) {
-		out = append(out, r.Metric())
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
 }

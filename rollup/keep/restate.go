@@ -103,7 +103,9 @@ func (c *Collector) block(kinds map[keptKey]*rollup.Rule, blocked map[keptKey]er
 			clear[key] = r
 		}
 	}
-	c.cfg.Store.check(clear)
+	if readable := c.cfg.Store.check(clear); len(readable) > 0 && c.cfg.Readable != nil {
+		c.cfg.Readable(readable)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for key, err := range blocked {

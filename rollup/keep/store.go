@@ -166,13 +166,19 @@ func (s *Store) doubtOne(key keptKey) {
 }
 
 // check notes that the points of rules have been made void so far as they were
-// restated.
-func (s *Store) check(kinds map[keptKey]*rollup.Rule) {
+// restated. It returns the metrics, sorted, of which points can be read now that could
+// not before.
+func (s *Store) check(kinds map[keptKey]*rollup.Rule) (readable []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for key := range kinds {
-		delete(s.unchecked, key)
+	for key, r := range kinds {
+		if s.unchecked[key] {
+			delete(s.unchecked, key)
+			readable = append(readable, r.Metric())
+		}
 	}
+	slices.Sort(readable)
+	return slices.Compact(readable)
 }
 
 // add opens the TSDB for a retention, if need be, and learns what is there.
