@@ -188,23 +188,31 @@ func (g *writeGuard) snappyDecoded(next http.Handler) http.Handler {
 			http.Error(w, fmt.Sprintf("encoding %q is not accepted; use %s", enc, remoteapi.SnappyBlockCompression), http.StatusUnsupportedMediaType)
 			return
 		}
-		sent, plain := g.buffer(), g.buffer()
-		defer g.keep(sent)
-		defer g.keep(plain)
-		if err := g.admit(w, r, sent); err != nil {
-			fail(w, err)
-			return
-		}
-		defer g.release()
-		body, err := g.decode(sent.Bytes(), plain)
-		if err != nil {
-			fail(w, err)
-			return
-		}
-		r.Body = decodedBody{Reader: bytes.NewReader(body), data: body}
-		r.Header.Del("Content-Encoding")
-		next.ServeHTTP(w, r)
+		g.decoded(w, r, func(_, body []byte) {
+			r.Body = decodedBody{Reader: bytes.NewReader(body), data: body}
+			r.Header.Del("Content-Encoding")
+			next.ServeHTTP(w, r)
+		})
 	})
+}
+
+// decoded calls use with a body as it was sent and decompressed, which are valid until
+// it returns; a body that is out of bounds is refused.
+func (g *writeGuard) decoded(w http.ResponseWriter, r *http.Request, use func(sent, body []byte)) {
+	sent, plain := g.buffer(), g.buffer()
+	defer g.keep(sent)
+	defer g.keep(plain)
+	if err := g.admit(w, r, sent); err != nil {
+		fail(w, err)
+		return
+	}
+	defer g.release()
+	body, err := g.decode(sent.Bytes(), plain)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	use(sent.Bytes(), body)
 }
 
 func (g *writeGuard) decode(sent []byte, plain *bytes.Buffer) ([]byte, error) {

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/storage/remote"
@@ -164,15 +163,7 @@ func TestOTLPSiftedAndNot(t *testing.T) {
 	if stored < 500 {
 		t.Errorf("only %d requests were stored", stored)
 	}
-	for _, metric := range []string{"orders_total:without_pod_instance", "orders_total", "orders_seconds_total", "other_total", "target_info"} {
-		want := samples(t, plain.served, begin, metric)
-		if diff := cmp.Diff(want, samples(t, sifting.served, begin, metric)); diff != "" || metric == "orders_total:without_pod_instance" && len(want) == 0 {
-			t.Errorf("%s: -want +got:\n%s", metric, diff)
-		}
-	}
-	if diff := cmp.Diff(plain.metadata.get(""), sifting.metadata.get("")); diff != "" {
-		t.Errorf("metadata: -want +got:\n%s", diff)
-	}
+	storeTheSame(t, plain, sifting, begin, "orders_total:without_pod_instance", "orders_total", "orders_seconds_total", "other_total", "target_info")
 }
 
 // Prometheus' handler gets what is not known, and one data point of each resource.

@@ -65,32 +65,23 @@ func (s *writeV2) Appender(ctx context.Context) storage.Appender {
 // before returns a handler that passes on bodies within bounds, without the series
 // that are known.
 func (s *writeV2) before(next http.Handler) http.Handler {
-	g := s.leaf.guard
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		sent, plain, rest := g.buffer(), g.buffer(), g.buffer()
-		defer g.keep(sent)
-		defer g.keep(plain)
-		defer g.keep(rest)
-		if err := g.admit(w, r, sent); err != nil {
-			fail(w, err)
-			return
-		}
-		defer g.release()
-		body, err := g.decode(sent.Bytes(), plain)
-		if err != nil {
-			fail(w, err)
-			return
-		}
-		tx := s.begin(r.Context())
-		defer s.end(tx)
-		left := sent.Bytes()
-		if tx.sift(body, rest) {
-			left = snappy.Encode(nil, rest.Bytes())
-		}
-		r = r.WithContext(context.WithValue(r.Context(), txKey{}, tx))
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(left)), int64(len(left))
-		next.ServeHTTP(&siftedResponse{ResponseWriter: w, tx: tx}, r)
+		s.leaf.guard.decoded(w, r, func(sent, body []byte) { s.serve(next, w, r, sent, body) })
 	})
+}
+
+// serve has the handler store a request, without the series that are known.
+func (s *writeV2) serve(next http.Handler, w http.ResponseWriter, r *http.Request, sent, body []byte) {
+	rest := s.leaf.guard.buffer()
+	defer s.leaf.guard.keep(rest)
+	tx := s.begin(r.Context())
+	defer s.end(tx)
+	if tx.sift(body, rest) {
+		sent = snappy.Encode(nil, rest.Bytes())
+	}
+	r = r.WithContext(context.WithValue(r.Context(), txKey{}, tx))
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(sent)), int64(len(sent))
+	next.ServeHTTP(&siftedResponse{ResponseWriter: w, tx: tx}, r)
 }
 
 func (s *writeV2) begin(ctx context.Context) *v2Tx {

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync } from 'node:fs'
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core'
+import { type Browser, type BrowserContext, type Page } from 'playwright-core'
 import { afterAll, beforeAll, expect } from 'vitest'
+import { launch } from './launch.ts'
 
 const shots = new URL('./shots/', import.meta.url).pathname
 const axe = readFileSync(new URL('../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8')
@@ -29,18 +30,7 @@ export interface Tab {
 export function useBrowser(): { open: (url: string, look?: Look) => Promise<Tab> } {
   let browser: Browser
   beforeAll(async () => {
-    browser = await chromium.launch({
-      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-      args: [
-        '--no-sandbox',
-        '--disable-gpu',
-        '--disable-quic',
-        '--no-first-run',
-        '--disable-background-networking',
-        '--disable-component-update',
-        '--disable-sync',
-      ],
-    })
+    browser = await launch()
   })
   afterAll(() => browser?.close())
   const open = async (url: string, look: Look = {}): Promise<Tab> => {

@@ -1,7 +1,7 @@
 import { createServer } from 'node:http'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { launch } from './browser.ts'
+import { launch } from '../launch.ts'
 import { built } from './build.ts'
 import { busy, mainThread } from './frames.ts'
 import { startManyLeaves, type ManyLeaves } from './manyleaves.ts'

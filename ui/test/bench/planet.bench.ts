@@ -2,7 +2,7 @@ import { loadavg } from 'node:os'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { serveSimulated } from '../simulated.ts'
-import { launch } from './browser.ts'
+import { launch } from '../launch.ts'
 import { built } from './build.ts'
 import { frames, mainThread, noteFirst, perTree, told } from './frames.ts'
 

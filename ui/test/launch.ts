@@ -1,6 +1,6 @@
 import { chromium, type Browser } from 'playwright-core'
 
-/** The browser that is measured in. */
+/** The browser that is tested and measured in. */
 export function launch(): Promise<Browser> {
   return chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
