@@ -55,16 +55,12 @@ func (s *Store) RenewOffer() error {
 }
 
 func (s *Store) renew(now time.Time) error {
-	s.writing.Lock() // nothing is closed meanwhile
+	s.writing.Lock() // nothing is closed, and there are no other rules, meanwhile
 	defer s.writing.Unlock()
 	s.mu.RLock()
-	offer := s.offer
+	offer, kinds, dbs := s.offer, s.kindsOf(s.rules), maps.Clone(s.dbs)
 	s.mu.RUnlock()
 	err := offer.RenewKept(now.Unix()/int64(renewEvery/time.Second), func() error {
-		// Looked at only now: what rules that come later have is told to the new Offer too.
-		s.mu.RLock()
-		kinds, dbs := s.kindsOf(s.rules), maps.Clone(s.dbs)
-		s.mu.RUnlock()
 		for key, r := range kinds {
 			if err := tell(offer, dbs[key.keep.For], r, key.keep); err != nil {
 				return err
@@ -117,15 +113,18 @@ func (s *Store) tellNew(r *rollup.Rule, b batch) {
 }
 
 // tellBack tells the Offer of what there is of rules that are kept again. The caller
-// holds mu.
+// holds writing.
 func (s *Store) tellBack(rules *rollup.Rules) error {
-	if s.offer == nil {
+	s.mu.RLock()
+	offer, old, dbs := s.offer, s.rules, maps.Clone(s.dbs)
+	s.mu.RUnlock()
+	if offer == nil {
 		return nil
 	}
-	before := s.kindsOf(s.rules)
+	before := s.kindsOf(old)
 	for key, r := range s.kindsOf(rules) {
 		if before[key] == nil {
-			if err := tell(s.offer, s.dbs[key.keep.For], r, key.keep); err != nil {
+			if err := tell(offer, dbs[key.keep.For], r, key.keep); err != nil {
 				return err
 			}
 		}

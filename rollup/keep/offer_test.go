@@ -17,19 +17,19 @@ type offered struct {
 	all    map[string]bool
 	days   []int64
 	fails  error
-	during func() // an Offer is made anew
+	during func() // it is told of something
 }
 
 func (o *offered) AddKept(metric string, aggregate labels.Labels, free []string) {
+	if o.during != nil {
+		o.during()
+	}
 	o.all[fmt.Sprintf("%s%s free of %s", metric, aggregate, strings.Join(free, ","))] = true
 }
 
 func (o *offered) RenewKept(day int64, scan func() error) error {
 	before := o.all
 	o.days, o.all = append(o.days, day), map[string]bool{}
-	if o.during != nil {
-		o.during()
-	}
 	if err := scan(); err != nil {
 		o.all = before
 		return err
@@ -103,12 +103,21 @@ func TestOffer(t *testing.T) {
 	o.is(t, "the rule is back", all...)
 
 	k.setRules(one)
-	o.during = func() { k.setRules(both) }
 	k.pass(renewEvery)
 	k.must(k.collect())
-	o.is(t, "the rule is back while the offer is made anew", all...)
+	looked := 0
+	o.during = func() {
+		if looked++; !k.store.mu.TryRLock() {
+			t.Fatal("nothing can be read while it is told of a rule that is back")
+		}
+		k.store.mu.RUnlock()
+	}
+	k.setRules(both)
+	if o.during = nil; looked == 0 {
+		t.Error("nobody was told of the rule that is back")
+	}
 
-	o.during, o.fails = nil, errors.New("cannot be read")
+	o.fails = errors.New("cannot be read")
 	k.pass(renewEvery)
 	n := len(o.days)
 	for range 3 {

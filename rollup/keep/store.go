@@ -111,18 +111,17 @@ func Open(cfg StoreConfig) (*Store, error) {
 // SetRules changes the rules. Points of rules that are gone stay until they are
 // too old, and count again if their rule comes back.
 func (s *Store) SetRules(rules *rollup.Rules) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range rules.All() {
-		for _, k := range r.Keep[s.cfg.Tier] {
-			if err := s.add(r, k); err != nil {
-				return err
-			}
-		}
+	s.writing.Lock() // nothing is closed, and the Offer not made anew, meanwhile
+	defer s.writing.Unlock()
+	if err := s.addAll(rules); err != nil {
+		return err
 	}
+	// Told before they count, and while others are read: there may be many series.
 	if err := s.tellBack(rules); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for key := range s.kindsOf(rules) {
 		if s.rules == nil || s.kindsOf(s.rules)[key] == nil {
 			s.unchecked[key] = true
@@ -135,6 +134,19 @@ func (s *Store) SetRules(rules *rollup.Rules) error {
 		}
 	}
 	slices.Sort(s.names)
+	return nil
+}
+
+func (s *Store) addAll(rules *rollup.Rules) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range rules.All() {
+		for _, k := range r.Keep[s.cfg.Tier] {
+			if err := s.add(r, k); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
