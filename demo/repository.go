@@ -50,7 +50,7 @@ func Repository(o RepositoryOptions) map[string][]byte {
 		"rules/leaf/demo.yml":   rulesText,
 		"rules/root/planet.yml": planetRules,
 		"rollups/demo.yml":      rollups,
-		"limits/leaf.yml":       "# Flags by name. Read when a tier starts.\nquery.timeout: 2m\n",
+		"limits/leaf.yml":       "# Flags by name. Queries that begin after a reload go by them.\nquery.timeout: 2m\n",
 		"limits/zone.yml":       "query.timeout: 2m\n",
 		"limits/root.yml":       "query.timeout: 2m\n",
 		"tests/planet.yml":      planetTests,

@@ -19,7 +19,7 @@ func TestProcessLimitsReload(t *testing.T) {
 	file := func(tier string) string { return filepath.Join(t.TempDir(), tier+".yml") }
 	limits := map[string]string{"root": file("root"), "zone": file("zone"), "leaf": file("leaf")}
 	for _, name := range limits {
-		put(t, name, "query.max-series: 1000\n")
+		put(t, name, "query.max-length: 5000\n")
 	}
 	zoneConfig, leafConfig := t.TempDir(), t.TempDir()
 	config := func(dir, revision, text string) string {
@@ -54,15 +54,16 @@ func TestProcessLimitsReload(t *testing.T) {
 			t.Errorf("%s: revision %s is not in effect (%v)", p.name, want, err)
 		}
 	}
+	long := "a" + strings.Repeat(" ", 1200)
 	for kind, p := range tiers {
-		put(t, limits[kind], "query.max-series: 1\nquery.max-length: 1100\n")
+		put(t, limits[kind], "query.max-series: 20000\nquery.max-length: 1100\n")
 		config(zoneConfig, "two", "global: {}\n")
 		config(leafConfig, "two", "global: {}\n")
 		if code, text := reload(p); code != http.StatusOK {
 			t.Fatalf("%s: reload: %d %s", kind, code, text)
 		}
-		if _, err := vector(p.http, "a"); err == nil || !strings.Contains(err.Error(), "query.max-series") {
-			t.Errorf("%s: two series, where one is allowed now: %v", kind, err)
+		if _, err := vector(p.http, long); err == nil || !strings.Contains(err.Error(), "query.max-length") {
+			t.Errorf("%s: a query of %d bytes, where 1100 are allowed now: %v", kind, len(long), err)
 		}
 		put(t, limits[kind], "query.max-serie: 3\n")
 		config(zoneConfig, "three", "global: {}\n")
@@ -70,7 +71,7 @@ func TestProcessLimitsReload(t *testing.T) {
 		if code, text := reload(p); code != http.StatusInternalServerError || !strings.Contains(text, limits[kind]+":1:1:") {
 			t.Errorf("%s: reload of a bad file: %d %s", kind, code, text)
 		}
-		if text, err := page(p.http + "/api/v1/status/flags"); err != nil || !strings.Contains(text, `"query.max-series":"1"`) || !strings.Contains(text, `"query.max-length":"1100"`) {
+		if text, err := page(p.http + "/api/v1/status/flags"); err != nil || !strings.Contains(text, `"query.max-series":"20000"`) || !strings.Contains(text, `"query.max-length":"1100"`) {
 			t.Errorf("%s: flags %s, %v", kind, text, err)
 		}
 		if kind != "root" { // which has no configuration file
@@ -80,7 +81,7 @@ func TestProcessLimitsReload(t *testing.T) {
 		if code, text := reload(p); code != http.StatusOK {
 			t.Fatalf("%s: reload: %d %s", kind, code, text)
 		}
-		if v, err := vector(p.http, "a"); err != nil || len(v) != 2 {
+		if v, err := vector(p.http, long); err != nil || len(v) != 2 {
 			t.Errorf("%s: without limits of a file: %v, %v", kind, v, err)
 		}
 		if kind != "root" {

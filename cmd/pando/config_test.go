@@ -208,13 +208,13 @@ func TestLimitsAreFlags(t *testing.T) {
 // A limits file sets what the command line does not.
 func TestLimitsFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "limits.yml")
-	text := "query.timeout: 1d\nquery.max-samples: 7\nquery.max-bytes: 10MiB\nquery.lookback-delta: 2m\nquery.rollups: false\nquery.max-series: 5\n"
+	text := "query.timeout: 1d\nquery.max-samples: 700000\nquery.max-bytes: 10MiB\nquery.lookback-delta: 2m\nquery.rollups: false\nquery.max-series: 50000\n"
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	f := parseLeaf(t, "--limits.file", file, "--query.max-samples", "9")
 	got := []any{f.limits.Timeout.String(), f.limits.MaxSamples, f.limits.MaxBytes, f.lookback.String(), f.use, f.limits.MaxSeries}
-	if d := cmp.Diff([]any{"24h0m0s", 9, int64(10 << 20), "2m", false, 5}, got); d != "" {
+	if d := cmp.Diff([]any{"24h0m0s", 9, int64(10 << 20), "2m", false, 50_000}, got); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
 }
@@ -357,10 +357,10 @@ func TestLimitsFileIsReadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("query.timeout: 1d\nquery.max-samples: 7\nquery.max-bytes: 10MiB\nquery.rollups: false\nquery.leaf-parallelism: 3\n")
+	write("query.timeout: 1d\nquery.max-samples: 700000\nquery.max-bytes: 10MiB\nquery.rollups: false\nquery.leaf-parallelism: 3\n")
 	f := parseLeaf(t, "--limits.file", file, "--query.max-samples", "9", "--query.max-series=11")
 	running := *f
-	write("query.max-samples: 8\nquery.max-series: 5\nquery.lookback-delta: 1m\nquery.max-length: 1099\n")
+	write("query.max-samples: 800000\nquery.max-series: 50000\nquery.lookback-delta: 1m\nquery.max-length: 1099\n")
 	got, err := f.retune.read()
 	if err != nil {
 		t.Fatal(err)
@@ -380,6 +380,9 @@ func TestLimitsFileIsReadAgain(t *testing.T) {
 		"query.max-sample: 8":           ":1:1: ",
 		"query.timeout: 0s":             ":1:16: ",
 		"query.max-length: 99":          ":1:19: ",
+		"query.max-series: 9999":        "write at least 10000",
+		"query.timeout: 4s":             "write at least 5s",
+		"query.max-response-bytes: 1B":  "write at least 1MiB",
 		"query.timeout: [":              "limits.yml",
 		"query.max-series: 1e400":       ":1:19: ",
 		"query.partial-response: false": "not a limit of tier leaf",

@@ -66,7 +66,7 @@ func large(n int) fstest.MapFS {
 	put("aggregations/a.yml", "rules:\n  - {name: a, match: [http_request_duration_seconds_bucket], without: [pod]}\n")
 	put("limits/leaf.yml", "query.timeout: 2m\n")
 	for z := range 5 {
-		put(fmt.Sprintf("zones/z%d/limits/leaf.yml", z), fmt.Sprintf("query.max-samples: %d\n", 1000+z))
+		put(fmt.Sprintf("zones/z%d/limits/leaf.yml", z), fmt.Sprintf("query.max-samples: %d\n", 1_000_000+z))
 	}
 	for c := 0; c < n; c += 10 {
 		put(fmt.Sprintf("clusters/z%d-%d/scrape/own.yml", c%10, c), "scrape_configs:\n  - job_name: own\n    static_configs: [{targets: ['own:80']}]\n")

@@ -22,8 +22,9 @@ type Limit struct {
 	Mixers bool
 	// Help says what it bounds.
 	Help string
-	// Least is the smallest count that is accepted: with less, the tier would
-	// refuse what control loops ask the root, and no commit could mend that.
+	// Least is the smallest count, number of bytes or time, in nanoseconds, that is
+	// accepted: with less, the tier would refuse what control loops ask the root, and no
+	// commit could mend that.
 	Least int64
 }
 
@@ -43,9 +44,9 @@ const (
 // limits lists what a limits file may set, but for what only leaves have.
 func limits() []Limit {
 	return []Limit{
-		{"query.timeout", Duration, false, "Longest time for a query.", 0},
-		{"query.max-samples", Count, false, "Most samples of one query.", 0},
-		{"query.max-series", Count, false, "Most series of one request.", 0},
+		{"query.timeout", Duration, false, "Longest time for a query; at least 5s.", int64(5 * time.Second)},
+		{"query.max-samples", Count, false, "Most samples of one query; at least 100000.", 100_000},
+		{"query.max-series", Count, false, "Most series of one request; at least 10000.", 10_000},
 		{"query.max-concurrency", Count, false, "Most queries at the same time.", 0},
 		{"query.max-length", Count, false, "Longest query, in bytes; at least 1024.", 1024},
 		{"query.max-depth", Count, false, "Deepest nesting of a query; at least 10.", 10},
@@ -53,14 +54,14 @@ func limits() []Limit {
 		{"query.low-priority", Switch, false, "Run heavy queries in threads of low priority.", 0},
 		{"query.max-queue", CountOrNone, false, "Most requests that wait for their turn; 0 for no limit.", 0},
 		{"query.max-queue-per-client", CountOrNone, false, "Most requests of one client that wait for their turn; 0 for no limit.", 0},
-		{"query.max-bytes", Bytes, false, "Most memory that one query may hold in this tier.", 0},
-		{"query.max-total-bytes", Bytes, false, "Most memory that all queries may hold together.", 0},
-		{"query.max-response-bytes", Bytes, false, "Largest answer of this tier to one request.", 0},
+		{"query.max-bytes", Bytes, false, "Most memory that one query may hold in this tier; at least 1MiB.", 1 << 20},
+		{"query.max-total-bytes", Bytes, false, "Most memory that all queries may hold together; at least 1MiB.", 1 << 20},
+		{"query.max-response-bytes", Bytes, false, "Largest answer of this tier to one request; at least 1MiB.", 1 << 20},
 		{"query.lookback-delta", Duration, false, "How far back an instant selector looks.", 0},
 		{"query.explain-slower-than", DurationOrNone, false, "Keep the explanation of queries that take longer; 0 keeps none.", 0},
 		{"query.rollups", Switch, false, "Answer queries from rollups unless they say rollup=off.", 0},
 		{"query.align", Switch, false, "Move the times of range queries to where rollups have points.", 0},
-		{"query.child-deadline", Duration, true, "How long a query waits for any one child.", 0},
+		{"query.child-deadline", Duration, true, "How long a query waits for any one child; at least 1s.", int64(time.Second)},
 		{"query.partial-response", Switch, true, "Answer without children that fail, with a warning.", 0},
 		{"query.hints", Switch, true, "Prune children by field hints.", 0},
 		{"query.cache-bytes", CountOrNone, true, "Memory for the answers to range queries; 0 keeps none.", 0},
@@ -88,23 +89,31 @@ func (l Limit) check(value string) error {
 		if err != nil || n < 0 || n == 0 && l.Kind == Count {
 			return fmt.Errorf("%s is %s: write a whole number%s", l.Name, shortened(value), positive(l.Kind == Count))
 		}
-		if n < l.Least {
-			return fmt.Errorf("%s is %d: write at least %d, or the tier refuses what control loops ask the root", l.Name, n, l.Least)
-		}
+		return l.enough(n, strconv.FormatInt(l.Least, 10))
 	case Duration, DurationOrNone:
 		d, err := model.ParseDuration(value)
 		if err != nil || d < 0 || d == 0 && l.Kind == Duration || time.Duration(d) > 100*365*24*time.Hour {
 			return fmt.Errorf("%s is %s: write a duration such as 30s%s", l.Name, shortened(value), positive(l.Kind == Duration))
 		}
+		return l.enough(int64(d), model.Duration(l.Least).String())
 	case Bytes:
 		n, err := units.ParseBase2Bytes(value)
 		if err != nil || n <= 0 {
 			return fmt.Errorf("%s is %s: write a size such as 256MiB", l.Name, shortened(value))
 		}
+		return l.enough(int64(n), units.Base2Bytes(l.Least).String())
 	case Switch:
 		if value != "true" && value != "false" {
 			return fmt.Errorf("%s is %s: write true or false", l.Name, shortened(value))
 		}
+	}
+	return nil
+}
+
+// enough refuses a value that is less than least, which is what l.Least is written as.
+func (l Limit) enough(value int64, least string) error {
+	if value < l.Least {
+		return fmt.Errorf("%s is too little: write at least %s, or the tier refuses what control loops ask the root", l.Name, least)
 	}
 	return nil
 }

@@ -193,7 +193,7 @@ groups:
   - {name: new, rules: [{record: "job:up:max", expr: max by (job) (up)}]}
 -- zones/eu/limits/leaf.yml --
 query.timeout: null
-query.max-series: 5
+query.max-series: 50000
 -- clusters/eu-2/scrape/x.yml --
 scrape_configs:
   - {job_name: nodes, delete: true}
@@ -218,7 +218,7 @@ scrape_configs:
 - {job_name: more, static_configs: [{targets: ["more-of-eu-2:80"]}]}
 `,
 		"leaf/rules/up.yml":     "groups:\n- {name: up, rules: [{record: \"job:up:count\", expr: count by (job) (up)}]}\n",
-		"leaf/limits.yml":       "query.max-series: 5\n",
+		"leaf/limits.yml":       "query.max-series: 50000\n",
 		"leaf/rollups.yml":      "rollups: []\n",
 		"leaf/aggregations.yml": "rules: []\n",
 	}
