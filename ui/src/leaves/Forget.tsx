@@ -32,7 +32,12 @@ export function Forget({ node, above, onDone }: { node: TreeNode; above?: string
       <Button size="compact-sm" variant="default" onClick={() => setAsking(true)}>
         Forget …
       </Button>
-      <Modal opened={asking} onClose={() => setAsking(false)} title={`Forget ${node.name}?`}>
+      <Modal
+        opened={asking}
+        onClose={() => setAsking(false)}
+        title={`Forget ${node.name}?`}
+        closeButtonProps={{ 'aria-label': 'Close' }}
+      >
         <Text size="sm">
           Answers no longer tell that its part is missing, and it is no longer counted: queries count as whole without
           it. Its data is not touched. If it connects again, it is a member again.
