@@ -9,6 +9,8 @@ BUF := $(TOOLS)/buf
 RELEASED := querytree/querytreepb/testdata/tree-v1.binpb
 # Generated queries that make test compares with one stock engine.
 QUERIES ?= 50000
+# Series of each of the eight leaves that make bench compares with one engine.
+BENCH_SERIES ?= 20000
 
 # Everything but the tests that run processes, which need the machine to themselves.
 UNITS = $$(go list ./... | grep -Ev '/e2e(/kube)?$$')
@@ -87,7 +89,7 @@ fuzz: ## Generated queries against one stock engine, without end
 
 .PHONY: bench
 bench: build test-deps testkube ## Ratios measured in one run: root against one engine, ingest, pruning
-	go test -timeout 60m -count=1 -run '^$$' -bench . -skip Dashboard -benchtime 1x ./e2e -v
+	PANDO_BENCH_SERIES=$(BENCH_SERIES) go test -timeout 90m -count=1 -run '^$$' -bench . -skip Dashboard -benchtime 1x ./e2e -v
 	go test -timeout 30m -count=1 -run '^$$' -bench Dashboard -benchtime 20x ./e2e -v
 	go test -timeout 30m -count=1 -run '^$$' -bench . ./rollup/keep
 	go test -timeout 30m -count=1 -run '^$$' -bench . ./leaf ./fieldhint

@@ -207,6 +207,22 @@ func (t *benchTree) one(tb testing.TB, query string, step time.Duration) cost {
 	return cost{wall: time.Since(begin), cpu: ownCPU(tb) - cpu, text: text}
 }
 
+// asksOneLeaf fails unless one leaf and its zone are asked.
+func (t *benchTree) asksOneLeaf(tb testing.TB, query string) {
+	tb.Helper()
+	a, err := ask(t.root.http, query, "stats", "all", "nocache", "1")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	d, err := a.query()
+	if err != nil || d.Stats.Pando == nil {
+		tb.Fatal("no completeness in the answer", err)
+	}
+	if d.Stats.Pando.Asked != 2 {
+		tb.Errorf("%s: %d zones and leaves asked, want one of each", query, d.Stats.Pando.Asked)
+	}
+}
+
 // median of several evaluations, field by field.
 func median(n int, f func() cost) cost {
 	var walls, cpus, roots []time.Duration
@@ -250,6 +266,9 @@ func BenchmarkRootAgainstOneEngine(b *testing.B) {
 		} {
 			t.ask(b, query, step) // warm up both
 			t.one(b, query, step)
+			if strings.Contains(query, "only_here_total") {
+				t.asksOneLeaf(b, query)
+			}
 			memory := watchMemory(t.root)
 			root := median(5, func() cost { return t.ask(b, query, step) })
 			most := memory()[0]
