@@ -45,5 +45,5 @@ func TestDetailTellsWhyAHintIsNotInUse(t *testing.T) {
 		s.Add(uint64(i))
 	}
 	l.flow()
-	check("too large", "more than 1000 fingerprints")
+	check("too large", "more than 1000 fingerprints (--hints.max-fingerprints)")
 }

@@ -385,7 +385,7 @@ func (f *Feed) settle(h *hint, fr frame, now time.Duration) (synced bool) {
 	case h.tooLarge != "":
 		c.unused = unused{ReasonTooLarge, h.tooLarge}
 	case !fr.complete:
-		c.unused = unused{ReasonIncomplete, "the child does not know yet what it holds, or has not sent all of it"}
+		c.unused = unused{ReasonIncomplete, "the child does not know yet what it holds, has not sent all of it, or holds more than its --hints.max-fingerprints"}
 	default:
 		c.unused = unused{}
 	}

@@ -6,7 +6,6 @@ import (
 )
 
 const (
-	maxSized    = 16 << 20 // fingerprints for which a filter is sized on a child's word
 	maxLayers   = 4        // beyond this, a filter is made anew at the right size
 	smallHint   = 1 << 15  // fingerprints up to which that is not worth it
 	maxSections = 256      // of a child
@@ -80,7 +79,7 @@ func (h *hint) find(id uint64) *held {
 func (h *hint) wasteful() (out []*held) {
 	for _, s := range h.sections {
 		if s.filter != nil && s.filter.Layers() > maxLayers && s.next > smallHint &&
-			uint64(s.filter.capacity()) < min(s.next, maxSized)/2 {
+			uint64(s.filter.capacity()) < s.next/2 {
 			out = append(out, s)
 		}
 	}
@@ -166,11 +165,22 @@ func (h *hint) add(x *Index, r record, from *hint, total uint64) error {
 		h.giveUp(fmt.Sprintf("more than %d sections", maxSections))
 	}
 	if h.tooLarge == "" {
-		size := int(min(r.total, maxSized, uint64(x.cfg.MaxFingerprints)))
+		size := int(min(r.total, max(uint64(x.cfg.Trusted), from.sent(r.id)), uint64(x.cfg.MaxFingerprints)))
 		share := max(float64(r.total)/float64(max(total, 1)), 1.0/leastShare)
 		s.filter = NewFilter(size, x.cfg.FalsePositiveRate*share)
 	}
 	return nil
+}
+
+// sent returns how many fingerprints of a section came; h may be nil.
+func (h *hint) sent(id uint64) uint64 {
+	if h == nil {
+		return 0
+	}
+	if s := h.find(id); s != nil {
+		return s.next
+	}
+	return 0
 }
 
 // total returns the number of fingerprints, of all sections.
@@ -184,7 +194,7 @@ func (h *hint) total() (n uint64) {
 // bound gives a hint up that has grown too large.
 func (h *hint) bound(x *Index) {
 	if h.total() > uint64(x.cfg.MaxFingerprints) {
-		h.giveUp(fmt.Sprintf("more than %d fingerprints", x.cfg.MaxFingerprints))
+		h.giveUp(fmt.Sprintf("more than %d fingerprints (--hints.max-fingerprints)", x.cfg.MaxFingerprints))
 	}
 }
 

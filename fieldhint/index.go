@@ -24,6 +24,9 @@ type IndexConfig struct {
 	// MaxFingerprints bounds the hint of one child; zero means 1<<26. A child
 	// with more is always asked.
 	MaxFingerprints int
+	// Trusted is for how many fingerprints a filter is made on a child's word; zero
+	// means 1<<24. A child that has sent more gets a filter for as many as it sent.
+	Trusted int
 	// MaxChildren bounds the children remembered; zero means 16,384. Beyond it,
 	// one without an open feed is forgotten for each new one.
 	MaxChildren int
@@ -55,6 +58,8 @@ func (c IndexConfig) Validate() error {
 		return fmt.Errorf("field hint index: maximum age %v: use a positive duration", c.MaxAge)
 	case c.FalsePositiveRate < 0 || c.FalsePositiveRate >= 1:
 		return fmt.Errorf("field hint index: false-positive rate %v: use a rate between 0 and 1", c.FalsePositiveRate)
+	case c.Trusted < 0:
+		return fmt.Errorf("field hint index: filters for %d fingerprints on a child's word: use a positive number", c.Trusted)
 	case c.MaxFingerprints < 0:
 		return fmt.Errorf("field hint index: limit of %d fingerprints: use a positive number", c.MaxFingerprints)
 	case c.MaxChildren < 0:
@@ -69,6 +74,7 @@ func (c IndexConfig) withDefaults() IndexConfig {
 	orDefault(&c.MaxAge, 2*time.Second)
 	orDefault(&c.FalsePositiveRate, 0.01)
 	orDefault(&c.MaxFingerprints, 1<<26)
+	orDefault(&c.Trusted, 1<<24)
 	orDefault(&c.MaxChildren, 1<<14)
 	orDefault(&c.MaxSnapshots, 32)
 	orDefault(&c.Keep, 15*time.Minute)

@@ -324,6 +324,46 @@ func TestUnionsAreBounded(t *testing.T) {
 	root.expect(t, "bounded", "zone", `pod="absent"`)
 }
 
+// While its children change from one generation to the next, a zone holds two whole
+// ones, and each may be as large as one alone: the new one is complete although the
+// old one fills its bound, and so is what comes after it.
+func TestGenerationsHaveTheirOwnBounds(t *testing.T) {
+	const size, pods = 4000, 700
+	zone := newSet(t, SetConfig{MaxFingerprints: size})
+	p := newParent(t, IndexConfig{Union: zone})
+	root := newParent(t, IndexConfig{})
+	up := connect(t, zone, root, "zone")
+	leaf := newSet(t, SetConfig{})
+	var l *link
+	for day := range int64(4) {
+		layout := Layout{Start: day * 24 * hour, Window: 24 * hour, Current: day * 24 * hour}
+		if err := leaf.Rebuild(layout, func(add func(labels.Labels, ...Span)) error {
+			for i := range pods {
+				add(labels.FromStrings("pod", fmt.Sprintf("%d-%d", day, i)), Span{layout.Start, math.MaxInt64})
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if l == nil {
+			leaf.SetComplete()
+			l = connect(t, leaf, p, "leaf")
+		}
+		if n := leaf.Len(); n < size/2 {
+			t.Fatalf("the leaf has %d fingerprints: two generations would fit one bound", n)
+		}
+		l.step() // both generations are there
+		zone.SetComplete()
+		up.flow()
+		l.flow()
+		up.flow()
+		if !zone.IsComplete() {
+			t.Fatalf("day %d: full, with %d fingerprints", day, zone.Len())
+		}
+		root.expect(t, "complete", "zone", fmt.Sprintf(`!pod="%d-1"`, day), `pod="absent"`)
+	}
+}
+
 // A child without series has nothing to say but that it is so.
 func TestEmptyChild(t *testing.T) {
 	p := newParent(t, IndexConfig{})
@@ -471,7 +511,7 @@ func TestTooLargeAChildIsAlwaysAsked(t *testing.T) {
 	p.expect(t, "too large", "a", `!pod="db-1"`)
 	connect(t, s, p, "a").flow()
 	p.expect(t, "too large from the start", "a", `!pod="db-1"`)
-	if st, _ := p.Child("a"); st.Reason != "more than 20 fingerprints" {
+	if st, _ := p.Child("a"); st.Reason != "more than 20 fingerprints (--hints.max-fingerprints)" {
 		t.Errorf("stats %+v", st)
 	}
 	rebuild(t, s, func(func(labels.Labels)) {})
@@ -498,7 +538,7 @@ func TestResumeAfterGivingUp(t *testing.T) {
 	l.step()
 	l.cut()
 	connect(t, s, p, "a").flow()
-	if st, _ := p.Child("a"); st.Reason != "more than 20 fingerprints" {
+	if st, _ := p.Child("a"); st.Reason != "more than 20 fingerprints (--hints.max-fingerprints)" {
 		t.Errorf("stats %+v", st)
 	}
 	rebuild(t, s, func(func(labels.Labels)) {})
@@ -559,6 +599,30 @@ func TestGrownFilterIsMadeAnew(t *testing.T) {
 	anew, _ := p.Child("a")
 	if l.feed.NeedsResync() || anew.Layers > 1 || anew.Bytes > n*135/100 || !anew.Synced {
 		t.Errorf("after the resync: %+v; before: %+v", anew, grown)
+	}
+}
+
+// A child's word for how much it holds is taken to a bound; once it has sent more,
+// its filter is made for that.
+func TestFilterOfALargeChildIsMadeForWhatItSent(t *testing.T) {
+	const trusted, n = 40_000, 200_000
+	p := newParent(t, IndexConfig{Trusted: trusted})
+	s := newSet(t, SetConfig{})
+	for i := range uint64(n) {
+		s.Add(mix(i))
+	}
+	s.SetComplete()
+	l := connect(t, s, p, "a")
+	l.flow()
+	believed, _ := p.Child("a")
+	if believed.Layers < 2 || !l.feed.NeedsResync() {
+		t.Fatalf("made for %d at once: %+v", n, believed)
+	}
+	l.st.restart(l.feed.Cursor())
+	l.flow()
+	sent, _ := p.Child("a")
+	if l.feed.NeedsResync() || sent.Layers > 1 || sent.Bytes > n*135/100 || !sent.Synced {
+		t.Errorf("after the resync: %+v; before: %+v", sent, believed)
 	}
 }
 

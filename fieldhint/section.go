@@ -62,8 +62,12 @@ func (s *Set) newGeneration(layout Layout, scheme *Scheme) *generation {
 }
 
 func (g *generation) newSection(number int64, span Span, cacheSize int) *section {
+	return g.newSectionIn(g.room, number, span, cacheSize)
+}
+
+func (g *generation) newSectionIn(room *room, number int64, span Span, cacheSize int) *section {
 	c := &section{id: g.set.ids.Add(1), number: number, to: span.To}
-	c.log = newLog(g.set.cfg.Epoch(), g.room, cacheSize).keep(g.scheme, g.set.cfg.External)
+	c.log = newLog(g.set.cfg.Epoch(), room, cacheSize).keep(g.scheme, g.set.cfg.External)
 	c.from.Store(span.From)
 	g.sections = append(slices.Clone(g.sections), c)
 	return c

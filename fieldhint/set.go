@@ -28,7 +28,9 @@ type SetConfig struct {
 	// come with it; zero means 2 ms, a negative value not at all.
 	Linger time.Duration
 	// MaxFingerprints bounds the set; zero means 1<<26. A set that is full is
-	// incomplete until it is rebuilt or reset, so that parents always ask.
+	// incomplete until it is rebuilt or reset, so that parents always ask. In a zone's
+	// set it bounds the union of its children's sections for each of their last two
+	// generations.
 	MaxFingerprints int
 	// CacheSize is the number of labels known to be in the set whole; zero
 	// means 65,536. Each takes about 100 bytes.
@@ -107,6 +109,7 @@ type Set struct {
 	complete bool
 	scheme   *Scheme // of generations to come
 	unions   map[unionKey]*joint
+	rooms    map[int64]*room // of unions, by generation
 
 	naming sync.Mutex // held over a change of names
 	names  names
@@ -120,7 +123,7 @@ func NewSet(cfg SetConfig) (*Set, error) {
 		return nil, err
 	}
 	s := &Set{
-		cfg: cfg.withDefaults(), streams: map[*stream]struct{}{}, unions: map[unionKey]*joint{},
+		cfg: cfg.withDefaults(), streams: map[*stream]struct{}{}, unions: map[unionKey]*joint{}, rooms: map[int64]*room{},
 		scheme: undecided(cfg.Budget.Drop),
 	}
 	s.epoch = s.cfg.Epoch()

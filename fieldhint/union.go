@@ -19,6 +19,36 @@ type joint struct {
 	parts   int
 }
 
+// maxUnionRooms is how many generations of children's sections have a bound of their
+// own in a zone's set: one that goes and the one that comes after it.
+const maxUnionRooms = 2
+
+// unionRoom returns what bounds the joints of one generation. For some hours of a
+// day a zone has two whole ones side by side, since its children change from one to
+// the next one after the other: with one bound for both, half of it would do.
+// Whatever children claim, there are no more than maxUnionRooms.
+func (s *Set) unionRoom(number int64) *room {
+	if r := s.rooms[number]; r != nil {
+		return r
+	}
+	if len(s.rooms) >= maxUnionRooms {
+		return s.newest().room
+	}
+	r := newRoom(s.cfg.MaxFingerprints)
+	s.rooms[number] = r
+	return r
+}
+
+// leaveRoom forgets the bound of a generation of which there is no joint any more.
+func (s *Set) leaveRoom(number int64) {
+	for key := range s.unions {
+		if key.number == number {
+			return
+		}
+	}
+	delete(s.rooms, number)
+}
+
 // part is a child's section in the set of its zone. Its methods are safe for
 // concurrent use and may be called on nil.
 type part struct {
@@ -39,7 +69,7 @@ func (s *Set) open(number int64, span Span) *part {
 	}
 	u := s.unions[key]
 	if u == nil {
-		u = &joint{key: key, section: s.newest().newSection(key.number, key.span, 0)}
+		u = &joint{key: key, section: s.newest().newSectionIn(s.unionRoom(key.number), key.number, key.span, 0)}
 		s.unions[key] = u
 	}
 	u.parts++
@@ -83,5 +113,6 @@ func (p *part) close() {
 	g := s.newest()
 	g.sections = slices.DeleteFunc(slices.Clone(g.sections), func(c *section) bool { return c == u.section })
 	u.section.log.room.left.Add(int64(u.section.log.len()))
+	s.leaveRoom(u.key.number)
 	s.bell.ring()
 }

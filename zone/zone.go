@@ -75,8 +75,9 @@ func New(cfg Config) (*Zone, error) {
 func (z *Zone) newUnion(cfg *Config) error {
 	var err error
 	z.Union, err = fieldhint.NewSet(fieldhint.SetConfig{
-		External:   cfg.Tier.Identity.Labels,
-		Registerer: cfg.Tier.Registerer,
+		External:        cfg.Tier.Identity.Labels,
+		MaxFingerprints: cfg.Tier.HintSize,
+		Registerer:      cfg.Tier.Registerer,
 	})
 	if err != nil {
 		return fmt.Errorf("zone %q: %w", cfg.Tier.Identity.Name(), err)

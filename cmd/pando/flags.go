@@ -238,6 +238,7 @@ type childrenFlags struct {
 	dataDir                     string
 	forgetAfter                 time.Duration
 	hints                       bool
+	hintSize                    int // 0 is the default
 }
 
 func (f *childrenFlags) register(c *kingpin.CmdClause, dataDir string) {
@@ -248,6 +249,7 @@ func (f *childrenFlags) register(c *kingpin.CmdClause, dataDir string) {
 	c.Flag("storage.path", "Directory for what must survive a restart: the children known.").Default(dataDir).StringVar(&f.dataDir)
 	c.Flag("child.forget-after", "Time after which a missing child is no longer missed; 0 never forgets.").Default("24h").DurationVar(&f.forgetAfter)
 	c.Flag("query.hints", "Prune children by field hints.").Default("true").BoolVar(&f.hints)
+	c.Flag("hints.max-fingerprints", "Facts that the field hints of one child may tell, and those of a zone itself; a child with more is always asked. A zone takes 16 bytes for each.").Default("67108864").IntVar(&f.hintSize)
 }
 
 // config returns the TLS configuration towards children; nil means none.

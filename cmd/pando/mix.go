@@ -199,7 +199,7 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 // anything.
 func (n *node) buildTier(f mixFlags, id querytree.Identity, k *keeping, rules *tierRules, logger *slog.Logger, reg *prometheus.Registry) (*tier.Tier, *fieldhint.Set, error) {
 	cfg := tier.Config{
-		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints || !f.retune.fixed("query.hints"), Limits: f.limits,
+		Identity: id, DataDir: f.dataDir, ForgetAfter: f.forgetAfter, Hints: f.hints || !f.retune.fixed("query.hints"), HintSize: f.hintSize, Limits: f.limits,
 		Lookback: time.Duration(f.lookback), SubqueryStep: defaultSubqueryStep, StrictByDefault: !f.partial,
 		Cache: &f.cache, Version: buildVersion(), Logger: logger, Registerer: reg,
 		Rewriter: k.rewriter(id.Labels), Told: k.past.Told, Loaded: rules.loaded,

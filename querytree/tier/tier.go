@@ -47,6 +47,9 @@ type Config struct {
 	ForgetAfter time.Duration
 	// Hints switches pruning by field hints on.
 	Hints bool
+	// HintSize bounds the fingerprints of one child's field hints; zero means
+	// 1<<26. A child with more is always asked.
+	HintSize int
 	// Union, OnState and OnChange, as in fieldhint.IndexConfig and
 	// roster.Config; each may be nil.
 	Union    *fieldhint.Set
@@ -103,7 +106,7 @@ func New(cfg Config) (*Tier, error) {
 	t := &Tier{cfg: cfg, instance: rand.Text(), started: time.Now()}
 	if cfg.Hints {
 		index, err := fieldhint.NewIndex(fieldhint.IndexConfig{
-			Union: cfg.Union, OnState: cfg.OnState, Registerer: cfg.Registerer,
+			MaxFingerprints: cfg.HintSize, Union: cfg.Union, OnState: cfg.OnState, Registerer: cfg.Registerer,
 		})
 		if err != nil {
 			return nil, err
