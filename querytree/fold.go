@@ -305,10 +305,26 @@ func withOp(lset labels.Labels, op string) labels.Labels {
 	return labels.NewBuilder(lset).Set(OpLabel, op).Labels()
 }
 
-// splitOp returns a label set without OpLabel, and the operator.
-func splitOp(lset labels.Labels) (labels.Labels, string) {
-	op := lset.Get(OpLabel)
-	return labels.NewBuilder(lset).Del(OpLabel).Labels(), op
+// opOf returns the operator of a series in an answer to several.
+func opOf(lset labels.Labels) string {
+	if op := lset.Get(OpLabel); op != "" {
+		return op
+	}
+	return lset.Get(GroupOpLabel)
+}
+
+// withoutOp returns a label set without the operator.
+func withoutOp(lset labels.Labels) labels.Labels {
+	return labels.NewBuilder(lset).Del(OpLabel, GroupOpLabel).Labels()
+}
+
+// groupedByOp puts the operators of an answer to several where requests ByGroup
+// want them, and sorts it again.
+func groupedByOp(m promql.Matrix) {
+	for i, s := range m {
+		m[i].Metric = labels.NewBuilder(withoutOp(s.Metric)).Set(GroupOpLabel, opOf(s.Metric)).Labels()
+	}
+	sortSeries(m)
 }
 
 func sortSeries(m promql.Matrix) {

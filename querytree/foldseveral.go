@@ -22,7 +22,7 @@ func (f *fold) addSeveral(series []promql.Series) error {
 		if len(s.Histograms) > 0 {
 			return errMixed
 		}
-		if op := s.Metric.Get(OpLabel); !slices.Contains(f.ops, op) {
+		if op := opOf(s.Metric); !slices.Contains(f.ops, op) {
 			return fmt.Errorf("%w: an answer to operator %q, which was not asked for", ErrUnavailable, op)
 		}
 	}
@@ -37,8 +37,7 @@ func (f *fold) addSeveral(series []promql.Series) error {
 
 // addGroup merges those of the series that are of one group, by way of p.
 func (f *fold) addGroup(series []promql.Series, members []int, p *childPart) error {
-	lset, _ := splitOp(series[members[0]].Metric)
-	g := f.group(lset)
+	g := f.group(withoutOp(series[members[0]].Metric))
 	if g.cols == nil {
 		var err error
 		if g.cols, err = f.newColumns(); err != nil {
@@ -59,7 +58,7 @@ func (f *fold) addGroup(series []promql.Series, members []int, p *childPart) err
 func byGroup(series []promql.Series) (groups [][]int) {
 	at, buf := map[string]int{}, make([]byte, 0, 1024)
 	for i := range series {
-		buf = series[i].Metric.BytesWithoutLabels(buf, OpLabel)
+		buf = series[i].Metric.BytesWithoutLabels(buf, OpLabel, GroupOpLabel)
 		number, ok := at[string(buf)]
 		if !ok {
 			number = len(groups)
@@ -71,14 +70,15 @@ func byGroup(series []promql.Series) (groups [][]int) {
 	return groups
 }
 
-// wholeGroups divides a part of one child's answer to so many operators into the
+// wholeGroups divides a part of one child's answer to several operators into the
 // series of groups that have them all and the others, whatever the order in which
 // they came. The former are where series was.
-func wholeGroups(series []promql.Series, ops int) (whole, rest []promql.Series) {
+func wholeGroups(series []promql.Series, ops []string) (whole, rest []promql.Series) {
 	lacking := make([]bool, len(series))
 	for _, members := range byGroup(series) {
+		lacks := !evenly(series, members, ops)
 		for _, i := range members {
-			lacking[i] = len(members) < ops
+			lacking[i] = lacks
 		}
 	}
 	whole = series[:0]
@@ -91,6 +91,18 @@ func wholeGroups(series []promql.Series, ops int) (whole, rest []promql.Series) 
 	}
 	clear(series[len(whole):])
 	return whole, rest
+}
+
+// evenly reports whether those of the series that are of one group have all the
+// operators, each as often.
+func evenly(series []promql.Series, members []int, ops []string) bool {
+	n := make([]int, len(ops))
+	for _, i := range members {
+		if k := slices.Index(ops, opOf(series[i].Metric)); k >= 0 {
+			n[k]++
+		}
+	}
+	return slices.Min(n) > 0 && slices.Min(n) == slices.Max(n)
 }
 
 func (f *fold) newPart() *childPart {
@@ -107,7 +119,7 @@ func (p *childPart) set(f *fold, series []promql.Series, members []int) {
 		clear(p.has[k])
 	}
 	for _, m := range members {
-		k := slices.Index(f.ops, series[m].Metric.Get(OpLabel))
+		k := slices.Index(f.ops, opOf(series[m].Metric))
 		for _, fp := range series[m].Floats {
 			i := f.grid.index(fp.T)
 			p.cols[k][i], p.has[k][i] = fp.F, true

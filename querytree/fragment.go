@@ -274,8 +274,8 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 
 // check makes sure that a series can be put where it belongs.
 func (r *fragmentRun) check(s *promql.Series) error {
-	if len(r.f.Ops) > 1 && !slices.Contains(r.f.Ops, s.Metric.Get(OpLabel)) {
-		return fmt.Errorf("%w: an answer to operator %q, which was not asked for", ErrUnavailable, s.Metric.Get(OpLabel))
+	if len(r.f.Ops) > 1 && !slices.Contains(r.f.Ops, opOf(s.Metric)) {
+		return fmt.Errorf("%w: an answer to operator %q, which was not asked for", ErrUnavailable, opOf(s.Metric))
 	}
 	if r.f.Merge == MergeFold || r.f.Merge == MergeQuantile {
 		return r.f.grid.on(s)

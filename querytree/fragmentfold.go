@@ -213,7 +213,7 @@ func (r *fragmentRun) exec(ctx context.Context, m Member, req ExecRequest) (Resu
 		return m.Child.Exec(ctx, req)
 	}
 	if m.Description.Has(FeatureOps) {
-		req.Ops = r.f.Ops
+		req.Ops, req.ByGroup = r.f.Ops, r.f.Merge == MergeFold
 		return m.Child.Exec(ctx, req)
 	}
 	return execEach(ctx, m.Child, req, r.f.Ops)
@@ -222,7 +222,8 @@ func (r *fragmentRun) exec(ctx context.Context, m Member, req ExecRequest) (Resu
 // execEach asks for several aggregations of one operand one after the other.
 // Annotations are those of the operator that the query itself has.
 func execEach(ctx context.Context, c Child, req ExecRequest, ops []string) (ResultSet, error) {
-	own := operatorOf(req.Query)
+	own, byGroup := operatorOf(req.Query), req.ByGroup
+	req.ByGroup = false
 	if own == nil {
 		return nil, errNoAggregation
 	}
@@ -259,7 +260,9 @@ func execEach(ctx context.Context, c Child, req ExecRequest, ops []string) (Resu
 		}
 	}
 	report.Explanation = explanation
-	sortSeries(out)
+	if sortSeries(out); byGroup {
+		groupedByOp(out)
+	}
 	return NewMatrixSet(out, warn, report), nil
 }
 

@@ -74,7 +74,7 @@ func (r *fragmentRun) mergeStaged(ctx context.Context, m Member, set ResultSet, 
 	}
 	whole, rest := a.m, promql.Matrix(nil)
 	if len(r.f.Ops) > 1 {
-		whole, rest = wholeGroups(a.m, len(r.f.Ops))
+		whole, rest = wholeGroups(a.m, r.f.Ops)
 	}
 	if len(whole) > 0 {
 		if err := r.foldEarly(ctx, m, whole); err != nil {
