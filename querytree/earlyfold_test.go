@@ -25,8 +25,8 @@ type long struct {
 	// older: it does not know requests by group. owned: its series have its labels,
 	// no other child's. varied: each value is another.
 	older, owned, varied bool
-	// groups is how many it answers with, if not zero.
-	groups int
+	// groups is how many it answers with, if not zero, first the number of the first.
+	groups, first int
 	asked atomic.Int64
 	// breaks says after how many groups the n-th request, counted from one, to a
 	// query fails, and how; never if it is negative.
@@ -100,7 +100,7 @@ func (s *longSet) At() promql.Series {
 	case n > 0:
 		group, op, opLabel = s.i%s.groups(), s.req.Ops[s.i/s.groups()], OpLabel
 	}
-	b := labels.NewBuilder(labels.FromStrings("g", fmt.Sprintf("%04d", group))).Set(opLabel, op)
+	b := labels.NewBuilder(labels.FromStrings("g", fmt.Sprintf("%04d", s.l.first+group))).Set(opLabel, op)
 	if s.l.owned {
 		s.l.desc.Labels.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
 	}

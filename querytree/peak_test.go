@@ -2,9 +2,14 @@ package querytree
 
 import (
 	"fmt"
+	"runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -94,8 +99,70 @@ func TestPeakOfTopK(t *testing.T) {
 	}
 }
 
+// Groups are counted while they come: too many end the query, though a child has
+// yet to answer.
+func TestTooManyGroupsEndTheQuery(t *testing.T) {
+	for _, query := range []string{"sum by (g) (x)", "quantile by (g) (0.5, x)"} {
+		synctest.Test(t, func(t *testing.T) {
+			other := newLong(us, 2)
+			other.first = longGroups
+			m := mixerOver(t, Identity{Tier: TierRoot}, impatient, newLong(eu, 2), other, newLong(asia, 2).failing(0, errHangs))
+			begin := time.Now()
+			got := askLong(t, m, query, Options{MaxSeries: longGroups})
+			if took := time.Since(begin); took != 0 || !strings.Contains(got.Err, "query.max-series") {
+				t.Errorf("%s: after %s: %+v", query, took, got)
+			}
+		})
+	}
+}
+
+// What is accounted for groups of few points is more than their points: keys,
+// labels and what holds them.
+func TestGroupsAreAccountedFor(t *testing.T) {
+	const n = 1000
+	var series promql.Matrix
+	for i := range n {
+		series = append(series, promql.Series{Metric: labels.FromStrings("pod", fmt.Sprintf("%0100d", i)), Floats: []promql.FPoint{{F: 1}}})
+	}
+	for name, into := range map[string]merger{
+		"sum":      newFold([]string{"sum"}, grid{}, 0, ""),
+		"quantile": newQuantileFold(&Fragment{q: 0.5, grouping: []string{"pod"}}, grid{}),
+	} {
+		for range 2 {
+			if err := into.add(slices.Clone(series)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if held := into.held(); held.series != n || held.bytes < n*300 || held.bytes > n*600 {
+			t.Errorf("%s: %+v", name, held)
+		}
+	}
+}
+
+// heapPeak watches the heap until the function that it returns is called, which
+// tells the most that it had, in MiB.
+func heapPeak() func() float64 {
+	done, most := make(chan struct{}), make(chan uint64)
+	go func() {
+		sample, peak := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}, uint64(0)
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				metrics.Read(sample)
+				peak = max(peak, sample[0].Value.Uint64())
+			case <-done:
+				most <- peak
+				return
+			}
+		}
+	}()
+	return func() float64 { close(done); return float64(<-most) / (1 << 20) }
+}
+
 // BenchmarkPeak tells what aggregations and disjoint answers of many children
-// allocate, and hold by the account.
+// allocate, and hold: by the account, and with the garbage.
 func BenchmarkPeak(b *testing.B) {
 	for _, query := range []string{"sum by (g) (x)", "avg by (g) (x)", "stddev by (g) (x)", "quantile by (g) (0.5, x)", "x"} {
 		for _, n := range []int{4, 64} {
@@ -103,10 +170,12 @@ func BenchmarkPeak(b *testing.B) {
 				m := crowd(b, n, func(l *long) { l.owned = query == "x" })
 				b.ReportAllocs()
 				var peak int64
+				heap := heapPeak()
 				for b.Loop() {
 					peak, _ = peakOf(b, m, query, Options{})
 				}
 				b.ReportMetric(float64(peak)/(1<<20), "peak-MiB")
+				b.ReportMetric(heap(), "heap-MiB")
 			})
 		}
 	}
