@@ -27,7 +27,7 @@ type long struct {
 	older, owned, varied bool
 	// groups is how many it answers with, if not zero, first the number of the first.
 	groups, first int
-	asked atomic.Int64
+	asked         atomic.Int64
 	// breaks says after how many groups the n-th request, counted from one, to a
 	// query fails, and how; never if it is negative.
 	breaks func(n int64, query string) (after int, err error)
