@@ -239,14 +239,20 @@ func sizeOfSeries(s promql.Series) int64 {
 	return n
 }
 
+// sizeOfMatrix estimates what series of an answer take.
+func sizeOfMatrix(m promql.Matrix) (n int64) {
+	for _, s := range m {
+		n += sizeOfSeries(s)
+	}
+	return n
+}
+
 // sizeOfValue estimates what an answer takes.
 func sizeOfValue(v parser.Value) int64 {
 	var n int64
 	switch v := v.(type) {
 	case promql.Matrix:
-		for _, s := range v {
-			n += sizeOfSeries(s)
-		}
+		n = sizeOfMatrix(v)
 	case promql.Vector:
 		for _, s := range v {
 			n += resultBytes + labelBytes(s.Metric)

@@ -116,11 +116,20 @@ type ExecRequest struct {
 	// read, of which the caller warns as it merges. Only children with
 	// FeatureStats understand it.
 	Stats bool
+	// ByGroup, with Ops, asks for the series of each group one after the other,
+	// so that a parent can merge a group as soon as it has come: the operator is
+	// in GroupOpLabel then, unless the child does not understand it.
+	ByGroup bool
 }
 
 // OpLabel holds the operator of a series in an answer to a request with Ops. It
 // never leaves the tier that asked.
 const OpLabel = "__pando_op__"
+
+// GroupOpLabel takes the place of OpLabel in answers to requests ByGroup. Its name
+// comes after those of other labels: sorted by labels, the series of a group are
+// neighbours.
+const GroupOpLabel = "~pando_op~"
 
 // Features that a child may have, as told in its Description: a parent does not
 // ask a child for what it does not know.

@@ -18,10 +18,16 @@ import (
 )
 
 // long is a child whose answers hold more samples than wait for their end: so
-// many groups, at as many steps, all of one value.
+// many groups, at as many steps, all of one value. Asked for several operators, it
+// answers as if each group had one series of that value.
 type long struct {
 	*fake
-	asked atomic.Int64
+	// older: it does not know requests by group. owned: its series have its labels,
+	// no other child's. varied: each value is another.
+	older, owned, varied bool
+	// groups is how many it answers with, if not zero, first the number of the first.
+	groups, first int
+	asked         atomic.Int64
 	// breaks says after how many groups the n-th request, counted from one, to a
 	// query fails, and how; never if it is negative.
 	breaks func(n int64, query string) (after int, err error)
@@ -33,9 +39,12 @@ const (
 	longSteps  = 100
 	// early is so soon that nothing has been merged yet, late so that much has.
 	early, late = 3, longGroups - 10
+	// longBytes is about what an answer takes.
+	longBytes = longGroups * (longSteps*pointBytes + resultBytes + 20)
 )
 
 func newLong(d Description, v float64) *long {
+	d.Features = []string{FeatureOps}
 	l := &long{fake: &fake{desc: d}, v: v, breaks: func(int64, string) (int, error) { return -1, nil }}
 	l.exec = func(ctx context.Context, req ExecRequest) (ResultSet, error) {
 		after, err := l.breaks(l.asked.Add(1), req.Query)
@@ -73,15 +82,45 @@ func (s *longSet) Next() bool {
 		}
 		return false
 	}
-	return s.i < longGroups
+	return s.i < s.groups()*max(1, len(s.req.Ops))
+}
+
+func (s *longSet) groups() int {
+	if s.l.groups > 0 {
+		return s.l.groups
+	}
+	return longGroups
 }
 
 func (s *longSet) At() promql.Series {
-	out := promql.Series{Metric: labels.FromStrings("g", fmt.Sprintf("%04d", s.i))}
+	group, op, opLabel := s.i, "", GroupOpLabel
+	switch n := len(s.req.Ops); {
+	case n > 0 && s.req.ByGroup && !s.l.older:
+		group, op = s.i/n, s.req.Ops[s.i%n]
+	case n > 0:
+		group, op, opLabel = s.i%s.groups(), s.req.Ops[s.i/s.groups()], OpLabel
+	}
+	b := labels.NewBuilder(labels.FromStrings("g", fmt.Sprintf("%04d", s.l.first+group))).Set(opLabel, op)
+	if s.l.owned {
+		s.l.desc.Labels.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
+	}
+	out := promql.Series{Metric: b.Labels()}
 	for t := s.req.Start; t <= s.req.End; t += s.req.Step {
-		out.Floats = append(out.Floats, promql.FPoint{T: t, F: s.l.v})
+		out.Floats = append(out.Floats, promql.FPoint{T: t, F: s.value(op, t)})
 	}
 	return out
+}
+
+func (s *longSet) value(op string, t int64) float64 {
+	switch {
+	case op == "count":
+		return 1
+	case op == "stddev" || op == "stdvar":
+		return 0
+	case s.l.varied:
+		return s.l.v + float64(s.i) + float64(t)/1000
+	}
+	return s.l.v
 }
 
 func (s *longSet) Err() error                        { return s.broken }
@@ -149,6 +188,8 @@ var mergedEarly = map[string]string{
 	"sum by (g) (x) + 1":                    "3",
 	"quantile by (g) (0.5, x)":              "2",
 	"sum by (g) (x) / (1 + sum by (g) (x))": "0.6666666666666666",
+	"avg by (g) (x)":                        "2",
+	"stddev by (g) (x)":                     "0",
 }
 
 // A child that fails after a part of its answer has been merged makes the query
@@ -197,6 +238,26 @@ func TestChildrenFailOneAfterTheOther(t *testing.T) {
 				t.Errorf("asked %d, %d and %d times, want 3, 1 and 2", a, b, c)
 			}
 		})
+	}
+}
+
+// Children that answer with one operator after the other are merged all the same,
+// beside others, and one of them that fails is left out.
+func TestOlderChildrenAreMerged(t *testing.T) {
+	for query, want := range map[string]string{"avg by (g) (x)": "3", "stddev by (g) (x)": "1"} {
+		for _, after := range []int{early, late, longGroups + late, -1} {
+			older, newer, sick := newLong(eu, 2), newLong(us, 4), newLong(asia, 9).failing(after, errBroke)
+			older.older, sick.older = true, true
+			wantOutcome := outcome{Series: []string{want}, Warnings: brokeWarning("zone=asia"), Missing: []string{"zone=asia"}}
+			children := []Child{older, newer, sick}
+			if after < 0 {
+				wantOutcome, children = outcome{Series: []string{want}}, children[:2]
+			}
+			got := askLong(t, rootOver(t, children...), query, Options{})
+			if d := cmp.Diff(wantOutcome, got); d != "" {
+				t.Errorf("%s, one fails after %d series: %s", query, after, d)
+			}
+		}
 	}
 }
 

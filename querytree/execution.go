@@ -75,7 +75,8 @@ func (e *execution) whole(ctx context.Context, r *fragmentRun) (parser.Value, an
 		return m, warn, nil
 	}
 	vec := make(promql.Vector, 0, len(m))
-	for _, s := range m {
+	for i, s := range m {
+		m[i] = promql.Series{} // its point is copied
 		if len(s.Histograms) > 0 {
 			vec = append(vec, promql.Sample{Metric: s.Metric, H: s.Histograms[0].H, T: e.req.Start})
 		} else if len(s.Floats) > 0 {

@@ -26,8 +26,22 @@ type fold struct {
 	buf    []byte
 	// cells counts the points held, limit bounds them if it is not zero.
 	cells, limit int64
-	tier         string
+	// bytes is about what groups and their points take.
+	bytes int64
+	tier  string
 }
+
+// Sizes of a fold, in bytes.
+const (
+	// groupBytes is what a group takes beside its labels, its key and its points:
+	// itself, and its share of the map.
+	groupBytes = 160
+	// columnBytes is what a column takes beside its cells, cellBytes what a cell
+	// takes, and sumBytes what one of a sum takes more.
+	columnBytes = 96
+	cellBytes   = 1 + 8
+	sumBytes    = 16
+)
 
 // errMixed: a group has floats in one child and histograms in another.
 var errMixed = errors.New("floats and native histograms in one group")
@@ -69,9 +83,9 @@ func foldable(ops []string) bool {
 // foldGroup is one group of the aggregation.
 type foldGroup struct {
 	lset labels.Labels
-	// first is the only part so far; most groups of a fine grouping never get a
-	// second one.
-	first *promql.Series
+	// first are the points of the only part so far; most groups of a fine grouping
+	// never get a second one.
+	first []promql.FPoint
 	cols  []foldColumn
 	// hists are parts with native histograms.
 	hists []promql.Series
@@ -86,7 +100,9 @@ type foldColumn struct {
 	carry, size []float64
 }
 
-// add merges one child's answer, or with a single operator any part of it.
+// add merges one child's answer, or any part of it that has all operators of its
+// groups. It takes points that it keeps out of the series; the others are the
+// caller's to use again.
 func (f *fold) add(series []promql.Series) error {
 	if len(f.ops) > 1 {
 		return f.addSeveral(series)
@@ -104,7 +120,8 @@ func (f *fold) add(series []promql.Series) error {
 // the first ones of a group, and native histograms.
 func (f *fold) keeps(s promql.Series) bool {
 	f.buf = s.Metric.Bytes(f.buf)
-	return len(s.Histograms) > 0 || f.groups[string(f.buf)] == nil
+	g := f.groups[string(f.buf)]
+	return len(s.Histograms) > 0 || g == nil || g.cols == nil && len(g.first) == 0
 }
 
 func (f *fold) group(lset labels.Labels) *foldGroup {
@@ -113,6 +130,7 @@ func (f *fold) group(lset labels.Labels) *foldGroup {
 	if g == nil {
 		g = &foldGroup{lset: lset}
 		f.groups[string(f.buf)] = g
+		f.bytes += groupBytes + int64(len(f.buf)) + labelBytes(lset)
 	}
 	return g
 }
@@ -120,19 +138,21 @@ func (f *fold) group(lset labels.Labels) *foldGroup {
 // addTo merges a series into its group, for a single operator.
 func (f *fold) addTo(g *foldGroup, s *promql.Series) error {
 	if len(s.Histograms) > 0 {
-		if g.cols != nil || g.first != nil || len(s.Floats) > 0 {
+		if g.cols != nil || len(g.first) > 0 || len(s.Floats) > 0 {
 			return errMixed
 		}
 		g.hists = append(g.hists, *s)
 		f.cells += int64(len(s.Histograms))
+		f.bytes += sizeOfSeries(*s)
 		return nil
 	}
 	if g.hists != nil {
 		return errMixed
 	}
-	if g.cols == nil && g.first == nil {
-		g.first = s
-		f.cells += int64(len(s.Floats))
+	if g.cols == nil && len(g.first) == 0 {
+		g.first, s.Floats = s.Floats, nil
+		f.cells += int64(len(g.first))
+		f.bytes += pointBytes * int64(len(g.first))
 		return nil
 	}
 	if g.cols == nil {
@@ -140,8 +160,9 @@ func (f *fold) addTo(g *foldGroup, s *promql.Series) error {
 		if g.cols, err = f.newColumns(); err != nil {
 			return err
 		}
-		f.column(&g.cols[0], f.ops[0], g.first.Floats)
-		f.cells -= int64(len(g.first.Floats))
+		f.column(&g.cols[0], f.ops[0], g.first)
+		f.cells -= int64(len(g.first))
+		f.bytes -= pointBytes * int64(len(g.first))
 		g.first = nil
 	}
 	f.column(&g.cols[0], f.ops[0], s.Floats)
@@ -160,8 +181,10 @@ func (f *fold) newColumns() ([]foldColumn, error) {
 	cols := make([]foldColumn, len(f.ops))
 	for i, op := range f.ops {
 		cols[i] = foldColumn{present: make([]bool, n), value: make([]float64, n)}
+		f.bytes += columnBytes + cellBytes*int64(n)
 		if op == "sum" {
 			cols[i].carry, cols[i].size = make([]float64, n), make([]float64, n)
+			f.bytes += sumBytes * int64(n)
 		}
 	}
 	return cols, nil
@@ -198,7 +221,8 @@ func (f *fold) column(c *foldColumn, op string, points []promql.FPoint) {
 }
 
 // result returns the merged series, sorted by labels, each operator's with
-// OpLabel if there are several, and the parts of groups of native histograms.
+// OpLabel if there are several, and the parts of groups of native histograms. It
+// can be called once: each group is let go of as its series are made.
 func (f *fold) result() (promql.Matrix, []promql.Series, error) {
 	out := make(promql.Matrix, 0, len(f.groups)*len(f.ops))
 	var hists []promql.Series
@@ -206,29 +230,31 @@ func (f *fold) result() (promql.Matrix, []promql.Series, error) {
 		switch {
 		case g.hists != nil:
 			hists = append(hists, g.hists...)
-		case g.first != nil:
+		case len(g.first) > 0:
 			if err := f.checkFirst(g.first); err != nil {
 				return nil, nil, err
 			}
-			out = append(out, *g.first)
-		default:
+			out = append(out, promql.Series{Metric: g.lset, Floats: g.first})
+		case g.cols != nil:
 			var err error
 			if out, err = f.appendGroup(out, g); err != nil {
 				return nil, nil, err
 			}
 		}
+		*g = foldGroup{}
 	}
+	f.groups = nil
 	sortSeries(out)
 	return out, hists, nil
 }
 
 // checkFirst looks for a sum that overflowed in a child: the engine would have
 // got there by another way.
-func (f *fold) checkFirst(s *promql.Series) error {
+func (f *fold) checkFirst(points []promql.FPoint) error {
 	if f.ops[0] != "sum" {
 		return nil
 	}
-	for _, p := range s.Floats {
+	for _, p := range points {
 		if math.IsInf(p.F, 0) {
 			return errors.New("a sum is infinite")
 		}
@@ -239,7 +265,7 @@ func (f *fold) checkFirst(s *promql.Series) error {
 func (f *fold) appendGroup(out promql.Matrix, g *foldGroup) (promql.Matrix, error) {
 	for k, op := range f.ops {
 		c := &g.cols[k]
-		s := promql.Series{Metric: g.lset}
+		s := promql.Series{Metric: g.lset, Floats: c.room()}
 		if len(f.ops) > 1 {
 			s.Metric = withOp(g.lset, op)
 		}
@@ -264,14 +290,41 @@ func (f *fold) appendGroup(out promql.Matrix, g *foldGroup) (promql.Matrix, erro
 	return out, nil
 }
 
+// room returns room for the points of a column.
+func (c *foldColumn) room() []promql.FPoint {
+	n := 0
+	for _, ok := range c.present {
+		if ok {
+			n++
+		}
+	}
+	return make([]promql.FPoint, 0, n)
+}
+
 func withOp(lset labels.Labels, op string) labels.Labels {
 	return labels.NewBuilder(lset).Set(OpLabel, op).Labels()
 }
 
-// splitOp returns a label set without OpLabel, and the operator.
-func splitOp(lset labels.Labels) (labels.Labels, string) {
-	op := lset.Get(OpLabel)
-	return labels.NewBuilder(lset).Del(OpLabel).Labels(), op
+// opOf returns the operator of a series in an answer to several.
+func opOf(lset labels.Labels) string {
+	if op := lset.Get(OpLabel); op != "" {
+		return op
+	}
+	return lset.Get(GroupOpLabel)
+}
+
+// withoutOp returns a label set without the operator.
+func withoutOp(lset labels.Labels) labels.Labels {
+	return labels.NewBuilder(lset).Del(OpLabel, GroupOpLabel).Labels()
+}
+
+// groupedByOp puts the operators of an answer to several where requests ByGroup
+// want them, and sorts it again.
+func groupedByOp(m promql.Matrix) {
+	for i, s := range m {
+		m[i].Metric = labels.NewBuilder(withoutOp(s.Metric)).Set(GroupOpLabel, opOf(s.Metric)).Labels()
+	}
+	sortSeries(m)
 }
 
 func sortSeries(m promql.Matrix) {

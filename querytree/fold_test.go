@@ -256,8 +256,8 @@ func TestFoldIsOfTheSizeOfTheAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if f.held() > 5*(2+steps) {
-		t.Errorf("%d points held for an answer of 10", f.held())
+	if f.held().points > 5*(2+steps) {
+		t.Errorf("%+v held for an answer of 10 points", f.held())
 	}
 }
 

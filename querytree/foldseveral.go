@@ -6,68 +6,125 @@ import (
 	"math"
 	"slices"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 )
 
 // childPart is what one child said of one group, by operator, on the step grid.
 type childPart struct {
-	lset labels.Labels
 	cols [][]float64
 	has  [][]bool
 }
 
-// addSeveral merges one child's whole answer to several operators: the mean and
-// the variance of a part can be merged only when its count is known.
+// addSeveral merges a part of one child's answer to several operators: the mean
+// and the variance of a part can be merged only when its count is known.
 func (f *fold) addSeveral(series []promql.Series) error {
-	parts, err := f.parts(series)
-	if err != nil {
-		return err
-	}
-	for _, p := range parts {
-		g := f.group(p.lset)
-		if g.cols == nil {
-			if g.cols, err = f.newColumns(); err != nil {
-				return err
-			}
+	for _, s := range series {
+		if len(s.Histograms) > 0 {
+			return errMixed
 		}
-		for i := range f.grid.steps() {
-			if err := f.mergeStep(g, p, i); err != nil {
-				return err
-			}
+		if op := opOf(s.Metric); !slices.Contains(f.ops, op) {
+			return fmt.Errorf("%w: an answer to operator %q, which was not asked for", ErrUnavailable, op)
+		}
+	}
+	p := f.newPart()
+	for _, members := range byGroup(series) {
+		if err := f.addGroup(series, members, p); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// parts gathers the series of a child's answer by group.
-func (f *fold) parts(series []promql.Series) (map[string]*childPart, error) {
-	parts, n := map[string]*childPart{}, f.grid.steps()
-	var buf []byte
-	for _, s := range series {
-		if len(s.Histograms) > 0 {
-			return nil, errMixed
+// addGroup merges those of the series that are of one group, by way of p.
+func (f *fold) addGroup(series []promql.Series, members []int, p *childPart) error {
+	g := f.group(withoutOp(series[members[0]].Metric))
+	if g.cols == nil {
+		var err error
+		if g.cols, err = f.newColumns(); err != nil {
+			return err
 		}
-		lset, op := splitOp(s.Metric)
-		k := slices.Index(f.ops, op)
-		if k < 0 {
-			return nil, fmt.Errorf("%w: an answer to operator %q, which was not asked for", ErrUnavailable, op)
+	}
+	p.set(f, series, members)
+	for i := range f.grid.steps() {
+		if err := f.mergeStep(g, p, i); err != nil {
+			return err
 		}
-		buf = lset.Bytes(buf)
-		p := parts[string(buf)]
-		if p == nil {
-			p = &childPart{lset: lset, cols: make([][]float64, len(f.ops)), has: make([][]bool, len(f.ops))}
-			parts[string(buf)] = p
-			for j := range f.ops {
-				p.cols[j], p.has[j] = make([]float64, n), make([]bool, n)
-			}
+	}
+	return nil
+}
+
+// byGroup gathers series that differ in nothing but their operators: which they
+// are, in the order in which the first of each group comes.
+func byGroup(series []promql.Series) (groups [][]int) {
+	at, buf := map[string]int{}, make([]byte, 0, 1024)
+	for i := range series {
+		buf = series[i].Metric.BytesWithoutLabels(buf, OpLabel, GroupOpLabel)
+		number, ok := at[string(buf)]
+		if !ok {
+			number = len(groups)
+			at[string(buf)] = number
+			groups = append(groups, nil)
 		}
-		for _, fp := range s.Floats {
+		groups[number] = append(groups[number], i)
+	}
+	return groups
+}
+
+// wholeGroups divides a part of one child's answer to several operators into the
+// series of groups that have them all and the others, whatever the order in which
+// they came. The former are where series was.
+func wholeGroups(series []promql.Series, ops []string) (whole, rest []promql.Series) {
+	lacking := make([]bool, len(series))
+	for _, members := range byGroup(series) {
+		lacks := !evenly(series, members, ops)
+		for _, i := range members {
+			lacking[i] = lacks
+		}
+	}
+	whole = series[:0]
+	for i, s := range series {
+		if lacking[i] {
+			rest = append(rest, s)
+		} else {
+			whole = append(whole, s)
+		}
+	}
+	clear(series[len(whole):])
+	return whole, rest
+}
+
+// evenly reports whether those of the series that are of one group have all the
+// operators, each as often.
+func evenly(series []promql.Series, members []int, ops []string) bool {
+	n := make([]int, len(ops))
+	for _, i := range members {
+		if k := slices.Index(ops, opOf(series[i].Metric)); k >= 0 {
+			n[k]++
+		}
+	}
+	return slices.Min(n) > 0 && slices.Min(n) == slices.Max(n)
+}
+
+func (f *fold) newPart() *childPart {
+	p, n := &childPart{cols: make([][]float64, len(f.ops)), has: make([][]bool, len(f.ops))}, f.grid.steps()
+	for k := range f.ops {
+		p.cols[k], p.has[k] = make([]float64, n), make([]bool, n)
+	}
+	return p
+}
+
+// set makes it the part of a group.
+func (p *childPart) set(f *fold, series []promql.Series, members []int) {
+	for k := range p.has {
+		clear(p.has[k])
+	}
+	for _, m := range members {
+		k := slices.Index(f.ops, opOf(series[m].Metric))
+		for _, fp := range series[m].Floats {
 			i := f.grid.index(fp.T)
 			p.cols[k][i], p.has[k][i] = fp.F, true
 		}
 	}
-	return parts, nil
 }
 
 // mergeStep merges one step of a child's part into its group.
@@ -209,11 +266,15 @@ func (f *fold) spreads(op string) (promql.Matrix, error) {
 	})
 }
 
-// finals computes one value for each step at which a group has values.
+// finals computes one value for each step at which a group has values. Like
+// result it can be called once.
 func (f *fold) finals(value func(g *foldGroup, i int) (float64, error)) (promql.Matrix, error) {
 	out := make(promql.Matrix, 0, len(f.groups))
 	for _, g := range f.groups {
-		s := promql.Series{Metric: g.lset}
+		if g.cols == nil {
+			continue
+		}
+		s := promql.Series{Metric: g.lset, Floats: g.cols[0].room()}
 		for i, ok := range g.cols[0].present {
 			if !ok {
 				continue
@@ -227,7 +288,9 @@ func (f *fold) finals(value func(g *foldGroup, i int) (float64, error)) (promql.
 		if len(s.Floats) > 0 {
 			out = append(out, s)
 		}
+		*g = foldGroup{}
 	}
+	f.groups = nil
 	sortSeries(out)
 	return out, nil
 }

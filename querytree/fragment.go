@@ -62,6 +62,8 @@ type fragmentRun struct {
 	mu     sync.Mutex
 	into   merger
 	folded map[string]bool
+	// staged counts the bytes that wait for the ends of their answers.
+	staged atomic.Int64
 
 	// readOnce: the residual reads the result in one place, which lets go of each
 	// series as it is read: what the engine makes of it takes as much.
@@ -241,7 +243,7 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		return err
 	}
 	defer set.Close()
-	staged, series, stage := int64(0), int64(0), int64(maxStaged)
+	st, series := r.newStaging(a), int64(0)
 	for set.Next() {
 		s := set.At()
 		if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
@@ -254,19 +256,13 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		if err := r.hold(n); err != nil {
 			return err
 		}
-		series, a.samples, staged = series+1, a.samples+n, staged+n
+		series, a.samples = series+1, a.samples+n
 		a.series = max(a.series, series)
 		if limit := r.ask.opts.MaxSeries; limit > 0 && series > int64(limit) {
 			return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
 		}
-		if a.m = append(a.m, s); staged >= stage && r.streams() {
-			if err := r.foldEarly(ctx, m, a.m); err != nil {
-				return err
-			}
-			a.m, staged = r.used(set, a.m), 0
-			if a.m != nil {
-				stage = fewStaged
-			}
+		if err := r.stage(ctx, m, set, a, &st, s); err != nil {
+			return err
 		}
 	}
 	a.warn.Merge(set.Warnings())
@@ -278,8 +274,8 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 
 // check makes sure that a series can be put where it belongs.
 func (r *fragmentRun) check(s *promql.Series) error {
-	if len(r.f.Ops) > 1 && !slices.Contains(r.f.Ops, s.Metric.Get(OpLabel)) {
-		return fmt.Errorf("%w: an answer to operator %q, which was not asked for", ErrUnavailable, s.Metric.Get(OpLabel))
+	if len(r.f.Ops) > 1 && !slices.Contains(r.f.Ops, opOf(s.Metric)) {
+		return fmt.Errorf("%w: an answer to operator %q, which was not asked for", ErrUnavailable, opOf(s.Metric))
 	}
 	if r.f.Merge == MergeFold || r.f.Merge == MergeQuantile {
 		return r.f.grid.on(s)
@@ -346,27 +342,6 @@ func (r *fragmentRun) checkSeries(parts []promql.Matrix) error {
 		return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
 	}
 	return nil
-}
-
-// concat puts disjoint answers together. That of a single child keeps its order.
-func (r *fragmentRun) concat(parts []promql.Matrix) (promql.Matrix, error) {
-	if len(parts) == 1 && !r.f.several {
-		return parts[0], nil
-	}
-	if err := r.checkSeries(parts); err != nil {
-		return nil, err
-	}
-	var out promql.Matrix
-	for _, p := range parts {
-		out = append(out, p...)
-	}
-	slices.SortStableFunc(out, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
-	for i := 1; i < len(out); i++ {
-		if labels.Equal(out[i-1].Metric, out[i].Metric) {
-			return nil, &notMergeable{fragment: r.f, why: "equal label sets in two children: " + out[i].Metric.String()}
-		}
-	}
-	return out, nil
 }
 
 // mergeParts puts the parts of an aggregation together, told apart by

@@ -11,30 +11,23 @@ import (
 	"github.com/prometheus/prometheus/util/annotations"
 )
 
-// merger merges the children's answers to one fragment as they come.
+// merger merges the children's answers to one fragment as they come. What a
+// series has left of its points after add, the merger has no use for.
 type merger interface {
 	add(series []promql.Series) error
-	// held is the number of points held.
-	held() int64
+	held() footprint
 }
 
-func (f *fold) held() int64         { return f.cells }
-func (f *quantileFold) held() int64 { return f.cells }
+// footprint is what a merger holds: points, about how many bytes with all that goes
+// with them, and series of its result.
+type footprint struct{ points, bytes, series int64 }
 
-// maxStaged is how many samples of one child's answer wait for its end. What
-// fits can be left out if the child fails before the end; if it fails after
-// that, the query starts again without it.
-const maxStaged = 1 << 16
+func (f *fold) held() footprint {
+	return footprint{f.cells, f.bytes, int64(len(f.groups) * len(f.ops))}
+}
 
-// fewStaged is how many wait after the first ones were merged, if the merger has
-// no use for points once it has their values: the next ones are put in the same
-// few places then.
-const fewStaged = 1 << 12
-
-// streams reports whether a part of a child's answer can be merged before the
-// rest is known.
-func (r *fragmentRun) streams() bool {
-	return r.f.Merge == MergeQuantile || (r.f.Merge == MergeFold && len(r.f.Ops) == 1)
+func (f *quantileFold) held() footprint {
+	return footprint{f.cells, f.bytes, int64(len(f.values))}
 }
 
 // foldEarly merges what has come of a child's answer.
@@ -51,51 +44,48 @@ func (r *fragmentRun) foldEarly(ctx context.Context, m Member, series promql.Mat
 	return r.foldIn(series)
 }
 
-// used gives back the points of series that were merged, if nothing holds them
-// any more, and returns the room for the next series; nil otherwise.
-func (r *fragmentRun) used(set ResultSet, merged promql.Matrix) promql.Matrix {
-	if r.f.Merge != MergeQuantile {
-		return nil
-	}
-	if s, ok := set.(Recycler); ok {
-		s.Recycle(merged)
-	}
-	clear(merged)
-	return merged[:0]
-}
-
-// foldIn merges series, and gives back the samples of what is now one with
-// others.
+// foldIn merges series, and gives back what is now one with others.
 func (r *fragmentRun) foldIn(series promql.Matrix) error {
 	if r.into == nil {
 		r.into = newMerger(r.f, r.ask.opts.MaxSamples, r.name)
 	}
 	before := r.into.held()
+	came := footprint{points: pointsOf(series), bytes: sizeOfMatrix(series)}
 	if err := r.into.add(series); err != nil {
 		if errors.Is(err, ErrUnavailable) || IsLimit(err) {
 			return err
 		}
 		return &notMergeable{fragment: r.f, why: err.Error()}
 	}
-	grown := r.into.held() - before
-	if err := r.settle(grown, series); err != nil {
+	now := r.into.held()
+	if err := r.checkGroups(now.series); err != nil {
 		return err
 	}
-	return r.hold(grown - pointsOf(series))
+	if err := r.settle(now.bytes - before.bytes - came.bytes); err != nil {
+		return err
+	}
+	return r.hold(now.points - before.points - came.points)
 }
 
-// settle accounts for the points that a merge holds more now, in place of the
-// series that were merged.
-func (r *fragmentRun) settle(grown int64, series promql.Matrix) error {
-	bytes := grown * pointBytes
-	for _, s := range series {
-		bytes -= sizeOfSeries(s)
+// checkGroups enforces the limit on series while they become more. What is made
+// of several operators has one series for all.
+func (r *fragmentRun) checkGroups(n int64) error {
+	if r.f.final != "" {
+		n /= int64(len(r.f.Ops))
 	}
-	if bytes < 0 {
-		r.ask.budget.Release(-bytes)
+	if limit := int64(r.ask.opts.MaxSeries); limit > 0 && n > limit {
+		return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: limit, Value: n, Tier: r.name}
+	}
+	return nil
+}
+
+// settle accounts for what is held more now, or less.
+func (r *fragmentRun) settle(grown int64) error {
+	if grown < 0 {
+		r.ask.budget.Release(-grown)
 		return nil
 	}
-	return r.ask.budget.Reserve(bytes)
+	return r.ask.budget.Reserve(grown)
 }
 
 func newMerger(f *Fragment, limit int, tier string) merger {
@@ -124,7 +114,23 @@ func (r *fragmentRun) fold(ctx context.Context, parts []promql.Matrix) (promql.M
 	if err != nil {
 		return nil, err
 	}
+	if err := r.merged(m); err != nil {
+		return nil, err
+	}
 	return m, r.checkSeries([]promql.Matrix{m})
+}
+
+// merged accounts for the result, in place of what it was made of.
+func (r *fragmentRun) merged(m promql.Matrix) error {
+	if r.into == nil {
+		return nil
+	}
+	was := r.into.held()
+	r.into = nil
+	if err := r.settle(sizeOfMatrix(m) - was.bytes); err != nil {
+		return err
+	}
+	return r.hold(pointsOf(m) - was.points)
 }
 
 // unmerged says that the answers could not be merged. Where a sum is not a
@@ -207,7 +213,7 @@ func (r *fragmentRun) exec(ctx context.Context, m Member, req ExecRequest) (Resu
 		return m.Child.Exec(ctx, req)
 	}
 	if m.Description.Has(FeatureOps) {
-		req.Ops = r.f.Ops
+		req.Ops, req.ByGroup = r.f.Ops, r.f.Merge == MergeFold
 		return m.Child.Exec(ctx, req)
 	}
 	return execEach(ctx, m.Child, req, r.f.Ops)
@@ -216,7 +222,8 @@ func (r *fragmentRun) exec(ctx context.Context, m Member, req ExecRequest) (Resu
 // execEach asks for several aggregations of one operand one after the other.
 // Annotations are those of the operator that the query itself has.
 func execEach(ctx context.Context, c Child, req ExecRequest, ops []string) (ResultSet, error) {
-	own := operatorOf(req.Query)
+	own, byGroup := operatorOf(req.Query), req.ByGroup
+	req.ByGroup = false
 	if own == nil {
 		return nil, errNoAggregation
 	}
@@ -253,7 +260,9 @@ func execEach(ctx context.Context, c Child, req ExecRequest, ops []string) (Resu
 		}
 	}
 	report.Explanation = explanation
-	sortSeries(out)
+	if sortSeries(out); byGroup {
+		groupedByOp(out)
+	}
 	return NewMatrixSet(out, warn, report), nil
 }
 

@@ -156,6 +156,9 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	if err = work.settle(m, err); err != nil {
 		return nil, err
 	}
+	if len(req.Ops) > 0 && req.ByGroup {
+		groupedByOp(m)
+	}
 	return heldSet{NewMatrixSet(m, warn, l.explained(req, m, time.Since(begin))), work.budget}, nil
 }
 

@@ -185,6 +185,9 @@ func (m *Mixer) execWhole(ctx context.Context, req ExecRequest) (ResultSet, erro
 		budget.Close()
 		return nil, fmt.Errorf("exec on %q: %w", m.name(), err)
 	}
+	if len(req.Ops) > 0 && req.ByGroup {
+		groupedByOp(mat)
+	}
 	return heldSet{NewMatrixSet(mat, warn, report), budget}, nil
 }
 

@@ -105,15 +105,18 @@ var opsOf = []struct {
 }
 
 // A request for several operators has the answers to one request for each, with
-// the operator in a label, at every tier.
+// the operator in a label, at every tier; and so it has by group.
 func TestOpsAreTheOperators(t *testing.T) {
 	for name, knows := range opsTrees {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := opsTree(t, knows)
 			for _, c := range opsOf {
-				for _, g := range []struct{ start, end, step int64 }{{900_123, 900_123, 0}, {330_000, 1_170_000, 41_000}} {
-					req := querytree.ExecRequest{Query: c.query, Start: g.start, End: g.end, Step: g.step, Ops: c.ops}
+				for _, g := range []struct {
+					start, end, step int64
+					byGroup          bool
+				}{{900_123, 900_123, 0, false}, {330_000, 1_170_000, 41_000, false}, {900_123, 900_123, 0, true}, {330_000, 1_170_000, 41_000, true}} {
+					req := querytree.ExecRequest{Query: c.query, Start: g.start, End: g.end, Step: g.step, Ops: c.ops, ByGroup: g.byGroup}
 					res := ofSet(t, p, req)
 					for _, op := range c.ops {
 						own := strings.TrimLeft(c.query, " (")
@@ -130,21 +133,31 @@ func TestOpsAreTheOperators(t *testing.T) {
 }
 
 // ofSet asks the root for several operators and returns the answer to each. No
-// other series may be in it, and all in order.
+// other series may be in it, and by group those of a group have to be neighbours.
 func ofSet(t *testing.T, p *treetest.Planet, req querytree.ExecRequest) map[string]*promql.Result {
 	t.Helper()
 	out := map[string]*promql.Result{}
 	parts := map[string]promql.Matrix{}
+	opLabel, group, groups := querytree.OpLabel, "none", map[string]bool{}
+	if req.ByGroup {
+		opLabel = querytree.GroupOpLabel
+	}
 	set, err := p.Root.Exec(t.Context(), req)
 	if err == nil {
 		defer set.Close()
 		for set.Next() {
 			s := set.At()
-			op := s.Metric.Get(querytree.OpLabel)
+			op := s.Metric.Get(opLabel)
 			if !slices.Contains(req.Ops, op) {
 				t.Errorf("%v of %q: a series with operator %q", req.Ops, req.Query, op)
 			}
-			s.Metric = labels.NewBuilder(s.Metric).Del(querytree.OpLabel).Labels()
+			s.Metric = labels.NewBuilder(s.Metric).Del(opLabel).Labels()
+			if now := s.Metric.String(); now != group {
+				if group = now; req.ByGroup && groups[now] {
+					t.Errorf("%v of %q: the series of %s are apart", req.Ops, req.Query, now)
+				}
+				groups[now] = true
+			}
 			parts[op] = append(parts[op], s)
 		}
 		err = set.Err()

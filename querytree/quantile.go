@@ -21,11 +21,17 @@ type quantileFold struct {
 	// values of each group.
 	values []groupValues
 	cells  int64
+	// bytes is about what groups and their values take.
+	bytes int64
 
 	// Reused from series to series, and from step to step.
 	row     quantileRow
 	scratch gathered
 }
+
+// quantileGroupBytes is what a group takes beside its labels and values: its place
+// among the groups, which grow, and its number.
+const quantileGroupBytes = 256
 
 func newQuantileFold(f *Fragment, g grid) *quantileFold {
 	return &quantileFold{
@@ -43,8 +49,9 @@ func (f *quantileFold) add(series []promql.Series) error {
 		number, isNew := f.grouping.of(s.Metric, false)
 		if isNew {
 			f.values = append(f.values, groupValues{steps: f.grid.steps()})
+			f.bytes += quantileGroupBytes + labelBytes(f.grouping.groups[number])
 		}
-		f.values[number].add(f.grid, s.Floats, &f.row)
+		f.bytes += f.values[number].add(f.grid, s.Floats, &f.row)
 		f.cells += int64(len(s.Floats))
 	}
 	return nil

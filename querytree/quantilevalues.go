@@ -17,6 +17,8 @@ const (
 	// absentBits are those of a NaN that no value has, since all are made the
 	// usual one.
 	absentBits = 0x7ff8_0000_0000_ab5e
+	// sliceBytes is what a slice takes beside what is in it.
+	sliceBytes = 24
 )
 
 // groupValues holds the values of one group: those of a series as a row of its
@@ -34,9 +36,9 @@ type groupValues struct {
 // garbage behind. The numbers of one row are in one piece.
 type blocks [][]float64
 
-// next returns room for n more numbers. Blocks double, for most groups of a fine
-// grouping have one row.
-func (b *blocks) next(n int) []float64 {
+// next returns room for n more numbers, and how many numbers the blocks have grown
+// by. Blocks double, for most groups of a fine grouping have one row.
+func (b *blocks) next(n int) (room []float64, grown int) {
 	last := len(*b) - 1
 	if last < 0 || len((*b)[last])+n > cap((*b)[last]) {
 		size := n
@@ -45,10 +47,11 @@ func (b *blocks) next(n int) []float64 {
 		}
 		*b = append(*b, make([]float64, 0, size))
 		last++
+		grown = size
 	}
 	full := (*b)[last]
 	(*b)[last] = full[:len(full)+n]
-	return (*b)[last][len(full):]
+	return (*b)[last][len(full):], grown
 }
 
 // quantileRow is a series on the grid, and its runs as they are held, if they are
@@ -90,27 +93,38 @@ func (r *quantileRow) hasFewRuns() bool {
 	return true
 }
 
-// add adds the values of a series, by way of row.
-func (g *groupValues) add(on grid, points []promql.FPoint, row *quantileRow) {
+// add adds the values of a series, by way of row, and returns how many bytes more
+// it takes.
+func (g *groupValues) add(on grid, points []promql.FPoint, row *quantileRow) int64 {
 	if 2*len(points) < g.steps {
-		g.addSparse(on, points)
-		return
+		return g.addSparse(on, points)
 	}
+	var (
+		room  []float64
+		grown int
+	)
 	if row.set(on, points); row.hasFewRuns() {
-		copy(g.runs.next(len(row.runs)), row.runs)
+		room, grown = g.runs.next(len(row.runs))
+		copy(room, row.runs)
 	} else {
-		copy(g.rows.next(g.steps), row.values)
+		room, grown = g.rows.next(g.steps)
+		copy(room, row.values)
 	}
+	return 8 * int64(grown)
 }
 
-func (g *groupValues) addSparse(on grid, points []promql.FPoint) {
+func (g *groupValues) addSparse(on grid, points []promql.FPoint) (bytes int64) {
 	if g.sparse == nil && len(points) > 0 {
 		g.sparse = make([][]float64, g.steps)
+		bytes = sliceBytes * int64(g.steps)
 	}
 	for _, p := range points {
 		i := on.index(p.T)
+		before := cap(g.sparse[i])
 		g.sparse[i] = append(g.sparse[i], p.F)
+		bytes += 8 * int64(cap(g.sparse[i])-before)
 	}
+	return bytes
 }
 
 // gathered are the values of a few steps.

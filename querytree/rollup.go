@@ -295,19 +295,22 @@ func (r *fragmentRun) readRollup(ctx context.Context) (out promql.Matrix, warn a
 }
 
 // addRolled folds one series of a rollup, whose points are lent. It adds to held
-// what of it stays reserved.
+// what stays reserved: what the fold has grown by.
 func (r *fragmentRun) addRolled(into *fold, s promql.Series, held *int64) error {
 	size := sizeOfSeries(s)
 	if err := r.ask.budget.Reserve(size); err != nil {
 		return err
 	}
+	defer r.ask.budget.Release(size)
 	if into.keeps(s) {
 		s.Floats, s.Histograms = slices.Clone(s.Floats), slices.Clone(s.Histograms)
-		*held += size
-	} else {
-		defer r.ask.budget.Release(size)
 	}
-	return into.add([]promql.Series{s})
+	if err := into.add([]promql.Series{s}); err != nil {
+		return err
+	}
+	grown := into.bytes - *held
+	*held = into.bytes
+	return r.settle(grown)
 }
 
 // holdRolled counts what was read as what a child answers is counted.

@@ -1685,7 +1685,11 @@ type ExecRequest struct {
 	Accept uint32 `protobuf:"varint,8,opt,name=accept,proto3" json:"accept,omitempty"`
 	// stats asks for native histograms without buckets, as histogram_count reads
 	// them.
-	Stats         bool `protobuf:"varint,9,opt,name=stats,proto3" json:"stats,omitempty"`
+	Stats bool `protobuf:"varint,9,opt,name=stats,proto3" json:"stats,omitempty"`
+	// by_group, with ops, asks for the operators of a group one after the other:
+	// the series have theirs in a label that sorts behind the others. Who does not
+	// know it answers as without it.
+	ByGroup       bool `protobuf:"varint,10,opt,name=by_group,json=byGroup,proto3" json:"by_group,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1779,6 +1783,13 @@ func (x *ExecRequest) GetAccept() uint32 {
 func (x *ExecRequest) GetStats() bool {
 	if x != nil {
 		return x.Stats
+	}
+	return false
+}
+
+func (x *ExecRequest) GetByGroup() bool {
+	if x != nil {
+		return x.ByGroup
 	}
 	return false
 }
@@ -4524,7 +4535,7 @@ const file_tree_proto_rawDesc = "" +
 	"\n" +
 	"NOT_REGEXP\x10\x03\"C\n" +
 	"\bSelector\x127\n" +
-	"\bmatchers\x18\x01 \x03(\v2\x1b.pando.querytree.v1.MatcherR\bmatchers\"\xf2\x01\n" +
+	"\bmatchers\x18\x01 \x03(\v2\x1b.pando.querytree.v1.MatcherR\bmatchers\"\x8d\x02\n" +
 	"\vExecRequest\x125\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1b.pando.querytree.v1.OptionsR\aoptions\x12\x14\n" +
 	"\x05query\x18\x02 \x01(\fR\x05query\x12\x14\n" +
@@ -4534,7 +4545,9 @@ const file_tree_proto_rawDesc = "" +
 	"\blookback\x18\x06 \x01(\x12R\blookback\x12\x10\n" +
 	"\x03ops\x18\a \x03(\tR\x03ops\x12\x16\n" +
 	"\x06accept\x18\b \x01(\rR\x06accept\x12\x14\n" +
-	"\x05stats\x18\t \x01(\bR\x05stats\"\x99\x02\n" +
+	"\x05stats\x18\t \x01(\bR\x05stats\x12\x19\n" +
+	"\bby_group\x18\n" +
+	" \x01(\bR\abyGroup\"\x99\x02\n" +
 	"\rSelectRequest\x125\n" +
 	"\aoptions\x18\x01 \x01(\v2\x1b.pando.querytree.v1.OptionsR\aoptions\x12\x12\n" +
 	"\x04mint\x18\x02 \x01(\x12R\x04mint\x12\x12\n" +

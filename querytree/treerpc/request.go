@@ -12,7 +12,7 @@ import (
 func execToWire(r querytree.ExecRequest, accept uint32) *querytreepb.ExecRequest {
 	return &querytreepb.ExecRequest{
 		Options: optionsToWire(r.Options), Query: []byte(r.Query),
-		Start: r.Start, End: r.End, Step: r.Step, Lookback: r.Lookback, Ops: r.Ops, Accept: accept, Stats: r.Stats,
+		Start: r.Start, End: r.End, Step: r.Step, Lookback: r.Lookback, Ops: r.Ops, Accept: accept, Stats: r.Stats, ByGroup: r.ByGroup,
 	}
 }
 
@@ -20,6 +20,7 @@ func execFromWire(w *querytreepb.ExecRequest) (querytree.ExecRequest, grid, erro
 	r := querytree.ExecRequest{
 		Options: optionsFromWire(w.GetOptions()), Query: string(w.GetQuery()),
 		Start: w.GetStart(), End: w.GetEnd(), Step: w.GetStep(), Lookback: w.GetLookback(), Ops: w.GetOps(), Stats: w.GetStats(),
+		ByGroup: w.GetByGroup(),
 	}
 	g, err := newGrid(r)
 	if err != nil {

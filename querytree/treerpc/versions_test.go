@@ -157,7 +157,7 @@ func versionedAnswer() []promql.Series {
 func versionedRequest() querytree.ExecRequest {
 	return querytree.ExecRequest{
 		Options: querytree.Options{Explain: querytree.ExplainAnalyze, Strict: true}, Query: "sum(x)",
-		End: 240 * 15_000, Step: 15_000, Ops: []string{"sum", "count"},
+		End: 240 * 15_000, Step: 15_000, Ops: []string{"sum", "count"}, ByGroup: true,
 	}
 }
 
@@ -214,7 +214,7 @@ func TestOldChild(t *testing.T) {
 		t.Error("exec: other series, error", set.Err())
 	}
 	// Why it must not be asked for what it does not know: it would not notice.
-	if got := <-execs; got.Ops != nil || got.Explain != querytree.ExplainOff || !got.Strict || got.Query != "sum(x)" {
+	if got := <-execs; got.Ops != nil || got.ByGroup || got.Explain != querytree.ExplainOff || !got.Strict || got.Query != "sum(x)" {
 		t.Errorf("request as the old child sees it: %+v", got)
 	}
 	report := set.Report()
@@ -398,7 +398,7 @@ func TestFeatures(t *testing.T) {
 	if !sameSeries(versionedAnswer(), drain(set)) || set.Err() != nil {
 		t.Error("exec: other series, error", set.Err())
 	}
-	if got := <-execs; len(got.Ops) != 2 || got.Explain != querytree.ExplainAnalyze {
+	if got := <-execs; len(got.Ops) != 2 || !got.ByGroup || got.Explain != querytree.ExplainAnalyze {
 		t.Errorf("request %+v", got)
 	}
 	report := set.Report()
