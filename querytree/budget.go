@@ -5,7 +5,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -42,6 +44,8 @@ func newMemory(l Limits, m *boundsMetrics) *Memory {
 // safe for concurrent use.
 type Budget struct {
 	memory *Memory
+	// whole is what this is a part of; nil for that of a query.
+	whole  *Budget
 	limit  int64 // zero means no limit
 	tier   string
 	cancel context.CancelCauseFunc
@@ -74,6 +78,27 @@ func (m *Memory) budget(ctx context.Context, tier string, limit int64) (context.
 	return context.WithValue(ctx, budgetKey{}, b), b
 }
 
+// part opens the account of a part of what the query does. What it holds the
+// query holds, and no longer than until the part is closed: what is still at work
+// for it then is refused more. It has the limits of the query.
+func (b *Budget) part() *Budget {
+	if b == nil {
+		return nil
+	}
+	return &Budget{whole: b, cancel: func(error) {}}
+}
+
+// partIn is part for what is done in a context, which carries it, and ends with
+// it.
+func (b *Budget) partIn(ctx context.Context) (context.Context, *Budget) {
+	p := b.part()
+	if p == nil {
+		return ctx, nil
+	}
+	ctx, p.cancel = context.WithCancelCause(ctx)
+	return context.WithValue(ctx, budgetKey{}, p), p
+}
+
 // budgetFrom returns the budget of the query that ctx belongs to, or nil.
 func budgetFrom(ctx context.Context) *Budget {
 	b, _ := ctx.Value(budgetKey{}).(*Budget)
@@ -94,6 +119,10 @@ func (b *Budget) Reserve(n int64) error {
 		return b.ended()
 	}
 	b.held += n
+	if b.whole != nil {
+		defer b.mu.Unlock()
+		return b.whole.Reserve(n)
+	}
 	b.peak = max(b.peak, b.held)
 	held := b.held
 	total := b.memory.held.Add(n)
@@ -121,9 +150,19 @@ func (b *Budget) Release(n int64) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n = min(n, b.held)
-	b.held -= n
-	b.memory.held.Add(-n)
+	b.change(-min(n, b.held))
+}
+
+// change adds to what is held. Budget.mu is held.
+func (b *Budget) change(n int64) {
+	b.held += n
+	if b.whole == nil {
+		b.memory.held.Add(n)
+		return
+	}
+	b.whole.mu.Lock()
+	defer b.whole.mu.Unlock()
+	b.whole.change(max(n, -b.whole.held))
 }
 
 // settle notes that of all that the query held, n bytes are left.
@@ -136,14 +175,16 @@ func (b *Budget) settle(n int64) {
 	if b.closed {
 		return
 	}
-	b.memory.held.Add(n - b.held)
-	b.held = n
+	b.change(n - b.held)
 }
 
 // Err returns the *LimitError that ended the query, if one did.
 func (b *Budget) Err() error {
 	if b == nil {
 		return nil
+	}
+	if b.whole != nil {
+		return b.whole.Err()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -162,12 +203,11 @@ func (b *Budget) Close() {
 	b.mu.Lock()
 	done := b.closed
 	b.closed = true
-	b.memory.held.Add(-b.held)
-	b.held = 0
+	b.change(-b.held)
 	peak := b.peak
 	b.mu.Unlock()
 	b.cancel(nil)
-	if !done {
+	if !done && b.whole == nil {
 		b.memory.metrics.peakBytes.Observe(float64(peak))
 		b.memory.mu.Lock()
 		delete(b.memory.open, b)
@@ -253,6 +293,39 @@ func sizeOfValue(v parser.Value) int64 {
 			if s.H != nil {
 				n += int64(s.H.Size())
 			}
+		}
+	}
+	return n
+}
+
+// headerBytes is what a string takes besides its characters.
+const headerBytes = 16
+
+// sizeOfNames estimates what a list of names takes.
+func sizeOfNames(names []string) (n int64) {
+	for _, name := range names {
+		n += headerBytes + int64(len(name))
+	}
+	return n
+}
+
+// sizeOfMetadata estimates what metadata take.
+func sizeOfMetadata(families map[string][]metadata.Metadata) (n int64) {
+	for name, entries := range families {
+		n += resultBytes + int64(len(name))
+		for _, e := range entries {
+			n += 3*headerBytes + int64(len(e.Help)+len(e.Unit))
+		}
+	}
+	return n
+}
+
+// sizeOfExemplars estimates what exemplars take.
+func sizeOfExemplars(results []exemplar.QueryResult) (n int64) {
+	for _, r := range results {
+		n += resultBytes + labelBytes(r.SeriesLabels)
+		for _, e := range r.Exemplars {
+			n += 3*pointBytes + labelBytes(e.Labels)
 		}
 	}
 	return n
