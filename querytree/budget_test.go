@@ -338,14 +338,43 @@ func TestLeafIsBounded(t *testing.T) {
 	}
 }
 
+// What people ask has nowhere near as many parts as they may have by default.
+func TestCorpusHasFewParts(t *testing.T) {
+	trees, most, which := newCorpusTree(t), 0, ""
+	for _, exprs := range realQueries(t) {
+		for _, expr := range exprs {
+			for _, v := range variants {
+				req := ExecRequest{Query: v.of(t, expr), Start: 3_600_000, End: 7_200_000, Step: 60_000}
+				for _, m := range []*Mixer{trees.root, trees.zone} {
+					if pl := planAt(t, m, req); pl != nil && len(pl.Fragments) > most {
+						most, which = len(pl.Fragments), req.Query
+					}
+				}
+			}
+		}
+	}
+	if most == 0 || 2*most > DefaultLimits().MaxFragments {
+		t.Errorf("%d parts, of at most %d: %s", most, DefaultLimits().MaxFragments, which)
+	}
+	t.Logf("at most %d parts: %s", most, which)
+}
+
+// A query of more parts than children may be asked is refused, rather than that
+// they send raw series for those beyond the limit.
 func TestMaxFragments(t *testing.T) {
 	m := mixerOver(t, Identity{Tier: TierRoot}, func(c *MixerConfig) { c.Limits.MaxFragments = 2 },
 		saying(eu, point(1, "zone", "eu")), saying(us, point(1, "zone", "us")))
-	e, err := m.newExecution(ExecRequest{Query: "sum(a) + sum(b) + sum(c) + sum(d)"}, nil, nil)
-	if err != nil {
-		t.Fatal(err)
+	for query, parts := range map[string]int64{"sum(a) + sum(b)": 2, "sum(a) + sum(b) + sum(a) / sum(b)": 2, "sum(a) + sum(b) + sum(c) + sum(d)": 4} {
+		e, err := m.newExecution(ExecRequest{Query: query}, nil, nil)
+		var limit *LimitError
+		switch {
+		case parts <= 2 && (err != nil || int64(len(e.plan.Fragments)) != parts):
+			t.Errorf("%s: %v", query, err)
+		case parts > 2 && (!errors.As(err, &limit) || *limit != LimitError{limit.What, "query.max-fragments", 2, parts, "root"}):
+			t.Errorf("%s: want a limit, got %v", query, err)
+		}
 	}
-	if n := len(e.plan.Fragments); n != 2 {
-		t.Errorf("%d fragments", n)
+	if _, err := m.Exec(t.Context(), ExecRequest{Query: "sum(a) + sum(b) + sum(c)"}); !IsLimit(err) || !strings.HasSuffix(err.Error(), "at root; ask for fewer selectors in one query, or raise --query.max-fragments") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -101,6 +101,7 @@ func TestLimitErrorsTellAll(t *testing.T) {
 		{limited{root: Limits{MaxResponse: 1000}, query: "x"}, "response", "query.max-response-bytes", "root"},
 		{limited{leaf: Limits{MaxResponse: 500}, query: "x"}, "response of a leaf", "query.max-response-bytes", euOne.Name()},
 		{limited{leaf: Limits{MaxResponse: 100}, ask: selects(true)}, "response of raw series", "query.max-response-bytes", euOne.Name()},
+		{limited{root: Limits{MaxFragments: 1}, query: "sum(x) + on () count(y)"}, "fragments", "query.max-fragments", "root"},
 		{limited{root: Limits{MaxConcurrent: 1, MaxQueue: 1}, ask: waits("you")}, "queue", "query.max-queue", "root"},
 		{limited{root: Limits{MaxConcurrent: 1, MaxQueuePerClient: 1}, ask: waits("me")}, "queue of a client", "query.max-queue-per-client", "root"},
 	} {

@@ -1,6 +1,7 @@
 package querytree
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -24,8 +25,7 @@ type Limits struct {
 	// from a tier.
 	MaxSeries int
 	// MaxFragments is the largest number of parts of one query that the children
-	// are asked at the same time; what would be more is evaluated above, from raw
-	// series. Zero means 128.
+	// are asked at the same time; a query that has more is refused. Zero means 128.
 	MaxFragments int
 	// MaxBytes is what one query may hold in memory in the tier, MaxTotalBytes
 	// what all queries may, both in bytes, as estimated while answers stream in;
@@ -146,6 +146,20 @@ func (l Limits) checkResponse(size int64, tier string) error {
 	return nil
 }
 
+// maxFragments bounds, unless Limits.MaxFragments does, what one query makes the
+// children do at the same time. A dashboard's panel has a handful, and 128 are
+// as many different selectors or aggregations.
+const maxFragments = 128
+
+// checkFragments refuses a query that would have children asked for too much at
+// the same time. Raw series in place of some of it would cost more.
+func (l Limits) checkFragments(n int, tier string) error {
+	if most := cmp.Or(l.MaxFragments, maxFragments); n > most {
+		return tooMany("parts of one query that children are asked", flagMaxFragments, most, n, tier)
+	}
+	return nil
+}
+
 // tooMany says that there are more of something than a limit allows.
 func tooMany(what, flag string, limit, n int, tier string) error {
 	return &LimitError{What: what, Flag: flag, Limit: int64(limit), Value: int64(n), Tier: tier}
@@ -183,8 +197,11 @@ func (e *LimitError) Error() string {
 		s += " at " + e.Tier
 	}
 	what := "narrow the query"
-	if e.Flag == flagMaxQueue || e.Flag == flagMaxQueueEach {
+	switch e.Flag {
+	case flagMaxQueue, flagMaxQueueEach:
 		what = "send fewer at a time"
+	case flagMaxFragments:
+		what = "ask for fewer selectors in one query"
 	}
 	return s + fmt.Sprintf("; %s, or raise --%s", what, e.Flag)
 }

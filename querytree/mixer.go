@@ -347,6 +347,9 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost
 	if e.plan = m.plan(req, expr, e.prune, banned); e.plan == nil {
 		return nil, errSeparately
 	}
+	if err := m.cfg.Limits.checkFragments(len(e.plan.Fragments), m.name()); err != nil {
+		return nil, err
+	}
 	e.prune.spare(e.plan)
 	e.selects = mint != math.MinInt64 || maxt != math.MaxInt64
 	return e, nil
@@ -357,7 +360,7 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost
 func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned map[string]bool) *Plan {
 	p := &Planner{
 		members: prune.members, candidates: map[*parser.VectorSelector]bitset{}, keyLabels: keyLabelsOf(prune.members),
-		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, stats: req.Stats, maxFragments: m.cfg.Limits.MaxFragments,
+		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, stats: req.Stats,
 		parse: m.tickets.Parser.ParseExpr, grid: grid{req.Start, req.End, req.Step}, maxLength: m.cfg.Limits.MaxQueryLength,
 	}
 	if m.cfg.Rewriter != nil && !req.NoRollup {

@@ -63,7 +63,7 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("query.max-concurrency", "Most queries at the same time.").Default(fmt.Sprint(l.MaxConcurrent)).IntVar(&f.limits.MaxConcurrent)
 	c.Flag("query.max-length", "Longest query, in bytes.").Default(fmt.Sprint(l.MaxQueryLength)).IntVar(&f.limits.MaxQueryLength)
 	c.Flag("query.max-depth", "Deepest nesting of a query.").Default(fmt.Sprint(l.MaxQueryDepth)).IntVar(&f.limits.MaxQueryDepth)
-	c.Flag("query.max-fragments", "Most parts of one query that children are asked at the same time.").Default(fmt.Sprint(l.MaxFragments)).IntVar(&f.limits.MaxFragments)
+	c.Flag("query.max-fragments", "Most parts of one query that children are asked at the same time; a query that has more is refused.").Default(fmt.Sprint(l.MaxFragments)).IntVar(&f.limits.MaxFragments)
 	c.Flag("query.low-priority", "Run heavy queries in threads of low priority, so that light ones of other tiers on the same machine go first too. On Linux only.").Default("true").BoolVar(&f.lowPriority)
 	c.Flag("query.max-queue", "Most requests that wait for their turn; 0 for no limit.").Default(fmt.Sprint(l.MaxQueue)).IntVar(&f.limits.MaxQueue)
 	c.Flag("query.max-queue-per-client", "Most requests of one client that wait for their turn; 0 for no limit.").Default(fmt.Sprint(l.MaxQueuePerClient)).IntVar(&f.limits.MaxQueuePerClient)

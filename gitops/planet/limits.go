@@ -50,7 +50,7 @@ func limits() []Limit {
 		{"query.max-concurrency", Count, false, "Most queries at the same time.", 0},
 		{"query.max-length", Count, false, "Longest query, in bytes; at least 1024.", 1024},
 		{"query.max-depth", Count, false, "Deepest nesting of a query; at least 10.", 10},
-		{"query.max-fragments", CountOrNone, false, "Most parts of one query that children are asked at the same time.", 0},
+		{"query.max-fragments", CountOrNone, false, "Most parts of one query that children are asked at the same time; 0 for 128, or at least 16.", 16},
 		{"query.low-priority", Switch, false, "Run heavy queries in threads of low priority.", 0},
 		{"query.max-queue", CountOrNone, false, "Most requests that wait for their turn; 0 for no limit.", 0},
 		{"query.max-queue-per-client", CountOrNone, false, "Most requests of one client that wait for their turn; 0 for no limit.", 0},
@@ -88,6 +88,9 @@ func (l Limit) check(value string) error {
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || n < 0 || n == 0 && l.Kind == Count {
 			return fmt.Errorf("%s is %s: write a whole number%s", l.Name, shortened(value), positive(l.Kind == Count))
+		}
+		if n == 0 {
+			return nil // none, or that of the tier
 		}
 		return l.enough(n, strconv.FormatInt(l.Least, 10))
 	case Duration, DurationOrNone:
