@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/util/annotations"
 )
@@ -227,7 +225,11 @@ func (s *replicaSet) execRuns(ctx context.Context, v *view, req ExecRequest) (Re
 		runs = v.stepRuns(req, w)
 	}
 	held := budgetFrom(ctx).part()
+	var p piece
 	parts, err := s.askRuns(ctx, v, req, runs, held)
+	if err == nil {
+		p, err = joinRuns(ctx, parts)
+	}
 	if err == nil && !s.accept(v) {
 		err = errMoved
 	}
@@ -235,7 +237,6 @@ func (s *replicaSet) execRuns(ctx context.Context, v *view, req ExecRequest) (Re
 		held.Close()
 		return nil, err
 	}
-	p := joinRuns(parts)
 	return &stagedSet{held: p.m, budget: held, whole: true, rest: NewMatrixSet(nil, p.warn, p.report)}, nil
 }
 
@@ -352,9 +353,9 @@ func (s *replicaSet) repair(ctx context.Context, v *view, req ExecRequest, held 
 }
 
 // joinRuns puts the answers to parts of a grid together, in their order.
-func joinRuns(parts []piece) piece {
+func joinRuns(ctx context.Context, parts []piece) (piece, error) {
 	if len(parts) == 1 {
-		return parts[0]
+		return parts[0], nil
 	}
 	var out piece
 	at := map[string]int{}
@@ -374,6 +375,5 @@ func joinRuns(parts []piece) piece {
 			out.m[i].Histograms = append(out.m[i].Histograms, series.Histograms...)
 		}
 	}
-	slices.SortFunc(out.m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
-	return out
+	return out, sortSeriesIn(ctx, out.m)
 }
