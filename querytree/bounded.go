@@ -107,7 +107,7 @@ func (e *boundedEngine) open(ctx context.Context, o Options) (context.Context, *
 	if b := budgetFrom(ctx); e.within && b != nil {
 		return b.partIn(ctx)
 	}
-	return e.memory.budget(ctx, e.name(), lower(e.limits.MaxBytes, o.MaxBytes))
+	return e.memory.budget(ctx, o.Client, e.name(), lower(e.limits.MaxBytes, o.MaxBytes))
 }
 
 // end gives back the slot and the turn, but not what the answer holds.

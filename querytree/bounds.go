@@ -11,7 +11,7 @@ import (
 
 // budget opens the budget of a request to the mixer.
 func (m *Mixer) budget(ctx context.Context, o Options) (context.Context, *Budget) {
-	return m.memory.budget(ctx, m.name(), lower(m.cfg.Limits.MaxBytes, o.MaxBytes))
+	return m.memory.budget(ctx, o.Client, m.name(), lower(m.cfg.Limits.MaxBytes, o.MaxBytes))
 }
 
 // settle accounts for an answer, beside those to other pieces of the same query,

@@ -31,6 +31,9 @@ type Limits struct {
 	// what all queries may, both in bytes, as estimated while answers stream in;
 	// zero means no limit. Whatever others hold, a query may hold 1 MiB.
 	MaxBytes, MaxTotalBytes int64
+	// MaxClientBytes is what all queries of one client may hold, so that there is
+	// room when another comes; zero means no limit.
+	MaxClientBytes int64
 	// MaxResponse is the largest answer that one request may get of the tier, in
 	// bytes of memory; zero means no limit.
 	MaxResponse int64
@@ -61,6 +64,7 @@ func DefaultLimits() Limits {
 		MaxFragments:   maxFragments,
 		MaxBytes:       1 << 30,
 		MaxTotalBytes:  2 << 30,
+		MaxClientBytes: 3 << 29,
 		MaxResponse:    512 << 20,
 		MaxConcurrent:  20,
 		MaxQueue:       2000,
@@ -103,6 +107,7 @@ func (l Limits) Validate() error {
 		{flagMaxFragments, int64(l.MaxFragments)},
 		{flagMaxBytes, l.MaxBytes},
 		{flagMaxTotalBytes, l.MaxTotalBytes},
+		{flagMaxClientBytes, l.MaxClientBytes},
 		{flagMaxResponse, l.MaxResponse},
 		{flagMaxQueue, int64(l.MaxQueue)},
 		{flagMaxQueueEach, int64(l.MaxQueuePerClient)},
@@ -117,16 +122,17 @@ func (l Limits) Validate() error {
 
 // Flags that set limits, as errors name them.
 const (
-	flagTimeout       = "query.timeout"
-	flagMaxSamples    = "query.max-samples"
-	flagMaxSeries     = "query.max-series"
-	flagMaxFragments  = "query.max-fragments"
-	flagMaxBytes      = "query.max-bytes"
-	flagMaxTotalBytes = "query.max-total-bytes"
-	flagMaxResponse   = "query.max-response-bytes"
-	flagMaxQueue      = "query.max-queue"
-	flagMaxQueueEach  = "query.max-queue-per-client"
-	flagProcess       = "memory.limit"
+	flagTimeout        = "query.timeout"
+	flagMaxSamples     = "query.max-samples"
+	flagMaxSeries      = "query.max-series"
+	flagMaxFragments   = "query.max-fragments"
+	flagMaxBytes       = "query.max-bytes"
+	flagMaxTotalBytes  = "query.max-total-bytes"
+	flagMaxClientBytes = "query.max-client-bytes"
+	flagMaxResponse    = "query.max-response-bytes"
+	flagMaxQueue       = "query.max-queue"
+	flagMaxQueueEach   = "query.max-queue-per-client"
+	flagProcess        = "memory.limit"
 )
 
 // EngineSamples returns the number of samples that the stock engine may hold for
@@ -227,7 +233,7 @@ func (e *LimitError) Unwrap() error {
 // which may be answered at another time, or elsewhere.
 func (e *LimitError) Busy() bool {
 	switch e.Flag {
-	case flagMaxTotalBytes, flagProcess, flagMaxQueue, flagMaxQueueEach:
+	case flagMaxTotalBytes, flagMaxClientBytes, flagProcess, flagMaxQueue, flagMaxQueueEach:
 		return true
 	}
 	return false

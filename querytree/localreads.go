@@ -168,7 +168,7 @@ func (r *reading) begin(ctx context.Context) error {
 	if r.ctx == nil {
 		r.request = ctx
 		r.ctx, r.cancel = e.limits.timed(ctx, e.name())
-		r.ctx, r.budget = e.memory.budget(r.ctx, e.name(), lower(e.limits.MaxBytes, o.MaxBytes))
+		r.ctx, r.budget = e.memory.budget(r.ctx, o.Client, e.name(), lower(e.limits.MaxBytes, o.MaxBytes))
 	}
 	if r.open == 0 {
 		if r.leave, r.err = r.l.reads.Enter(r.ctx, o.Client); r.err != nil {

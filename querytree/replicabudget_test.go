@@ -94,7 +94,7 @@ func TestLosingReplicaHoldsNothing(t *testing.T) {
 // refused more.
 func TestPartOfBudget(t *testing.T) {
 	m := memoryOf(Limits{})
-	_, whole := m.budget(t.Context(), "root", 100)
+	_, whole := m.budget(t.Context(), "", "root", 100)
 	_ = whole.Reserve(10)
 	ctx, part := whole.partIn(t.Context())
 	inner := part.part()

@@ -56,6 +56,7 @@ func limits() []Limit {
 		{"query.max-queue-per-client", CountOrNone, false, "Most requests of one client that wait for their turn; 0 for no limit.", 0},
 		{"query.max-bytes", Bytes, false, "Most memory that one query may hold in this tier; at least 1MiB.", 1 << 20},
 		{"query.max-total-bytes", Bytes, false, "Most memory that all queries may hold together; at least 1MiB.", 1 << 20},
+		{"query.max-client-bytes", Bytes, false, "Most memory that all queries of one client may hold together; at least 1MiB.", 1 << 20},
 		{"query.max-response-bytes", Bytes, false, "Largest answer of this tier to one request; at least 1MiB.", 1 << 20},
 		{"query.lookback-delta", Duration, false, "How far back an instant selector looks.", 0},
 		{"query.explain-slower-than", DurationOrNone, false, "Keep the explanation of queries that take longer; 0 keeps none.", 0},
