@@ -25,9 +25,7 @@ var ErrLate = fmt.Errorf("%w: soft deadline passed", ErrUnavailable)
 // request is wrong or too expensive: another child might well answer it.
 func childsFault(err error) bool {
 	var storageErr promql.ErrStorage
-	var timeout promql.ErrQueryTimeout
-	return errors.Is(err, ErrUnavailable) || errors.As(err, &storageErr) ||
-		errors.As(err, &timeout) || errors.Is(err, context.DeadlineExceeded) || IsBusy(err)
+	return errors.Is(err, ErrUnavailable) || errors.As(err, &storageErr) || isTimeout(err) || IsBusy(err)
 }
 
 // asking accounts for all that one request asks of a Mixer's members. It is
@@ -161,7 +159,7 @@ func (a *asking) nobody(m *Mixer, members int) error {
 func (a *asking) count(samples int, tier string) error {
 	total := a.pulled.Add(int64(samples))
 	if limit := int64(a.opts.MaxSamples); limit > 0 && total > limit {
-		return &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: limit, Value: total, Tier: tier}
+		return &LimitError{What: "samples of one query", Flag: flagMaxSamples, Limit: limit, Value: total, Tier: tier}
 	}
 	return nil
 }
@@ -172,14 +170,6 @@ func (a *asking) hold(bytes int64, tier string) error {
 		return err
 	}
 	return a.limits.checkResponse(a.passed.Add(bytes), tier)
-}
-
-// contextError says why the whole request ended.
-func contextError(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return promql.ErrQueryTimeout("query execution")
-	}
-	return promql.ErrQueryCanceled("query execution")
 }
 
 // answered notes what a member contributed. The member's own report has an

@@ -24,11 +24,14 @@ type boundedEngine struct {
 	gate   *Gate
 	memory *Memory
 	turns  *turns
+	// within: what is evaluated is a part of a query that a Mixer does in this
+	// process, and counts as held by that.
+	within bool
 }
 
 // NewInstantQuery implements promql.QueryEngine.
 func (e *boundedEngine) NewInstantQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, ts time.Time) (promql.Query, error) {
-	if err := e.limits.CheckQuery(qs); err != nil {
+	if err := e.limits.CheckQueryAt(e.name(), qs); err != nil {
 		return nil, err
 	}
 	query, err := e.engine.NewInstantQuery(ctx, metered(q), opts, qs, ts)
@@ -37,7 +40,7 @@ func (e *boundedEngine) NewInstantQuery(ctx context.Context, q storage.Queryable
 
 // NewRangeQuery implements promql.QueryEngine.
 func (e *boundedEngine) NewRangeQuery(ctx context.Context, q storage.Queryable, opts promql.QueryOpts, qs string, start, end time.Time, interval time.Duration) (promql.Query, error) {
-	if err := e.limits.CheckQuery(qs); err != nil {
+	if err := e.limits.CheckQueryAt(e.name(), qs); err != nil {
 		return nil, err
 	}
 	query, err := e.engine.NewRangeQuery(ctx, metered(q), opts, qs, start, end, interval)
@@ -78,7 +81,7 @@ type admission struct {
 // must be called after the query was evaluated, and settle or Budget.Close.
 func (e *boundedEngine) admit(ctx context.Context, o Options, m measures) (*admission, error) {
 	a := &admission{e: e}
-	ctx, cancel := context.WithTimeout(ctx, e.limits.Timeout)
+	ctx, cancel := e.limits.timed(ctx, e.name())
 	a.undo = append(a.undo, cancel)
 	leave, err := e.gate.Enter(ctx, o.Client)
 	if err != nil {
@@ -86,7 +89,7 @@ func (e *boundedEngine) admit(ctx context.Context, o Options, m measures) (*admi
 		return nil, err
 	}
 	a.undo = append(a.undo, leave)
-	ctx, a.budget = e.memory.budget(m.in(ctx), e.name(), lower(e.limits.MaxBytes, o.MaxBytes))
+	ctx, a.budget = e.open(m.in(ctx), o)
 	if err := a.budget.Reserve(m.growth.bytes(0)); err != nil {
 		a.end()
 		a.budget.Close()
@@ -97,6 +100,14 @@ func (e *boundedEngine) admit(ctx context.Context, o Options, m measures) (*admi
 	a.undo = append(a.undo, turn.end)
 	a.ctx, a.turn = ctx, turn
 	return a, nil
+}
+
+// open opens the budget of a query.
+func (e *boundedEngine) open(ctx context.Context, o Options) (context.Context, *Budget) {
+	if b := budgetFrom(ctx); e.within && b != nil {
+		return b.partIn(ctx)
+	}
+	return e.memory.budget(ctx, o.Client, e.name(), lower(e.limits.MaxBytes, o.MaxBytes))
 }
 
 // end gives back the slot and the turn, but not what the answer holds.
@@ -112,7 +123,7 @@ func (a *admission) check(value parser.Value, err error) error {
 	if err == nil {
 		err = a.e.limits.checkResponse(sizeOfValue(value), a.e.name())
 	}
-	if limit := a.e.refusal(a.budget, err); limit != nil {
+	if limit := a.e.refusal(a.ctx, a.budget, err); limit != nil {
 		a.e.memory.metrics.refuse(limit)
 		return limit
 	}
@@ -155,15 +166,14 @@ func (q *boundedQuery) Exec(ctx context.Context) *promql.Result {
 	return res
 }
 
-// refusal returns the limit that ended a query, or nil.
-func (e *boundedEngine) refusal(b *Budget, err error) *LimitError {
+// refusal returns the limit that ended what was done in ctx, or nil.
+func (e *boundedEngine) refusal(ctx context.Context, b *Budget, err error) *LimitError {
+	if limit := b.Err(); limit != nil {
+		err = limit
+	}
 	var limit *LimitError
-	var samples promql.ErrTooManySamples
-	switch {
-	case errors.As(b.Err(), &limit), errors.As(err, &limit):
+	if errors.As(e.limits.ofSamples(ofTime(ctx, err), e.name()), &limit) {
 		return limit
-	case errors.As(err, &samples) && e.limits.EngineSamples() < e.limits.MaxSamples:
-		return &LimitError{What: "bytes of samples held by one query", Flag: flagMaxBytes, Limit: e.limits.MaxBytes, Tier: e.name()}
 	}
 	return nil
 }

@@ -5,7 +5,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/prometheus/prometheus/model/exemplar"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/metadata"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
@@ -19,6 +21,7 @@ const smallQuery = 1 << 20
 // other. It is safe for concurrent use.
 type Memory struct {
 	total   atomic.Int64 // zero means no limit
+	each    atomic.Int64 // of one client's; zero means no limit
 	process int64        // zero means no watch
 	metrics *boundsMetrics
 	heap    func() heapUse
@@ -26,14 +29,28 @@ type Memory struct {
 
 	mu       sync.Mutex
 	open     map[*Budget]struct{}
+	clients  map[string]*clientMemory
 	watching bool
+}
+
+// clientMemory is what all queries of one client hold.
+type clientMemory struct {
+	name string
+	held atomic.Int64
+	open int // queries; guarded by Memory.mu
 }
 
 // newMemory returns the account of a tier with these limits.
 func newMemory(l Limits, m *boundsMetrics) *Memory {
-	a := &Memory{process: l.ProcessBytes, metrics: m, heap: readHeap, open: map[*Budget]struct{}{}}
-	a.total.Store(l.MaxTotalBytes)
+	a := &Memory{process: l.ProcessBytes, metrics: m, heap: readHeap, open: map[*Budget]struct{}{}, clients: map[string]*clientMemory{}}
+	a.retune(l)
 	return a
+}
+
+// retune has the account go by other limits from now on.
+func (m *Memory) retune(l Limits) {
+	m.total.Store(l.MaxTotalBytes)
+	m.each.Store(l.MaxClientBytes)
 }
 
 // Budget is what one query may hold in one tier, and what it does. What is
@@ -42,6 +59,9 @@ func newMemory(l Limits, m *boundsMetrics) *Memory {
 // safe for concurrent use.
 type Budget struct {
 	memory *Memory
+	// whole is what this is a part of; nil for that of a query.
+	whole  *Budget
+	client *clientMemory
 	limit  int64 // zero means no limit
 	tier   string
 	cancel context.CancelCauseFunc
@@ -58,11 +78,12 @@ type budgetKey struct{}
 // budget opens the budget of a query. The context returned carries it, and ends
 // when the query is refused more, which is how all that works for it in this
 // tier and below learns to stop. Close must be called.
-func (m *Memory) budget(ctx context.Context, tier string, limit int64) (context.Context, *Budget) {
+func (m *Memory) budget(ctx context.Context, client, tier string, limit int64) (context.Context, *Budget) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	b := &Budget{memory: m, limit: limit, tier: tier, cancel: cancel}
 	m.mu.Lock()
 	m.open[b] = struct{}{}
+	b.client = m.enter(client)
 	if m.process > 0 {
 		b.cycles = m.heap().cycles
 		if !m.watching {
@@ -72,6 +93,46 @@ func (m *Memory) budget(ctx context.Context, tier string, limit int64) (context.
 	}
 	m.mu.Unlock()
 	return context.WithValue(ctx, budgetKey{}, b), b
+}
+
+// enter returns the account of a client, for one query more. Memory.mu is held.
+func (m *Memory) enter(client string) *clientMemory {
+	c := m.clients[client]
+	if c == nil {
+		c = &clientMemory{name: client}
+		m.clients[client] = c
+	}
+	c.open++
+	return c
+}
+
+// leave forgets a query that is over. Memory.mu is held.
+func (m *Memory) leave(b *Budget) {
+	delete(m.open, b)
+	if b.client.open--; b.client.open == 0 {
+		delete(m.clients, b.client.name)
+	}
+}
+
+// part opens the account of a part of what the query does. What it holds the
+// query holds, and no longer than until the part is closed: what is still at work
+// for it then is refused more. It has the limits of the query.
+func (b *Budget) part() *Budget {
+	if b == nil {
+		return nil
+	}
+	return &Budget{whole: b, cancel: func(error) {}}
+}
+
+// partIn is part for what is done in a context, which carries it, and ends with
+// it.
+func (b *Budget) partIn(ctx context.Context) (context.Context, *Budget) {
+	p := b.part()
+	if p == nil {
+		return ctx, nil
+	}
+	ctx, p.cancel = context.WithCancelCause(ctx)
+	return context.WithValue(ctx, budgetKey{}, p), p
 }
 
 // budgetFrom returns the budget of the query that ctx belongs to, or nil.
@@ -94,14 +155,20 @@ func (b *Budget) Reserve(n int64) error {
 		return b.ended()
 	}
 	b.held += n
+	if b.whole != nil {
+		defer b.mu.Unlock()
+		return b.whole.Reserve(n)
+	}
 	b.peak = max(b.peak, b.held)
 	held := b.held
-	total := b.memory.held.Add(n)
+	total, mine := b.memory.held.Add(n), b.client.held.Add(n)
 	b.mu.Unlock()
 	if b.limit > 0 && held > b.limit {
 		b.fail(&LimitError{What: "bytes held by one query", Flag: flagMaxBytes, Limit: b.limit, Value: held, Tier: b.tier})
 	} else if most := b.memory.total.Load(); most > 0 && total > most {
 		b.memory.relieve()
+	} else if most := b.memory.each.Load(); most > 0 && mine > most {
+		b.memory.relieveOf(b.client)
 	}
 	return b.Err()
 }
@@ -121,9 +188,20 @@ func (b *Budget) Release(n int64) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n = min(n, b.held)
-	b.held -= n
-	b.memory.held.Add(-n)
+	b.change(-min(n, b.held))
+}
+
+// change adds to what is held. Budget.mu is held.
+func (b *Budget) change(n int64) {
+	b.held += n
+	if b.whole == nil {
+		b.memory.held.Add(n)
+		b.client.held.Add(n)
+		return
+	}
+	b.whole.mu.Lock()
+	defer b.whole.mu.Unlock()
+	b.whole.change(max(n, -b.whole.held))
 }
 
 // settle notes that of all that the query held, n bytes are left.
@@ -136,14 +214,16 @@ func (b *Budget) settle(n int64) {
 	if b.closed {
 		return
 	}
-	b.memory.held.Add(n - b.held)
-	b.held = n
+	b.change(n - b.held)
 }
 
 // Err returns the *LimitError that ended the query, if one did.
 func (b *Budget) Err() error {
 	if b == nil {
 		return nil
+	}
+	if b.whole != nil {
+		return b.whole.Err()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -162,15 +242,14 @@ func (b *Budget) Close() {
 	b.mu.Lock()
 	done := b.closed
 	b.closed = true
-	b.memory.held.Add(-b.held)
-	b.held = 0
+	b.change(-b.held)
 	peak := b.peak
 	b.mu.Unlock()
 	b.cancel(nil)
-	if !done {
+	if !done && b.whole == nil {
 		b.memory.metrics.peakBytes.Observe(float64(peak))
 		b.memory.mu.Lock()
-		delete(b.memory.open, b)
+		b.memory.leave(b)
 		b.memory.mu.Unlock()
 	}
 }
@@ -193,17 +272,32 @@ func (b *Budget) fail(err *LimitError) {
 func (m *Memory) relieve() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	biggest, size, dying := m.biggest()
+	biggest, size, dying := m.biggest(nil)
 	most := m.total.Load()
 	if held := m.held.Load() - dying; most > 0 && held > most && size > smallQuery {
 		biggest.fail(&LimitError{What: "bytes held by all queries", Flag: flagMaxTotalBytes, Limit: most, Value: held, Tier: biggest.tier})
 	}
 }
 
+// relieveOf is relieve for what the queries of one client hold: it costs nobody
+// else.
+func (m *Memory) relieveOf(c *clientMemory) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	biggest, size, dying := m.biggest(c)
+	most := m.each.Load()
+	if held := c.held.Load() - dying; most > 0 && held > most && size > smallQuery {
+		biggest.fail(&LimitError{What: "bytes held by all queries of client " + display(c.name), Flag: flagMaxClientBytes, Limit: most, Value: held, Tier: biggest.tier})
+	}
+}
+
 // biggest returns the query that holds most of those that go on, what it holds,
-// and what those hold that failed.
-func (m *Memory) biggest() (b *Budget, size, dying int64) {
+// and what those hold that failed; of one client if there is one.
+func (m *Memory) biggest(of *clientMemory) (b *Budget, size, dying int64) {
 	for q := range m.open {
+		if of != nil && q.client != of {
+			continue
+		}
 		q.mu.Lock()
 		switch {
 		case q.err != nil:
@@ -259,6 +353,39 @@ func sizeOfValue(v parser.Value) int64 {
 			if s.H != nil {
 				n += int64(s.H.Size())
 			}
+		}
+	}
+	return n
+}
+
+// headerBytes is what a string takes besides its characters.
+const headerBytes = 16
+
+// sizeOfNames estimates what a list of names takes.
+func sizeOfNames(names []string) (n int64) {
+	for _, name := range names {
+		n += headerBytes + int64(len(name))
+	}
+	return n
+}
+
+// sizeOfMetadata estimates what metadata take.
+func sizeOfMetadata(families map[string][]metadata.Metadata) (n int64) {
+	for name, entries := range families {
+		n += resultBytes + int64(len(name))
+		for _, e := range entries {
+			n += 3*headerBytes + int64(len(e.Help)+len(e.Unit))
+		}
+	}
+	return n
+}
+
+// sizeOfExemplars estimates what exemplars take.
+func sizeOfExemplars(results []exemplar.QueryResult) (n int64) {
+	for _, r := range results {
+		n += resultBytes + labelBytes(r.SeriesLabels)
+		for _, e := range r.Exemplars {
+			n += 3*pointBytes + labelBytes(e.Labels)
 		}
 	}
 	return n

@@ -22,7 +22,7 @@ func memoryOf(l Limits) *Memory { return newMemory(l, newBoundsMetrics(nil)) }
 // and all that works for it is told to stop.
 func TestBudget(t *testing.T) {
 	m := memoryOf(Limits{})
-	ctx, b := m.budget(t.Context(), "zone=eu", 1000)
+	ctx, b := m.budget(t.Context(), "", "zone=eu", 1000)
 	if err := b.Reserve(600); err != nil {
 		t.Fatal(err)
 	}
@@ -56,9 +56,9 @@ func TestBudget(t *testing.T) {
 func TestBiggestQueryFails(t *testing.T) {
 	const mib = 1 << 20
 	m := memoryOf(Limits{MaxTotalBytes: 100 * mib})
-	_, big := m.budget(t.Context(), "root", 0)
-	_, medium := m.budget(t.Context(), "root", 0)
-	_, light := m.budget(t.Context(), "root", 0)
+	_, big := m.budget(t.Context(), "", "root", 0)
+	_, medium := m.budget(t.Context(), "", "root", 0)
+	_, light := m.budget(t.Context(), "", "root", 0)
 	for b, n := range map[*Budget]int64{big: 60 * mib, medium: 39 * mib} {
 		if err := b.Reserve(n); err != nil {
 			t.Fatal(err)
@@ -90,7 +90,7 @@ func TestBiggestQueryFails(t *testing.T) {
 func TestSmallQueriesAlwaysFit(t *testing.T) {
 	m := memoryOf(Limits{MaxTotalBytes: 1})
 	for range 50 {
-		_, b := m.budget(t.Context(), "root", 0)
+		_, b := m.budget(t.Context(), "", "root", 0)
 		defer b.Close()
 		if err := b.Reserve(smallQuery); err != nil {
 			t.Fatal(err)
@@ -102,7 +102,7 @@ func TestBudgetIsConcurrent(t *testing.T) {
 	m := memoryOf(Limits{MaxTotalBytes: 20 << 20})
 	var wg sync.WaitGroup
 	for range 8 {
-		ctx, b := m.budget(t.Context(), "root", 10<<20)
+		ctx, b := m.budget(t.Context(), "", "root", 10<<20)
 		for range 4 {
 			wg.Go(func() {
 				for i := range 1000 {
@@ -125,6 +125,39 @@ func TestBudgetIsConcurrent(t *testing.T) {
 	}
 }
 
+// When the queries of one client hold too much, its biggest one fails, and nobody
+// else's, which may be larger.
+func TestClientsAreBounded(t *testing.T) {
+	const mib = 1 << 20
+	m := memoryOf(Limits{MaxTotalBytes: 200 * mib, MaxClientBytes: 50 * mib})
+	open := func(client string, n int64) *Budget {
+		_, b := m.budget(t.Context(), client, "root", 0)
+		if err := b.Reserve(n * mib); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	other, big, medium, light := open("b", 48), open("a", 30), open("a", 19), open("a", 1)
+	if err := light.Reserve(1); err != nil {
+		t.Errorf("a light query fails: %v", err)
+	}
+	want := "bytes held by all queries of client a: limit of 52428800 exceeded with 52428801 at root; narrow the query, or raise --query.max-client-bytes"
+	if err := big.Err(); !IsBusy(err) || err.Error() != want {
+		t.Errorf("want %q, got %v", want, err)
+	}
+	part := medium.part()
+	if err := part.Reserve(20 * mib); err != nil || other.Err() != nil {
+		t.Errorf("others fail: %v, %v", err, other.Err())
+	}
+	part.Close()
+	for _, b := range []*Budget{other, big, medium, light} {
+		b.Close()
+	}
+	if len(m.clients) != 0 || m.held.Load() != 0 {
+		t.Errorf("%d clients and %d bytes are left", len(m.clients), m.held.Load())
+	}
+}
+
 // The heap is watched while queries run: the biggest fails when live objects
 // crowd the process, once that was measured after the query began.
 func TestHeapIsWatched(t *testing.T) {
@@ -133,8 +166,8 @@ func TestHeapIsWatched(t *testing.T) {
 		use := heapUse{live: 900, objects: 950, cycles: 7}
 		m := memoryOf(Limits{ProcessBytes: 1000})
 		m.heap = func() heapUse { mu.Lock(); defer mu.Unlock(); return use }
-		_, big := m.budget(t.Context(), "leaf", 0)
-		_, light := m.budget(t.Context(), "leaf", 0)
+		_, big := m.budget(t.Context(), "", "leaf", 0)
+		_, light := m.budget(t.Context(), "", "leaf", 0)
 		if big.Reserve(2*smallQuery) != nil || light.Reserve(smallQuery) != nil {
 			t.Fatal("refused")
 		}
@@ -338,14 +371,43 @@ func TestLeafIsBounded(t *testing.T) {
 	}
 }
 
+// What people ask has nowhere near as many parts as they may have by default.
+func TestCorpusHasFewParts(t *testing.T) {
+	trees, most, which := newCorpusTree(t), 0, ""
+	for _, exprs := range realQueries(t) {
+		for _, expr := range exprs {
+			for _, v := range variants {
+				req := ExecRequest{Query: v.of(t, expr), Start: 3_600_000, End: 7_200_000, Step: 60_000}
+				for _, m := range []*Mixer{trees.root, trees.zone} {
+					if pl := planAt(t, m, req); pl != nil && len(pl.Fragments) > most {
+						most, which = len(pl.Fragments), req.Query
+					}
+				}
+			}
+		}
+	}
+	if most == 0 || 2*most > DefaultLimits().MaxFragments {
+		t.Errorf("%d parts, of at most %d: %s", most, DefaultLimits().MaxFragments, which)
+	}
+	t.Logf("at most %d parts: %s", most, which)
+}
+
+// A query of more parts than children may be asked is refused, rather than that
+// they send raw series for those beyond the limit.
 func TestMaxFragments(t *testing.T) {
 	m := mixerOver(t, Identity{Tier: TierRoot}, func(c *MixerConfig) { c.Limits.MaxFragments = 2 },
 		saying(eu, point(1, "zone", "eu")), saying(us, point(1, "zone", "us")))
-	e, err := m.newExecution(ExecRequest{Query: "sum(a) + sum(b) + sum(c) + sum(d)"}, nil, nil)
-	if err != nil {
-		t.Fatal(err)
+	for query, parts := range map[string]int64{"sum(a) + sum(b)": 2, "sum(a) + sum(b) + sum(a) / sum(b)": 2, "sum(a) + sum(b) + sum(c) + sum(d)": 4} {
+		e, err := m.newExecution(ExecRequest{Query: query}, nil, nil)
+		var limit *LimitError
+		switch {
+		case parts <= 2 && (err != nil || int64(len(e.plan.Fragments)) != parts):
+			t.Errorf("%s: %v", query, err)
+		case parts > 2 && (!errors.As(err, &limit) || *limit != LimitError{limit.What, "query.max-fragments", 2, parts, "root"}):
+			t.Errorf("%s: want a limit, got %v", query, err)
+		}
 	}
-	if n := len(e.plan.Fragments); n != 2 {
-		t.Errorf("%d fragments", n)
+	if _, err := m.Exec(t.Context(), ExecRequest{Query: "sum(a) + sum(b) + sum(c)"}); !IsLimit(err) || !strings.HasSuffix(err.Error(), "at root; ask for fewer selectors in one query, or raise --query.max-fragments") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -86,10 +86,10 @@ func (f *fair) take(client string) {
 // full reports whether a request may not even wait.
 func (f *fair) full(client string) error {
 	if n := f.maxWaitingEach; n > 0 && len(f.queues[client]) >= n {
-		return &LimitError{What: "waiting requests of client " + display(client), Flag: flagMaxQueueEach, Limit: int64(n)}
+		return &LimitError{What: "waiting requests of client " + display(client), Flag: flagMaxQueueEach, Limit: int64(n), Value: int64(len(f.queues[client])) + 1}
 	}
 	if n := f.maxWaiting; n > 0 && f.waiting >= n {
-		return &LimitError{What: "waiting requests", Flag: flagMaxQueue, Limit: int64(n)}
+		return &LimitError{What: "waiting requests", Flag: flagMaxQueue, Limit: int64(n), Value: int64(f.waiting) + 1}
 	}
 	return nil
 }

@@ -65,6 +65,8 @@ func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, er
 		return Metadata{}, err
 	}
 	defer leave()
+	ctx, budget := m.budget(ctx, req.Options)
+	defer budget.Close()
 	ask := m.asking(req.Options.within(ctx))
 	now := time.Now().UnixMilli() // metadata has no time
 	members := m.members(now, now, nil)
@@ -76,12 +78,15 @@ func (m *Mixer) Metadata(ctx context.Context, req MetadataRequest) (Metadata, er
 		r.Options = o
 		a, err := who.Child.Metadata(ctx, r)
 		if err == nil {
+			err = budget.Reserve(sizeOfMetadata(a.Families))
+		}
+		if err == nil {
 			ask.answered(who, a.Report, a.Warnings, 0, 0)
 		}
 		return a, err
 	})
 	if err != nil {
-		return Metadata{}, err
+		return Metadata{}, m.limited(ctx, err)
 	}
 	out := Metadata{Families: map[string][]metadata.Metadata{}}
 	for _, a := range answers {
@@ -99,6 +104,8 @@ func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars,
 		return Exemplars{}, err
 	}
 	defer leave()
+	ctx, budget := m.budget(ctx, req.Options)
+	defer budget.Close()
 	ask := m.asking(req.Options.within(ctx))
 	members := m.members(req.Mint, req.Maxt, nil)
 	if err := ask.nobody(m, len(members)); err != nil {
@@ -114,12 +121,15 @@ func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars,
 		r.Options = o
 		a, err := who.Child.Exemplars(ctx, r)
 		if err == nil {
+			err = budget.Reserve(sizeOfExemplars(a.Results))
+		}
+		if err == nil {
 			ask.answered(who, a.Report, a.Warnings, int64(len(a.Results)), 0)
 		}
 		return a, err
 	})
 	if err != nil {
-		return Exemplars{}, err
+		return Exemplars{}, m.limited(ctx, err)
 	}
 	out := Exemplars{Warnings: ask.warnings(), Report: ask.whole(prune)}
 	for _, a := range answers {

@@ -259,7 +259,7 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		series, a.samples = series+1, a.samples+n
 		a.series = max(a.series, series)
 		if limit := r.ask.opts.MaxSeries; limit > 0 && series > int64(limit) {
-			return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
+			return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Value: series, Tier: r.name}
 		}
 		if err := r.stage(ctx, m, set, a, &st, s); err != nil {
 			return err
@@ -295,7 +295,7 @@ func pointsOf(m promql.Matrix) (n int64) {
 // are given back.
 func (r *fragmentRun) hold(n int64) error {
 	if limit, held := int64(r.ask.opts.MaxSamples), r.held.Add(n); n > 0 && limit > 0 && held > limit {
-		return &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: limit, Tier: r.name}
+		return &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: limit, Value: held, Tier: r.name}
 	}
 	return nil
 }
@@ -339,7 +339,7 @@ func (r *fragmentRun) checkSeries(parts []promql.Matrix) error {
 		n += len(p)
 	}
 	if limit := r.ask.opts.MaxSeries; limit > 0 && n > limit {
-		return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.name}
+		return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Value: int64(n), Tier: r.name}
 	}
 	return nil
 }

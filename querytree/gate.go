@@ -67,19 +67,24 @@ func (g *Gate) Enter(ctx context.Context, client string) (leave func(), err erro
 		g.metrics.queueSeconds.WithLabelValues(g.kind).Observe(time.Since(begin).Seconds())
 	}
 	if err != nil {
-		return nil, g.explain(err)
+		return nil, g.explain(ctx, err)
 	}
 	return sync.OnceFunc(func() { g.fair.leave(client) }), nil
 }
 
 // explain says in the error what was waited for.
-func (g *Gate) explain(err error) error {
-	var limit *LimitError
+func (g *Gate) explain(ctx context.Context, err error) error {
+	var limit, late *LimitError
 	switch {
 	case errors.As(err, &limit):
 		limit.Tier = g.tier()
 		g.metrics.refuse(limit)
 		return limit
+	case errors.As(context.Cause(ctx), &late) && late.Flag == flagTimeout:
+		limit := *late
+		limit.What += fmt.Sprintf(", which waited for one of the %d slots of --query.max-concurrency", g.fair.size())
+		g.metrics.refuse(&limit)
+		return &limit
 	case errors.Is(err, context.Canceled):
 		return promql.ErrQueryCanceled("while waiting for one of the slots of --query.max-concurrency")
 	default:

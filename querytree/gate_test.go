@@ -151,8 +151,8 @@ func TestGateIsBounded(t *testing.T) {
 			got = append(got, err.Error())
 		}
 		want := []string{
-			"waiting requests of client a: limit of 2 exceeded at root; send fewer at a time, or raise --query.max-queue-per-client",
-			"waiting requests: limit of 3 exceeded at root; send fewer at a time, or raise --query.max-queue",
+			"waiting requests of client a: limit of 2 exceeded with 3 at root; send fewer at a time, or raise --query.max-queue-per-client",
+			"waiting requests: limit of 3 exceeded with 4 at root; send fewer at a time, or raise --query.max-queue",
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Error(d)

@@ -62,7 +62,7 @@ func (m *Memory) watch() {
 // The size of live objects counts only once it is of a collection that began
 // after the query did; else a query would fail for the one before it.
 func (m *Memory) rescue(use heapUse) bool {
-	b, size, _ := m.biggest()
+	b, size, _ := m.biggest(nil)
 	if b == nil || size <= smallQuery {
 		return false
 	}

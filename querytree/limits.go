@@ -1,10 +1,13 @@
 package querytree
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
+	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -22,13 +25,15 @@ type Limits struct {
 	// from a tier.
 	MaxSeries int
 	// MaxFragments is the largest number of parts of one query that the children
-	// are asked at the same time; what would be more is evaluated above, from raw
-	// series. Zero means 128.
+	// are asked at the same time; a query that has more is refused. Zero means 128.
 	MaxFragments int
 	// MaxBytes is what one query may hold in memory in the tier, MaxTotalBytes
 	// what all queries may, both in bytes, as estimated while answers stream in;
 	// zero means no limit. Whatever others hold, a query may hold 1 MiB.
 	MaxBytes, MaxTotalBytes int64
+	// MaxClientBytes is what all queries of one client may hold, so that there is
+	// room when another comes; zero means no limit.
+	MaxClientBytes int64
 	// MaxResponse is the largest answer that one request may get of the tier, in
 	// bytes of memory; zero means no limit.
 	MaxResponse int64
@@ -59,6 +64,7 @@ func DefaultLimits() Limits {
 		MaxFragments:   maxFragments,
 		MaxBytes:       1 << 30,
 		MaxTotalBytes:  2 << 30,
+		MaxClientBytes: 3 << 29,
 		MaxResponse:    512 << 20,
 		MaxConcurrent:  20,
 		MaxQueue:       2000,
@@ -81,10 +87,10 @@ func (l Limits) Validate() error {
 	}{
 		{"query.max-length", l.MaxQueryLength},
 		{"query.max-depth", l.MaxQueryDepth},
-		{"query.max-samples", l.MaxSamples},
-		{"query.max-series", l.MaxSeries},
+		{flagMaxSamples, l.MaxSamples},
+		{flagMaxSeries, l.MaxSeries},
 		{"query.max-concurrency", l.MaxConcurrent},
-		{"query.timeout", int(l.Timeout)},
+		{flagTimeout, int(l.Timeout)},
 		{"query.child-deadline", int(l.ChildDeadline)},
 	} {
 		if v.value <= 0 {
@@ -98,9 +104,10 @@ func (l Limits) Validate() error {
 		flag  string
 		value int64
 	}{
-		{"query.max-fragments", int64(l.MaxFragments)},
+		{flagMaxFragments, int64(l.MaxFragments)},
 		{flagMaxBytes, l.MaxBytes},
 		{flagMaxTotalBytes, l.MaxTotalBytes},
+		{flagMaxClientBytes, l.MaxClientBytes},
 		{flagMaxResponse, l.MaxResponse},
 		{flagMaxQueue, int64(l.MaxQueue)},
 		{flagMaxQueueEach, int64(l.MaxQueuePerClient)},
@@ -115,12 +122,17 @@ func (l Limits) Validate() error {
 
 // Flags that set limits, as errors name them.
 const (
-	flagMaxBytes      = "query.max-bytes"
-	flagMaxTotalBytes = "query.max-total-bytes"
-	flagMaxResponse   = "query.max-response-bytes"
-	flagMaxQueue      = "query.max-queue"
-	flagMaxQueueEach  = "query.max-queue-per-client"
-	flagProcess       = "memory.limit"
+	flagTimeout        = "query.timeout"
+	flagMaxSamples     = "query.max-samples"
+	flagMaxSeries      = "query.max-series"
+	flagMaxFragments   = "query.max-fragments"
+	flagMaxBytes       = "query.max-bytes"
+	flagMaxTotalBytes  = "query.max-total-bytes"
+	flagMaxClientBytes = "query.max-client-bytes"
+	flagMaxResponse    = "query.max-response-bytes"
+	flagMaxQueue       = "query.max-queue"
+	flagMaxQueueEach   = "query.max-queue-per-client"
+	flagProcess        = "memory.limit"
 )
 
 // EngineSamples returns the number of samples that the stock engine may hold for
@@ -140,6 +152,25 @@ func (l Limits) checkResponse(size int64, tier string) error {
 	return nil
 }
 
+// maxFragments bounds, unless Limits.MaxFragments does, what one query makes the
+// children do at the same time. A dashboard's panel has a handful, and 128 are
+// as many different selectors or aggregations.
+const maxFragments = 128
+
+// checkFragments refuses a query that would have children asked for too much at
+// the same time. Raw series in place of some of it would cost more.
+func (l Limits) checkFragments(n int, tier string) error {
+	if most := cmp.Or(l.MaxFragments, maxFragments); n > most {
+		return tooMany("parts of one query that children are asked", flagMaxFragments, most, n, tier)
+	}
+	return nil
+}
+
+// tooMany says that there are more of something than a limit allows.
+func tooMany(what, flag string, limit, n int, tier string) error {
+	return &LimitError{What: what, Flag: flag, Limit: int64(limit), Value: int64(n), Tier: tier}
+}
+
 // lower returns the lower of two limits, zero meaning no limit.
 func lower[N int | int64](a, b N) N {
 	if a == 0 || (b != 0 && b < a) {
@@ -155,7 +186,8 @@ type LimitError struct {
 	What string
 	// Flag sets the limit, without its dashes.
 	Flag string
-	// Limit is the limit, Value what was asked for or reached; zero if unknown.
+	// Limit is the limit, Value what was asked for or reached when it was noticed;
+	// zero if unknown. Times are in nanoseconds.
 	Limit, Value int64
 	// Tier names the tier that enforced it.
 	Tier string
@@ -163,25 +195,45 @@ type LimitError struct {
 
 // Error names the limit, its value and the flag that changes it.
 func (e *LimitError) Error() string {
-	s := fmt.Sprintf("%s: limit of %d exceeded", e.What, e.Limit)
+	s := fmt.Sprintf("%s: limit of %s exceeded", e.What, e.amount(e.Limit))
 	if e.Value > 0 {
-		s += fmt.Sprintf(" with %d", e.Value)
+		s += " with " + e.amount(e.Value)
 	}
 	if e.Tier != "" {
 		s += " at " + e.Tier
 	}
 	what := "narrow the query"
-	if e.Flag == flagMaxQueue || e.Flag == flagMaxQueueEach {
+	switch e.Flag {
+	case flagMaxQueue, flagMaxQueueEach:
 		what = "send fewer at a time"
+	case flagMaxFragments:
+		what = "ask for fewer selectors in one query"
 	}
 	return s + fmt.Sprintf("; %s, or raise --%s", what, e.Flag)
+}
+
+// amount writes a value of what was counted.
+func (e *LimitError) amount(n int64) string {
+	if e.Flag == flagTimeout {
+		return time.Duration(n).String()
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// Unwrap returns what Prometheus says of a query that took too long, so that it
+// is known as such by those who do not know limits: its API, and older tiers.
+func (e *LimitError) Unwrap() error {
+	if e.Flag == flagTimeout {
+		return promql.ErrQueryTimeout("query execution")
+	}
+	return nil
 }
 
 // Busy reports whether the limit is one of the tier rather than of the request,
 // which may be answered at another time, or elsewhere.
 func (e *LimitError) Busy() bool {
 	switch e.Flag {
-	case flagMaxTotalBytes, flagProcess, flagMaxQueue, flagMaxQueueEach:
+	case flagMaxTotalBytes, flagMaxClientBytes, flagProcess, flagMaxQueue, flagMaxQueueEach:
 		return true
 	}
 	return false
@@ -203,16 +255,19 @@ func IsLimit(err error) bool {
 // parsed: Prometheus' parser needs minutes for a few hundred kilobytes of
 // brackets, and does not heed deadlines. Brackets in strings and comments are
 // not counted.
-func (l Limits) CheckQuery(query string) error {
+func (l Limits) CheckQuery(query string) error { return l.CheckQueryAt("", query) }
+
+// CheckQueryAt is CheckQuery in a tier of that name, which the error tells.
+func (l Limits) CheckQueryAt(tier, query string) error {
 	if len(query) > l.MaxQueryLength {
-		return &LimitError{What: "length of the query in bytes", Flag: "query.max-length", Limit: int64(l.MaxQueryLength), Value: int64(len(query))}
+		return &LimitError{What: "length of the query in bytes", Flag: "query.max-length", Limit: int64(l.MaxQueryLength), Value: int64(len(query)), Tier: tier}
 	}
 	d, operators := nesting(query, l.MaxQueryDepth)
 	if d > l.MaxQueryDepth {
-		return &LimitError{What: "nesting of the query", Flag: "query.max-depth", Limit: int64(l.MaxQueryDepth), Value: int64(d)}
+		return &LimitError{What: "nesting of the query", Flag: "query.max-depth", Limit: int64(l.MaxQueryDepth), Value: int64(d), Tier: tier}
 	}
 	if most := l.MaxQueryDepth * operatorsPerDepth; operators > most {
-		return &LimitError{What: "operators of the query, 10 for each level of nesting", Flag: "query.max-depth", Limit: int64(most), Value: int64(operators)}
+		return &LimitError{What: "operators of the query, 10 for each level of nesting", Flag: "query.max-depth", Limit: int64(most), Value: int64(operators), Tier: tier}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package querytree
 
 import (
+	"fmt"
 	"runtime"
 	"strings"
 	"syscall"
@@ -67,7 +68,12 @@ func hostile(l Limits) map[string]string {
 	deep := func(open, in, shut string) string {
 		return strings.Repeat(open, l.MaxQueryDepth/max(1, strings.Count(open, "("))) + in + strings.Repeat(shut, l.MaxQueryDepth/max(1, strings.Count(open, "(")))
 	}
+	parts := "sum(y)"
+	for i := 0; len(parts) < l.MaxQueryLength-20 && i < l.MaxQueryDepth*operatorsPerDepth-1; i++ {
+		parts += fmt.Sprintf("+sum(x%d)", i)
+	}
 	return map[string]string{
+		"parts":                parts,
 		"powers":               fill("2", "^2", ""),
 		"powers of minus":      fill("2", "^-2", ""),
 		"powers of series":     fill("x", "^x", ""),

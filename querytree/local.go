@@ -125,7 +125,7 @@ func (l *Local) Describe() Description { return l.cfg.Describe() }
 // query or, where that is cheaper, pieces of it.
 func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 	l = l.now()
-	if err := l.cfg.Limits.CheckQuery(req.Query); err != nil {
+	if err := l.cfg.Limits.CheckQueryAt(l.name(), req.Query); err != nil {
 		return nil, err
 	}
 	if req.Explain == ExplainPlan {
@@ -206,10 +206,10 @@ func (l *Local) report(m promql.Matrix) Report {
 
 func (l *Local) checkSize(m promql.Matrix, o Options) error {
 	if limit := lower(l.cfg.Limits.MaxSeries, o.MaxSeries); limit > 0 && len(m) > limit {
-		return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: l.name()}
+		return tooMany("series of one request", flagMaxSeries, limit, len(m), l.name())
 	}
 	if limit := lower(l.cfg.Limits.MaxSamples, o.MaxSamples); limit > 0 && m.TotalSamples() > limit {
-		return &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: int64(limit), Tier: l.name()}
+		return tooMany("samples of one query", flagMaxSamples, limit, m.TotalSamples(), l.name())
 	}
 	return nil
 }

@@ -80,10 +80,10 @@ func (l *Local) foldOps(ctx context.Context, req ExecRequest, n *parser.Aggregat
 	for i, op := range ops {
 		out = append(out, withOps(f.matrix(i), op)...)
 	}
-	if req.Step > 0 {
-		sortSeries(out)
+	if req.Step == 0 {
+		return out, warn, nil
 	}
-	return out, warn, nil
+	return out, warn, sortSeriesIn(ctx, out)
 }
 
 // aggregateWhole has the engine evaluate the whole operand.
@@ -94,7 +94,12 @@ func (l *Local) aggregateWhole(ctx context.Context, req ExecRequest, operand par
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range m {
+	for i, s := range m {
+		if i%sortStride == 0 {
+			if err := evaluationErr(ctx); err != nil {
+				return nil, err
+			}
+		}
 		if err := f.add(s.Metric, false, s); err != nil {
 			return nil, err
 		}
@@ -123,10 +128,10 @@ func (l *Local) eachOp(ctx context.Context, req ExecRequest, ops []parser.ItemTy
 		warn.Merge(w)
 		out = append(out, withOps(m, op)...)
 	}
-	if req.Step > 0 {
-		sortSeries(out)
+	if req.Step == 0 {
+		return out, warn, nil
 	}
-	return out, warn, nil
+	return out, warn, sortSeriesIn(ctx, out)
 }
 
 // withOps puts the operator on each series.

@@ -103,8 +103,7 @@ func (l *Local) gatherParts(ctx context.Context, req ExecRequest, expr parser.Ex
 	if err != nil {
 		return nil, nil, err
 	}
-	sortSeries(sink.m)
-	return sink.m, warn, nil
+	return sink.m, warn, sortSeriesIn(ctx, sink.m)
 }
 
 // foldParts evaluates the aggregations of a query by columns, and the rest of it
@@ -123,8 +122,7 @@ func (l *Local) foldParts(ctx context.Context, req ExecRequest, expr parser.Expr
 		results[i] = f.matrix(0)
 	}
 	if n, ok := unparen(expr).(*parser.AggregateExpr); ok && n == pieces[0] {
-		sortSeries(results[0])
-		return results[0], warn, nil
+		return results[0], warn, sortSeriesIn(ctx, results[0])
 	}
 	m, w, err := l.residual(ctx, req, expr, results)
 	warn.Merge(w)

@@ -167,8 +167,8 @@ func (r *reading) begin(ctx context.Context) error {
 	e := r.l.bounded
 	if r.ctx == nil {
 		r.request = ctx
-		r.ctx, r.cancel = context.WithTimeout(ctx, e.limits.Timeout)
-		r.ctx, r.budget = e.memory.budget(r.ctx, e.name(), lower(e.limits.MaxBytes, o.MaxBytes))
+		r.ctx, r.cancel = e.limits.timed(ctx, e.name())
+		r.ctx, r.budget = e.memory.budget(r.ctx, o.Client, e.name(), lower(e.limits.MaxBytes, o.MaxBytes))
 	}
 	if r.open == 0 {
 		if r.leave, r.err = r.l.reads.Enter(r.ctx, o.Client); r.err != nil {
@@ -216,7 +216,7 @@ func (r *reading) close() {
 func (r *reading) fail(err error) error {
 	if r.err == nil && err != nil {
 		r.err = err
-		if limit := r.l.bounded.refusal(r.budget, err); limit != nil {
+		if limit := r.l.bounded.refusal(r.ctx, r.budget, err); limit != nil {
 			r.l.bounded.memory.metrics.refuse(limit)
 			r.err = limit
 		}
@@ -232,7 +232,7 @@ func (r *reading) series(lset labels.Labels) error {
 	r.turn.pass(r.ctx)
 	r.seen++
 	if limit := r.l.cfg.Limits.MaxSeries; limit > 0 && r.seen > limit {
-		return r.fail(&LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: r.l.name()})
+		return r.fail(tooMany("series of one request", flagMaxSeries, limit, r.seen, r.l.name()))
 	}
 	if r.reserve(seriesBytes+labelBytes(lset)) != nil {
 		return r.err

@@ -230,7 +230,10 @@ func (s *sourceSet) Next() bool {
 		s.m.warn.Merge(warn)
 		s.m.report.Merge(report)
 	}
-	return ok
+	if ok {
+		s.err = budgetFrom(s.ctx).Reserve(sizeOfChunks(s.cur.metas))
+	}
+	return ok && s.err == nil
 }
 
 func (s *sourceSet) At() storage.ChunkSeries           { return s.cur.chunks() }

@@ -209,7 +209,7 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest, t *trail) (parser.Val
 	if err != nil {
 		return nil, nil, Report{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Limits.Timeout)
+	ctx, cancel := m.cfg.Limits.timed(ctx, m.name())
 	defer cancel()
 	if req.Lookback == 0 {
 		req.Lookback = m.cfg.Lookback.Milliseconds()
@@ -219,7 +219,8 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest, t *trail) (parser.Val
 		if m.mostlyRolled(expr, req) {
 			return m.pastCache(ctx, req, t)
 		}
-		return m.cached(ctx, req, expr, t)
+		value, warn, report, err := m.cached(ctx, req, expr, t)
+		return value, warn, report, ofTime(ctx, err)
 	}
 	return m.evaluate(ctx, req, t)
 }
@@ -233,7 +234,7 @@ func (m *Mixer) evaluate(ctx context.Context, req ExecRequest, t *trail) (parser
 	defer leave()
 	t.queued = time.Since(t.begin)
 	value, warn, report, err := m.attempts(ctx, req, t)
-	return value, warn, report, m.settle(budgetFrom(ctx), value, err)
+	return value, warn, report, m.settle(ctx, value, err)
 }
 
 // attempts evaluates the query, planning again without the fragments that could
@@ -251,9 +252,7 @@ func (m *Mixer) attempts(ctx context.Context, req ExecRequest, t *trail) (parser
 		if req.Explain == ExplainPlan {
 			return nil, nil, e.explainPlan(ctx, t), nil
 		}
-		e.ask.budget = budgetFrom(ctx)
-		e.ask.budget.settle(0)
-		value, warn, err := e.run(ctx)
+		value, warn, err := e.attempt(ctx)
 		var sw *switched
 		if errors.As(err, &sw) {
 			m.cfg.Logger.Debug("query evaluated again", "query", req.Query, "id", req.ID, "reason", sw)
@@ -296,7 +295,7 @@ func (m *Mixer) attempts(ctx context.Context, req ExecRequest, t *trail) (parser
 // parse checks and parses a query, and makes explicit what depends on the
 // configuration of the tier that evaluates it.
 func (m *Mixer) parse(query string) (parser.Expr, error) {
-	if err := m.cfg.Limits.CheckQuery(query); err != nil {
+	if err := m.cfg.Limits.CheckQueryAt(m.name(), query); err != nil {
 		return nil, err
 	}
 	expr, err := m.tickets.Parser.ParseExpr(query)
@@ -351,6 +350,9 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost
 	if e.plan = m.plan(req, expr, e.prune, banned); e.plan == nil {
 		return nil, errSeparately
 	}
+	if err := m.cfg.Limits.checkFragments(len(e.plan.Fragments), m.name()); err != nil {
+		return nil, err
+	}
 	e.prune.spare(e.plan)
 	e.selects = mint != math.MinInt64 || maxt != math.MaxInt64
 	return e, nil
@@ -361,7 +363,7 @@ func (m *Mixer) newExecution(req ExecRequest, banned map[string]bool, gone *lost
 func (m *Mixer) plan(req ExecRequest, expr parser.Expr, prune *pruning, banned map[string]bool) *Plan {
 	p := &Planner{
 		members: prune.members, candidates: map[*parser.VectorSelector]bitset{}, keyLabels: keyLabelsOf(prune.members),
-		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, stats: req.Stats, maxFragments: m.cfg.Limits.MaxFragments,
+		delayedNames: m.cfg.DelayedNameRemoval, banned: banned, off: req.NoPushdown, query: req.Query, stats: req.Stats,
 		parse: m.tickets.Parser.ParseExpr, grid: grid{req.Start, req.End, req.Step}, maxLength: m.cfg.Limits.MaxQueryLength,
 	}
 	if m.cfg.Rewriter != nil && !req.NoRollup {

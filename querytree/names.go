@@ -20,6 +20,8 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 		return Names{}, err
 	}
 	defer leave()
+	ctx, budget := m.budget(ctx, req.Options)
+	defer budget.Close()
 	ask := m.asking(req.Options.within(ctx))
 	members := m.members(req.Mint, req.Maxt, nil)
 	if err := ask.nobody(m, len(members)); err != nil {
@@ -43,14 +45,17 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 		r.Options = o
 		n, err := who.Child.Names(ctx, r)
 		if err == nil {
+			err = budget.Reserve(sizeOfNames(n.Names))
+		}
+		if err == nil {
 			ask.answered(who, n.Report, n.Warnings, 0, 0)
-			merged.add(n.Names)
+			budget.Release(merged.add(n.Names))
 			tally.note(who, len(n.Names))
 		}
 		return struct{}{}, err
 	})
 	if err != nil {
-		return Names{}, err
+		return Names{}, m.limited(ctx, err)
 	}
 	m.uses.observeNames(prune, having, tally)
 	merged.add(m.ownNames(req))
@@ -95,12 +100,15 @@ type nameMerger struct {
 
 	mu sync.Mutex
 	// runs are sorted, without doubles; each is at least twice as long as the
-	// next.
-	runs [][]string
+	// next. bytes is the size of them all.
+	runs  [][]string
+	bytes int64
 }
 
-// add takes in a sorted list, which it may keep.
-func (m *nameMerger) add(names []string) {
+// add takes in a sorted list, which it may keep. It returns by how many bytes
+// what it holds has grown less than by that list.
+func (m *nameMerger) add(names []string) (spared int64) {
+	size := sizeOfNames(names)
 	if !ascending(names) { // it came from elsewhere
 		names = slices.Compact(slices.Sorted(slices.Values(names)))
 	}
@@ -110,17 +118,22 @@ func (m *nameMerger) add(names []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(names) == 0 {
-		return
+		return size
 	}
+	before := m.bytes
+	m.bytes += sizeOfNames(names)
 	m.runs = append(m.runs, names)
 	for last := len(m.runs) - 1; last > 0 && len(m.runs[last-1]) < 2*len(m.runs[last]); last-- {
 		m.fold(last)
 	}
+	return size - (m.bytes - before)
 }
 
 func (m *nameMerger) fold(last int) {
-	m.runs[last-1] = mergeNames(m.runs[last-1], m.runs[last], m.limit)
-	m.runs = m.runs[:last]
+	a, b := m.runs[last-1], m.runs[last]
+	merged := mergeNames(a, b, m.limit)
+	m.bytes += sizeOfNames(merged) - sizeOfNames(a) - sizeOfNames(b)
+	m.runs[last-1], m.runs = merged, m.runs[:last]
 }
 
 // result returns the merged list.

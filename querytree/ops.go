@@ -38,7 +38,7 @@ func checkOps(req ExecRequest) error {
 // execOps answers a request for several operators: together if that is exact,
 // else one by one.
 func (m *Mixer) execOps(ctx context.Context, req ExecRequest) (ResultSet, error) {
-	if err := m.cfg.Limits.CheckQuery(req.Query); err != nil {
+	if err := m.cfg.Limits.CheckQueryAt(m.name(), req.Query); err != nil {
 		return nil, err
 	}
 	if err := checkOps(req); err != nil {

@@ -62,8 +62,6 @@ type Planner struct {
 	maxLength int
 	// stats: the request's answer leaves out the buckets of native histograms.
 	stats bool
-	// maxFragments is the limit of that name; zero means the default.
-	maxFragments int
 	// rollups are those of the tier; nil if there are none.
 	rollups *rollups
 }

@@ -242,20 +242,27 @@ type pulled struct {
 // chunkBytes is what a chunk takes besides its samples.
 const chunkBytes = 80
 
+// sizeOfChunks estimates what chunks take.
+func sizeOfChunks(metas []chunks.Meta) (n int64) {
+	for _, m := range metas {
+		n += chunkBytes + int64(len(m.Chunk.Bytes()))
+	}
+	return n
+}
+
 // readChunks reads the chunks of a series, so that what is handed over no
 // longer depends on the child's set.
 func readChunks(s storage.ChunkSeries) (pulled, int, error) {
 	var (
 		metas []chunks.Meta
 		n     int
-		bytes = seriesBytes + labelBytes(s.Labels())
 	)
 	it := s.Iterator(nil)
 	for it.Next() {
 		metas = append(metas, it.At())
 		n += it.At().Chunk.NumSamples()
-		bytes += chunkBytes + int64(len(it.At().Chunk.Bytes()))
 	}
+	bytes := seriesBytes + labelBytes(s.Labels()) + sizeOfChunks(metas)
 	return pulled{&storage.ChunkSeriesEntry{
 		Lset: s.Labels(),
 		ChunkIteratorFn: func(chunks.Iterator) chunks.Iterator {
@@ -322,7 +329,7 @@ func (s *boundedSet) Next() bool {
 	}
 	s.series++
 	if s.maxSeries > 0 && s.series > s.maxSeries {
-		s.err = &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(s.maxSeries), Tier: s.tier}
+		s.err = tooMany("series of one request", flagMaxSeries, s.maxSeries, s.series, s.tier)
 		return false
 	}
 	return true

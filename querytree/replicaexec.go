@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/util/annotations"
 )
@@ -135,6 +133,7 @@ func (s *replicaSet) broken(r *replica, err error) error {
 // for that.
 type stagedSet struct {
 	held   []promql.Series
+	budget *Budget // of what is held, which who reads it accounts for
 	cur    promql.Series
 	rest   ResultSet
 	whole  bool
@@ -149,29 +148,39 @@ func stage(ctx context.Context, c Child, req ExecRequest, begun func()) (*staged
 	if err != nil {
 		return nil, err
 	}
-	s := &stagedSet{rest: set}
-	for n := 0; n <= stageSamples; {
-		more := set.Next()
-		if len(s.held) == 0 {
-			begun()
-		}
-		if !more {
-			if err := set.Err(); err != nil {
-				set.Close()
-				return nil, err
-			}
-			s.whole = true
-			break
-		}
-		s.held = append(s.held, set.At())
-		n += len(set.At().Floats) + len(set.At().Histograms) + 1
+	s := &stagedSet{rest: set, budget: budgetFrom(ctx).part()}
+	if err := s.fill(begun); err != nil {
+		s.Close()
+		return nil, err
 	}
 	return s, nil
 }
 
+// fill holds series until there are enough, or no more.
+func (s *stagedSet) fill(begun func()) error {
+	for n := 0; n <= stageSamples; {
+		more := s.rest.Next()
+		if len(s.held) == 0 {
+			begun()
+		}
+		if !more {
+			s.whole = true
+			return s.rest.Err()
+		}
+		at := s.rest.At()
+		if err := s.budget.Reserve(sizeOfSeries(at)); err != nil {
+			return err
+		}
+		s.held = append(s.held, at)
+		n += len(at.Floats) + len(at.Histograms) + 1
+	}
+	return nil
+}
+
 func (s *stagedSet) Next() bool {
 	if len(s.held) > 0 {
-		s.cur, s.held = s.held[0], s.held[1:]
+		s.cur, s.held[0], s.held = s.held[0], promql.Series{}, s.held[1:]
+		s.budget.Release(sizeOfSeries(s.cur))
 		return true
 	}
 	if s.whole || s.err != nil {
@@ -194,6 +203,7 @@ func (s *stagedSet) Report() Report                    { return s.rest.Report() 
 
 func (s *stagedSet) Close() {
 	s.rest.Close()
+	s.budget.Close()
 	if s.cancel != nil {
 		s.cancel()
 	}
@@ -214,6 +224,24 @@ func (s *replicaSet) execRuns(ctx context.Context, v *view, req ExecRequest) (Re
 	if w, ok := s.m.windowOf(req); ok {
 		runs = v.stepRuns(req, w)
 	}
+	held := budgetFrom(ctx).part()
+	var p piece
+	parts, err := s.askRuns(ctx, v, req, runs, held)
+	if err == nil {
+		p, err = joinRuns(ctx, parts)
+	}
+	if err == nil && !s.accept(v) {
+		err = errMoved
+	}
+	if err != nil {
+		held.Close()
+		return nil, err
+	}
+	return &stagedSet{held: p.m, budget: held, whole: true, rest: NewMatrixSet(nil, p.warn, p.report)}, nil
+}
+
+// askRuns asks for all runs at once; held has what they hold.
+func (s *replicaSet) askRuns(ctx context.Context, v *view, req ExecRequest, runs []stepRun, held *Budget) ([]piece, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	parts, errs := make([]piece, len(runs)), make([]error, len(runs))
@@ -222,19 +250,13 @@ func (s *replicaSet) execRuns(ctx context.Context, v *view, req ExecRequest) (Re
 		wg.Go(func() {
 			sub := req
 			sub.Start, sub.End = r.start, r.end
-			if parts[i], errs[i] = s.execRun(ctx, v, sub, r.by); errs[i] != nil {
+			if parts[i], errs[i] = s.execRun(ctx, v, sub, r.by, held); errs[i] != nil {
 				cancel()
 			}
 		})
 	}
 	wg.Wait()
-	if err := causeAmong(errs); err != nil {
-		return nil, err
-	}
-	if !s.accept(v) {
-		return nil, errMoved
-	}
-	return joinRuns(parts), nil
+	return parts, causeAmong(errs)
 }
 
 // causeAmong returns the error because of which the other parts were cancelled.
@@ -248,12 +270,12 @@ func causeAmong(errs []error) error {
 }
 
 // execRun answers one piece, from one replica or, without one, from raw series.
-func (s *replicaSet) execRun(ctx context.Context, v *view, req ExecRequest, by *replica) (piece, error) {
+func (s *replicaSet) execRun(ctx context.Context, v *view, req ExecRequest, by *replica, held *Budget) (piece, error) {
 	if by == nil {
-		return s.repair(ctx, v, req)
+		return s.repair(ctx, v, req, held)
 	}
 	limit := v.share(remaining(ctx, req.Budget))
-	p, err := watched(ctx, limit, func(ctx context.Context) (piece, error) { return collectPart(ctx, by.Child, req) })
+	p, err := watched(ctx, limit, func(ctx context.Context) (piece, error) { return collectPart(ctx, by.Child, req, held) })
 	if err == nil && by.Description.Tier != TierLeaf {
 		p.report.Add(by.Description.Name(), ChildReport{Tier: by.Description.Tier, Verdict: Asked, Requests: 1})
 	}
@@ -277,7 +299,8 @@ func (s *replicaSet) blame(ctx context.Context, v *view, r *replica, err error) 
 	return errMoved
 }
 
-func collectPart(ctx context.Context, c Child, req ExecRequest) (piece, error) {
+// collectPart reads an answer, and accounts for it as it comes.
+func collectPart(ctx context.Context, c Child, req ExecRequest, held *Budget) (piece, error) {
 	set, err := c.Exec(ctx, req)
 	if err != nil {
 		return piece{}, err
@@ -286,18 +309,22 @@ func collectPart(ctx context.Context, c Child, req ExecRequest) (piece, error) {
 	var p piece
 	samples := 0
 	for set.Next() {
+		if err := held.Reserve(sizeOfSeries(set.At())); err != nil {
+			return piece{}, err
+		}
 		p.m = append(p.m, set.At())
 		samples += len(set.At().Floats) + len(set.At().Histograms)
 		if req.MaxSamples > 0 && samples > req.MaxSamples {
-			return piece{}, &LimitError{What: "samples of one query", Flag: "query.max-samples", Limit: int64(req.MaxSamples), Tier: c.Describe().Name()}
+			return piece{}, tooMany("samples of one query", flagMaxSamples, req.MaxSamples, samples, c.Describe().Name())
 		}
 	}
 	p.warn, p.report = set.Warnings(), set.Report()
 	return p, set.Err()
 }
 
-// repair evaluates a request here, over raw series merged from the replicas.
-func (s *replicaSet) repair(ctx context.Context, v *view, req ExecRequest) (piece, error) {
+// repair evaluates a request here, over raw series merged from the replicas,
+// within the budget of the query that it is a part of.
+func (s *replicaSet) repair(ctx context.Context, v *view, req ExecRequest, held *Budget) (piece, error) {
 	chunks := &mergedReplicas{set: s, view: v, opts: req.Options}
 	local, err := NewLocal(LocalConfig{
 		Engine: s.m.engine, Samples: chunks.samples(), Chunks: chunks, Limits: s.m.cfg.Limits,
@@ -307,7 +334,11 @@ func (s *replicaSet) repair(ctx context.Context, v *view, req ExecRequest) (piec
 		return piece{}, err
 	}
 	local.tickets = s.m.tickets // the engine's own
-	p, err := collectPart(ctx, local, req)
+	local.bounded.within = true
+	p, err := collectPart(ctx, local, req, nil) // the Local accounts for it
+	if err == nil {
+		err = held.Reserve(sizeOfValue(p.m))
+	}
 	var f *replicaError
 	if errors.As(err, &f) {
 		return piece{}, s.blame(ctx, v, f.replica, f.err)
@@ -322,9 +353,9 @@ func (s *replicaSet) repair(ctx context.Context, v *view, req ExecRequest) (piec
 }
 
 // joinRuns puts the answers to parts of a grid together, in their order.
-func joinRuns(parts []piece) ResultSet {
+func joinRuns(ctx context.Context, parts []piece) (piece, error) {
 	if len(parts) == 1 {
-		return NewMatrixSet(parts[0].m, parts[0].warn, parts[0].report)
+		return parts[0], nil
 	}
 	var out piece
 	at := map[string]int{}
@@ -344,6 +375,5 @@ func joinRuns(parts []piece) ResultSet {
 			out.m[i].Histograms = append(out.m[i].Histograms, series.Histograms...)
 		}
 	}
-	slices.SortFunc(out.m, func(a, b promql.Series) int { return labels.Compare(a.Metric, b.Metric) })
-	return NewMatrixSet(out.m, out.warn, out.report)
+	return out, sortSeriesIn(ctx, out.m)
 }

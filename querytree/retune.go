@@ -59,7 +59,7 @@ func (m *Mixer) Retune(t Tuning) error {
 	next.engine = promql.NewEngine(EngineOpts(next.cfg, m.tickets))
 	m.gate.resize(t.Limits)
 	m.reads.resize(t.Limits)
-	m.memory.total.Store(t.Limits.MaxTotalBytes)
+	m.memory.retune(t.Limits)
 	m.latest.p.Store(&next)
 	return nil
 }
@@ -87,7 +87,7 @@ func (l *Local) Retune(t Tuning) error {
 	next.bounded = &bounded
 	l.bounded.gate.resize(t.Limits)
 	l.reads.resize(t.Limits)
-	l.bounded.memory.total.Store(t.Limits.MaxTotalBytes)
+	l.bounded.memory.retune(t.Limits)
 	l.latest.p.Store(&next)
 	return nil
 }

@@ -1,7 +1,6 @@
 package querytree
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -173,13 +172,8 @@ func (b *builder) call(n *parser.Call) parser.Expr {
 	return &c
 }
 
-// maxFragments bounds, unless Limits.MaxFragments does, what one query makes the
-// children do at the same time.
-const maxFragments = 128
-
 // fragment adds a fragment for e, or returns the one that there is already. It
-// returns nil if that is banned, if there are too many, or if the text would
-// not mean e. at is the part of the query that it stands for.
+// returns nil if that is banned, or if the text would not mean e. at is the part of the query that it stands for.
 func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
 	f := b.fragmentOf(e, t, kind, func() string { return b.text(e, at) })
 	return b.standsFor(f, at)
@@ -196,7 +190,7 @@ func (b *builder) fragmentOf(e parser.Expr, t traits, kind string, textOf func()
 		}
 	}
 	text := textOf()
-	if text == "" || len(b.plan.Fragments) >= cmp.Or(b.p.maxFragments, maxFragments) {
+	if text == "" {
 		return nil
 	}
 	id := strconv.Itoa(len(b.plan.Fragments))

@@ -136,7 +136,7 @@ func WithOperator(query, op string) string {
 
 // parser parses a query as it was written, within limits.
 func (m *Mixer) parser(query string) (parser.Expr, error) {
-	if err := m.cfg.Limits.CheckQuery(query); err != nil {
+	if err := m.cfg.Limits.CheckQueryAt(m.name(), query); err != nil {
 		return nil, err
 	}
 	return m.tickets.Parser.ParseExpr(query)

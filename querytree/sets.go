@@ -111,7 +111,7 @@ func (s *countedSet) Next() bool {
 		return false
 	}
 	if limit := s.cfg.maxSeries; limit > 0 && s.stats.Series > int64(limit) {
-		s.err = &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Tier: s.cfg.child.Name()}
+		s.err = tooMany("series of one request", flagMaxSeries, limit, int(s.stats.Series), s.cfg.child.Name())
 		return false
 	}
 	if s.cfg.labelsOnly {
@@ -167,7 +167,7 @@ func (c *countedChunks) Next() bool {
 	st.Samples += int64(c.At().Chunk.NumSamples())
 	c.set.bytes += int64(len(c.At().Chunk.Bytes()))
 	if limit := c.set.cfg.maxSamples; limit > 0 && st.Samples > int64(limit) {
-		c.err = &LimitError{What: "samples of one request", Flag: "query.max-samples", Limit: int64(limit), Tier: c.set.cfg.child.Name()}
+		c.err = tooMany("samples of one request", flagMaxSamples, limit, int(st.Samples), c.set.cfg.child.Name())
 		return false
 	}
 	return true

@@ -210,7 +210,7 @@ func TestHeavyWorkIsCancellable(t *testing.T) {
 // calls a series, of which each takes a microsecond or more to evaluate.
 func BenchmarkMeter(b *testing.B) {
 	m := newMemory(Limits{MaxTotalBytes: 1 << 50}, newBoundsMetrics(nil))
-	ctx, budget := m.budget(b.Context(), "leaf", 1<<50)
+	ctx, budget := m.budget(b.Context(), "", "leaf", 1<<50)
 	defer budget.Close()
 	ctx, u := turnsOf(1).begin(ctx, "a", "")
 	defer u.end()

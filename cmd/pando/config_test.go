@@ -208,7 +208,7 @@ func TestLimitsAreFlags(t *testing.T) {
 // A limits file sets what the command line does not.
 func TestLimitsFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "limits.yml")
-	text := "query.timeout: 1d\nquery.max-samples: 700000\nquery.max-bytes: 10MiB\nquery.lookback-delta: 2m\nquery.rollups: false\nquery.max-series: 50000\n"
+	text := "query.timeout: 1d\nquery.max-samples: 700000\nquery.max-bytes: 10MiB\nquery.lookback-delta: 2m\nquery.rollups: false\nquery.max-fragments: 0\nquery.max-series: 50000\n"
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -381,6 +381,7 @@ func TestLimitsFileIsReadAgain(t *testing.T) {
 		"query.timeout: 0s":             ":1:16: ",
 		"query.max-length: 99":          ":1:19: ",
 		"query.max-series: 9999":        "write at least 10000",
+		"query.max-fragments: 15":       "write at least 16",
 		"query.timeout: 4s":             "write at least 5s",
 		"query.max-response-bytes: 1B":  "write at least 1MiB",
 		"query.timeout: [":              "limits.yml",

@@ -217,6 +217,7 @@ func (t tierFiles) limit(f tunable) error {
 func (f *commonFlags) boundOfMany() {
 	l := &f.limits
 	l.MaxBytes, l.MaxTotalBytes = cmp.Or(int64(f.maxBytes), l.MaxBytes), cmp.Or(int64(f.maxTotal), l.MaxTotalBytes)
+	l.MaxClientBytes = cmp.Or(int64(f.maxClient), l.MaxTotalBytes/4*3)
 	l.MaxResponse = cmp.Or(int64(f.maxResponse), l.MaxResponse)
 }
 

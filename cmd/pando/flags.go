@@ -41,8 +41,8 @@ type commonFlags struct {
 	lookback      model.Duration
 	// memory, maxBytes, maxTotal and maxResponse become limits once all flags
 	// are known.
-	memory, maxBytes, maxTotal, maxResponse units.Base2Bytes
-	lowPriority                             bool
+	memory, maxBytes, maxTotal, maxClient, maxResponse units.Base2Bytes
+	lowPriority                                        bool
 	// turns are those of the process, which are made when it runs.
 	turns *querytree.Turns
 	// shown holds all flags, for the status page.
@@ -63,12 +63,13 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("query.max-concurrency", "Most queries at the same time.").Default(fmt.Sprint(l.MaxConcurrent)).IntVar(&f.limits.MaxConcurrent)
 	c.Flag("query.max-length", "Longest query, in bytes.").Default(fmt.Sprint(l.MaxQueryLength)).IntVar(&f.limits.MaxQueryLength)
 	c.Flag("query.max-depth", "Deepest nesting of a query.").Default(fmt.Sprint(l.MaxQueryDepth)).IntVar(&f.limits.MaxQueryDepth)
-	c.Flag("query.max-fragments", "Most parts of one query that children are asked at the same time.").Default(fmt.Sprint(l.MaxFragments)).IntVar(&f.limits.MaxFragments)
+	c.Flag("query.max-fragments", "Most parts of one query that children are asked at the same time; a query that has more is refused.").Default(fmt.Sprint(l.MaxFragments)).IntVar(&f.limits.MaxFragments)
 	c.Flag("query.low-priority", "Run heavy queries in threads of low priority, so that light ones of other tiers on the same machine go first too. On Linux only.").Default("true").BoolVar(&f.lowPriority)
 	c.Flag("query.max-queue", "Most requests that wait for their turn; 0 for no limit.").Default(fmt.Sprint(l.MaxQueue)).IntVar(&f.limits.MaxQueue)
 	c.Flag("query.max-queue-per-client", "Most requests of one client that wait for their turn; 0 for no limit.").Default(fmt.Sprint(l.MaxQueuePerClient)).IntVar(&f.limits.MaxQueuePerClient)
 	c.Flag("query.max-bytes", "Most memory that one query may hold in this tier, such as 256MiB; a quarter of --memory.limit by default.").PlaceHolder("BYTES").BytesVar(&f.maxBytes)
 	c.Flag("query.max-total-bytes", "Most memory that all queries may hold together; half of --memory.limit by default. The one that holds most is cancelled.").PlaceHolder("BYTES").BytesVar(&f.maxTotal)
+	c.Flag("query.max-client-bytes", "Most memory that all queries of one client may hold together; three quarters of --query.max-total-bytes by default. The one of them that holds most is cancelled.").PlaceHolder("BYTES").BytesVar(&f.maxClient)
 	c.Flag("query.max-response-bytes", "Largest answer of this tier to one request, in bytes of memory.").Default(bytesText(l.MaxResponse)).BytesVar(&f.maxResponse)
 	c.Flag("memory.limit", "Memory that the process may use. Close to it, the query that holds most is cancelled. GOMEMLIMIT or nine tenths of the control group's limit by default.").PlaceHolder("BYTES").BytesVar(&f.memory)
 	c.Flag("limits.file", "File with values of --query flags by their names, for those that are not given here. Read again upon SIGHUP.").StringVar(&f.limitsFile)
@@ -99,10 +100,12 @@ func (f *commonFlags) bound() {
 	memory := cmp.Or(given, fallbackMemory)
 	f.limits.MaxBytes = cmp.Or(int64(f.maxBytes), memory/4)
 	f.limits.MaxTotalBytes = cmp.Or(int64(f.maxTotal), memory/2)
+	f.limits.MaxClientBytes = cmp.Or(int64(f.maxClient), f.limits.MaxTotalBytes/4*3)
 	f.limits.MaxResponse = int64(f.maxResponse)
 	f.shown["memory.limit"] = units.Base2Bytes(given).String()
 	f.shown["query.max-bytes"] = units.Base2Bytes(f.limits.MaxBytes).String()
 	f.shown["query.max-total-bytes"] = units.Base2Bytes(f.limits.MaxTotalBytes).String()
+	f.shown["query.max-client-bytes"] = units.Base2Bytes(f.limits.MaxClientBytes).String()
 }
 
 // shownFlags lists all flags of a command, as they were given or by default.

@@ -50,12 +50,13 @@ func limits() []Limit {
 		{"query.max-concurrency", Count, false, "Most queries at the same time.", 0},
 		{"query.max-length", Count, false, "Longest query, in bytes; at least 1024.", 1024},
 		{"query.max-depth", Count, false, "Deepest nesting of a query; at least 10.", 10},
-		{"query.max-fragments", CountOrNone, false, "Most parts of one query that children are asked at the same time.", 0},
+		{"query.max-fragments", CountOrNone, false, "Most parts of one query that children are asked at the same time; 0 for 128, or at least 16.", 16},
 		{"query.low-priority", Switch, false, "Run heavy queries in threads of low priority.", 0},
 		{"query.max-queue", CountOrNone, false, "Most requests that wait for their turn; 0 for no limit.", 0},
 		{"query.max-queue-per-client", CountOrNone, false, "Most requests of one client that wait for their turn; 0 for no limit.", 0},
 		{"query.max-bytes", Bytes, false, "Most memory that one query may hold in this tier; at least 1MiB.", 1 << 20},
 		{"query.max-total-bytes", Bytes, false, "Most memory that all queries may hold together; at least 1MiB.", 1 << 20},
+		{"query.max-client-bytes", Bytes, false, "Most memory that all queries of one client may hold together; at least 1MiB.", 1 << 20},
 		{"query.max-response-bytes", Bytes, false, "Largest answer of this tier to one request; at least 1MiB.", 1 << 20},
 		{"query.lookback-delta", Duration, false, "How far back an instant selector looks.", 0},
 		{"query.explain-slower-than", DurationOrNone, false, "Keep the explanation of queries that take longer; 0 keeps none.", 0},
@@ -88,6 +89,9 @@ func (l Limit) check(value string) error {
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || n < 0 || n == 0 && l.Kind == Count {
 			return fmt.Errorf("%s is %s: write a whole number%s", l.Name, shortened(value), positive(l.Kind == Count))
+		}
+		if n == 0 {
+			return nil // none, or that of the tier
 		}
 		return l.enough(n, strconv.FormatInt(l.Least, 10))
 	case Duration, DurationOrNone:

@@ -47,7 +47,7 @@ func (h *Handler) explain(mode querytree.ExplainMode) http.HandlerFunc {
 			ctx, cancel = context.WithTimeout(ctx, g.timeout)
 			defer cancel()
 		}
-		q, err := g.query(ctx, boundEngine{h.cfg.Engine, h.cfg.Queryable, h.limits}, r.Form.Get("query"))
+		q, err := g.query(ctx, boundEngine{h.cfg.Engine, h.cfg.Queryable, h.limits, h.name}, r.Form.Get("query"))
 		if err != nil {
 			respondError(w, http.StatusBadRequest, errBadData, fmt.Sprintf("invalid parameter %q: %v", "query", err))
 			return

@@ -86,7 +86,7 @@ func (h *Handler) latest(ctx context.Context, selectors [][]*labels.Matcher, now
 			continue
 		}
 		if len(vec) == tuned.Limits.MaxSeries {
-			return nil, &querytree.LimitError{What: "series of one federation request", Flag: "query.max-series", Limit: int64(tuned.Limits.MaxSeries)}
+			return nil, &querytree.LimitError{What: "series of one federation request", Flag: "query.max-series", Limit: int64(tuned.Limits.MaxSeries), Value: int64(len(vec)) + 1, Tier: h.name()}
 		}
 		s.Metric = series.Labels()
 		vec = append(vec, s)

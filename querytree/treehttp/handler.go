@@ -152,6 +152,9 @@ func (h *Handler) traced(next http.Handler) http.Handler {
 	return otelhttp.NewHandler(next, "http", opts...)
 }
 
+// name is that of the tier.
+func (h *Handler) name() string { return h.cfg.Describe().Name() }
+
 func (h *Handler) healthy(w http.ResponseWriter, _ *http.Request) {
 	d := h.cfg.Describe()
 	fmt.Fprintf(w, "Pando %s is healthy.\n", title(d))

@@ -92,7 +92,7 @@ func (h *Handler) bounded(next http.HandlerFunc) http.HandlerFunc {
 		}
 		for _, param := range []string{"query", "match[]", "match_target"} {
 			for _, q := range r.Form[param] {
-				if err := h.limits().CheckQuery(q); err != nil {
+				if err := h.limits().CheckQueryAt(h.name(), q); err != nil {
 					respondError(w, http.StatusBadRequest, errBadData, fmt.Sprintf("invalid parameter %q: %v", param, err))
 					return
 				}

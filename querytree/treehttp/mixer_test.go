@@ -146,6 +146,7 @@ func TestErrorTable(t *testing.T) {
 		{context.DeadlineExceeded, 503, "timeout"},
 		{context.Canceled, 499, "canceled"},
 		{&querytree.LimitError{}, 422, "execution"},
+		{&querytree.LimitError{Flag: "query.timeout"}, 503, "timeout"},
 	} {
 		code, kind := classify(fmt.Errorf("around: %w", c.err))
 		if diff := cmp.Diff([]any{c.code, c.kind}, []any{code, kind}); diff != "" {

@@ -37,7 +37,7 @@ func newAPI(cfg Config, limits func() querytree.Limits) *apiv1.API {
 	p := cfg.Parts
 	parser := querytree.NewParser()
 	api := apiv1.NewAPI(
-		boundEngine{cfg.Engine, cfg.Queryable, limits}, apiQueryable{cfg.Queryable}, nil, nil, cfg.Exemplars,
+		boundEngine{cfg.Engine, cfg.Queryable, limits, func() string { return cfg.Describe().Name() }}, apiQueryable{cfg.Queryable}, nil, nil, cfg.Exemplars,
 		func(context.Context) apiv1.ScrapePoolsRetriever { return p.ScrapePools },
 		func(context.Context) apiv1.TargetRetriever { return p.Targets },
 		func(context.Context) apiv1.AlertmanagerRetriever { return p.Alertmanagers },

@@ -80,6 +80,7 @@ type boundEngine struct {
 	engine    promql.QueryEngine
 	queryable storage.Queryable
 	limits    func() querytree.Limits
+	tier      func() string
 }
 
 // NewInstantQuery implements promql.QueryEngine.
@@ -89,7 +90,7 @@ func (e boundEngine) NewInstantQuery(ctx context.Context, _ storage.Queryable, o
 	if err != nil {
 		return nil, err
 	}
-	return limitedQuery{q, e.limits()}, nil
+	return limitedQuery{q, e.limits(), e.tier}, nil
 }
 
 // NewRangeQuery implements promql.QueryEngine.
@@ -99,7 +100,7 @@ func (e boundEngine) NewRangeQuery(ctx context.Context, _ storage.Queryable, opt
 	if err != nil {
 		return nil, err
 	}
-	return limitedQuery{q, e.limits()}, nil
+	return limitedQuery{q, e.limits(), e.tier}, nil
 }
 
 // limitedQuery is a query whose answer is within limits: those of series, which
@@ -107,6 +108,7 @@ func (e boundEngine) NewRangeQuery(ctx context.Context, _ storage.Queryable, opt
 type limitedQuery struct {
 	promql.Query
 	limits querytree.Limits
+	tier   func() string
 }
 
 // Explains reports whether what is explained of the query is what a tree tells
@@ -137,7 +139,7 @@ func (q limitedQuery) limited(r *promql.Result) *promql.Result {
 	}
 	if most := q.limits.MaxSeries; r.Err == nil && most > 0 && n > most {
 		return &promql.Result{Warnings: r.Warnings, Err: &querytree.LimitError{
-			What: "series of one answer", Flag: "query.max-series", Limit: int64(most), Value: int64(n),
+			What: "series of one answer", Flag: "query.max-series", Limit: int64(most), Value: int64(n), Tier: q.tier(),
 		}}
 	}
 	return r

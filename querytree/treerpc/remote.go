@@ -193,7 +193,7 @@ func collect[F any](ctx context.Context, c *remoteChild, call callOf[F], add fun
 		}
 		if size += n; size > maxListSize {
 			return nil, querytree.Report{}, &querytree.LimitError{
-				What: "bytes of one list", Flag: "query.max-series", Limit: maxListSize, Tier: c.name(),
+				What: "bytes of one list", Flag: "query.max-series", Limit: maxListSize, Value: int64(size), Tier: c.name(),
 			}
 		}
 		if f, err = a.recv(); err != nil {

@@ -117,10 +117,15 @@ func errorToWire(err error) (*querytreepb.Error, codes.Code) {
 	w := &querytreepb.Error{Text: clip(err.Error())}
 	if le, ok := errors.AsType[*querytree.LimitError](err); ok {
 		w.Kind = querytreepb.Error_LIMIT
+		code := codes.ResourceExhausted
+		if timeout, ok := errors.AsType[promql.ErrQueryTimeout](le); ok {
+			// A tier that is older knows it as what it is for its query: too late.
+			w.Kind, w.Cause, code = querytreepb.Error_QUERY_TIMEOUT, clip(string(timeout)), codes.DeadlineExceeded
+		}
 		w.Limit = &querytreepb.Limit{
 			What: clip(le.What), Flag: clip(le.Flag), Limit: le.Limit, Value: le.Value, Tier: clip(le.Tier),
 		}
-		return w, codes.ResourceExhausted
+		return w, code
 	}
 	for _, k := range kinds {
 		if cause, ok := k.cause(err); ok {
@@ -134,13 +139,11 @@ func errorToWire(err error) (*querytreepb.Error, codes.Code) {
 // errorFromWire is the inverse of errorToWire.
 func errorFromWire(w *querytreepb.Error) error {
 	e := &remoteError{text: string(w.GetText())}
-	if l := w.GetLimit(); l != nil && w.GetKind() == querytreepb.Error_LIMIT {
-		e.cause = &querytree.LimitError{
-			What: string(l.GetWhat()), Flag: string(l.GetFlag()), Limit: l.GetLimit(), Value: l.GetValue(), Tier: string(l.GetTier()),
-		}
+	if limit := limitFromWire(w); limit != nil {
+		e.cause = limit
 	}
 	for _, k := range kinds {
-		if k.kind == w.GetKind() {
+		if e.cause == nil && k.kind == w.GetKind() {
 			e.cause = k.rebuild(string(w.GetCause()))
 		}
 	}
@@ -148,6 +151,22 @@ func errorFromWire(w *querytreepb.Error) error {
 		return e.cause
 	}
 	return e
+}
+
+// limitFromWire returns the limit that an error is, or nil.
+func limitFromWire(w *querytreepb.Error) *querytree.LimitError {
+	l := w.GetLimit()
+	if l == nil {
+		return nil
+	}
+	e := &querytree.LimitError{
+		What: string(l.GetWhat()), Flag: string(l.GetFlag()), Limit: l.GetLimit(), Value: l.GetValue(), Tier: string(l.GetTier()),
+	}
+	late := errors.As(e, new(promql.ErrQueryTimeout))
+	if kind := w.GetKind(); kind == querytreepb.Error_LIMIT || late && kind == querytreepb.Error_QUERY_TIMEOUT {
+		return e
+	}
+	return nil
 }
 
 // toStatus turns the error of a request without an answer into what the

@@ -17,6 +17,7 @@ import (
 // instead of an answer or within it.
 func TestErrorsRoundTrip(t *testing.T) {
 	limit := &querytree.LimitError{What: "series of one request", Flag: "query.max-series", Limit: 5, Value: 6, Tier: "zone=eu"}
+	late := &querytree.LimitError{What: "time of one query", Flag: "query.timeout", Limit: 5e9, Value: 5e9, Tier: "zone=eu"}
 	_, parseErr := parser.NewParser(parser.Options{}).ParseExpr("sum(")
 	as := func(target any) func(error) bool {
 		return func(err error) bool { return errors.As(err, target) }
@@ -44,6 +45,10 @@ func TestErrorsRoundTrip(t *testing.T) {
 			return errors.As(err, &le) && *le == *limit && IsLimit(err)
 		}},
 		{fmt.Errorf("on leaf: %w", limit), IsLimit},
+		{late, func(err error) bool {
+			var le *querytree.LimitError
+			return errors.As(err, &le) && *le == *late && errors.As(err, new(promql.ErrQueryTimeout))
+		}},
 	} {
 		within := false
 		remote := linked(t, &fakeChild{
