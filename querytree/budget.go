@@ -358,13 +358,13 @@ func sizeOfValue(v parser.Value) int64 {
 	return n
 }
 
-// headerBytes is what a string takes besides its characters.
-const headerBytes = 16
+// stringBytes is what a string takes besides its characters.
+const stringBytes = 16
 
 // sizeOfNames estimates what a list of names takes.
 func sizeOfNames(names []string) (n int64) {
 	for _, name := range names {
-		n += headerBytes + int64(len(name))
+		n += stringBytes + int64(len(name))
 	}
 	return n
 }
@@ -374,7 +374,7 @@ func sizeOfMetadata(families map[string][]metadata.Metadata) (n int64) {
 	for name, entries := range families {
 		n += resultBytes + int64(len(name))
 		for _, e := range entries {
-			n += 3*headerBytes + int64(len(e.Help)+len(e.Unit))
+			n += 3*stringBytes + int64(len(e.Help)+len(e.Unit))
 		}
 	}
 	return n

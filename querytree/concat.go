@@ -2,6 +2,7 @@ package querytree
 
 import (
 	"container/heap"
+	"context"
 	"slices"
 	"unsafe"
 
@@ -15,7 +16,7 @@ const headerBytes = int64(unsafe.Sizeof(promql.Series{}))
 
 // concat puts disjoint answers together, sorted by labels: their points stay
 // where they are. That of a single child keeps its order.
-func (r *fragmentRun) concat(parts []promql.Matrix) (promql.Matrix, error) {
+func (r *fragmentRun) concat(ctx context.Context, parts []promql.Matrix) (promql.Matrix, error) {
 	if len(parts) == 1 && !r.f.several {
 		return parts[0], nil
 	}
@@ -31,8 +32,11 @@ func (r *fragmentRun) concat(parts []promql.Matrix) (promql.Matrix, error) {
 		return nil, err
 	}
 	defer r.ask.budget.Release(size) // of the parts, which are empty then
-	out, heads := make(promql.Matrix, 0, n), headsOf(parts)
+	out, heads := make(promql.Matrix, 0, n), headsOf(ctx, parts)
 	for len(heads) > 0 {
+		if len(out)%sortStride == 0 && ctx.Err() != nil {
+			return nil, contextError(ctx)
+		}
 		s := heads.next()
 		if n := len(out); n > 0 && labels.Equal(out[n-1].Metric, s.Metric) {
 			return nil, &notMergeable{fragment: r.f, why: "equal label sets in two children: " + s.Metric.String()}
@@ -47,12 +51,12 @@ func (r *fragmentRun) concat(parts []promql.Matrix) (promql.Matrix, error) {
 type heads []promql.Matrix
 
 // headsOf takes the series out of parts. Those of a range query come sorted; what
-// comes in an order of its own is sorted here.
-func headsOf(parts []promql.Matrix) heads {
+// comes in an order of its own is sorted here, unless ctx has ended.
+func headsOf(ctx context.Context, parts []promql.Matrix) heads {
 	var h heads
 	for i, p := range parts {
 		if !slices.IsSortedFunc(p, byLabels) {
-			slices.SortStableFunc(p, byLabels)
+			slices.SortStableFunc(p, until(ctx, byLabels))
 		}
 		if len(p) > 0 {
 			h = append(h, p)

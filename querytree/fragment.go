@@ -158,10 +158,10 @@ func (r *fragmentRun) merge(ctx context.Context, parts []promql.Matrix) (promql.
 	case MergeParts:
 		return r.mergeParts(parts)
 	case MergeOperand:
-		m, err := r.concat(parts)
+		m, err := r.concat(ctx, parts)
 		return r.aggregateOperand(ctx, m, err)
 	default:
-		return r.ofTargets(r.concat(parts))
+		return r.ofTargets(r.concat(ctx, parts))
 	}
 }
 
