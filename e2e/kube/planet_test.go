@@ -35,7 +35,7 @@ func TestTwoClustersAndARoot(t *testing.T) {
 		"root": {"pando-root-children", "root.pando.example.org"},
 	})
 	us.install("overlays/planet/zone", ca, map[string][]string{
-		"leaf": nil,
+		"leaf": nil, "gitops": {"pando-gitops"},
 		"zone": {"pando-zone-children", "zone-us.pando.example.org"},
 	})
 	eu.awaitReady()
@@ -131,7 +131,13 @@ func (c *cluster) installFolder(overlay string, ca *authority, names map[string]
 	for role, dns := range names {
 		all = append(all, ca.secret("pando-"+role+"-tls", dns))
 	}
-	await(c.t, overlay+" is applied", func(context.Context) error {
+	c.installed(all)
+}
+
+// installed applies objects whatever their order.
+func (c *cluster) installed(all []*unstructured.Unstructured) {
+	c.t.Helper()
+	await(c.t, "the manifests are applied", func(context.Context) error {
 		var errs []error
 		for _, u := range all { // again if one comes before its namespace
 			if err := c.applyOne(u, nil); err != nil {
