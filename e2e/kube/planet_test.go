@@ -84,6 +84,7 @@ func TestTwoClustersAndARoot(t *testing.T) {
 // whatever pods ask for it.
 func TestFirstCluster(t *testing.T) {
 	c := startCluster(t, kubetest.Config{Number: 3})
+	begun := time.Now()
 	c.install("overlays/single-cluster", nil, nil)
 	c.awaitReady()
 	shop := &unstructured.Unstructured{Object: map[string]any{
@@ -104,6 +105,7 @@ func TestFirstCluster(t *testing.T) {
 	targets, by := `count by (zone, cluster, namespace, job) (up == 1)`, []string{"zone", "cluster", "namespace", "job"}
 	whole := []string{"home first default shop 1", "home first pando pando-gitops 1", "home first pando pando-leaf 1", "home first pando pando-root 1", "home first pando pando-zone 1"}
 	awaitAnswer(t, c.address("pando-root-0"), targets, by, whole)
+	t.Logf("the root answers for all that is scraped %v after the overlay was applied", time.Since(begun).Round(time.Second))
 
 	// Nothing of Pando needs the API server to go on.
 	root := c.address("pando-root-0")
