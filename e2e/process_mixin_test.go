@@ -22,7 +22,7 @@ import (
 
 const mixinDir = "../deploy/mixin"
 
-// mixins returns the files of alerts that ship with Pando.
+// mixins returns the files of alerts and recorded series that ship with Pando.
 func mixins(t *testing.T) (out []string) {
 	t.Helper()
 	all, err := filepath.Glob(filepath.Join(mixinDir, "*.yml"))
@@ -37,7 +37,7 @@ func mixins(t *testing.T) (out []string) {
 	return out
 }
 
-func alertsOf(t *testing.T, name string) (out []rulefmt.Rule) {
+func rulesOf(t *testing.T, name string) (out []rulefmt.Rule) {
 	t.Helper()
 	groups, errs := rulefmt.ParseFile(name, false, model.UTF8Validation, parser.NewParser(parser.Options{}), slog.New(slog.DiscardHandler))
 	if len(errs) > 0 {
@@ -50,7 +50,8 @@ func alertsOf(t *testing.T, name string) (out []rulefmt.Rule) {
 }
 
 // The alerts are what Prometheus takes, and do as their unit tests say, of which
-// each alert has one in which it fires and one in which it does not.
+// each alert has one in which it fires and one in which it does not, and each
+// recorded series has one.
 func TestMixinAlerts(t *testing.T) {
 	promtool := tool(t, "promtool")
 	for _, name := range mixins(t) {
@@ -62,8 +63,14 @@ func TestMixinAlerts(t *testing.T) {
 				t.Errorf("promtool %q: %v\n%s", args, err, out)
 			}
 		}
-		fires, quiet := testedAlerts(t, tests)
-		for _, r := range alertsOf(t, name) {
+		fires, quiet, asked := testedRules(t, tests)
+		for _, r := range rulesOf(t, name) {
+			if r.Record != "" {
+				if !asked[r.Record] {
+					t.Errorf("%s: %s has no test", tests, r.Record)
+				}
+				continue
+			}
 			if !fires[r.Alert] || !quiet[r.Alert] {
 				t.Errorf("%s: %s has a test in which it fires: %t, in which it does not: %t", tests, r.Alert, fires[r.Alert], quiet[r.Alert])
 			}
@@ -74,8 +81,9 @@ func TestMixinAlerts(t *testing.T) {
 	}
 }
 
-// testedAlerts returns which alerts fire, and do not fire, in a file of tests.
-func testedAlerts(t *testing.T, name string) (fires, quiet map[string]bool) {
+// testedRules returns which alerts fire, and do not fire, in a file of tests, and
+// which series are asked for.
+func testedRules(t *testing.T, name string) (fires, quiet, asked map[string]bool) {
 	t.Helper()
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -87,13 +95,19 @@ func testedAlerts(t *testing.T, name string) (fires, quiet map[string]bool) {
 				Name     string `yaml:"alertname"`
 				Expected []any  `yaml:"exp_alerts"`
 			} `yaml:"alert_rule_test"`
+			Exprs []struct {
+				Expr string `yaml:"expr"`
+			} `yaml:"promql_expr_test"`
 		}
 	}
 	if err := yaml.Unmarshal(data, &file); err != nil {
 		t.Fatal(err)
 	}
-	fires, quiet = map[string]bool{}, map[string]bool{}
+	fires, quiet, asked = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, test := range file.Tests {
+		for _, e := range test.Exprs {
+			asked[e.Expr] = true
+		}
 		for _, a := range test.Alerts {
 			if len(a.Expected) > 0 {
 				fires[a.Name] = true
@@ -102,7 +116,7 @@ func testedAlerts(t *testing.T, name string) (fires, quiet map[string]bool) {
 			}
 		}
 	}
-	return fires, quiet
+	return fires, quiet, asked
 }
 
 // Every metric that an alert names is exported by some tier, with the labels that
@@ -149,16 +163,19 @@ const ofDelivery = "delivery.yml"
 // what it looked at.
 func readsExported(t *testing.T, name string, exported map[string]map[string]bool) (checked int) {
 	t.Helper()
-	for _, r := range alertsOf(t, name) {
+	for _, r := range rulesOf(t, name) {
 		for metric, names := range readBy(t, r.Expr) {
 			checked++
+			if metric == "up" {
+				continue // that comes with the scrape
+			}
 			if exported[metric] == nil {
-				t.Errorf("%s: %s reads %s, which nobody exports", name, r.Alert, metric)
+				t.Errorf("%s: %s reads %s, which nobody exports", name, r.Alert+r.Record, metric)
 			}
 			for _, l := range names {
 				// These come with the scrape.
-				if l != "instance" && l != "zone" && l != "cluster" && !exported[metric][l] {
-					t.Errorf("%s: %s reads label %s of %s, which has none", name, r.Alert, l, metric)
+				if l != "instance" && l != "job" && l != "zone" && l != "cluster" && !exported[metric][l] {
+					t.Errorf("%s: %s reads label %s of %s, which has none", name, r.Alert+r.Record, l, metric)
 				}
 			}
 		}
@@ -187,6 +204,10 @@ func exports(base string, into map[string]map[string]bool) error {
 		for _, m := range f.Metric {
 			for _, l := range m.Label {
 				names[l.GetName()] = true
+			}
+			if len(m.GetHistogram().GetBucket()) > 0 {
+				into[f.GetName()+"_bucket"] = names
+				names["le"] = true
 			}
 		}
 	}

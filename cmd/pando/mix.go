@@ -32,6 +32,7 @@ type mixFlags struct {
 	rollupFlags
 	ruleFlags
 	rolloutFlags
+	otherLoopsFlags
 	pull pullFlags
 }
 
@@ -59,6 +60,7 @@ func rootCommand(app *kingpin.Application, out streams) (string, command) {
 	f := &mixFlags{}
 	f.register(c, "data/root")
 	f.rolloutFlags.register(c)
+	f.otherLoopsFlags.register(c)
 	return c.FullCommand(), func(ctx context.Context) error { return runMix(ctx, *f, querytree.TierRoot, out) }
 }
 
@@ -122,6 +124,9 @@ func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Regis
 		return nil, nil, err
 	}
 	n.startHTTP()
+	if err := n.serveLoops(f); err != nil {
+		return nil, nil, err
+	}
 	if err := n.logQueries(f.queryLog); err != nil {
 		return nil, nil, err
 	}

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pandometrics/pando/gitops"
 	"github.com/pandometrics/pando/gitops/gittest"
 	"github.com/pandometrics/pando/gitops/kube"
 )
@@ -28,7 +27,8 @@ func cpu(b *testing.B) time.Duration {
 
 // BenchmarkUnchanged is what a turn of the control loop asks of Kubernetes while
 // nothing changes: whether everything is still as it was delivered, and loaded.
-// It writes nothing. The lease is renewed beside it, once in two seconds.
+// It writes nothing. The lease is renewed beside it, once in five seconds:
+// TestUnchangedLoopRenewsItsLeaseOnly.
 func BenchmarkUnchanged(b *testing.B) {
 	v := startDelivery(b, 51)
 	now := twoTiers("a")
@@ -70,28 +70,36 @@ func BenchmarkDelivery(b *testing.B) {
 	b.ReportMetric(float64(v.writes.Load()-writes)/float64(i), "writes/op")
 }
 
-// BenchmarkCommitToLoaded is from a command to take a commit to a leaf's pod that
-// tells of its revision: fetch over HTTP, verify and render the whole planet,
-// decide, deliver, load. Loop and leaf are processes. Waiting for the turn, and
-// for the next look at the repository, is left out.
+// commitBound is how long a commit may take to the pods of the first wave.
+const commitBound = 5 * time.Second
+
+// BenchmarkCommitToLoaded is from a commit, of which a webhook tells, to a leaf's pod
+// that tells of its revision: fetch over HTTP, verify and render the whole planet, ask
+// the root whose turn it is, deliver, load. Loop, leaf and root are processes, and the
+// loop looks at the repository by itself once in ten minutes only. The wave has a gate,
+// which is asked after that: no time of it is in here.
 func BenchmarkCommitToLoaded(b *testing.B) {
 	v := startDelivery(b, 53)
+	root := v.startRoot()
 	repo := gittest.New(b)
-	first := repo.Commit("planet.yaml", planetOfOne, "prometheus.yml", "global: {scrape_interval: 1s}\n", "rules/leaf/rules.yml", recording("first"))
-	const loop = "127.0.0.1:9095" // commands are taken from this machine
-	v.loop("--git.url="+repo.URL, "--root.url=http://127.0.0.1:9", "--kube.config="+v.kubeconfig("pando-gitops"), "--state.path="+b.TempDir(), "--web.listen-address="+loop)
+	gated := strings.Replace(planetOfOne, "waves: [{name: all}]", "waves: [{name: all, bake: 1s, gates: [answers]}]\ngates: [{name: answers, expr: vector(1)}]", 1)
+	first := repo.Commit("planet.yaml", gated, "prometheus.yml", "global: {scrape_interval: 1s}\n", "rules/leaf/rules.yml", recording("first"))
+	const loop = "127.0.0.1:9095"
+	v.loop("--git.url="+repo.URL, "--root.url=http://"+root, "--kube.config="+v.kubeconfig("pando-gitops"), "--state.path="+b.TempDir(), "--web.listen-address="+loop,
+		"--interval=10m", "--webhook.secret-file="+secretFile(b))
 	leaf := v.address("pando-leaf-0")
 	v.status(map[string]string{"applied": first})
+	awaitAnswer(b, root, "first", []string{"cluster"}, []string{"eu-1 1"})
 	last := loadedOf(b, leaf)
 	i := 0
 	for b.Loop() {
-		b.StopTimer()
 		i++
-		hash := repo.Commit("rules/leaf/rules.yml", recording(fmt.Sprint("r", i)))
-		b.StartTimer()
-		promote(b, loop, hash)
+		repo.Commit("rules/leaf/rules.yml", recording(fmt.Sprint("r", i)))
+		webhook(b, loop)
 		last = awaitOther(b, leaf, last)
 	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(i), "s")
+	b.ReportMetric(commitBound.Seconds(), "s-bound")
 }
 
 // awaitOther waits until a pod tells of another revision than the last.
@@ -110,19 +118,6 @@ func awaitOther(b *testing.B, pod, last string) string {
 			b.Fatalf("%s: no other revision after %v", pod, within)
 		case <-tick.C:
 		}
-	}
-}
-
-// promote has a loop take a commit now.
-func promote(b *testing.B, loop, hash string) {
-	b.Helper()
-	resp, err := http.Post("http://"+loop+gitops.Path+"/promote", "application/json", strings.NewReader(`{"revision":"`+hash+`"}`))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
-		b.Fatalf("promote: %s %s, error %v", resp.Status, text, err)
 	}
 }
 

@@ -2,7 +2,12 @@ package kube_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +22,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/pandometrics/pando/e2e/kubetest"
+	"github.com/pandometrics/pando/gitops"
 	"github.com/pandometrics/pando/gitops/gittest"
 )
 
@@ -56,15 +62,67 @@ func (v *delivery) kubeconfig(account string) string {
 	return name
 }
 
+// startRoot installs a root, and returns its address.
+func (v *delivery) startRoot() string {
+	v.t.Helper()
+	for _, name := range []string{"statefulset.yaml", "service.yaml"} {
+		text, err := os.ReadFile(filepath.Join(manifests, "base/root", name))
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		all := objects(v.t, text)
+		for _, u := range all {
+			u.SetNamespace(namespace)
+		}
+		v.apply(all)
+	}
+	return v.address("pando-root-0")
+}
+
+// webhookSecret is what webhooks of tests are signed with.
+const webhookSecret = "a secret of webhooks"
+
+func secretFile(t testing.TB) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(name, []byte(webhookSecret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// webhook tells a loop of a push, as GitHub does.
+func webhook(t testing.TB, loop string) {
+	t.Helper()
+	body := `{"ref":"refs/heads/main"}`
+	mac := hmac.New(sha256.New, []byte(webhookSecret))
+	_, _ = io.WriteString(mac, body) // a hash takes everything
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+loop+gitops.Path+"/webhook", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+	resp, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusAccepted {
+		t.Fatalf("webhook: %s %s, error %v", resp.Status, text, err)
+	}
+}
+
 // loop runs pando gitops until the test ends; the function kills it.
 func (v *delivery) loop(args ...string) (kill func()) {
 	v.t.Helper()
 	all := []string{
-		"gitops", "--cluster=eu-1", "--deliver=kubernetes", "--kube.namespace=" + namespace, "--kube.lease=3s", "--interval=1s", "--rollout.interval=1s",
+		"gitops", "--cluster=eu-1", "--deliver=kubernetes", "--kube.namespace=" + namespace, "--rollout.interval=1s",
 		"--rollout.confirm-timeout=30s", "--git.allow-http",
 	}
-	if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--web.listen-address=") }) {
-		all = append(all, "--web.listen-address=127.0.0.1:0")
+	for flag, value := range map[string]string{"web.listen-address": "127.0.0.1:0", "interval": "1s", "kube.lease": "3s"} {
+		if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--"+flag+"=") }) {
+			all = append(all, "--"+flag+"="+value)
+		}
 	}
 	cmd := exec.Command(kubetest.Pando(v.t), append(all, args...)...)
 	cmd.Stdout, cmd.Stderr = v.t.Output(), v.t.Output()
@@ -101,23 +159,38 @@ func (v *delivery) status(want map[string]string) {
 	})
 }
 
+// A webhook has the loop look at the repository, which it would else do in ten minutes;
+// one that is not signed does not.
+func TestWebhookBringsACommit(t *testing.T) {
+	v := startDelivery(t, 35)
+	root := v.startRoot()
+	repo := gittest.New(t)
+	first := repo.Commit("planet.yaml", planetOfOne, "prometheus.yml", "global: {scrape_interval: 1s, evaluation_interval: 1s}\n", "rules/leaf/rules.yml", recording("first"))
+	const loop = "127.0.0.1:9095"
+	v.loop("--git.url="+repo.URL, "--root.url=http://"+root, "--kube.config="+v.kubeconfig("pando-gitops"), "--state.path="+t.TempDir(), "--web.listen-address="+loop,
+		"--interval=10m", "--webhook.secret-file="+secretFile(t))
+	v.status(map[string]string{"applied": first})
+	second := repo.Commit("rules/leaf/rules.yml", recording("second"))
+	resp, err := http.Post("http://"+loop+gitops.Path+"/webhook", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("a webhook that is not signed: %s", resp.Status)
+	}
+	v.status(map[string]string{"seen": first})
+	webhook(t, loop)
+	v.status(map[string]string{"seen": second, "applied": second})
+	awaitAnswer(t, root, `second`, []string{"cluster"}, []string{"eu-1 1"})
+}
+
 // The whole way: a commit makes a leaf, another changes its rules without a
 // restart, a third is refused by the leaf and given up, and the root answers at
 // all times. The loop is killed, and another one takes over.
 func TestGitopsKeepsALeaf(t *testing.T) {
 	v := startDelivery(t, 34)
-	for _, name := range []string{"statefulset.yaml", "service.yaml"} {
-		text, err := os.ReadFile(filepath.Join(manifests, "base/root", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		all := objects(t, text)
-		for _, u := range all {
-			u.SetNamespace(namespace)
-		}
-		v.apply(all)
-	}
-	root := v.address("pando-root-0")
+	root := v.startRoot()
 	repo := gittest.New(t)
 	first := repo.Commit("planet.yaml", planetOfOne, "prometheus.yml", "global: {scrape_interval: 1s, evaluation_interval: 1s}\n", "rules/leaf/rules.yml", recording("first"), "scrape/x.yml", scraping(""))
 	flags := []string{"--git.url=" + repo.URL, "--root.url=http://" + root, "--kube.config=" + v.kubeconfig("pando-gitops")}

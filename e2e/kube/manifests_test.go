@@ -106,7 +106,7 @@ func TestAllComponentsRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, component := range []string{"leaf-pair", "cert-manager/leaf", "cert-manager/zone", "cert-manager/root"} {
+	for _, component := range []string{"leaf-pair", "cert-manager/leaf", "cert-manager/zone", "cert-manager/root", "cert-manager/gitops"} {
 		k := "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [" + relative(t, dir, abs, "base/leaf") +
 			"]\ncomponents: [" + relative(t, dir, abs, "components/"+component) + "]\n"
 		if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(k), 0o600); err != nil {
@@ -116,6 +116,7 @@ func TestAllComponentsRender(t *testing.T) {
 		for _, want := range map[string][]string{
 			"leaf-pair":         {"replicas: 2", "--replica=$(POD_NAME)", "podAntiAffinity"},
 			"cert-manager/leaf": {"secretName: pando-leaf-tls"}, "cert-manager/zone": {"secretName: pando-zone-tls"}, "cert-manager/root": {"secretName: pando-root-tls"},
+			"cert-manager/gitops": {"secretName: pando-gitops-tls"},
 		}[component] {
 			if !strings.Contains(out, want) {
 				t.Errorf("%s: no %q in what it makes", component, want)

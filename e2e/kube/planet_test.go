@@ -35,7 +35,7 @@ func TestTwoClustersAndARoot(t *testing.T) {
 		"root": {"pando-root-children", "root.pando.example.org"},
 	})
 	us.install("overlays/planet/zone", ca, map[string][]string{
-		"leaf": nil,
+		"leaf": nil, "gitops": {"pando-gitops"},
 		"zone": {"pando-zone-children", "zone-us.pando.example.org"},
 	})
 	eu.awaitReady()
@@ -84,6 +84,7 @@ func TestTwoClustersAndARoot(t *testing.T) {
 // whatever pods ask for it.
 func TestFirstCluster(t *testing.T) {
 	c := startCluster(t, kubetest.Config{Number: 3})
+	begun := time.Now()
 	c.install("overlays/single-cluster", nil, nil)
 	c.awaitReady()
 	shop := &unstructured.Unstructured{Object: map[string]any{
@@ -104,6 +105,7 @@ func TestFirstCluster(t *testing.T) {
 	targets, by := `count by (zone, cluster, namespace, job) (up == 1)`, []string{"zone", "cluster", "namespace", "job"}
 	whole := []string{"home first default shop 1", "home first pando pando-gitops 1", "home first pando pando-leaf 1", "home first pando pando-root 1", "home first pando pando-zone 1"}
 	awaitAnswer(t, c.address("pando-root-0"), targets, by, whole)
+	t.Logf("the root answers for all that is scraped %v after the overlay was applied", time.Since(begun).Round(time.Second))
 
 	// Nothing of Pando needs the API server to go on.
 	root := c.address("pando-root-0")
@@ -131,7 +133,13 @@ func (c *cluster) installFolder(overlay string, ca *authority, names map[string]
 	for role, dns := range names {
 		all = append(all, ca.secret("pando-"+role+"-tls", dns))
 	}
-	await(c.t, overlay+" is applied", func(context.Context) error {
+	c.installed(all)
+}
+
+// installed applies objects whatever their order.
+func (c *cluster) installed(all []*unstructured.Unstructured) {
+	c.t.Helper()
+	await(c.t, "the manifests are applied", func(context.Context) error {
 		var errs []error
 		for _, u := range all { // again if one comes before its namespace
 			if err := c.applyOne(u, nil); err != nil {

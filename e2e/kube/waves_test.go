@@ -68,14 +68,21 @@ type waves struct {
 	ca     *authority
 }
 
-// overlay returns a folder with an overlay of deploy/, and what a user adds to
-// it: where the repository is, here over plain http, and less patience.
+// overlay returns a folder with an overlay of deploy/, and what a user adds to it.
 func (w *waves) overlay(name string) string {
 	w.t.Helper()
-	dir := w.t.TempDir()
+	return following(w.t, "overlays/planet/"+name, w.repo.URL)
+}
+
+// following returns a folder with an overlay of deploy/, and what a user adds to
+// it: where the repository is. The rest is for tests: it is read over plain http,
+// and looked at oftener than once a minute, as the fleet is.
+func following(t testing.TB, overlay, url string) string {
+	t.Helper()
+	dir := t.TempDir()
 	abs, err := filepath.Abs(manifests)
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	k := fmt.Sprintf(`namespace: pando
 resources: [%s]
@@ -84,12 +91,12 @@ configMapGenerator:
 patches:
   - target: {kind: Deployment, name: pando-gitops}
     patch: |-
-`, relative(w.t, dir, abs, "overlays/planet/"+name), w.repo.URL)
-	for _, flag := range []string{"git.allow-http", "interval=1s", "rollout.interval=1s", "kube.lease=3s"} {
+`, relative(t, dir, abs, overlay), url)
+	for _, flag := range []string{"git.allow-http", "interval=1s", "rollout.interval=1s"} {
 		k += "      - {op: add, path: /spec/template/spec/containers/0/args/-, value: --" + flag + "}\n"
 	}
 	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(k), 0o600); err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return dir
 }
@@ -104,7 +111,7 @@ func (w *waves) apply(clusters ...*cluster) {
 			})
 			continue
 		}
-		c.installFolder(w.overlay("zone"), w.ca, map[string][]string{"leaf": nil, "zone": {"pando-zone-children", "zone-us.pando.example.org"}})
+		c.installFolder(w.overlay("zone"), w.ca, map[string][]string{"leaf": nil, "zone": {"pando-zone-children", "zone-us.pando.example.org"}, "gitops": {"pando-gitops"}})
 	}
 }
 

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -23,13 +25,13 @@ const (
 	hostnameAnnotation = "external-dns.alpha.kubernetes.io/hostname"
 )
 
-// nameServer answers for the names of Services, with the addresses of the pods
-// behind them (there is no kube-proxy), for names that Services are given in
+// nameServer answers for the names of Services, for names that they are given in
 // public DNS, and asks those of other clusters for the rest.
 type nameServer struct {
-	cs    kubernetes.Interface
-	peers []string
-	conn  net.PacketConn
+	cs       kubernetes.Interface
+	services *services
+	peers    []string
+	conn     net.PacketConn
 }
 
 func (s *nameServer) serve(ctx context.Context) {
@@ -128,7 +130,7 @@ func (s *nameServer) lookup(ctx context.Context, name string) ([]netip.Addr, boo
 		parts := strings.Split(inside, ".")
 		switch len(parts) {
 		case 2:
-			return s.endpoints(ctx, parts[1], parts[0], "")
+			return s.service(ctx, parts[1], parts[0])
 		case 3:
 			return s.endpoints(ctx, parts[2], parts[1], parts[0])
 		}
@@ -144,13 +146,33 @@ func (s *nameServer) lookup(ctx context.Context, name string) ([]netip.Addr, boo
 		if !slices.Contains(strings.Split(svc.Annotations[hostnameAnnotation], ","), name) {
 			continue
 		}
-		addrs, _, err := s.endpoints(ctx, svc.Namespace, svc.Name, "")
+		known = true
+		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+			continue // it has no address that others reach
+		}
+		a, err := s.services.address(ctx, &svc)
 		if err != nil {
 			return nil, false, err
 		}
-		out, known = append(out, addrs...), true
+		out = append(out, a)
 	}
 	return out, known, nil
+}
+
+// service returns the address of a Service, or those of its pods if it is headless.
+func (s *nameServer) service(ctx context.Context, namespace, name string) ([]netip.Addr, bool, error) {
+	svc, err := s.cs.CoreV1().Services(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	a, err := s.services.address(ctx, svc)
+	if err != nil || a.IsValid() {
+		return []netip.Addr{a}, true, err
+	}
+	return s.endpoints(ctx, namespace, name, "")
 }
 
 func (s *nameServer) endpoints(ctx context.Context, namespace, service, hostname string) ([]netip.Addr, bool, error) {

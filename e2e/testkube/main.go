@@ -24,6 +24,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.etcd.io/etcd/server/v3/embed"
 
+	"k8s.io/apimachinery/pkg/types"
 	utilerrors "k8s.io/apimachinery/pkg/util/errors"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -314,7 +315,8 @@ func (o *options) startKubelet(ctx context.Context, cs *kubernetes.Clientset, po
 		if err != nil {
 			return nil, fmt.Errorf("name server: %w", err)
 		}
-		go (&nameServer{cs: cs, peers: o.dnsPeers, conn: conn}).serve(ctx)
+		s := &services{cs: cs, cidr: cidr, all: map[types.UID]*service{}}
+		go (&nameServer{cs: cs, services: s, peers: o.dnsPeers, conn: conn}).serve(ctx)
 	}
 	return k, k.start(ctx)
 }

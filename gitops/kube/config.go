@@ -34,7 +34,8 @@ type Config struct {
 	// http goes before PodPort.
 	PodScheme string
 	PodPort   int
-	// Lease is how long a loop that went away holds the lease.
+	// Lease is how long a loop that went away holds the lease. It is renewed six times
+	// as often.
 	Lease time.Duration
 }
 
@@ -42,7 +43,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Name: "pando", FieldManager: "pando-gitops", Timeout: 10 * time.Second, ReloadTimeout: 2 * time.Minute,
-		QPS: 20, Burst: 40, Keep: 3, PodScheme: "http", PodPort: 9090, Lease: 15 * time.Second,
+		QPS: 20, Burst: 40, Keep: 3, PodScheme: "http", PodPort: 9090, Lease: 30 * time.Second,
 	}
 }
 

@@ -195,6 +195,9 @@ func (d *Deliverer) write(ctx context.Context, p *plan) error {
 	if len(p.apply) == 0 && len(p.prune) == 0 && same(p.before, p.after) {
 		return nil
 	}
+	if err := d.tryOut(ctx, p); err != nil {
+		return err
+	}
 	if err := d.save(ctx, p.before); err != nil {
 		return err
 	}

@@ -89,7 +89,8 @@ func (d *Deliverer) Lead(ctx context.Context, identity string, run func(context.
 // election configures one campaign.
 func (d *Deliverer) election(lock resourcelock.Interface, r *runner, identity string) leaderelection.LeaderElectionConfig {
 	return leaderelection.LeaderElectionConfig{
-		Lock: lock, LeaseDuration: d.cfg.Lease, RenewDeadline: d.cfg.Lease * 2 / 3, RetryPeriod: d.cfg.Lease * 2 / 15,
+		// Renewing it is all that is written while nothing changes.
+		Lock: lock, LeaseDuration: d.cfg.Lease, RenewDeadline: d.cfg.Lease * 2 / 3, RetryPeriod: d.cfg.Lease / 6,
 		ReleaseOnCancel: true, Name: d.cfg.lease(),
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(held context.Context) {

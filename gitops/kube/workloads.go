@@ -366,6 +366,9 @@ func (w *Workload) tlsFlags() (flags [][2]string) {
 		file("grpc.tls.key-file", "tls.key")
 		file("grpc.tls.client-ca-file", "ca.crt")
 	}
+	if w.Role == "root" { // control loops of other clusters ask there
+		flags = append(flags, [2]string{"loops.listen-address", "0.0.0.0:9092"})
+	}
 	if w.Role == "leaf" || w.Role == "zone" {
 		flags = append(flags, [2]string{"parent.tls"})
 		file("parent.tls.ca-file", "ca.crt")

@@ -22,7 +22,8 @@ func templates(t *testing.T) fstest.MapFS {
 		t.Fatal(err)
 	}
 	leaf := strings.ReplaceAll(strings.ReplaceAll(string(text), "pando-zone", "pando-leaf"), "component: zone", "component: leaf")
-	return fstest.MapFS{"zone/all.yaml": {Data: text}, "leaf/all.yaml": {Data: []byte(leaf)}, "leaf/prometheus.yml": {Data: []byte("not: a manifest")}}
+	root := strings.ReplaceAll(leaf, "leaf", "root")
+	return fstest.MapFS{"zone/all.yaml": {Data: text}, "leaf/all.yaml": {Data: []byte(leaf)}, "root/all.yaml": {Data: []byte(root)}, "leaf/prometheus.yml": {Data: []byte("not: a manifest")}}
 }
 
 func deliverer(t *testing.T) *Deliverer {
@@ -180,7 +181,8 @@ func TestWorkloadRefused(t *testing.T) {
 func TestWorkloadTLS(t *testing.T) {
 	parent := []any{"--parent.tls", "--parent.tls.ca-file=/etc/pando/tls/ca.crt", "--parent.tls.cert-file=/etc/pando/tls/tls.crt", "--parent.tls.key-file=/etc/pando/tls/tls.key"}
 	grpc := []any{"--grpc.tls.cert-file=/etc/pando/tls/tls.crt", "--grpc.tls.key-file=/etc/pando/tls/tls.key", "--grpc.tls.client-ca-file=/etc/pando/tls/ca.crt"}
-	for role, want := range map[string][]any{"leaf": parent, "zone": slices.Concat(grpc, parent)} {
+	loops := []any{"--loops.listen-address=0.0.0.0:9092"}
+	for role, want := range map[string][]any{"leaf": parent, "zone": slices.Concat(grpc, parent), "root": slices.Concat(grpc, loops)} {
 		w := Workload{Role: role, Name: role, Image: "i", Replicas: 1, Files: "leaf"}
 		if err := json.Unmarshal([]byte(`{"tls": {"secret": "certs"}}`), &w); err != nil {
 			t.Fatal(err)
@@ -191,7 +193,9 @@ func TestWorkloadTLS(t *testing.T) {
 		}
 		set := find(t, d, "StatefulSet", "pando-"+role)
 		c := container(t, set)
-		got := slices.DeleteFunc(slices.Clone(c["args"].([]any)), func(a any) bool { return !strings.Contains(a.(string), "tls") })
+		got := slices.DeleteFunc(slices.Clone(c["args"].([]any)), func(a any) bool {
+			return !strings.Contains(a.(string), "tls") && !strings.Contains(a.(string), "loops")
+		})
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", role, diff)
 		}

@@ -6,13 +6,39 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/pandometrics/pando/gitops/planet"
+	"github.com/pandometrics/pando/gitops/ruletest"
 )
+
+// ruleTests are those of one group: of each of its rules for a single Prometheus,
+// and of what they are for two clusters in a tree.
+func ruleTests(group int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "rule_files: [../rules/leaf/group-%d.yml]\nevaluation_interval: 1m\ntests:\n", group)
+	var series, want strings.Builder
+	for r := range 10 {
+		labels := fmt.Sprintf("job=\"api-%d\"", r)
+		fmt.Fprintf(&series, "      - {series: 'http_requests_total{%s, code=\"200\", cluster=\"z0-0\"}', values: 0+60x30}\n      - {series: 'x_total{%s}', values: 0+120x30}\n", labels, labels)
+		name := fmt.Sprintf("g%d:r%d:rate5m", group, r)
+		fmt.Fprintf(&want, "      - {expr: 'sum(%s)', eval_time: 20m, exp_samples: [{labels: '{}', value: VALUE}]}\n", name)
+	}
+	if group > 1 { // the others are for one cluster by its name
+		fmt.Fprintf(&b, "  - name: one\n    interval: 1m\n    input_series:\n%s    promql_expr_test:\n%s", series.String(), strings.ReplaceAll(want.String(), "VALUE", "0.5"))
+	}
+	inTree := strings.ReplaceAll(strings.ReplaceAll(series.String(), ", cluster=\"z0-0\"", ""), "      - {", "          - {")
+	fmt.Fprintf(&b, "  - name: two\n    interval: 1m\n    leaves:\n")
+	for c := range 2 {
+		fmt.Fprintf(&b, "      - cluster: z%d-%d\n        input_series:\n%s", c, c, inTree)
+	}
+	fmt.Fprintf(&b, "    promql_expr_test:\n%s", strings.ReplaceAll(want.String(), "VALUE", "1"))
+	return b.String()
+}
 
 // large returns a planet of n clusters in ten zones, whose every cluster has 20
 // jobs (four of them with the cluster's name in them), 200 rules in 20 groups (two
-// with the cluster's name), rollups, aggregations and limits. A tenth of the
+// with the cluster's name), all of them tested, rollups, aggregations and limits. A tenth of the
 // clusters has an overlay of its own, and half of the zones.
 func large(n int) fstest.MapFS {
 	fsys := fstest.MapFS{}
@@ -62,6 +88,9 @@ func large(n int) fstest.MapFS {
 		}
 		put(fmt.Sprintf("rules/leaf/group-%d.yml", g), rules.String())
 	}
+	for g := range 20 {
+		put(fmt.Sprintf("tests/group-%d.yml", g), ruleTests(g))
+	}
 	put("rollups/r.yml", "rollups:\n  - {name: 'a:b', expr: 'sum by (job) (rate(http_requests_total[5m]))', interval: 1m, keep: {root: {for: 90d}}}\n")
 	put("aggregations/a.yml", "rules:\n  - {name: a, match: [http_request_duration_seconds_bucket], without: [pod]}\n")
 	put("limits/leaf.yml", "query.timeout: 2m\n")
@@ -74,13 +103,24 @@ func large(n int) fstest.MapFS {
 	return fsys
 }
 
-// BenchmarkThousandClusters loads, checks and renders a planet of 1,000 clusters.
+// bound is how long a planet of 1,000 clusters may take.
+const bound = 2 * time.Second
+
+// BenchmarkThousandClusters loads, checks and renders a planet of 1,000 clusters,
+// without and with its rule tests, as control loops do and pando check planet.
 func BenchmarkThousandClusters(b *testing.B) {
+	b.Run("untested", func(b *testing.B) { thousandClusters(b, planet.CheckOptions{}) })
+	b.Run("tested", func(b *testing.B) {
+		thousandClusters(b, planet.CheckOptions{Tests: ruletest.Runner{}, TestTimeout: time.Minute})
+	})
+}
+
+func thousandClusters(b *testing.B, opts planet.CheckOptions) {
 	fsys := large(1000)
 	b.ReportAllocs()
 	var peak, bytes uint64
 	for b.Loop() {
-		p, problems := planet.Validate(fsys, planet.CheckOptions{})
+		p, problems := planet.Validate(fsys, opts)
 		if problems.Failed() {
 			b.Fatal(problems)
 		}
@@ -98,6 +138,8 @@ func BenchmarkThousandClusters(b *testing.B) {
 		runtime.ReadMemStats(&m)
 		peak = max(peak, m.HeapSys)
 	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s")
+	b.ReportMetric(bound.Seconds(), "s-bound")
 	b.ReportMetric(float64(peak)/(1<<20), "heap-MiB")
 	b.ReportMetric(float64(bytes)/1000/1024, "KiB/cluster")
 }
