@@ -46,7 +46,8 @@ func errorClass(err error) string {
 	case errors.As(err, &canceled):
 		return fmt.Sprintf("%T", canceled)
 	}
-	text := err.Error()
+	// Who found it, where raw series of replicas are merged, is not the engine's.
+	text := strings.TrimPrefix(err.Error(), "merge replicas: ")
 	for _, c := range errorClasses {
 		if !slices.ContainsFunc(c.prefixes, func(p string) bool { return strings.Contains(text, p) }) {
 			continue
