@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -104,12 +103,7 @@ func (p *Planet) DiffAnswers(q Query, want, got *promql.Result) string {
 	if reason != "" {
 		return ""
 	}
-	return fmt.Sprintf("%s\n%s\nand one engine, asked again: %s\nto keep it: %s", q, d, why, q.line())
-}
-
-// line is the query as a line of a file of found cases.
-func (q Query) line() string {
-	return fmt.Sprintf("%d %d %d %s", q.Start, q.End, q.Step, strings.ReplaceAll(q.Expr, "\n", " "))
+	return fmt.Sprintf("%s\n%s\nand one engine, asked again: %s\nto keep it in querytree/testdata/found.txt:\n%s", q, d, why, q.line())
 }
 
 func (p *Planet) tolerance() tolerance {
