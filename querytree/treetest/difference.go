@@ -71,7 +71,7 @@ func (tol tolerance) diffShape(query string, want, got *promql.Result) bool {
 	if want.Err != nil || got.Err != nil || diffAnnotations(query, want, got) != "" {
 		return true
 	}
-	w, g := flatten(want.Value), flatten(got.Value)
+	w, g := flatten(want.Value, labels.Labels.String), flatten(got.Value, labels.Labels.String)
 	return !maps.Equal(w.points, g.points) || ordered(query)
 }
 

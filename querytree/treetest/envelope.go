@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/grafana/regexp"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
@@ -53,7 +55,7 @@ func (e *envelope) add(r *promql.Result) {
 	if r.Err != nil {
 		return
 	}
-	f := flatten(r.Value)
+	f := e.flatten(r.Value)
 	e.types[f.kind]++
 	for key := range f.points {
 		e.points[key]++
@@ -86,7 +88,7 @@ func (e *envelope) outside(got *promql.Result) string {
 	if got.Err != nil {
 		return ""
 	}
-	f := flatten(got.Value)
+	f := e.flatten(got.Value)
 	if e.types[f.kind] == 0 {
 		return "never of type " + f.kind
 	}
@@ -183,8 +185,31 @@ type flat struct {
 	sizes  map[int64]int
 }
 
-// flatten takes an answer apart.
-func flatten(v parser.Value) flat {
+// What rounding shows in: labels that count_values made of numbers.
+var (
+	countsValues = regexp.MustCompile(`(?i)\bcount_values\b`)
+	numericLabel = regexp.MustCompile(`="-?[0-9]+\.[0-9]+(e[+-][0-9]+)?"`)
+)
+
+// flatten takes an answer apart. If values become labels, those of numbers are
+// rounded to eleven digits, and what then has the same labels is added up.
+func (e *envelope) flatten(v parser.Value) flat {
+	if !countsValues.MatchString(e.q.Expr) {
+		return flatten(v, labels.Labels.String)
+	}
+	return flatten(v, func(l labels.Labels) string {
+		return numericLabel.ReplaceAllStringFunc(l.String(), func(label string) string {
+			n, err := strconv.ParseFloat(strings.Trim(label, `="`), 64)
+			if err != nil {
+				return label
+			}
+			return fmt.Sprintf("=%.11g", n)
+		})
+	})
+}
+
+// flatten takes an answer apart, with the labels of series as they are named.
+func flatten(v parser.Value, named func(labels.Labels) string) flat {
 	f := flat{kind: string(v.Type()), points: map[string]bool{}, values: map[string]float64{}, sizes: map[int64]int{}}
 	var m promql.Matrix
 	switch v := v.(type) {
@@ -198,11 +223,14 @@ func flatten(v parser.Value) flat {
 		f.points[v.V] = true
 	}
 	for _, s := range m {
-		name := s.Metric.String()
+		name := named(s.Metric)
 		for _, p := range s.Floats {
 			key := fmt.Sprintf("%s at %d", name, p.T)
-			f.points[key], f.values[key] = true, p.F
-			f.sizes[p.T]++
+			if !f.points[key] {
+				f.sizes[p.T]++
+			}
+			f.points[key] = true
+			f.values[key] += p.F
 		}
 		for _, p := range s.Histograms {
 			f.histogram(name, p)
