@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand"
-	"strings"
 	"sync"
 	"testing"
 
@@ -58,13 +57,13 @@ func TestShapes(t *testing.T) {
 				q := g.Next()
 				generating.Unlock()
 				diff, found := p.Diff(t.Context(), q)
-				total.add(t, diff, found)
+				total.add(t, data.Headed(seed(t), diff), found)
 				if i%10 == 0 {
 					diff, found = p.Diff(querytree.WithOptions(t.Context(), querytree.Options{NoPushdown: true}), q)
-					total.add(t, diff, found)
+					total.add(t, data.Headed(seed(t), diff), found)
 				}
 			}
-			t.Logf("%d comparisons, %.1f%% of the answers not empty, %d wrong", total.compared, total.percent(total.nonEmpty), total.bad)
+			t.Logf("%d comparisons, %.1f%% of the answers not empty, %d wrong; %s", total.compared, total.percent(total.nonEmpty), total.bad, g.Dropped())
 			if total.percent(total.nonEmpty) < 25 {
 				t.Error("hardly any answer holds anything")
 			}
@@ -72,95 +71,20 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// Queries that generated ones hardly reach, or that once had a wrong answer.
-// $ONE stands for matchers that only one cluster of one zone fits.
-var directed = []string{
-	// A scalar parameter of one child's series does not make the rest local.
-	`quantile_over_time(scalar(up{$ONE,pod="pod-0"}), temperature[5m])`,
-	`clamp_max(temperature, scalar(up{$ONE,pod="pod-0"}))`,
-	`clamp(temperature, scalar(up{$ONE,pod="pod-0"}), 20)`,
-	`histogram_quantile(scalar(up{$ONE,pod="pod-0"}) / 2, latency_seconds_bucket)`,
-	`histogram_fraction(0, scalar(up{$ONE,pod="pod-0"}), native_seconds)`,
-	`round(temperature, scalar(up{$ONE,pod="pod-0"}))`,
-	`predict_linear(temperature[10m], scalar(up{$ONE,pod="pod-0"}))`,
-	`topk(scalar(up{$ONE,pod="pod-0"}), temperature)`,
-	`quantile by (job) (scalar(up{$ONE,pod="pod-0"}), temperature)`,
-	`temperature > scalar(up{$ONE,pod="pod-0"})`,
-	// The stock engine takes @ in parameters of aggregations its own way.
-	`limitk(scalar(up{$ONE,pod="pod-0"} @ 674.323), temperature)`,
-	`topk(scalar(count(up{$ONE} @ end())), temperature)`,
-	`quantile(scalar(stddev(http_requests_total @ end() offset 4m)), temperature)`,
-	// What operators see of names depends on when these are removed.
-	`limit_ratio(0.5, rate(http_requests_total[5m]))`,
-	`limit_ratio(-0.5, -temperature)`,
-	`limitk(2, -temperature)`,
-	`label_replace(-temperature, "was", "$1", "__name__", "(.*)")`,
-	`label_replace(histogram_quantile(0.9, latency_seconds_bucket{$ONE}), "was", "$1", "__name__", "(.*)")`,
-	`label_replace(temperature{$ONE} * on (pod) up{$ONE}, "was", "$1", "__name__", "(.*)")`,
-	`sum by (__name__) (-{__name__=~"temperature|up",$ONE})`,
-	`count without (pod) (abs({__name__=~"temperature|up"}))`,
-	`histogram_quantile(0.5, -up)`,
-	`{__name__=~"temperature|up"} + 1`,
-	`sum(label_replace(-up, "__name__", "up2", "", "")) by (__name__)`,
-	// Matches with values for the side that is missing.
-	`http_requests_total{code="200"} + ignoring (code) fill (0) http_requests_total{code="500",pod!="pod-0"}`,
-	`temperature * on (cluster, pod) group_left fill_right (7) up{cluster=~"us.*"}`,
-	`sum by (pod) (temperature) - fill_left (3) sum by (pod) (up{$ONE})`,
-	`up + on (job) fill (1) sum by (job) (rare_info)`,
-	// Ranges with the samples around them.
-	`rate(http_requests_total[5m] anchored)`,
-	`sum by (job) (increase(http_requests_total[5m] smoothed))`,
-	`sum by (cluster) (temperature smoothed)`,
-	// Joins with labels of target_info, here of rare_info.
-	`info(up, {__name__="rare_info"})`,
-	`sum by (version) (info(up{$ONE}, {__name__="rare_info",version=~".+"}))`,
-	// Absence, also of what one child alone could have.
-	`absent(up{$ONE,pod="none"})`,
-	`absent(sum(up{job="none"}))`,
-	`absent_over_time(up{cluster="nowhere"}[5m]) or on () vector(3)`,
-	`sum(rare_info) or vector(0)`,
-	`count(up) - count(up offset 50m)`,
-	`scalar(sum(up)) + scalar(sum(up{$ONE}))`,
-	// Subqueries over what is split.
-	`max_over_time(sum(rate(http_requests_total[2m]))[10m:1m])`,
-	`avg_over_time((up * on (pod) group_left up{$ONE})[5m:30s])`,
-	`sum_over_time(topk(1, temperature)[3m:1m])`,
-	// Moments, quantiles, and values as labels.
-	`stddev by (job) (temperature)`, `stdvar(native_seconds)`, `quantile(0.3, temperature)`,
-	`count_values by (job) ("n", up)`, `count_values("cluster", up)`,
-	`avg(mixed)`, `sum(mixed)`, `avg by (job) (native_seconds)`, `max(native_seconds)`,
-	// Labels that tell children apart, made anew.
-	`sum by (cluster) (label_replace(up, "cluster", "x", "", ""))`,
-	`label_join(up, "cluster", "-", "job", "pod")`,
-	`up * on (cluster) group_left (zone) max by (cluster, zone) (temperature)`,
-	`label_replace(up, "cluster", "$1", "pod", "(.*)") * on (cluster) group_right up`,
-	`sort_desc(sum by (cluster) (up))`, `sort_by_label(up, "pod", "cluster")`, `-sort_desc(sum by (pod, cluster) (temperature))`,
-	`start_timestamp(label_replace(up, "x", "y", "", ""))`, `timestamp(label_replace(up, "x", "y", "", ""))`,
-	`timestamp(up)`, `timestamp(sum(up))`, `timestamp(up offset 1m)`,
-	`sum(up @ start()) + sum(up @ end())`, `sum(rate(http_requests_total[5m] @ 1000))`,
-}
-
-// Directed queries over trees of many shapes, at several times.
-func TestShapesDirected(t *testing.T) {
+// Queries that once had a wrong answer, or that generated ones hardly reach, over
+// trees of many shapes.
+func TestShapesFound(t *testing.T) {
 	for _, shape := range shapes {
 		t.Run(shape.name, func(t *testing.T) {
 			t.Parallel()
-			data := treetest.Data{Minutes: 40, Interval: 15_000}
-			p, _ := shape.build(t, rand.New(rand.NewSource(seed(t))), data)
-			total := &tally{}
 			one := `zone="us",cluster="us-0"`
 			if shape.one != "" {
 				one = shape.one
 			}
-			for _, expr := range directed {
-				expr = strings.ReplaceAll(expr, "$ONE", one)
-				if _, err := querytree.NewParser().ParseExpr(expr); err != nil {
-					t.Errorf("%s: %v", expr, err) // all engines would agree on that
-				}
-				for _, q := range []treetest.Query{
-					{Expr: expr, Start: 1_000_123},
-					{Expr: expr, Start: 400_000, End: 2_700_000, Step: 99_999},
-				} {
+			total := &tally{}
+			for _, found := range treetest.ReadFound(t, "../querytree/testdata/found.txt") {
+				p, _ := shape.build(t, rand.New(rand.NewSource(found.Seed)), found.Data)
+				for _, q := range found.Queries(one) {
 					diff, found := p.Diff(t.Context(), q)
 					total.add(t, diff, found)
 				}

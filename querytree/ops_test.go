@@ -48,7 +48,6 @@ var opsTrees = map[string]func(tb testing.TB, d querytree.Description) bool{
 
 func opsTree(t *testing.T, knows func(testing.TB, querytree.Description) bool) *treetest.Planet {
 	cfg := fourTiers()
-	cfg.Tolerance = rowTolerance
 	cfg.Connect = func(tb testing.TB, c querytree.Child) querytree.Child {
 		if knows(tb, c.Describe()) {
 			return c

@@ -27,11 +27,11 @@ func TestGeneratedQueriesOverReplicas(t *testing.T) {
 		}
 		if diff != "" {
 			wrong++
-			t.Errorf("seed %d, query %d: %s", seed, i, diff)
+			t.Errorf("seed %d, query %d:\n%s", seed, i, data.Headed(seed, diff))
 			if wrong > 10 {
 				t.Fatal("too many differences")
 			}
 		}
 	}
-	t.Logf("%d queries, %d with a non-empty answer, %d wrong", total, nonEmpty, wrong)
+	t.Logf("%d queries, %d with a non-empty answer, %d wrong; %s", total, nonEmpty, wrong, g.Dropped())
 }

@@ -17,12 +17,19 @@ import (
 // plan rewrites an expression, largest pieces first: whatever is local is
 // replaced by a selector that stands for the children's concatenated answers;
 // an aggregation that re-aggregates is split in two; else the operands are
-// tried. The expression itself is not changed.
+// tried. The expression itself is not changed, but for the order of its matchers if
+// nothing is pushed down.
 func (p *Planner) plan(e parser.Expr) *Plan {
 	b := p.builder()
 	b.namesSeen = p.delayedNames && observesName(e)
 	b.plan.Local = b.a.of(e).reason
 	if p.off {
+		parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+			if vs, ok := n.(*parser.VectorSelector); ok {
+				vs.LabelMatchers = asStored(vs.LabelMatchers)
+			}
+			return nil
+		})
 		b.plan.Residual = e
 		b.plan.Cuts = []Cut{{Expr: e.String(), Why: whyOff}}
 		return b.plan
@@ -241,7 +248,7 @@ func (b *builder) standInAt(f *Fragment, e, at parser.Expr) parser.Expr {
 		vs.Timestamp = &f.grid.start
 	}
 	if orig, ok := e.(*parser.VectorSelector); ok {
-		for _, m := range orig.LabelMatchers {
+		for _, m := range asStored(orig.LabelMatchers) {
 			if m.Name != labels.MetricName {
 				vs.LabelMatchers = append(vs.LabelMatchers, m)
 			}
@@ -251,6 +258,25 @@ func (b *builder) standInAt(f *Fragment, e, at parser.Expr) parser.Expr {
 		return &parser.Call{Func: parser.Functions["scalar"], Args: parser.Expressions{vs}, PosRange: e.PositionRange()}
 	}
 	return vs
+}
+
+// asStored returns matchers in the order in which the TSDB leaves those of a
+// selector that it has read: a negative one comes after others that ask for a value
+// of the label. absent() goes by that order where several are of one label.
+func asStored(ms []*labels.Matcher) []*labels.Matcher {
+	set := map[string]bool{}
+	for _, m := range ms {
+		set[m.Name] = set[m.Name] || !m.Matches("")
+	}
+	var first, last []*labels.Matcher
+	for _, m := range ms {
+		if negative := m.Type == labels.MatchNotEqual || m.Type == labels.MatchNotRegexp; !set[m.Name] || negative && m.Matches("") {
+			last = append(last, m)
+		} else {
+			first = append(first, m)
+		}
+	}
+	return append(first, last...)
 }
 
 // stepInvariant reports whether the engine would evaluate a query only once.

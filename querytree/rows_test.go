@@ -10,11 +10,10 @@ import (
 	"github.com/pandometrics/pando/querytree/treetest"
 )
 
-// rowTolerance is how far an answer may be from one engine's, relative to it:
-// fewer than a thousand series are aggregated again.
-const rowTolerance = 1e-12
-
 var rowData = treetest.Data{Minutes: 20, Interval: 30_000}
+
+// rowSeed is that of the rows' data.
+const rowSeed = 3
 
 // A row is an expression with how it is to be evaluated at the root: the kinds
 // of its fragments, "whole" before the only one if nothing is left to do but to
@@ -39,33 +38,52 @@ type row struct {
 
 // The rows are in rowtable_test.go.
 func TestRows(t *testing.T) {
-	for _, tree := range rowTrees {
-		t.Run(tree.name, func(t *testing.T) {
-			t.Parallel()
-			p, counts := tree.build(t)
-			held, empty := 0, []string{}
-			for section, rows := range rowSections {
-				for _, r := range rows {
-					expr, want := tree.fill(r)
-					if expr == "" {
-						continue
-					}
-					found := false
-					for _, q := range []treetest.Query{
-						{Expr: expr, Start: 900_123},
-						{Expr: expr, Start: 330_000, End: 1_170_000, Step: 41_000},
-					} {
-						found = checkRow(t, p, counts, section, q, r, want) || found
-					}
-					if held++; !found {
-						empty = append(empty, expr)
-					}
+	sizes := readRowBytes(t)
+	t.Run("trees", func(t *testing.T) {
+		for _, tree := range rowTrees {
+			t.Run(tree.name, func(t *testing.T) {
+				t.Parallel()
+				checkRows(t, tree, sizes)
+			})
+		}
+	})
+	sizes.write(t)
+}
+
+// checkRows checks all rows that apply to a tree.
+func checkRows(t *testing.T, tree rowTree, sizes *rowBytes) {
+	p, counts := tree.build(t, rowData, rowSeed)
+	held, repaired, empty := 0, 0, []string{}
+	for section, rows := range rowSections {
+		for _, r := range rows {
+			expr, want := tree.fill(r)
+			if expr == "" {
+				continue
+			}
+			found := false
+			for _, q := range []treetest.Query{
+				{Expr: expr, Start: 900_123},
+				{Expr: expr, Start: 330_000, End: 1_170_000, Step: 41_000},
+			} {
+				ok, bytes := checkRow(t, p, counts, section, q, r, want, tree)
+				found = ok || found
+				if counts.pullsBelow > 0 {
+					repaired++
+				}
+				if q.Step > 0 {
+					sizes.check(t, tree.name, r, bytes)
 				}
 			}
-			if len(empty)*10 > held {
-				t.Errorf("%d of %d rows have an empty answer: %q", len(empty), held, empty)
+			if held++; !found {
+				empty = append(empty, expr)
 			}
-		})
+		}
+	}
+	if len(empty)*10 > held {
+		t.Errorf("%d of %d rows have an empty answer: %q", len(empty), held, empty)
+	}
+	if tree.replicas && repaired == 0 {
+		t.Error("no outage of a replica was mended by another")
 	}
 }
 
@@ -79,7 +97,7 @@ func TestRowsWithDelayedNameRemoval(t *testing.T) {
 		cfg.DelayedNameRemoval = true
 		return cfg
 	}
-	p, _ := tree.build(t)
+	p, _ := tree.build(t, rowData, rowSeed)
 	for section, rows := range rowSections {
 		for _, r := range rows {
 			expr, _ := tree.fill(r)
@@ -116,8 +134,9 @@ func (tree rowTree) fill(r row) (expr, want string) {
 }
 
 // checkRow compares one query with one engine, pushed down and not, and how it
-// was evaluated with what is wanted. It reports whether the answer held anything.
-func checkRow(t *testing.T, p *treetest.Planet, counts *traffic, section string, q treetest.Query, r row, want string) bool {
+// was evaluated with what is wanted. It reports whether the answer held anything,
+// and the bytes that came to the root where it was pushed down.
+func checkRow(t *testing.T, p *treetest.Planet, counts *traffic, section string, q treetest.Query, r row, want string, tree rowTree) (found bool, bytes int64) {
 	t.Helper()
 	counts.reset()
 	ctx, sink := querytree.WithReport(t.Context())
@@ -128,9 +147,14 @@ func checkRow(t *testing.T, p *treetest.Planet, counts *traffic, section string,
 	plan, err := p.Root.PlanOf(querytree.ExecRequest{Query: q.Expr, Start: q.Start, End: max(q.Start, q.End), Step: q.Step})
 	if err != nil {
 		t.Errorf("%s: %s: %v", section, q, err)
-		return found
+		return found, 0
 	}
-	if got := kindsOf(plan, counts); got != want && (q.Step > 0 || strings.TrimPrefix(got, "whole ") != strings.TrimPrefix(want, "whole ")) {
+	for name, c := range sink.Report().Children {
+		if counts.top[name] {
+			bytes += c.Bytes
+		}
+	}
+	if got := kindsOf(plan, counts, tree.replicas); got != want && (q.Step > 0 || strings.TrimPrefix(got, "whole ") != strings.TrimPrefix(want, "whole ")) {
 		t.Errorf("%s: %s: want %q, got %q by the plan\n%s", section, q, want, got, plan)
 	}
 	if !r.again {
@@ -139,11 +163,12 @@ func checkRow(t *testing.T, p *treetest.Planet, counts *traffic, section string,
 	if diff, _ := p.Diff(querytree.WithOptions(t.Context(), querytree.Options{NoPushdown: true}), q); diff != "" {
 		t.Errorf("%s: not pushed down: %s", section, diff)
 	}
-	return found
+	return found, bytes
 }
 
-// kindsOf says how a query was evaluated, in the words of a row.
-func kindsOf(plan *querytree.Plan, counts *traffic) string {
+// kindsOf says how a query was evaluated, in the words of a row. Raw series below
+// are no news where zones have to mend the outages of replicas.
+func kindsOf(plan *querytree.Plan, counts *traffic, replicas bool) string {
 	var kinds []string
 	for _, f := range plan.Fragments {
 		kind := f.Kind()
@@ -154,7 +179,7 @@ func kindsOf(plan *querytree.Plan, counts *traffic) string {
 	}
 	if counts.pulls > 0 {
 		kinds = append(kinds, "raw")
-	} else if counts.pullsBelow > 0 {
+	} else if counts.pullsBelow > 0 && !replicas {
 		kinds = append(kinds, "raw below")
 	}
 	return strings.Join(kinds, ", ")
@@ -179,7 +204,7 @@ func checkTraffic(t *testing.T, p *treetest.Planet, counts *traffic, q treetest.
 	if counts.samples > top {
 		t.Errorf("%s: %d samples came to the root, want at most %d\n%s", q, counts.samples, top, plan)
 	}
-	if counts.pullsBelow == 0 && counts.below > below {
+	if counts.pullsBelow == 0 && !counts.replicas && counts.below > below {
 		t.Errorf("%s: %d samples crossed below, want at most %d\n%s", q, counts.below, below, plan)
 	}
 	reported := int64(0)
@@ -208,7 +233,11 @@ func needed(t *testing.T, p *treetest.Planet, m *querytree.Mixer, plan *querytre
 		}
 		here += n * each
 		for _, i := range f.Children {
-			child, ok := members[i].Child.(*counted).Child.(*querytree.Mixer)
+			c, ok := members[i].Child.(*counted)
+			if !ok { // replicas, which may have to mend each other's outages
+				continue
+			}
+			child, ok := c.Child.(*querytree.Mixer)
 			if !ok {
 				continue
 			}

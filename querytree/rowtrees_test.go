@@ -26,6 +26,8 @@ type rowTree struct {
 	// filler are the leaves whose labels the series have, if not the tree's own.
 	filler []treetest.Leaf
 	tiers  int
+	// replicas: leaves are there twice, and were down by turns.
+	replicas bool
 }
 
 var rowTrees = []rowTree{
@@ -34,6 +36,7 @@ var rowTrees = []rowTree{
 	{name: "four tiers", key: "zone", pin: `zone="eu"`, make: fourTiers, tiers: 4},
 	{name: "shards by key", key: "instance, job", make: func() treetest.Config { return unequalShards("instance", "job") }, filler: fourClusters(), tiers: 3},
 	{name: "shards by hash", make: func() treetest.Config { return unequalShards() }, filler: fourClusters(), tiers: 3},
+	{name: "replicas of shards", key: "instance, job", make: replicasOfShards, filler: fourClusters(), tiers: 3, replicas: true},
 }
 
 func fourClusters() []treetest.Leaf {
@@ -91,11 +94,18 @@ func unequalShards(key ...string) treetest.Config {
 	return c
 }
 
-// build makes the tree, with data in it, and what counts its traffic.
-func (tree rowTree) build(t *testing.T) (*treetest.Planet, *traffic) {
+// replicasOfShards are shards of two replicas each, which were down by turns.
+func replicasOfShards() treetest.Config {
+	c := unequalShards("instance", "job")
+	c.Outages = treetest.Alternating(7*60_000, 60*60_000, 20_000)
+	return c
+}
+
+// build makes the tree, with data of a seed in it, and what counts its traffic.
+func (tree rowTree) build(t *testing.T, data treetest.Data, seed int64) (*treetest.Planet, *traffic) {
 	t.Helper()
-	cfg, counts := tree.make(), &traffic{}
-	cfg.Connect, cfg.Tolerance = counts.connect, rowTolerance
+	cfg, counts := tree.make(), &traffic{replicas: tree.replicas}
+	cfg.Connect = counts.connect
 	counts.top = map[string]bool{}
 	switch tree.tiers {
 	case 2:
@@ -116,7 +126,7 @@ func (tree rowTree) build(t *testing.T) (*treetest.Planet, *traffic) {
 	if filler == nil {
 		filler = cfg.Leaves
 	}
-	rowData.FillLeaves(t, p, rand.New(rand.NewSource(3)), filler)
+	data.FillLeaves(t, p, rand.New(rand.NewSource(seed)), filler)
 	return p, counts
 }
 
@@ -135,6 +145,8 @@ type traffic struct {
 	histograms     bool
 	// opsKnown: the root's children answer several operators at once.
 	opsKnown bool
+	// replicas: what leaves answer is cut by steps, and so more than plans say.
+	replicas bool
 }
 
 func (c *traffic) reset() {

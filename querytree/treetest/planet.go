@@ -132,6 +132,7 @@ type Planet struct {
 	cfg          Config
 	oracle       *promql.Engine
 	registries   []*prometheus.Registry // of all tiers
+	verdicts     verdicts
 }
 
 // Lookback and SubqueryStep of all tiers and the oracle.
@@ -163,6 +164,7 @@ func New(tb testing.TB, cfg Config) *Planet {
 	p.Root = p.mixer(tb, querytree.Identity{Tier: querytree.TierRoot}, nil, p.belowRoot(tb, byZone))
 	p.oracle = promqltest.NewTestEngineWithOpts(tb, querytree.EngineOpts(p.engineConfig(), querytree.NewParser()))
 	tb.Cleanup(func() { p.checkHeld(tb) })
+	tb.Cleanup(func() { p.verdicts.check(tb) })
 	return p
 }
 

@@ -99,7 +99,7 @@ func (s *Synthesizer) Answered(expr string) (*Case, error) {
 
 func (s *Synthesizer) answers(c *Case, expr string) bool {
 	r := Run(context.Background(), s.engine, c, Query{Expr: expr, Start: s.at})
-	return r.Err == nil && size(r.Value) > 0
+	return r.Err == nil && sizeOf(r.Value) > 0
 }
 
 func (s *Synthesizer) newCase(expr string) (*Case, *outline, error) {

@@ -1,0 +1,76 @@
+package treetest
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/grafana/regexp"
+	"github.com/prometheus/prometheus/promql"
+)
+
+func diffAnnotations(query string, want, got *promql.Result) string {
+	ww, wi := want.Warnings.AsStrings(query, 0, 0)
+	gw, gi := got.Warnings.AsStrings(query, 0, 0)
+	if d := diffStrings(query, "warnings", ww, gw); d != "" {
+		return d
+	}
+	return diffStrings(query, "infos", wi, gi)
+}
+
+// notes are the annotations of an answer, as they are compared.
+func notes(query string, r *promql.Result) []string {
+	warnings, infos := r.Warnings.AsStrings(query, 0, 0)
+	return append(normal(query, warnings), normal(query, infos)...)
+}
+
+// What annotations tell of the last or of all their occasions.
+var (
+	// operandTypes are those that an annotation about a binary operator names.
+	operandTypes = regexp.MustCompile(`(incompatible sample types encountered for binary operator "[^"]*"): .* \(`)
+	// monotonicity is how much had to be mended in how many samples.
+	monotonicity = regexp.MustCompile(`(fixed for monotonicity \(see [^)]*\)).*`)
+	// parameter is a parameter out of its range, which may be a sum.
+	parameter = regexp.MustCompile(`(should be between .*, got )(\S+)`)
+)
+
+// What annotations blame, and where that is: of several equal annotations, the
+// engine keeps the position of one.
+var (
+	culprit  = regexp.MustCompile(`"([^"]+)"|in (\w+) aggregation`)
+	position = regexp.MustCompile(` \(\d+:\d+\)$`)
+)
+
+// resolved finds a subquery without a resolution. Children are told which, and what
+// is then said of the rest of their text is some columns off.
+var resolved = regexp.MustCompile(`:\s*\]`)
+
+// normal sorts annotations, and leaves out what an engine is free to choose: of
+// several incompatible pairs of operands it names only the last one.
+func normal(query string, annotations []string) []string {
+	out := make([]string, len(annotations))
+	for i, s := range annotations {
+		s = operandTypes.ReplaceAllString(s, "$1 (")
+		s = monotonicity.ReplaceAllString(s, "$1")
+		if m := parameter.FindStringSubmatchIndex(s); m != nil {
+			if v, err := strconv.ParseFloat(s[m[4]:m[5]], 64); err == nil {
+				s = s[:m[4]] + strconv.FormatFloat(v, 'g', 10, 64) + s[m[5]:]
+			}
+		}
+		if m := culprit.FindStringSubmatch(s); m != nil && strings.Count(query, m[1]+m[2]) > 1 || resolved.MatchString(query) {
+			s = position.ReplaceAllString(s, "")
+		}
+		out[i] = s
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func diffStrings(query, what string, want, got []string) string {
+	want, got = normal(query, want), normal(query, got)
+	if slices.Equal(want, got) {
+		return ""
+	}
+	return fmt.Sprintf("%s:\nwant %q\ngot  %q", what, want, got)
+}
