@@ -303,6 +303,62 @@ func TestSlowRepository(t *testing.T) {
 	}
 }
 
+// A delivery that takes down the leaf which the loop's own metrics come from makes
+// the root's answer partial. It is given up all the same, in time, after a restart
+// of the loop too; a newer commit takes its place where it is stuck.
+func TestDeliveryTakesLeafDown(t *testing.T) {
+	gone := errors.New("connection refused")
+	rolls := &ProgressError{What: "0 of 1 pods are ready"}
+	for name, restart := range map[string]bool{"the loop stays": false, "the loop is restarted": true} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a", "b")
+			a := p.loops[0]
+			p.repo.Commit("config", "one")
+			p.pass(10 * time.Minute)
+			a.workload.hurts, a.workload.unclear = "two", rolls
+			two := p.repo.Commit("config", "two")
+			for p.pass(15 * time.Second); a.workload.runs() != "two"; {
+				p.pass(15 * time.Second)
+			}
+			p.partial, p.silent = true, map[string]bool{"a": true}
+			p.pass(2 * time.Minute)
+			if restart {
+				_ = a.loop.Close()
+				a.open()
+			}
+			p.pass(32 * time.Minute)
+			if s := a.loop.Status(); len(s.Rejected) != 1 || s.Rejected[0].Revision != two || !strings.Contains(s.Rejected[0].Why, "0 of 1 pods") {
+				t.Fatalf("rejected %+v, want %s, and why", s.Rejected, two)
+			}
+			p.runs("one", "one")
+		})
+	}
+	for name, err := range map[string]error{
+		"a newer commit":               &UnavailableError{What: "ask the pods", Err: gone},
+		"a newer commit, and progress": &ProgressError{What: "0 of 1 pods are ready", Obstacle: "its image cannot be pulled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a", "b")
+			a := p.loops[0]
+			p.repo.Commit("config", "one")
+			p.pass(10 * time.Minute)
+			a.workload.hurts, a.workload.unclear = "two", err
+			p.repo.Commit("config", "two")
+			for p.pass(15 * time.Second); a.workload.runs() != "two"; {
+				p.pass(15 * time.Second)
+			}
+			p.partial, p.silent = true, map[string]bool{"a": true}
+			p.pass(2 * time.Minute)
+			p.repo.Commit("config", "fix")
+			p.pass(2 * time.Minute)
+			p.runs("one", "one") // which brings the leaf back, and the answer is whole
+			p.partial, p.silent = false, nil
+			p.pass(10 * time.Minute)
+			p.runs("fix", "fix")
+		})
+	}
+}
+
 // A workload that is on its way may take longer than one that is silent, but
 // not for ever.
 func TestProgress(t *testing.T) {

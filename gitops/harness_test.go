@@ -82,6 +82,7 @@ type workload struct {
 	blocked   error            // instead of being delivered to
 	hinder    map[string]error // by config: instead of being delivered to
 	unclear   error            // instead of saying whether what was delivered is loaded
+	hurts     string           // text of configs that it cannot be asked with: only then unclear
 	deliver   int
 	history   []string
 }
@@ -117,7 +118,10 @@ func (w *workload) Loaded(context.Context) (string, error) {
 	if w.down != nil {
 		return "", w.down
 	}
-	if w.unclear != nil && w.delivered != w.loaded {
+	if w.unclear != nil && w.hurts == "" && w.delivered != w.loaded {
+		return "", w.unclear
+	}
+	if w.hurts != "" && w.loaded != nil && strings.Contains(string(w.loaded.Files["leaf/prometheus.yml"]), w.hurts) {
 		return "", w.unclear
 	}
 	if w.loaded == nil {

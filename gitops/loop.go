@@ -318,10 +318,11 @@ func (l *Loop) correct(ctx context.Context) error {
 		return nil
 	}
 	loaded, err := l.deps.Confirmer.Loaded(ctx)
-	if err != nil {
+	if l.healthy = err == nil && loaded == hash; err != nil && !partial {
 		return fmt.Errorf("ask the workload what it has loaded: %w", err)
 	}
-	if l.healthy = loaded == hash; l.healthy && !partial {
+	// What made way for another may be why a workload cannot be asked.
+	if l.healthy && !partial {
 		return nil
 	}
 	b := l.store.bundle(revision)
