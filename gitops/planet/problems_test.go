@@ -104,6 +104,7 @@ func TestProblemsOfThePlanet(t *testing.T) {
 		{"label of identity", "stage: canary", "cluster: canary", "planet.yaml:7:46: the label cluster is what cluster eu-1 is named by"},
 		{"no image", "gates:\n", "deploy: {gitops: {}}\ngates:\n", "planet.yaml:13:9: deploy: gitops has no image"},
 		{"TLS without a Secret", "gates:\n", "deploy: {image: a, root: {tls: {}}}\ngates:\n", "planet.yaml:13:32: secret is missing"},
+		{"no loop", "gates:\n", "deploy: {image: a, gitops: {replicas: 0}}\ngates:\n", "planet.yaml:13:9: deploy: gitops has no replicas"},
 		{"TLS of the loop", "gates:\n", "deploy: {image: a, gitops: {tls: {secret: x}}}\ngates:\n", "planet.yaml:13:9: deploy: gitops has tls"},
 		{"no parent", "gates:\n", "deploy: {image: a, leaf: {}}\ngates:\n", "planet.yaml:3:5: zone eu and those above have no addresses"},
 	} {
@@ -269,6 +270,16 @@ func TestAllowed(t *testing.T) {
 			if got := problems.Error(); want == "yes" && got != "" || want != "yes" && !strings.Contains(got, want) {
 				t.Errorf("%s with %q: want %s, got %s", tc.job, given, want, got)
 			}
+		}
+	}
+}
+
+// The loop's own image is told apart from that of all: nothing tries it before.
+func TestLoopImage(t *testing.T) {
+	for image, warned := range map[string]bool{"": false, "image: a": false, "image: b": true} {
+		_, problems := planet.Validate(files(strings.Replace(small, "gates:\n", "deploy: {image: a, gitops: {"+image+"}}\ngates:\n", 1)), planet.CheckOptions{})
+		if got := problems.Error(); problems.Failed() || strings.Contains(got, "warning: deploy: gitops has an image of its own") != warned {
+			t.Errorf("%q: %s", image, got)
 		}
 	}
 }
