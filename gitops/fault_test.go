@@ -359,6 +359,80 @@ func TestDeliveryTakesLeafDown(t *testing.T) {
 	}
 }
 
+// While a leaf somewhere is missing from the root's answer nothing advances, and
+// what is heard to be rejected, or to fail by name, is returned from all the same.
+func TestReturnsByPartOfTheTree(t *testing.T) {
+	begun := func(t *testing.T) *planet {
+		p := newPlanet(t, "a", "b", "c")
+		p.repo.Commit("config", "one")
+		p.pass(15 * time.Minute)
+		p.repo.Commit("config", "two")
+		for p.pass(15 * time.Second); p.loops[1].workload.runs() != "two"; {
+			p.pass(15 * time.Second)
+		}
+		p.partial, p.silent = true, map[string]bool{"c": true}
+		return p
+	}
+	t.Run("rejected by another", func(t *testing.T) {
+		p := begun(t)
+		if _, err := p.loops[0].loop.Do(t.Context(), Command{Name: CommandAbort}); err != nil {
+			t.Fatal(err)
+		}
+		p.pass(time.Minute)
+		p.runs("one", "one", "one")
+	})
+	for name, tc := range map[string]struct {
+		failing []string
+		want    string
+	}{
+		"a gate fails where it runs":    {[]string{"b"}, "one"},
+		"a gate fails elsewhere":        {[]string{"c"}, "two"},
+		"a gate fails and names nobody": {nil, "two"},
+		"a gate fails in a neighbour":   {[]string{"c", "a"}, "one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := begun(t)
+			p.failing = func(string) []string { return tc.failing }
+			p.pass(2 * time.Minute)
+			p.runs(tc.want, tc.want, "one")
+			p.pass(10 * time.Minute)
+			p.runs(tc.want, tc.want, "one")
+		})
+	}
+}
+
+// What kills the workload after it was confirmed is rejected and returned from by
+// the loop beside it, though no gate can tell; what has proved itself is not.
+func TestWorkloadDiesOfRevision(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	a := p.loops[0]
+	one := p.repo.Commit("config", "one")
+	p.pass(10 * time.Minute)
+	gone := errors.New("connection refused")
+	dead := func() { a.workload.hurts, a.workload.unclear, p.partial = a.workload.runs(), gone, true }
+	dead()
+	p.pass(30 * time.Minute)
+	if s := a.loop.Status(); len(s.Rejected) != 0 || s.Running != one {
+		t.Fatalf("rejected %+v, runs %s; want what had proved itself to stay", s.Rejected, s.Running)
+	}
+	a.workload.hurts, p.partial = "", false
+	two := p.repo.Commit("config", "two")
+	for p.pass(15 * time.Second); a.workload.runs() != "two"; {
+		p.pass(15 * time.Second)
+	}
+	p.pass(15 * time.Second)
+	dead()
+	p.pass(4 * time.Minute)
+	if s := a.loop.Status(); len(s.Rejected) != 0 {
+		t.Fatalf("rejected %+v after a short silence", s.Rejected)
+	}
+	p.pass(2 * time.Minute)
+	p.runs("one", "one")
+	if s := a.loop.Status(); len(s.Rejected) != 1 || s.Rejected[0].Revision != two || !strings.Contains(s.Rejected[0].Why, "connection refused") {
+		t.Fatalf("rejected %+v, want %s, and why", s.Rejected, two)
+	}
+}
+
 // A workload that is on its way may take longer than one that is silent, but
 // not for ever.
 func TestProgress(t *testing.T) {

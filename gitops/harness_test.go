@@ -158,7 +158,9 @@ type planet struct {
 	// silent are clusters whose loop the tree hears nothing of.
 	silent map[string]bool
 	gate   func(expr string) wave.Verdict
-	asked  int
+	// failing are clusters that fail a gate in what there is of a partial answer.
+	failing func(expr string) []string
+	asked   int
 }
 
 type member struct {
@@ -290,6 +292,13 @@ func (p *planet) Gate(_ context.Context, g wave.Gate) (GateAnswer, error) {
 	p.asked++
 	if p.down {
 		return GateAnswer{}, errors.New("the root is down")
+	}
+	if p.partial {
+		a := GateAnswer{}
+		if p.failing != nil {
+			a.Failing = p.failing(g.Expr)
+		}
+		return a, errors.New("the answer is partial")
 	}
 	a := GateAnswer{Verdict: p.gate(g.Expr), Samples: 1, Value: 1}
 	if a.Verdict == wave.Fails {

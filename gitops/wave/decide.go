@@ -42,8 +42,9 @@ type Input struct {
 	// Fleet is nil if the root could not be asked, FleetErr says why.
 	Fleet    *Fleet
 	FleetErr string
-	// Heard is what a part of the tree tells while Fleet is nil, nil if nothing.
-	// It only matters where nothing has ever run: see Fresh.
+	// Heard is what a part of the tree tells while Fleet is nil, nil if nothing. Its
+	// rejections count as any; nothing advances by it but where nothing ever ran: see
+	// Fresh.
 	Heard *Fleet
 	// Gates are the answers to Decision.Need, by Gate key; nil before they were
 	// asked.
@@ -186,9 +187,9 @@ func (s *decider) bad(revision string) (string, bool) {
 	if why, ok := s.in.Rejected[revision]; ok {
 		return why, true
 	}
-	if s.in.Fleet != nil {
-		if why, ok := s.in.Fleet.Rejected[revision]; ok {
-			return why, true
+	for _, f := range []*Fleet{s.in.Fleet, s.in.Heard} {
+		if f != nil && f.Rejected[revision] != "" {
+			return f.Rejected[revision], true
 		}
 	}
 	return "", false
