@@ -93,6 +93,9 @@ func (l *Loop) consult(ctx context.Context, in wave.Input, memory wave.Memory) (
 // runsWith tells which clusters run what this one does, or is about to.
 func runsWith(in wave.Input) func(cluster string) bool {
 	revision := in.Running
+	if in.Pending != "" {
+		revision = in.Pending
+	}
 	return func(c string) bool {
 		if c == in.Cluster {
 			return true

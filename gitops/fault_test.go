@@ -433,6 +433,45 @@ func TestWorkloadDiesOfRevision(t *testing.T) {
 	}
 }
 
+// A gate that fails while a revision is being delivered returns it: not for what it
+// says for a moment, and long before the delivery is given up.
+func TestGateFailsDuringDelivery(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fails time.Duration // from the delivery on
+		want  string
+	}{"for good": {time.Hour, "one"}, "for a moment": {40 * time.Second, "two"}} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a", "b")
+			a := p.loops[0]
+			p.repo.Commit("config", "one")
+			p.pass(10 * time.Minute)
+			a.workload.hurts, a.workload.unclear = "two", &ProgressError{What: "1 of 2 pods are ready"}
+			p.repo.Commit("config", "two")
+			var since time.Time
+			p.gate = func(expr string) wave.Verdict {
+				if a.workload.runs() != "two" || expr != "up-a" {
+					return wave.Holds
+				}
+				if since.IsZero() {
+					since = p.now
+				}
+				if p.now.Sub(since) < tc.fails {
+					return wave.Fails
+				}
+				return wave.Holds
+			}
+			for p.pass(15 * time.Second); since.IsZero(); {
+				p.pass(15 * time.Second)
+			}
+			p.pass(4 * time.Minute)
+			p.runs(tc.want, "one")
+			if s := a.loop.Status(); (len(s.Rejected) == 1 && strings.Contains(s.Rejected[0].Why, `gate "up" of wave "w0" fails while it is delivered`)) != (tc.want == "one") {
+				t.Fatalf("rejected %+v", s.Rejected)
+			}
+		})
+	}
+}
+
 // A workload that is on its way may take longer than one that is silent, but
 // not for ever.
 func TestProgress(t *testing.T) {

@@ -45,6 +45,7 @@ type Loop struct {
 	tried    attempts        // at the delivery under way, by this process
 	blocked  bool            // the delivery under way failed, and is tried again
 	healthy  bool            // the workload runs what it should, or nothing yet
+	gatesAt  time.Time       // when they were asked last during a delivery
 	// silentSince is since when the workload cannot be asked, zero if it can.
 	silentSince time.Time
 	begins      bool // the workload waits for what is delivered first

@@ -175,6 +175,9 @@ func (l *Loop) resume(ctx context.Context) error {
 		l.retries++
 		return fmt.Errorf("revision %.12s is not delivered before the fleet is heard: %w", p.Revision, err)
 	}
+	if why == "" {
+		why = l.failing(ctx, p)
+	}
 	if why != "" {
 		return l.giveUp(ctx, p, why)
 	}
@@ -348,6 +351,31 @@ func (l *Loop) late(ctx context.Context, p *Pending, why string) error {
 	return errors.Join(fmt.Errorf("first revision %.12s: %s", p.Revision, why), l.change(func(s *State) { s.Pending = nil }))
 }
 
+// failing says why the gates of the own wave reject what is being delivered, "" if
+// they do not. They are asked as often as while it bakes; not for a return, nor where
+// they did not count before: for a command, and for what replaces a bad revision that
+// there is no way back from.
+func (l *Loop) failing(ctx context.Context, p *Pending) string {
+	now := l.deps.Now()
+	if p.Back || now.Sub(p.Since) < l.cfg.RolloutInterval || now.Sub(l.gatesAt) < l.cfg.RolloutInterval {
+		return ""
+	}
+	in, memory := l.input(now)
+	if _, stuck := in.Rejected[in.Running]; stuck || in.Running == "" || in.Promoted == p.Revision {
+		return ""
+	}
+	l.gatesAt = now
+	in.Pending, in.Patience = p.Revision, l.cfg.ConfirmTimeout
+	d, next, err := l.consult(ctx, in, memory)
+	if err = errors.Join(err, l.change(func(s *State) { s.Memory = next })); err != nil {
+		l.logger.Debug("gates not asked during a delivery", "revision", p.Revision, "err", err)
+	}
+	if d.Reject == "" {
+		return ""
+	}
+	return d.Why
+}
+
 // confirm waits until the workload says that it has loaded what was delivered.
 func (l *Loop) confirm(ctx context.Context, p *Pending) error {
 	deadline := l.deps.Now().Add(l.cfg.ConfirmTimeout)
@@ -361,6 +389,9 @@ func (l *Loop) confirm(ctx context.Context, p *Pending) error {
 				return fmt.Errorf("whether it was loaded was not to be learned within %s: %w", l.cfg.ConfirmTimeout, err)
 			}
 			return fmt.Errorf("the workload did not load it within %s", l.cfg.ConfirmTimeout)
+		}
+		if why := l.failing(ctx, p); why != "" {
+			return errors.New(why)
 		}
 		if err := l.sleep(ctx, wait); err != nil {
 			return err

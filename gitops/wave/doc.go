@@ -21,6 +21,8 @@
 //   - One rollout at a time: the first wave starts a revision only when what the
 //     fleet runs is of one revision, rejected ones aside. So a stream of commits
 //     is taken in batches, and later waves are not starved.
+//   - A revision is new here until it has proved itself, and watched until the next
+//     wave has taken it: so long the gates of its wave can have it rejected.
 //   - What stops spreads through the tree, what advances does not: a rejection
 //     or a pause by any cluster is heeded by all, promotion is for one cluster
 //     and comes from its operator.
