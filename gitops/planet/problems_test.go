@@ -50,6 +50,7 @@ func TestProblems(t *testing.T) {
 		{"field of a discovery", "-- scrape/nodes.yml --\nscrape_configs:\n  - job_name: a\n    kubernetes_sd_configs:\n      - role: pod\n        rule: x\n", "scrape/nodes.yml:5:9: there is no field rule here"},
 		{"timeout", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, scrape_timeout: 2m}\n", "scrape/nodes.yml:2:5: scrape timeout greater than scrape interval"},
 		{"global", "-- prometheus.yml --\nglobal: {scrape_interval: 10s, scrape_timeout: 20s}\n", "prometheus.yml:1:10: global scrape timeout greater than scrape interval"},
+		{"loop scraped seldom!", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: pando-gitops, scrape_interval: 20s}\n", "scrape/nodes.yml:2:47: warning: the control loop of the cluster is scraped every 20s, so others hear that late that it rejects a revision: write scrape_interval: 15s for this job"},
 		{"targets that choose their job!", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, honor_labels: true}\n", "scrape/nodes.yml:2:33: warning: honor_labels lets targets choose their label job"},
 		{"samples that choose their job!", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, metric_relabel_configs: [{source_labels: [app], target_label: job}]}\n", "scrape/nodes.yml:2:81: warning: target_label: job lets targets choose their label job"},
 		{"alert for nobody!", "-- prometheus.yml --\nglobal: {}\n-- rules/leaf/up.yml --\ngroups:\n  - {name: up, rules: [{alert: A, expr: up == 0}]}\n", "rules/leaf/up.yml:2:24: warning: the alert A goes to nobody"},
