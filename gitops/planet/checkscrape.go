@@ -243,14 +243,14 @@ func (c *checker) told(a *spot, err error, text []byte, pairs func(root *yaml.No
 		}
 		m := lineText.FindStringSubmatch(line)
 		if m == nil {
-			c.toldOf(a, otherwise, typeText.ReplaceAllString(line, "there is no field $1 here"))
+			c.toldOf(a, otherwise, advised(typeText.ReplaceAllString(line, "there is no field $1 here")))
 			continue
 		}
 		if lines == nil {
 			lines = lineMap(text, pairs)
 		}
 		n, _ := strconv.Atoi(m[1])
-		message := typeText.ReplaceAllString(m[2], "there is no field $1 here")
+		message := advised(typeText.ReplaceAllString(m[2], "there is no field $1 here"))
 		if src, ok := nearest(lines, n); ok {
 			c.fail(a, src.f, src.source, message)
 		} else {
