@@ -34,11 +34,14 @@ type Config struct {
 	// ProgressTimeout is how long it may take instead while it says, by a
 	// ProgressError, that it is on its way.
 	ProgressTimeout time.Duration
+	// SilenceTimeout is how long a workload may not be asked while what it runs has
+	// not proved itself, before that counts against it.
+	SilenceTimeout time.Duration
 }
 
 // DefaultConfig lacks the cluster and the folder.
 func DefaultConfig() Config {
-	return Config{Interval: time.Minute, RolloutInterval: 15 * time.Second, ConfirmTimeout: time.Minute, ProgressTimeout: 30 * time.Minute}
+	return Config{Interval: time.Minute, RolloutInterval: 15 * time.Second, ConfirmTimeout: time.Minute, ProgressTimeout: 30 * time.Minute, SilenceTimeout: 5 * time.Minute}
 }
 
 // Validate says what to change.
@@ -49,7 +52,7 @@ func (c Config) Validate() error {
 	if c.StateDir == "" {
 		return errors.New("a control loop needs a folder for its state")
 	}
-	for name, d := range map[string]time.Duration{"interval": c.Interval, "rollout interval": c.RolloutInterval, "time to confirm": c.ConfirmTimeout, "time to make progress": c.ProgressTimeout} {
+	for name, d := range map[string]time.Duration{"interval": c.Interval, "rollout interval": c.RolloutInterval, "time to confirm": c.ConfirmTimeout, "time to make progress": c.ProgressTimeout, "time of silence": c.SilenceTimeout} {
 		if d < time.Second || d > 24*time.Hour {
 			return fmt.Errorf("control loop: %s %s must be between a second and a day", name, d)
 		}
@@ -69,13 +72,14 @@ type Source interface {
 type Fleet interface {
 	// Fleet returns what all clusters tell, or an error: never a part of it.
 	Fleet(ctx context.Context) (*wave.Fleet, error)
-	// Gate asks one gate. An error comes with wave.Unknown.
+	// Gate asks one gate. An error comes with wave.Unknown, and with what a part of
+	// the tree says if that is heard.
 	Gate(ctx context.Context, g wave.Gate) (GateAnswer, error)
 }
 
 // Hearsay is implemented by a Fleet that can tell what a part of the tree says
-// when the whole cannot be had: what a cluster in which nothing ever ran begins
-// with. An error means that nothing was heard.
+// when the whole cannot be had: rejections, and what a cluster in which nothing ever
+// ran begins with. An error means that nothing was heard.
 type Hearsay interface {
 	Heard(ctx context.Context) (*wave.Fleet, error)
 }

@@ -303,6 +303,175 @@ func TestSlowRepository(t *testing.T) {
 	}
 }
 
+// A delivery that takes down the leaf which the loop's own metrics come from makes
+// the root's answer partial. It is given up all the same, in time, after a restart
+// of the loop too; a newer commit takes its place where it is stuck.
+func TestDeliveryTakesLeafDown(t *testing.T) {
+	gone := errors.New("connection refused")
+	rolls := &ProgressError{What: "0 of 1 pods are ready"}
+	for name, restart := range map[string]bool{"the loop stays": false, "the loop is restarted": true} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a", "b")
+			a := p.loops[0]
+			p.repo.Commit("config", "one")
+			p.pass(10 * time.Minute)
+			a.workload.hurts, a.workload.unclear = "two", rolls
+			two := p.repo.Commit("config", "two")
+			for p.pass(15 * time.Second); a.workload.runs() != "two"; {
+				p.pass(15 * time.Second)
+			}
+			p.partial, p.silent = true, map[string]bool{"a": true}
+			p.pass(2 * time.Minute)
+			if restart {
+				_ = a.loop.Close()
+				a.open()
+			}
+			p.pass(32 * time.Minute)
+			if s := a.loop.Status(); len(s.Rejected) != 1 || s.Rejected[0].Revision != two || !strings.Contains(s.Rejected[0].Why, "0 of 1 pods") {
+				t.Fatalf("rejected %+v, want %s, and why", s.Rejected, two)
+			}
+			p.runs("one", "one")
+		})
+	}
+	for name, err := range map[string]error{
+		"a newer commit":               &UnavailableError{What: "ask the pods", Err: gone},
+		"a newer commit, and progress": &ProgressError{What: "0 of 1 pods are ready", Obstacle: "its image cannot be pulled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a", "b")
+			a := p.loops[0]
+			p.repo.Commit("config", "one")
+			p.pass(10 * time.Minute)
+			a.workload.hurts, a.workload.unclear = "two", err
+			p.repo.Commit("config", "two")
+			for p.pass(15 * time.Second); a.workload.runs() != "two"; {
+				p.pass(15 * time.Second)
+			}
+			p.partial, p.silent = true, map[string]bool{"a": true}
+			p.pass(2 * time.Minute)
+			p.repo.Commit("config", "fix")
+			p.pass(2 * time.Minute)
+			p.runs("one", "one") // which brings the leaf back, and the answer is whole
+			p.partial, p.silent = false, nil
+			p.pass(10 * time.Minute)
+			p.runs("fix", "fix")
+		})
+	}
+}
+
+// While a leaf somewhere is missing from the root's answer nothing advances, and
+// what is heard to be rejected, or to fail by name, is returned from all the same.
+func TestReturnsByPartOfTheTree(t *testing.T) {
+	begun := func(t *testing.T) *planet {
+		p := newPlanet(t, "a", "b", "c")
+		p.repo.Commit("config", "one")
+		p.pass(15 * time.Minute)
+		p.repo.Commit("config", "two")
+		for p.pass(15 * time.Second); p.loops[1].workload.runs() != "two"; {
+			p.pass(15 * time.Second)
+		}
+		p.partial, p.silent = true, map[string]bool{"c": true}
+		return p
+	}
+	t.Run("rejected by another", func(t *testing.T) {
+		p := begun(t)
+		if _, err := p.loops[0].loop.Do(t.Context(), Command{Name: CommandAbort}); err != nil {
+			t.Fatal(err)
+		}
+		p.pass(time.Minute)
+		p.runs("one", "one", "one")
+	})
+	for name, tc := range map[string]struct {
+		failing []string
+		want    string
+	}{
+		"a gate fails where it runs":    {[]string{"b"}, "one"},
+		"a gate fails elsewhere":        {[]string{"c"}, "two"},
+		"a gate fails and names nobody": {nil, "two"},
+		"a gate fails in a neighbour":   {[]string{"c", "a"}, "one"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := begun(t)
+			p.failing = func(string) []string { return tc.failing }
+			p.pass(2 * time.Minute)
+			p.runs(tc.want, tc.want, "one")
+			p.pass(10 * time.Minute)
+			p.runs(tc.want, tc.want, "one")
+		})
+	}
+}
+
+// What kills the workload after it was confirmed is rejected and returned from by
+// the loop beside it, though no gate can tell; what has proved itself is not.
+func TestWorkloadDiesOfRevision(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	a := p.loops[0]
+	one := p.repo.Commit("config", "one")
+	p.pass(10 * time.Minute)
+	gone := errors.New("connection refused")
+	dead := func() { a.workload.hurts, a.workload.unclear, p.partial = a.workload.runs(), gone, true }
+	dead()
+	p.pass(30 * time.Minute)
+	if s := a.loop.Status(); len(s.Rejected) != 0 || s.Running != one {
+		t.Fatalf("rejected %+v, runs %s; want what had proved itself to stay", s.Rejected, s.Running)
+	}
+	a.workload.hurts, p.partial = "", false
+	two := p.repo.Commit("config", "two")
+	for p.pass(15 * time.Second); a.workload.runs() != "two"; {
+		p.pass(15 * time.Second)
+	}
+	p.pass(15 * time.Second)
+	dead()
+	p.pass(4 * time.Minute)
+	if s := a.loop.Status(); len(s.Rejected) != 0 {
+		t.Fatalf("rejected %+v after a short silence", s.Rejected)
+	}
+	p.pass(2 * time.Minute)
+	p.runs("one", "one")
+	if s := a.loop.Status(); len(s.Rejected) != 1 || s.Rejected[0].Revision != two || !strings.Contains(s.Rejected[0].Why, "connection refused") {
+		t.Fatalf("rejected %+v, want %s, and why", s.Rejected, two)
+	}
+}
+
+// A gate that fails while a revision is being delivered returns it: not for what it
+// says for a moment, and long before the delivery is given up.
+func TestGateFailsDuringDelivery(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fails time.Duration // from the delivery on
+		want  string
+	}{"for good": {time.Hour, "one"}, "for a moment": {40 * time.Second, "two"}} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a", "b")
+			a := p.loops[0]
+			p.repo.Commit("config", "one")
+			p.pass(10 * time.Minute)
+			a.workload.hurts, a.workload.unclear = "two", &ProgressError{What: "1 of 2 pods are ready"}
+			p.repo.Commit("config", "two")
+			var since time.Time
+			p.gate = func(expr string) wave.Verdict {
+				if a.workload.runs() != "two" || expr != "up-a" {
+					return wave.Holds
+				}
+				if since.IsZero() {
+					since = p.now
+				}
+				if p.now.Sub(since) < tc.fails {
+					return wave.Fails
+				}
+				return wave.Holds
+			}
+			for p.pass(15 * time.Second); since.IsZero(); {
+				p.pass(15 * time.Second)
+			}
+			p.pass(4 * time.Minute)
+			p.runs(tc.want, "one")
+			if s := a.loop.Status(); (len(s.Rejected) == 1 && strings.Contains(s.Rejected[0].Why, `gate "up" of wave "w0" fails while it is delivered`)) != (tc.want == "one") {
+				t.Fatalf("rejected %+v", s.Rejected)
+			}
+		})
+	}
+}
+
 // A workload that is on its way may take longer than one that is silent, but
 // not for ever.
 func TestProgress(t *testing.T) {

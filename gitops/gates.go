@@ -17,7 +17,34 @@ type GateAnswer struct {
 	// Value and Labels are of the decisive sample: one that fails, or the smallest.
 	Value  float64
 	Labels map[string]string
+	// Failing are clusters that the answer of a part of the tree names by label
+	// cluster on samples that fail; nil if the answer is whole.
+	Failing []string
 }
+
+// ofPart is what the answer of a part of the tree says of a revision: that a gate
+// fails if a sample that does names a cluster which runs it, and nothing otherwise.
+// Of a sample over several clusters, and of none, nobody can tell whether it fails
+// for what is missing: a leaf that is dead elsewhere must not return the planet.
+func (a GateAnswer) ofPart(runs func(cluster string) bool) wave.Verdict {
+	if slices.ContainsFunc(a.Failing, runs) {
+		return wave.Fails
+	}
+	return wave.Unknown
+}
+
+// failing returns the clusters that samples which fail name.
+func failing(samples []rootSample) (out []string) {
+	for _, s := range samples {
+		if c := s.Metric["cluster"]; c != "" && bad(s) && !slices.Contains(out, c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// bad tells whether a gate fails by a sample.
+func bad(s rootSample) bool { return s.Value == 0 || math.IsNaN(float64(s.Value)) }
 
 // gateKey is what wave.Decision.Need calls a gate.
 func gateKey(inWave, gate string) string { return inWave + "/" + gate }
@@ -139,7 +166,6 @@ func decisive(samples []rootSample) GateAnswer {
 		a.Verdict = wave.Fails
 		return a
 	}
-	bad := func(s rootSample) bool { return s.Value == 0 || math.IsNaN(float64(s.Value)) }
 	s := slices.MinFunc(samples, func(x, y rootSample) int {
 		if bad(x) != bad(y) {
 			if bad(x) {

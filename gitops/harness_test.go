@@ -82,6 +82,7 @@ type workload struct {
 	blocked   error            // instead of being delivered to
 	hinder    map[string]error // by config: instead of being delivered to
 	unclear   error            // instead of saying whether what was delivered is loaded
+	hurts     string           // text of configs that it cannot be asked with: only then unclear
 	deliver   int
 	history   []string
 }
@@ -117,7 +118,10 @@ func (w *workload) Loaded(context.Context) (string, error) {
 	if w.down != nil {
 		return "", w.down
 	}
-	if w.unclear != nil && w.delivered != w.loaded {
+	if w.unclear != nil && w.hurts == "" && w.delivered != w.loaded {
+		return "", w.unclear
+	}
+	if w.hurts != "" && w.loaded != nil && strings.Contains(string(w.loaded.Files["leaf/prometheus.yml"]), w.hurts) {
 		return "", w.unclear
 	}
 	if w.loaded == nil {
@@ -154,7 +158,9 @@ type planet struct {
 	// silent are clusters whose loop the tree hears nothing of.
 	silent map[string]bool
 	gate   func(expr string) wave.Verdict
-	asked  int
+	// failing are clusters that fail a gate in what there is of a partial answer.
+	failing func(expr string) []string
+	asked   int
 }
 
 type member struct {
@@ -286,6 +292,13 @@ func (p *planet) Gate(_ context.Context, g wave.Gate) (GateAnswer, error) {
 	p.asked++
 	if p.down {
 		return GateAnswer{}, errors.New("the root is down")
+	}
+	if p.partial {
+		a := GateAnswer{}
+		if p.failing != nil {
+			a.Failing = p.failing(g.Expr)
+		}
+		return a, errors.New("the answer is partial")
 	}
 	a := GateAnswer{Verdict: p.gate(g.Expr), Samples: 1, Value: 1}
 	if a.Verdict == wave.Fails {

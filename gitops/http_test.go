@@ -237,7 +237,12 @@ pando_config_rejected_timestamp_seconds{revision="` + bad + `",why="aborted by c
 // The root is believed only if it answers in full.
 func TestRoot(t *testing.T) {
 	status, body, strict := 200, "", "false"
+	part := "" // what is said to a gate that is asked of a part
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.FormValue("query") == "up" && q.FormValue("partial_response") == "true" {
+			_, _ = w.Write([]byte(part))
+			return
+		}
 		if q.FormValue("partial_response") != strict || q.FormValue("query") == "" {
 			t.Errorf("asked with %v, want partial_response=%s", q.Form, strict)
 		}
@@ -277,9 +282,17 @@ func TestRoot(t *testing.T) {
 			t.Errorf("%s: answer %+v, error %v; want verdict %v", c.name, a, err, c.want)
 		}
 	}
+	// Of a part it is told which clusters fail, and nothing of what names none.
+	status, body = 503, `{"status":"error","error":"strict: zone eu is missing"}`
+	part = `{"status":"success","warnings":["zone eu is missing"],"data":{"resultType":"vector","result":[
+		{"metric":{"cluster":"a"},"value":[1,"1"]},{"metric":{"cluster":"b"},"value":[1,"0"]},{"metric":{},"value":[1,"0"]},{"metric":{"cluster":"c"},"value":[1,"NaN"]}]}}`
+	a, err := r.Gate(t.Context(), g)
+	if diff := cmp.Diff(GateAnswer{Failing: []string{"b", "c"}}, a); diff != "" || err == nil {
+		t.Errorf("the answer of a part: %s %v", diff, err)
+	}
 	// Of several samples the one is told that decides.
 	status, body = 200, vector(`{"metric":{"cluster":"a"},"value":[1,"-2"]},{"metric":{"cluster":"b"},"value":[1,"0"]}`)
-	a, err := r.Gate(t.Context(), g)
+	a, err = r.Gate(t.Context(), g)
 	if diff := cmp.Diff(GateAnswer{Verdict: wave.Fails, Samples: 2, Labels: map[string]string{"cluster": "b"}}, a); diff != "" || err != nil {
 		t.Errorf("the sample that fails: %s %v", diff, err)
 	}

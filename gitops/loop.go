@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +45,10 @@ type Loop struct {
 	tried    attempts        // at the delivery under way, by this process
 	blocked  bool            // the delivery under way failed, and is tried again
 	healthy  bool            // the workload runs what it should, or nothing yet
-	begins   bool            // the workload waits for what is delivered first
+	gatesAt  time.Time       // when they were asked last during a delivery
+	// silentSince is since when the workload cannot be asked, zero if it can.
+	silentSince time.Time
+	begins      bool // the workload waits for what is delivered first
 }
 
 // view is what the loop knows of this moment, and does not need to remember.
@@ -318,10 +320,13 @@ func (l *Loop) correct(ctx context.Context) error {
 		return nil
 	}
 	loaded, err := l.deps.Confirmer.Loaded(ctx)
-	if err != nil {
-		return fmt.Errorf("ask the workload what it has loaded: %w", err)
+	if l.healthy = err == nil && loaded == hash; err != nil && !partial {
+		err = fmt.Errorf("ask the workload what it has loaded: %w", err)
+		return errors.Join(err, l.silent(revision, err))
 	}
-	if l.healthy = loaded == hash; l.healthy && !partial {
+	l.silentSince = time.Time{}
+	// What made way for another may be why a workload cannot be asked.
+	if l.healthy && !partial {
 		return nil
 	}
 	b := l.store.bundle(revision)
@@ -343,141 +348,28 @@ func (l *Loop) correct(ctx context.Context) error {
 	return nil
 }
 
-// input gathers what a decision is made of.
-func (l *Loop) input(now time.Time) (wave.Input, wave.Memory) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.state
-	in := wave.Input{
-		Now: now, Cluster: l.cfg.Cluster, Waves: s.Waves, Running: s.Running, Good: slices.Clone(s.Good),
-		Rejected: s.rejected(), Older: l.older, Paused: s.Paused, Promoted: s.Promoted, Pinned: s.Pinned,
+// silent rejects what has not proved itself if its workload cannot be asked for too
+// long: it may be what the workload dies of. Nobody else can tell, for a gate lacks
+// what the leaf would say.
+func (l *Loop) silent(revision string, err error) error {
+	now, limit := l.deps.Now(), l.cfg.SilenceTimeout
+	if progressing(err) {
+		limit = max(limit, l.cfg.ProgressTimeout)
 	}
-	if s.Newest != nil {
-		in.Newest, in.Waves = s.Newest.Revision, wave.Effective(s.Waves, s.Newest.Waves)
-	}
-	return in, s.Memory
-}
-
-// decide asks the fleet, decides, and does what was decided.
-func (l *Loop) decide(ctx context.Context) error {
-	in, memory := l.input(l.deps.Now())
-	if in.Newest == "" && in.Running == "" {
-		l.look(wave.Decision{Do: wave.Wait, Why: "no revision has been fetched yet"}, nil)
+	if unavailable(err) {
+		l.silentSince = time.Time{}
 		return nil
 	}
-	var errs []error
-	fleet, err := l.deps.Fleet.Fleet(ctx)
-	if err != nil {
-		in.FleetErr = err.Error()
-		errs = append(errs, err)
+	if l.silentSince.IsZero() {
+		l.silentSince = now
 	}
-	in.Fleet = without(fleet, l.cfg.Cluster)
-	if in.Fleet == nil && in.Running == "" {
-		if in.Fresh = l.fresh(ctx); in.Fresh {
-			in.Heard = l.hear(ctx)
-		}
-	}
-	d, next := wave.Decide(in, memory)
-	for len(d.Need) > 0 {
-		if in.Gates == nil {
-			in.Gates = map[string]wave.Verdict{}
-		}
-		for key, g := range d.Need {
-			a, err := l.deps.Fleet.Gate(ctx, g)
-			if err != nil {
-				errs = append(errs, fmt.Errorf("gate %q: %w", key, err))
-			}
-			in.Gates[key] = a.Verdict
-			l.noteGate(key, a, err)
-		}
-		d, next = wave.Decide(in, memory)
-	}
-	l.look(d, fleet)
-	now := l.deps.Now()
-	err = l.change(func(s *State) {
-		s.Memory = next
-		s.Began = s.Began || in.Fresh && d.Do == wave.Advance
-		s.reject(d.Reject, d.Why, now)
-		if in.Fleet != nil {
-			s.hear(in.Fleet.Rejected, now)
-		}
-		if d.Good {
-			s.good(s.Running, now)
-			if b := l.store.bundle(s.Running); b != nil {
-				s.Waves = b.Waves
-			}
-		}
+	proven := false
+	l.peek(func(s *State) {
+		proven = slices.Contains(s.Good, revision) || len(s.Good) == 0 || s.Promoted == revision || s.Pinned == revision
 	})
-	if err != nil {
-		return err
-	}
-	return errors.Join(append(errs, l.obey(ctx, d))...)
-}
-
-// fresh tells whether nothing has ever run here: a workload that has loaded
-// something, or has loaded nothing though something was delivered to it, tells of a
-// loop whose state was lost, which has to wait its turn. What this loop began
-// with before anything ran is not counted.
-func (l *Loop) fresh(ctx context.Context) bool {
-	began := false
-	l.peek(func(s *State) { began = s.Began })
-	if began {
-		return true
-	}
-	loaded, err := l.deps.Confirmer.Loaded(ctx)
-	if err == nil && loaded != "" {
-		return false
-	}
-	target, ok := l.deps.Deliverer.(Blank)
-	if !ok {
-		return err == nil
-	}
-	blank, err := target.Blank(ctx)
-	return err == nil && blank
-}
-
-// hear returns what a part of the fleet tells, nil if nobody does.
-func (l *Loop) hear(ctx context.Context) *wave.Fleet {
-	some, ok := l.deps.Fleet.(Hearsay)
-	if !ok {
+	if proven || now.Sub(l.silentSince) <= limit {
 		return nil
 	}
-	f, err := some.Heard(ctx)
-	if err != nil {
-		return nil // why is told by the question to the whole
-	}
-	return without(f, l.cfg.Cluster)
-}
-
-// without leaves out what the own cluster tells: the loop knows that itself,
-// and before the tree does. Its own rejections of a time before it was told to
-// promote count no more.
-func without(f *wave.Fleet, cluster string) *wave.Fleet {
-	if f == nil {
-		return nil
-	}
-	out := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
-	for c, r := range f.Clusters {
-		if c != cluster {
-			out.Clusters[c] = r
-		}
-	}
-	for r, why := range f.Rejected {
-		if !strings.HasPrefix(why, "by cluster "+cluster+":") {
-			out.Rejected[r] = why
-		}
-	}
-	paused := slices.DeleteFunc(strings.Split(f.Paused, pausedSeparator), func(c string) bool { return c == cluster })
-	out.Paused = strings.Join(paused, pausedSeparator)
-	return out
-}
-
-// look makes a decision visible.
-func (l *Loop) look(d wave.Decision, fleet *wave.Fleet) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.view.decision.Do != d.Do || l.view.decision.Why != d.Why {
-		l.logger.Info("decided", "do", d.Do, "to", d.To, "why", d.Why)
-	}
-	l.view.decision, l.view.fleet = d, fleet
+	why := fmt.Sprintf("the workload has not answered for %s since it runs this: %s", now.Sub(l.silentSince).Round(time.Second), err)
+	return l.change(func(s *State) { s.reject(revision, why, now) })
 }

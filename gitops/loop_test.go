@@ -277,7 +277,7 @@ func TestUnavailable(t *testing.T) {
 func TestDriftAndIdle(t *testing.T) {
 	p := newPlanet(t, "a")
 	p.repo.Commit("config", "one")
-	p.pass(5 * time.Minute)
+	p.pass(10 * time.Minute) // until it is watched no more
 	w := p.loops[0].workload
 	before, files := w.deliver, modified(t, p.loops[0].dir)
 	p.pass(time.Hour)

@@ -189,11 +189,16 @@ func (r *Root) fleet(ctx context.Context, partial bool) (*wave.Fleet, error) {
 }
 
 // Gate implements Fleet. A gate holds if the answer is whole, is not empty, and
-// each sample of it is a number other than zero.
+// each sample of it is a number other than zero. If it is not whole, the error says
+// why, and which clusters fail in what there is of it is told.
 func (r *Root) Gate(ctx context.Context, g wave.Gate) (GateAnswer, error) {
 	samples, err := r.ask(ctx, g.Expr, false)
-	if err != nil {
+	if err == nil {
+		return decisive(samples), nil
+	}
+	part, perr := r.ask(ctx, g.Expr, true)
+	if perr != nil {
 		return GateAnswer{Verdict: wave.Unknown}, err
 	}
-	return decisive(samples), nil
+	return GateAnswer{Verdict: wave.Unknown, Failing: failing(part)}, err
 }

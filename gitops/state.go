@@ -82,6 +82,8 @@ type Pending struct {
 	Why   string    `json:"why"`
 	// Back: it is a return to an earlier revision.
 	Back bool `json:"back,omitempty"`
+	// Reached: the workload has begun with it, and was not done when asked.
+	Reached bool `json:"reached,omitempty"`
 	// Newest was the newest revision when it began.
 	Newest string `json:"newest,omitempty"`
 }

@@ -175,6 +175,9 @@ func (l *Loop) resume(ctx context.Context) error {
 		l.retries++
 		return fmt.Errorf("revision %.12s is not delivered before the fleet is heard: %w", p.Revision, err)
 	}
+	if why == "" {
+		why = l.failing(ctx, p)
+	}
 	if why != "" {
 		return l.giveUp(ctx, p, why)
 	}
@@ -189,18 +192,35 @@ func (l *Loop) resume(ctx context.Context) error {
 		return l.undelivered(ctx, p, err)
 	}
 	if err := l.confirm(ctx, p); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if unavailable(err) || l.onItsWay(err) {
-			l.retries++
-			l.blocked = unavailable(err) // a newer revision lets one that rolls finish
-			return fmt.Errorf("confirm revision %.12s: %w", p.Revision, err)
-		}
-		return l.late(ctx, p, err.Error())
+		return l.unconfirmed(ctx, p, err)
 	}
 	l.store.crash("confirmed")
 	return l.settle(p, b)
+}
+
+// unconfirmed asks again for as long as a workload may take.
+func (l *Loop) unconfirmed(ctx context.Context, p *Pending, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if !unavailable(err) && !l.onItsWay(err) {
+		return l.late(ctx, p, err.Error())
+	}
+	l.retries++
+	l.blocked = obstructed(err) // a newer revision lets one that rolls finish
+	return errors.Join(fmt.Errorf("confirm revision %.12s: %w", p.Revision, err), l.reached(p))
+}
+
+// reached remembers that the workload has begun with what is delivered.
+func (l *Loop) reached(p *Pending) error {
+	if p.Reached {
+		return nil
+	}
+	return l.change(func(s *State) {
+		if s.Pending != nil {
+			s.Pending.Reached = true
+		}
+	})
 }
 
 // hand gives a bundle to the deliverer, unless it is what runs already, by
@@ -239,7 +259,9 @@ type attempts struct{ since, from time.Time }
 
 // unwanted tells why a delivery that was interrupted is not to be taken up: the
 // operator or the fleet has rejected the revision meanwhile. An error says that
-// the fleet could not be asked; the first of all revisions does not need it.
+// the fleet could not be asked. The first of all revisions does not need it, nor
+// does one that the workload has begun with: it may be what keeps a leaf, and so
+// the root, from a whole answer, and only going on ends it.
 func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string, err error) {
 	promoted, first := false, false
 	l.peek(func(s *State) {
@@ -252,10 +274,13 @@ func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string, err error)
 		return why, nil
 	}
 	f, err := l.deps.Fleet.Fleet(ctx)
-	switch {
-	case err == nil:
+	if err == nil {
 		return without(f, l.cfg.Cluster).Rejected[p.Revision], nil
-	case first:
+	}
+	if some := l.hear(ctx); some != nil && some.Rejected[p.Revision] != "" {
+		return some.Rejected[p.Revision], nil
+	}
+	if first || p.Reached || l.tried.since == p.Since {
 		return "", nil
 	}
 	return "", err
@@ -297,11 +322,15 @@ func (l *Loop) drop(p *Pending, why string) error {
 func (l *Loop) undelivered(ctx context.Context, p *Pending, err error) error {
 	l.retries++
 	took := l.deps.Now().Sub(l.tried.from)
-	l.blocked = !progressing(err)
+	l.blocked = !progressing(err) || obstructed(err)
 	if !unavailable(err) && !l.onItsWay(err) && took > l.cfg.ConfirmTimeout {
 		return l.late(ctx, p, "it could not be delivered within "+took.Round(time.Second).String()+": "+err.Error())
 	}
-	return fmt.Errorf("deliver revision %.12s: %w", p.Revision, err)
+	err = fmt.Errorf("deliver revision %.12s: %w", p.Revision, err)
+	if progressing(err) {
+		err = errors.Join(err, l.reached(p))
+	}
+	return err
 }
 
 // onItsWay tells whether the workload makes progress, and has time left for it.
@@ -322,6 +351,31 @@ func (l *Loop) late(ctx context.Context, p *Pending, why string) error {
 	return errors.Join(fmt.Errorf("first revision %.12s: %s", p.Revision, why), l.change(func(s *State) { s.Pending = nil }))
 }
 
+// failing says why the gates of the own wave reject what is being delivered, "" if
+// they do not. They are asked as often as while it bakes; not for a return, nor where
+// they did not count before: for a command, and for what replaces a bad revision that
+// there is no way back from.
+func (l *Loop) failing(ctx context.Context, p *Pending) string {
+	now := l.deps.Now()
+	if p.Back || now.Sub(p.Since) < l.cfg.RolloutInterval || now.Sub(l.gatesAt) < l.cfg.RolloutInterval {
+		return ""
+	}
+	in, memory := l.input(now)
+	if _, stuck := in.Rejected[in.Running]; stuck || in.Running == "" || in.Promoted == p.Revision {
+		return ""
+	}
+	l.gatesAt = now
+	in.Pending, in.Patience = p.Revision, l.cfg.ConfirmTimeout
+	d, next, err := l.consult(ctx, in, memory)
+	if err = errors.Join(err, l.change(func(s *State) { s.Memory = next })); err != nil {
+		l.logger.Debug("gates not asked during a delivery", "revision", p.Revision, "err", err)
+	}
+	if d.Reject == "" {
+		return ""
+	}
+	return d.Why
+}
+
 // confirm waits until the workload says that it has loaded what was delivered.
 func (l *Loop) confirm(ctx context.Context, p *Pending) error {
 	deadline := l.deps.Now().Add(l.cfg.ConfirmTimeout)
@@ -335,6 +389,9 @@ func (l *Loop) confirm(ctx context.Context, p *Pending) error {
 				return fmt.Errorf("whether it was loaded was not to be learned within %s: %w", l.cfg.ConfirmTimeout, err)
 			}
 			return fmt.Errorf("the workload did not load it within %s", l.cfg.ConfirmTimeout)
+		}
+		if why := l.failing(ctx, p); why != "" {
+			return errors.New(why)
 		}
 		if err := l.sleep(ctx, wait); err != nil {
 			return err

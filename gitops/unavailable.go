@@ -29,13 +29,28 @@ func unavailable(err error) bool {
 type ProgressError struct {
 	// What is on its way, and how far it is.
 	What string
+	// Obstacle is what somebody has to remove, "" for nothing: the workload may get
+	// there by itself, but a newer revision does not wait for that.
+	Obstacle string
 }
 
 // Error implements error.
-func (e *ProgressError) Error() string { return e.What }
+func (e *ProgressError) Error() string {
+	if e.Obstacle == "" {
+		return e.What
+	}
+	return e.What + "; " + e.Obstacle
+}
 
 // progressing tells whether the workload is on its way.
 func progressing(err error) bool {
 	var e *ProgressError
 	return errors.As(err, &e)
+}
+
+// obstructed tells whether something stands in the way that a newer revision may
+// remove.
+func obstructed(err error) bool {
+	var e *ProgressError
+	return unavailable(err) || errors.As(err, &e) && e.Obstacle != ""
 }

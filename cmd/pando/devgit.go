@@ -93,7 +93,7 @@ func (p *planet) openLoop(cluster string, i int, root string, checked *checkedPl
 	f.httpAddress = preferred(9500 + i)
 	f.loop = gitops.Config{
 		Cluster: cluster, StateDir: filepath.Join(dir, "state"), Interval: devInterval, RolloutInterval: devRolloutInterval,
-		ConfirmTimeout: devConfirmTimeout, ProgressTimeout: devConfirmTimeout,
+		ConfirmTimeout: devConfirmTimeout, ProgressTimeout: devConfirmTimeout, SilenceTimeout: devConfirmTimeout,
 	}
 	f.dirs = dirs.Config{Base: l.base, Keep: 5}
 	for _, t := range tiers {

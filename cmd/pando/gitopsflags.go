@@ -94,6 +94,7 @@ func (f *gitopsFlags) registerLoop(c *kingpin.CmdClause, prefix, state string) *
 	flag("rollout.interval", "Time between two looks at the fleet while this cluster is part of a rollout.").Default(d.RolloutInterval.String()).DurationVar(&f.loop.RolloutInterval)
 	flag("rollout.confirm-timeout", "How long a workload may take to load a revision before that is given up.").Default(d.ConfirmTimeout.String()).DurationVar(&f.loop.ConfirmTimeout)
 	flag("rollout.progress-timeout", "How long it may take instead while its instances are being replaced.").Default(d.ProgressTimeout.String()).DurationVar(&f.loop.ProgressTimeout)
+	flag("rollout.silence-timeout", "How long a workload may not answer while what it runs has not proved itself, before that is rejected.").Default(d.SilenceTimeout.String()).DurationVar(&f.loop.SilenceTimeout)
 	flag("state.path", "Folder for what the loop remembers over restarts.").Default(state).StringVar(&f.loop.StateDir)
 	flag("deliver.keep", "Earlier revisions that stay in the folder that is delivered to.").Default("5").IntVar(&f.dirs.Keep)
 	flag("workload", "Tier that reads what is delivered, name=URL: told to reload, and asked what it has loaded. Repeatable.").StringMapVar(&f.workloads)

@@ -56,7 +56,9 @@ func New(rc *rest.Config, cfg Config, deps Deps) (*Deliverer, error) {
 
 // Deliver implements gitops.Deliverer. It writes content first, then the pointer
 // to it, then workloads, and tells pods to reload; at last it removes what
-// nobody needs any more. Wherever it ends, doing it again completes it.
+// nobody needs any more. The loop's own Deployment comes after all workloads, once
+// they run: until then this is a ProgressError. Wherever it ends, doing it again
+// completes it.
 func (d *Deliverer) Deliver(ctx context.Context, b *gitops.Bundle) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -85,7 +87,36 @@ func (d *Deliverer) Deliver(ctx context.Context, b *gitops.Bundle) error {
 	if err := d.reload(ctx, want, b.Hash); err != nil {
 		return err
 	}
+	if err := d.replace(ctx, p); err != nil {
+		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
+	}
 	return d.prune(ctx, p)
+}
+
+// replace applies what may end this loop and begin another: a revision that does
+// not run must not take away who could return from it.
+func (d *Deliverer) replace(ctx context.Context, p *plan) error {
+	own := slices.DeleteFunc(slices.Clone(p.apply), func(o *object) bool { return !o.replaces })
+	if len(own) == 0 {
+		return nil
+	}
+	inv := p.unfinished()
+	if err := d.rolledOut(ctx, inv); err != nil {
+		return err
+	}
+	loaded, err := d.loadedBy(ctx, inv)
+	if err != nil {
+		return err
+	}
+	if loaded != inv.Revision {
+		return &gitops.ProgressError{What: fmt.Sprintf("%s waits until all pods have loaded what is delivered", own[0].id)}
+	}
+	for _, o := range own {
+		if err := d.writeOne(ctx, p, o); err != nil {
+			return err
+		}
+	}
+	return d.save(ctx, p.unpruned(p.after))
 }
 
 // want builds what a bundle makes of the namespace.
@@ -190,7 +221,7 @@ func (d *Deliverer) observe(ctx context.Context, want *desired, inv *inventory) 
 	return seen, nil
 }
 
-// write does what is planned, but for pruning.
+// write does what is planned, but for pruning and for what replaces the loop.
 func (d *Deliverer) write(ctx context.Context, p *plan) error {
 	if len(p.apply) == 0 && len(p.prune) == 0 && same(p.before, p.after) {
 		return nil
@@ -202,17 +233,14 @@ func (d *Deliverer) write(ctx context.Context, p *plan) error {
 		return err
 	}
 	for _, o := range p.apply {
+		if o.replaces {
+			continue
+		}
 		if err := d.writeOne(ctx, p, o); err != nil {
 			return err
 		}
 	}
-	// What is to be pruned stays in until it is gone.
-	recorded := *p.after
-	recorded.Objects = maps.Clone(p.after.Objects)
-	for _, o := range p.prune {
-		recorded.Objects[o.id.String()] = entry{id: o.id, UID: o.uid}
-	}
-	return d.save(ctx, &recorded)
+	return d.save(ctx, p.unfinished())
 }
 
 // An object whose fields were taken back so often within so long a time is left

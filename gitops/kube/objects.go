@@ -69,6 +69,8 @@ type object struct {
 	sum string
 	// content: it is immutable, and named by what is in it.
 	content bool
+	// replaces: that it is applied may end this process and begin another.
+	replaces bool
 }
 
 // newObject completes a body with what marks it as ours.
@@ -90,7 +92,9 @@ func (c Config) newObject(body *unstructured.Unstructured) (*object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", body.GetKind(), body.GetName(), err)
 	}
-	return &object{id: id{body.GetKind(), body.GetName()}, body: body, sum: sum(text)}, nil
+	o := &object{id: id{body.GetKind(), body.GetName()}, body: body, sum: sum(text)}
+	o.replaces = body.GetKind() == "Deployment" && labels[labelComponent] == roleGitops
+	return o, nil
 }
 
 // owned selects what carries the marks of newObject.

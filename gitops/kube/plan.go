@@ -45,7 +45,9 @@ type observed struct {
 	// version is for preconditions.
 	version string
 	// ours: it carries our marks.
-	ours     bool
+	ours bool
+	// loop: it is of the control loop itself.
+	loop     bool
 	deleting bool
 	// takers are others who manage fields of it.
 	takers []string
@@ -56,6 +58,7 @@ func (c Config) observe(kind string, m *metav1.ObjectMeta) observed {
 	o := observed{
 		id: id{kind, m.Name}, uid: string(m.UID), version: m.ResourceVersion, deleting: m.DeletionTimestamp != nil,
 		ours: m.Labels[labelManagedBy] == managedBy && m.Labels[labelOwner] == c.Name,
+		loop: m.Labels[labelComponent] == roleGitops,
 	}
 	for _, f := range m.ManagedFields {
 		if f.Manager == c.FieldManager && f.Operation == metav1.ManagedFieldsOperationApply && f.Subresource == "" {
@@ -117,6 +120,9 @@ func (c Config) makePlan(d *desired, inv *inventory, seen map[id]observed, revis
 		switch {
 		case !exists || !o.ours || e.UID != "" && e.UID != o.uid:
 			// It is gone, or no longer ours: another took it over, or made it anew.
+		case o.loop:
+			// What runs the loop stays, and is looked after by who installed it: were
+			// it removed, nobody would be left to hear of the commit that wants it back.
 		case kept[key]:
 			p.after.Objects[key] = e
 		default:
@@ -151,6 +157,29 @@ func (c Config) planOne(p *plan, o *object, inv *inventory, seen map[id]observed
 	if known && e.Want == o.sum && e.Fields != "" {
 		p.drift[o.id] = s.takers
 	}
+}
+
+// unfinished is the inventory for as long as what replaces the loop is not
+// applied, and what is to be pruned is there.
+func (p *plan) unfinished() *inventory {
+	inv := *p.after
+	inv.Objects = maps.Clone(p.after.Objects)
+	for _, o := range p.apply {
+		if o.replaces {
+			inv.Objects[o.id.String()] = p.before.Objects[o.id.String()]
+		}
+	}
+	return p.unpruned(&inv)
+}
+
+// unpruned adds what is to be pruned to an inventory: it stays in until it is gone.
+func (p *plan) unpruned(of *inventory) *inventory {
+	inv := *of
+	inv.Objects = maps.Clone(of.Objects)
+	for _, o := range p.prune {
+		inv.Objects[o.id.String()] = entry{id: o.id, UID: o.uid}
+	}
+	return &inv
 }
 
 // generations returns the contents to keep.

@@ -382,6 +382,9 @@ func (w *Workload) tlsFlags() (flags [][2]string) {
 // variables and volumes are those of who installed the loop, such as how it reads
 // the repository: were they applied, the loop would lose what was added to them.
 func (w *Workload) own(body *unstructured.Unstructured) error {
+	if w.Replicas < 1 {
+		return errors.New("without a replica there would be no loop to deliver a commit that wants one again: set deploy.gitops.replicas to 1")
+	}
 	container := map[string]any{"name": containerName, "image": w.Image}
 	if err := w.resources(container); err != nil {
 		return err

@@ -100,13 +100,34 @@ func (c *checker) job(a *spot, f *fragment, with *settings) {
 	}
 	c.believed(a, f)
 	text := with.document([]*fragment{f})
-	if _, err := config.Load(string(text), slog.New(slog.DiscardHandler)); err != nil {
+	cfg, err := config.Load(string(text), slog.New(slog.DiscardHandler))
+	if err != nil {
 		c.told(a, err, text, func(root *yaml.Node) []pair { return listPairs(root, "scrape_configs", []*fragment{f}) }, f)
+		return
 	}
+	c.heard(a, f, cfg)
 }
 
-// loopJob is the job of control loops, which are believed by it.
-const loopJob = "pando-gitops"
+// loopJob is the job of control loops, which are believed by it. They are scraped as
+// often as they look at the fleet: what they say is that late otherwise.
+const (
+	loopJob      = "pando-gitops"
+	loopInterval = 15 * time.Second
+)
+
+// heard warns of a control loop that is scraped too seldom for a return within a
+// minute.
+func (c *checker) heard(a *spot, f *fragment, cfg *config.Config) {
+	for _, s := range cfg.ScrapeConfigs {
+		if every := time.Duration(s.ScrapeInterval); s.JobName == loopJob && every > loopInterval {
+			at := f.tree()
+			if n := field(at, "scrape_interval"); n != nil {
+				at = n
+			}
+			c.r.add(place{f.item.at.file, at.Line, at.Column}, Warning, "job "+loopJob, fmt.Sprintf("the control loop of the cluster is scraped every %s, so others hear that late that it rejects a revision: write scrape_interval: %s for this job", model.Duration(every), loopInterval), a.cluster(f))
+		}
+	}
+}
 
 // believed warns of jobs whose targets may say that they are control loops.
 func (c *checker) believed(a *spot, f *fragment) {
@@ -222,14 +243,14 @@ func (c *checker) told(a *spot, err error, text []byte, pairs func(root *yaml.No
 		}
 		m := lineText.FindStringSubmatch(line)
 		if m == nil {
-			c.toldOf(a, otherwise, typeText.ReplaceAllString(line, "there is no field $1 here"))
+			c.toldOf(a, otherwise, advised(typeText.ReplaceAllString(line, "there is no field $1 here")))
 			continue
 		}
 		if lines == nil {
 			lines = lineMap(text, pairs)
 		}
 		n, _ := strconv.Atoi(m[1])
-		message := typeText.ReplaceAllString(m[2], "there is no field $1 here")
+		message := advised(typeText.ReplaceAllString(m[2], "there is no field $1 here"))
 		if src, ok := nearest(lines, n); ok {
 			c.fail(a, src.f, src.source, message)
 		} else {

@@ -261,8 +261,21 @@ func (p *Planet) checkWorkload(c *cluster, role Role, w *workloadYAML, image str
 	if w != nil && w.Image == "" && image == "" {
 		p.fail(at(p.deploy), c.Name, "deploy: %s has no image: say which, of all or of this one", role)
 	}
-	if w != nil && w.TLS != nil && role == RoleGitops {
+	if w != nil && role == RoleGitops {
+		p.checkLoop(c, w, image)
+	}
+}
+
+// checkLoop refuses what would end the loop that could undo it.
+func (p *Planet) checkLoop(c *cluster, w *workloadYAML, image string) {
+	if w.TLS != nil {
 		p.fail(at(p.deploy), c.Name, "deploy: gitops has tls, which is for the tiers: leave it out")
+	}
+	if w.Replicas != nil && *w.Replicas < 1 {
+		p.fail(at(p.deploy), c.Name, "deploy: gitops has no replicas, and without the loop no commit would bring it back: give it 1")
+	}
+	if w.Image != "" && w.Image != image {
+		p.report.add(at(p.deploy), Warning, "loop-image", "deploy: gitops has an image of its own, so that nothing has run with it when the loop replaces itself by it; leave it out to have it the image of all, which the loop takes last", c.Name)
 	}
 }
 

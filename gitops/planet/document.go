@@ -36,8 +36,13 @@ func document(file string, data []byte, r *report) *yaml.Node {
 		r.failf(place{file: file, line: line}, "it is not YAML: %s", text)
 		return nil
 	}
-	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		r.failf(place{file: file}, "it has several YAML documents: write one, without ---")
+	var next yaml.Node
+	if err := d.Decode(&next); !errors.Is(err, io.EOF) {
+		at := place{file: file, line: next.Line, col: next.Column}
+		if err != nil {
+			at.line, _ = lineOf(err.Error())
+		}
+		r.failf(at, "it has several YAML documents, of which the second is here: write one, without ---")
 		return nil
 	}
 	if len(doc.Content) != 1 {

@@ -16,7 +16,7 @@ func TestProblems(t *testing.T) {
 	for _, tc := range []struct{ name, files, want string }{
 		// Files.
 		{"not YAML", "-- limits/leaf.yml --\na: [\n", "limits/leaf.yml:1: it is not YAML"},
-		{"two documents", "-- limits/leaf.yml --\nquery.timeout: 1m\n---\nx: y\n", "limits/leaf.yml: it has several YAML documents"},
+		{"two documents", "-- limits/leaf.yml --\nquery.timeout: 1m\n---\nx: y\n", "limits/leaf.yml:2:1: it has several YAML documents, of which the second is here: write one"},
 		{"unknown field", "-- rules/leaf/up.yml --\ngroups:\n  - name: up\n    rulez: []\n", "rules/leaf/up.yml:3:5: there is no field \"rulez\" here; is rules meant?"},
 		{"key twice", "-- limits/leaf.yml --\nquery.timeout: 1m\nquery.timeout: 2m\n", "limits/leaf.yml:2:1: the key \"query.timeout\" is there twice"},
 		{"missing field", "-- scrape/nodes.yml --\nscrape_configs:\n  - metrics_path: /x\n", "scrape/nodes.yml:2:5: job_name is missing"},
@@ -49,7 +49,11 @@ func TestProblems(t *testing.T) {
 		{"regular expression", "-- scrape/nodes.yml --\nscrape_configs:\n  - job_name: a\n    relabel_configs:\n      - {source_labels: [x], regex: 'a(', target_label: b}\n", "scrape/nodes.yml:2:5: error parsing regexp: missing closing ): `^(?s:a()$`"},
 		{"field of a discovery", "-- scrape/nodes.yml --\nscrape_configs:\n  - job_name: a\n    kubernetes_sd_configs:\n      - role: pod\n        rule: x\n", "scrape/nodes.yml:5:9: there is no field rule here"},
 		{"timeout", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, scrape_timeout: 2m}\n", "scrape/nodes.yml:2:5: scrape timeout greater than scrape interval"},
-		{"global", "-- prometheus.yml --\nglobal: {scrape_interval: 10s, scrape_timeout: 20s}\n", "prometheus.yml:1:10: global scrape timeout greater than scrape interval"},
+		{"global", "-- prometheus.yml --\nglobal: {scrape_interval: 10s, scrape_timeout: 20s}\n", "prometheus.yml:1:10: global scrape timeout greater than scrape interval: make scrape_timeout at most scrape_interval, or leave it out"},
+		{"timeout of a job", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, scrape_timeout: 20m}\n", "scrape/nodes.yml:2:5: scrape timeout greater than scrape interval for scrape config with job name \"a\": make scrape_timeout at most"},
+		{"relabel action", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, relabel_configs: [{action: hashmod, source_labels: [x], target_label: y}]}\n", "scrape/nodes.yml:2:5: relabel configuration for hashmod requires non-zero modulus: add modulus"},
+		{"several credentials", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, basic_auth: {username: a}, authorization: {credentials: b}}\n", "scrape/nodes.yml:2:5: at most one of basic_auth"},
+		{"loop scraped seldom!", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: pando-gitops, scrape_interval: 20s}\n", "scrape/nodes.yml:2:47: warning: the control loop of the cluster is scraped every 20s, so others hear that late that it rejects a revision: write scrape_interval: 15s for this job"},
 		{"targets that choose their job!", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, honor_labels: true}\n", "scrape/nodes.yml:2:33: warning: honor_labels lets targets choose their label job"},
 		{"samples that choose their job!", "-- scrape/nodes.yml --\nscrape_configs:\n  - {job_name: a, metric_relabel_configs: [{source_labels: [app], target_label: job}]}\n", "scrape/nodes.yml:2:81: warning: target_label: job lets targets choose their label job"},
 		{"alert for nobody!", "-- prometheus.yml --\nglobal: {}\n-- rules/leaf/up.yml --\ngroups:\n  - {name: up, rules: [{alert: A, expr: up == 0}]}\n", "rules/leaf/up.yml:2:24: warning: the alert A goes to nobody"},
@@ -104,6 +108,7 @@ func TestProblemsOfThePlanet(t *testing.T) {
 		{"label of identity", "stage: canary", "cluster: canary", "planet.yaml:7:46: the label cluster is what cluster eu-1 is named by"},
 		{"no image", "gates:\n", "deploy: {gitops: {}}\ngates:\n", "planet.yaml:13:9: deploy: gitops has no image"},
 		{"TLS without a Secret", "gates:\n", "deploy: {image: a, root: {tls: {}}}\ngates:\n", "planet.yaml:13:32: secret is missing"},
+		{"no loop", "gates:\n", "deploy: {image: a, gitops: {replicas: 0}}\ngates:\n", "planet.yaml:13:9: deploy: gitops has no replicas"},
 		{"TLS of the loop", "gates:\n", "deploy: {image: a, gitops: {tls: {secret: x}}}\ngates:\n", "planet.yaml:13:9: deploy: gitops has tls"},
 		{"no parent", "gates:\n", "deploy: {image: a, leaf: {}}\ngates:\n", "planet.yaml:3:5: zone eu and those above have no addresses"},
 	} {
@@ -269,6 +274,16 @@ func TestAllowed(t *testing.T) {
 			if got := problems.Error(); want == "yes" && got != "" || want != "yes" && !strings.Contains(got, want) {
 				t.Errorf("%s with %q: want %s, got %s", tc.job, given, want, got)
 			}
+		}
+	}
+}
+
+// The loop's own image is told apart from that of all: nothing tries it before.
+func TestLoopImage(t *testing.T) {
+	for image, warned := range map[string]bool{"": false, "image: a": false, "image: b": true} {
+		_, problems := planet.Validate(files(strings.Replace(small, "gates:\n", "deploy: {image: a, gitops: {"+image+"}}\ngates:\n", 1)), planet.CheckOptions{})
+		if got := problems.Error(); problems.Failed() || strings.Contains(got, "warning: deploy: gitops has an image of its own") != warned {
+			t.Errorf("%q: %s", image, got)
 		}
 	}
 }

@@ -42,9 +42,15 @@ type Input struct {
 	// Fleet is nil if the root could not be asked, FleetErr says why.
 	Fleet    *Fleet
 	FleetErr string
-	// Heard is what a part of the tree tells while Fleet is nil, nil if nothing.
-	// It only matters where nothing has ever run: see Fresh.
+	// Heard is what a part of the tree tells while Fleet is nil, nil if nothing. Its
+	// rejections count as any; nothing advances by it but where nothing ever ran: see
+	// Fresh.
 	Heard *Fleet
+	// Pending is a revision that is being delivered here, "" for none. Then it is
+	// only decided whether the gates of the own wave reject it, which they do if they
+	// fail for Patience: what is being replaced may fail them for a moment.
+	Pending  string
+	Patience time.Duration
 	// Gates are the answers to Decision.Need, by Gate key; nil before they were
 	// asked.
 	Gates map[string]Verdict
@@ -63,9 +69,15 @@ type Memory struct {
 	// Loaded runs here since LoadedAt.
 	Loaded   string    `json:"loaded,omitempty"`
 	LoadedAt time.Time `json:"loadedAt,omitzero"`
-	// Held says since when gates hold, Failed how often in a row they failed.
-	Held   map[string]time.Time `json:"held,omitempty"`
-	Failed map[string]int       `json:"failed,omitempty"`
+	// Held says since when gates hold, Failed how often in a row they failed, and
+	// Failing since when.
+	Held    map[string]time.Time `json:"held,omitempty"`
+	Failed  map[string]int       `json:"failed,omitempty"`
+	Failing map[string]time.Time `json:"failing,omitempty"`
+	// Watched runs here, was new, and has not been taken by the next wave yet. Proven
+	// is when it proved itself.
+	Watched string    `json:"watched,omitempty"`
+	Proven  time.Time `json:"proven,omitzero"`
 }
 
 // Action is what to do.
@@ -106,11 +118,20 @@ type Decision struct {
 // revision is rejected for it: one may be of the moment of a reload.
 const FailAfter = 2
 
+// A revision that has proved itself is watched until the next wave has taken it, for
+// the time from a gate's failing to its being seen; that of the last wave for Linger,
+// and none for longer than WatchLimit.
+const (
+	Linger     = 5 * time.Minute
+	WatchLimit = 24 * time.Hour
+)
+
 // Decide returns what to do, and what to remember.
 func Decide(in Input, m Memory) (Decision, Memory) {
-	m.Held, m.Failed = maps.Clone(m.Held), maps.Clone(m.Failed)
+	m.Held, m.Failed, m.Failing = maps.Clone(m.Held), maps.Clone(m.Failed), maps.Clone(m.Failing)
 	if m.Loaded != in.Running {
-		m.Loaded, m.LoadedAt = in.Running, in.Now
+		m.Loaded, m.LoadedAt, m.Watched, m.Proven = in.Running, in.Now, "", time.Time{}
+		m.Failed, m.Failing = nil, nil // by what ran before
 	}
 	s := decider{in: in, m: &m}
 	d := s.decide()
@@ -127,11 +148,16 @@ type decider struct {
 	m    *Memory
 	need map[string]Gate
 	used map[string]bool // gates that were looked at
+	// patience is how long a gate must have failed.
+	patience time.Duration
 	// stuck says that what runs here is bad, and that there is no way back.
 	stuck bool
 }
 
 func (s *decider) decide() Decision {
+	if s.in.Pending != "" {
+		return s.underWay()
+	}
 	if d, ok := s.commanded(); ok {
 		return d
 	}
@@ -142,13 +168,27 @@ func (s *decider) decide() Decision {
 	if i < 0 {
 		return Decision{Do: Wait, Why: fmt.Sprintf("cluster %q is in no wave", s.in.Cluster)}
 	}
-	watched, failed := s.watch(s.in.Waves[i])
+	good, failed := s.watch(i)
 	if failed != "" {
 		return s.back(s.in.Running, failed)
 	}
 	d := s.onward(i)
-	d.Good = watched
-	d.Soon = d.Soon || s.in.Running != "" && !watched && !slices.Contains(s.in.Good, s.in.Running)
+	d.Good = good
+	d.Soon = d.Soon || s.m.Watched != ""
+	return d
+}
+
+// underWay decides while a revision is being delivered.
+func (s *decider) underWay() Decision {
+	d := Decision{Do: Wait, Why: "revision " + short(s.in.Pending) + " is being delivered", Soon: true}
+	i := find(s.in.Waves, s.in.Cluster)
+	if i < 0 {
+		return d
+	}
+	s.patience = s.in.Patience
+	if _, failed := s.gates(s.in.Waves[i]); failed != "" {
+		d.Do, d.Reject, d.Why = RollBack, s.in.Pending, failed+" while it is delivered"
+	}
 	return d
 }
 
@@ -186,9 +226,9 @@ func (s *decider) bad(revision string) (string, bool) {
 	if why, ok := s.in.Rejected[revision]; ok {
 		return why, true
 	}
-	if s.in.Fleet != nil {
-		if why, ok := s.in.Fleet.Rejected[revision]; ok {
-			return why, true
+	for _, f := range []*Fleet{s.in.Fleet, s.in.Heard} {
+		if f != nil && f.Rejected[revision] != "" {
+			return f.Rejected[revision], true
 		}
 	}
 	return "", false
@@ -207,17 +247,46 @@ func (s *decider) back(reject, why string) Decision {
 	return d
 }
 
-// watch asks the gates of the own wave while what runs has not proved itself.
-// It has when the wave's bake time is over and all gates hold.
-func (s *decider) watch(w Wave) (good bool, failed string) {
-	if s.in.Running == "" || slices.Contains(s.in.Good, s.in.Running) {
+// watch asks the gates of the own wave, i, while what runs is new. It is good when
+// the wave's bake time is over and all gates hold, and watched for a while more: who
+// takes it next has asked them before they may have failed.
+func (s *decider) watch(i int) (good bool, failed string) {
+	w := s.in.Waves[i]
+	proven := slices.Contains(s.in.Good, s.in.Running)
+	if s.in.Running != "" && !proven {
+		s.m.Watched = s.in.Running
+	}
+	if s.m.Watched != "" && proven && s.taken(i) {
+		s.m.Watched, s.m.Proven = "", time.Time{}
+	}
+	if s.m.Watched == "" {
 		return false, ""
 	}
 	holding, why := s.gates(w)
 	if s.in.Promoted == s.in.Running {
 		why = "" // the operator knows
 	}
-	return holding && s.in.Now.Sub(s.m.LoadedAt) >= w.Bake, why
+	if good = !proven && holding && s.in.Now.Sub(s.m.LoadedAt) >= w.Bake; good {
+		s.m.Proven = s.in.Now
+	}
+	return good, why
+}
+
+// taken tells whether others watch what has proved itself in wave i, or nobody has
+// to any more.
+func (s *decider) taken(i int) bool {
+	since := s.in.Now.Sub(s.m.Proven)
+	next := slices.IndexFunc(s.in.Waves[i+1:], func(w Wave) bool { return len(w.Clusters) > 0 })
+	if next < 0 {
+		return since >= Linger
+	}
+	fleet := s.in.Fleet
+	if fleet == nil {
+		fleet = s.in.Heard
+	}
+	return since >= WatchLimit || fleet != nil && !slices.ContainsFunc(s.in.Waves[i+1+next].Clusters, func(c string) bool {
+		return fleet.Clusters[c] != s.in.Running
+	})
 }
 
 // gates tells whether all gates of a wave have held for as long as they should,
@@ -247,7 +316,7 @@ func (s *decider) gates(w Wave) (holding bool, failed string) {
 		if !held || s.in.Now.Sub(since) < g.For {
 			holding = false
 		}
-		if s.m.Failed[key] >= FailAfter && failed == "" {
+		if s.m.Failed[key] >= FailAfter && s.in.Now.Sub(s.m.Failing[key]) >= s.patience && failed == "" {
 			failed = fmt.Sprintf("gate %q of wave %q fails", g.Name, w.Name)
 		}
 	}
@@ -259,6 +328,7 @@ func (s *decider) note(key string, v Verdict) {
 	switch v {
 	case Holds:
 		delete(s.m.Failed, key)
+		delete(s.m.Failing, key)
 		if _, ok := s.m.Held[key]; !ok {
 			if s.m.Held == nil {
 				s.m.Held = map[string]time.Time{}
@@ -270,7 +340,12 @@ func (s *decider) note(key string, v Verdict) {
 		if s.m.Failed == nil {
 			s.m.Failed = map[string]int{}
 		}
-		s.m.Failed[key]++
+		if s.m.Failing == nil {
+			s.m.Failing = map[string]time.Time{}
+		}
+		if s.m.Failed[key]++; s.m.Failed[key] == 1 {
+			s.m.Failing[key] = s.in.Now
+		}
 	default:
 		// Not known to have held all the time; what failed before may still.
 		delete(s.m.Held, key)
@@ -288,6 +363,7 @@ func (s *decider) forget() {
 	for key := range s.m.Failed {
 		if !s.used[key] {
 			delete(s.m.Failed, key)
+			delete(s.m.Failing, key)
 		}
 	}
 }

@@ -52,19 +52,10 @@ func (s *decider) begin() Decision {
 	if r := s.furthest(); r != "" {
 		to, why = r, "nothing has run here yet, others run this, and the root has no whole answer: "
 	}
-	if to == "" || s.unwanted(to) {
+	if _, bad := s.bad(to); bad || to == "" {
 		return wait
 	}
 	return Decision{Do: Advance, To: to, Soon: true, Why: why + s.in.FleetErr}
-}
-
-// unwanted tells whether anybody who was heard rejects a revision.
-func (s *decider) unwanted(revision string) bool {
-	if _, bad := s.bad(revision); bad || s.in.Heard == nil {
-		return bad
-	}
-	_, bad := s.in.Heard.Rejected[revision]
-	return bad
 }
 
 // furthest returns the revision that was heard of in the latest wave, and which
@@ -78,7 +69,7 @@ func (s *decider) furthest() string {
 		count, to := map[string]int{}, ""
 		for _, c := range w.Clusters {
 			r := s.in.Heard.Clusters[c]
-			if r == "" || c == s.in.Cluster || s.unwanted(r) {
+			if _, bad := s.bad(r); bad || r == "" || c == s.in.Cluster {
 				continue
 			}
 			if count[r]++; to == "" || count[r] > count[to] || count[r] == count[to] && r < to {

@@ -24,7 +24,7 @@ type sim struct {
 	// view is what the root tells: what each cluster said when it was scraped.
 	view     wave.Fleet
 	rootDown func(time.Time) bool
-	// scrape is the longest time between two scrapes of a cluster.
+	// scrape is the time between two scrapes of a cluster.
 	scrape time.Duration
 	// symptom is how long a bad revision runs before the gate can see it.
 	symptom time.Duration
@@ -154,7 +154,7 @@ func (s *sim) scraped(c *simCluster) {
 	} else if s.view.Paused == c.name {
 		s.view.Paused = ""
 	}
-	s.in(s.upTo(s.scrape)+1, func() { s.scraped(c) })
+	s.in(s.scrape, func() { s.scraped(c) })
 }
 
 // loop is one turn of a cluster's loop.

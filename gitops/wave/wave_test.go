@@ -189,6 +189,63 @@ func TestFreshHears(t *testing.T) {
 	}
 }
 
+// A gate that fails after a wave has proved itself, and before the next has taken
+// the revision, or a while after the last has, returns it. Nothing that was returned
+// to is returned from by the same gates, and what all run is left alone.
+func TestWatchedUntilTaken(t *testing.T) {
+	waves := []wave.Wave{
+		{Name: "one", Clusters: []string{"a"}, Bake: time.Minute, Gates: []wave.Gate{{Name: "g"}}},
+		{Name: "two", Clusters: []string{"b"}, Bake: time.Minute, Gates: []wave.Gate{{Name: "g"}}},
+	}
+	for name, c := range map[string]struct {
+		cluster, next string
+		after         time.Duration // from the end of the bake time
+		fails         bool          // whether a gate's failing counts then
+	}{
+		"the next wave has not taken it":    {"a", "r1", 3 * time.Minute, true},
+		"nor after hours":                   {"a", "r1", 5 * time.Hour, true},
+		"the next wave runs it":             {"a", "r2", 0, false},
+		"a day later":                       {"a", "r1", wave.WatchLimit, false},
+		"of the last wave, for a while":     {"b", "", wave.Linger - 30*time.Second, true},
+		"of the last wave, after the while": {"b", "", wave.Linger, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := wave.Input{Now: epoch, Cluster: c.cluster, Waves: waves, Newest: "r2", Running: "r2", Good: []string{"r1"}}
+			in.Fleet = &wave.Fleet{Clusters: map[string]string{"a": "r2", "b": c.next}}
+			var m wave.Memory
+			var d wave.Decision
+			at := func(after time.Duration, v wave.Verdict) {
+				in.Now, in.Gates = epoch.Add(after), nil
+				if d, _ = wave.Decide(in, m); len(d.Need) > 0 {
+					in.Gates = map[string]wave.Verdict{}
+					for key := range d.Need {
+						in.Gates[key] = v
+					}
+				}
+				d, m = wave.Decide(in, m)
+			}
+			at(0, wave.Holds)
+			if at(time.Minute, wave.Holds); !d.Good {
+				t.Fatalf("%+v, want it good after the bake time", d)
+			}
+			in.Good = []string{"r2", "r1"}
+			at(time.Minute+c.after, wave.Fails)
+			at(time.Minute+c.after+time.Second, wave.Fails)
+			if (d.Reject == "r2" && d.To == "r1") != c.fails || !c.fails && d.Soon && c.after > 0 && c.cluster == "b" {
+				t.Fatalf("%+v, want it returned from: %v", d, c.fails)
+			}
+			if !c.fails {
+				return
+			}
+			in.Running, in.Good, in.Rejected = "r1", []string{"r1"}, map[string]string{"r2": "no"}
+			at(10*time.Minute+c.after, wave.Fails)
+			if at(20*time.Minute+c.after, wave.Fails); d.Reject != "" {
+				t.Fatalf("%+v, want what it returned to to stay", d)
+			}
+		})
+	}
+}
+
 // A pause of any cluster stops all, and a resume lets them go on.
 func TestPauseAndResume(t *testing.T) {
 	s := newSim(6, 4, 5, 5*time.Minute)
