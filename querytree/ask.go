@@ -200,7 +200,7 @@ func (a *asking) answered(m Member, r Report, warn annotations.Annotations, seri
 	defer a.mu.Unlock()
 	for name, c := range r.Children {
 		old, ok := a.report.Children[name]
-		if ok && name != self && old.Verdict == Asked && c.Verdict == Asked && (old.Failed == "") != (c.Failed == "") {
+		if ok && name != self && old.Verdict.sent() && c.Verdict.sent() && (old.Failed == "") != (c.Failed == "") {
 			a.torn = name
 		}
 	}

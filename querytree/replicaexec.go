@@ -60,7 +60,7 @@ func (s *replicaSet) failures() Report {
 	defer s.mu.Unlock()
 	for _, r := range s.replicas {
 		if r.failed != nil {
-			out.Add(r.Description.Name(), ChildReport{Tier: r.Description.Tier, Verdict: Asked, Evidence: "another replica answered: " + r.failed.Error()})
+			out.Add(r.Description.Name(), ChildReport{Tier: r.Description.Tier, Verdict: Replaced, Evidence: "another replica answered: " + r.failed.Error()})
 		}
 	}
 	return out
@@ -111,8 +111,9 @@ func (a *answered[T]) rows() Report {
 		out.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1})
 	}
 	if a.hedged != nil {
+		// Its own report, if it won after all, says that it answered.
 		h := a.hedged.Description
-		out.Add(h.Name(), ChildReport{Tier: h.Tier, Verdict: Asked, Hedged: true})
+		out.Add(h.Name(), ChildReport{Tier: h.Tier, Verdict: Replaced, Hedged: true})
 	}
 	return out
 }

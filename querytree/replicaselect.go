@@ -243,7 +243,7 @@ func (s *replicaSeries) race(st *stream, twin *replica) (source, error) {
 		l.observe(st.by.Description.Name(), time.Since(st.since))
 		return st, nil
 	}
-	s.report.Add(st.by.Description.Name(), ChildReport{Tier: st.by.Description.Tier, Verdict: Asked, Hedged: true})
+	s.report.Add(st.by.Description.Name(), ChildReport{Tier: st.by.Description.Tier, Verdict: Replaced, Hedged: true})
 	l.observe(st.by.Description.Name(), time.Since(st.since))
 	other := openStream(s.ctx, twin, s.req, st.limit)
 	if st.begins(s.ctx, nil, other) || s.ctx.Err() != nil {
