@@ -116,6 +116,9 @@ type ExecRequest struct {
 	// read, of which the caller warns as it merges. Only children with
 	// FeatureStats understand it.
 	Stats bool
+	// Keeps are labels that all series of the answer have as they were stored, by
+	// which the parent checks that they are the child's. Children are not told.
+	Keeps []string
 }
 
 // OpLabel holds the operator of a series in an answer to a request with Ops. It

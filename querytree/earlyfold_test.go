@@ -77,7 +77,7 @@ func (s *longSet) Next() bool {
 }
 
 func (s *longSet) At() promql.Series {
-	out := promql.Series{Metric: labels.FromStrings("g", fmt.Sprintf("%04d", s.i))}
+	out := promql.Series{Metric: withIdentity(s.l.desc, labels.FromStrings("g", fmt.Sprintf("%04d", s.i)), s.req.Keeps)}
 	for t := s.req.Start; t <= s.req.End; t += s.req.Step {
 		out.Floats = append(out.Floats, promql.FPoint{T: t, F: s.l.v})
 	}
@@ -267,7 +267,7 @@ func TestChildHangsAfterEarlyMerge(t *testing.T) {
 func TestPointsOffTheGrid(t *testing.T) {
 	off := &fake{desc: us}
 	off.exec = func(_ context.Context, req ExecRequest) (ResultSet, error) {
-		m := promql.Matrix{{Metric: labels.FromStrings("g", "0000"), Floats: []promql.FPoint{{T: req.Start + 1, F: 9}}}}
+		m := promql.Matrix{{Metric: withIdentity(us, labels.FromStrings("g", "0000"), req.Keeps), Floats: []promql.FPoint{{T: req.Start + 1, F: 9}}}}
 		return NewMatrixSet(m, nil, off.asked()), nil
 	}
 	for query, want := range mergedEarly {

@@ -241,9 +241,13 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		return err
 	}
 	defer set.Close()
+	vouched := m.vouches(req.Keeps)
 	staged, series, stage := int64(0), int64(0), int64(maxStaged)
 	for set.Next() {
 		s := set.At()
+		if err := vouched.check(s.Metric); err != nil {
+			return err
+		}
 		if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
 			return err
 		}

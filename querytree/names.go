@@ -43,6 +43,9 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 		r.Options = o
 		n, err := who.Child.Names(ctx, r)
 		if err == nil {
+			err = who.vouchesAll().checkNames(r.Label, n.Names)
+		}
+		if err == nil {
 			ask.answered(who, n.Report, n.Warnings, 0, 0)
 			merged.add(n.Names)
 			tally.note(who, len(n.Names))

@@ -142,6 +142,8 @@ type stagedSet struct {
 	broken func(error) error
 	cancel context.CancelFunc
 	err    error
+	// vouched are the labels that all series must have.
+	vouched vouched
 }
 
 // stage asks a child, and holds its answer up to stageSamples.
@@ -150,7 +152,7 @@ func stage(ctx context.Context, c Child, req ExecRequest, begun func()) (*staged
 	if err != nil {
 		return nil, err
 	}
-	s := &stagedSet{rest: set}
+	s := &stagedSet{rest: set, vouched: c.Describe().vouches(req.Keeps)}
 	for n := 0; n <= stageSamples; {
 		more := set.Next()
 		if len(s.held) == 0 {
@@ -163,6 +165,10 @@ func stage(ctx context.Context, c Child, req ExecRequest, begun func()) (*staged
 			}
 			s.whole = true
 			break
+		}
+		if err := s.vouched.check(set.At().Metric); err != nil {
+			set.Close()
+			return nil, err
 		}
 		s.held = append(s.held, set.At())
 		n += len(set.At().Floats) + len(set.At().Histograms) + 1
@@ -178,11 +184,16 @@ func (s *stagedSet) Next() bool {
 	if s.whole || s.err != nil {
 		return false
 	}
+	err := error(nil)
 	if s.rest.Next() {
 		s.cur = s.rest.At()
-		return true
+		if err = s.vouched.check(s.cur.Metric); err == nil {
+			return true
+		}
+	} else {
+		err = s.rest.Err()
 	}
-	if err := s.rest.Err(); err != nil {
+	if err != nil {
 		s.err = s.broken(err)
 	}
 	return false
@@ -285,8 +296,11 @@ func collectPart(ctx context.Context, c Child, req ExecRequest) (piece, error) {
 	}
 	defer set.Close()
 	var p piece
-	samples := 0
+	samples, vouched := 0, c.Describe().vouches(req.Keeps)
 	for set.Next() {
+		if err := vouched.check(set.At().Metric); err != nil {
+			return piece{}, err
+		}
 		p.m = append(p.m, set.At())
 		samples += len(set.At().Floats) + len(set.At().Histograms)
 		if req.MaxSamples > 0 && samples > req.MaxSamples {

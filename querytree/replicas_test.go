@@ -166,7 +166,7 @@ func TestFailover(t *testing.T) {
 			return Metadata{Families: map[string][]metadata.Metadata{"x": {{Help: "b"}}}}, nil
 		},
 		exemplars: func(context.Context, ExemplarsRequest) (Exemplars, error) {
-			return Exemplars{Results: []exemplar.QueryResult{{SeriesLabels: labels.FromStrings("a", "b")}}}, nil
+			return Exemplars{Results: []exemplar.QueryResult{{SeriesLabels: replicaOf("b").Labels}}}, nil
 		},
 	}
 	m := rootOver(t, down(replicaOf("a")), good)
@@ -481,7 +481,7 @@ func TestListsOverHoles(t *testing.T) {
 				for _, n := range names {
 					es = append(es, exemplar.Exemplar{Labels: labels.FromStrings("id", n), Ts: int64(n[0]), HasTs: true})
 				}
-				return Exemplars{Results: []exemplar.QueryResult{{SeriesLabels: labels.FromStrings("a", "b"), Exemplars: es}}}, nil
+				return Exemplars{Results: []exemplar.QueryResult{{SeriesLabels: euOne.Labels, Exemplars: es}}}, nil
 			},
 		}
 	}
@@ -544,7 +544,7 @@ func TestLargeAnswerBreaksOff(t *testing.T) {
 		f.exec = func(context.Context, ExecRequest) (ResultSet, error) {
 			var m promql.Matrix
 			for i := range n {
-				s := point(1, "cluster", "eu-1", "i", fmt.Sprintf("%06d", i))
+				s := point(1, "cluster", "eu-1", "i", fmt.Sprintf("%06d", i), "zone", "eu")
 				s.Floats[0].T = 600_000
 				m = append(m, s)
 			}

@@ -68,8 +68,12 @@ func (st *stream) run(ctx, held context.Context, req SelectRequest) {
 }
 
 func (st *stream) read(ctx context.Context, set SeriesSet) error {
+	vouched := st.by.Member.vouchesAll()
 	for set.Next() {
 		series := rawSeries{lset: set.At().Labels()}
+		if err := vouched.check(series.lset); err != nil {
+			return err
+		}
 		it := set.At().Iterator(nil)
 		for it.Next() {
 			series.metas = append(series.metas, it.At())

@@ -182,6 +182,9 @@ const maxFragments = 128
 // not mean e. at is the part of the query that it stands for.
 func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
 	f := b.fragmentOf(e, t, kind, func() string { return b.text(e, at) })
+	if f != nil {
+		f.keeps = b.a.of(e).keeps // t may be those of the operand
+	}
 	return b.standsFor(f, at)
 }
 
