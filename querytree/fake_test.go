@@ -142,7 +142,9 @@ func withIdentity(d Description, lset labels.Labels, keeps set) labels.Labels {
 }
 
 // ofChild adds all identity labels, as raw series have them.
-func ofChild(d Description, lset labels.Labels) labels.Labels { return withLabels(lset, d.vouchesAll()) }
+func ofChild(d Description, lset labels.Labels) labels.Labels {
+	return withLabels(lset, d.vouchesAll())
+}
 
 func withLabels(lset labels.Labels, more vouched) labels.Labels {
 	b := labels.NewBuilder(lset)
