@@ -113,6 +113,17 @@ func (o Options) within(ctx context.Context) Options {
 	return o
 }
 
+// noAnswer is the error of a request that needs a child which does not answer.
+func noAnswer(tier, name string, why error) error {
+	return fmt.Errorf("%s %q did not answer: %w", tier, name, why)
+}
+
+// partialAnswer is the warning of an answer without a child. Programs read it, by
+// the grammar of docs/api.md: it has this form wherever a part is missing.
+func partialAnswer(tier, name string, why error) error {
+	return fmt.Errorf("partial answer: %w", noAnswer(tier, name, why))
+}
+
 // missing notes that a member's part is missing, as a warning or, if the
 // request is strict or the fault is the request's, as the error returned.
 func (a *asking) missing(ctx context.Context, m Member, err error) error {
@@ -123,14 +134,13 @@ func (a *asking) missing(ctx context.Context, m Member, err error) error {
 		return err
 	}
 	d := m.Description
-	warning := fmt.Errorf("%s %q did not answer: %w", d.Tier, d.Name(), err)
 	if a.opts.Strict {
-		return warning
+		return noAnswer(d.Tier, d.Name(), err)
 	}
 	a.lost.add(d.Name(), err)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.warn.Add(fmt.Errorf("partial answer: %w", warning))
+	a.warn.Add(partialAnswer(d.Tier, d.Name(), err))
 	a.report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1, Failed: err.Error(), Late: errors.Is(err, ErrLate)})
 	return nil
 }
@@ -143,13 +153,13 @@ func (a *asking) nobody(m *Mixer, members int) error {
 		return nil
 	}
 	d := m.Describe()
-	err := fmt.Errorf("%s %q did not answer: %w: no child has registered with it yet", d.Tier, d.Name(), ErrUnavailable)
+	err := fmt.Errorf("%w: no child has registered with it yet", ErrUnavailable)
 	if a.opts.Strict {
-		return err
+		return noAnswer(d.Tier, d.Name(), err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.warn.Add(fmt.Errorf("partial answer: %w", err))
+	a.warn.Add(partialAnswer(d.Tier, d.Name(), err))
 	a.report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Failed: err.Error()})
 	return nil
 }
@@ -180,7 +190,7 @@ func (a *asking) answered(m Member, r Report, warn annotations.Annotations, seri
 	defer a.mu.Unlock()
 	for name, c := range r.Children {
 		old, ok := a.report.Children[name]
-		if ok && name != self && old.Verdict == Asked && c.Verdict == Asked && (old.Failed == "") != (c.Failed == "") {
+		if ok && name != self && old.Verdict.sent() && c.Verdict.sent() && (old.Failed == "") != (c.Failed == "") {
 			a.torn = name
 		}
 	}

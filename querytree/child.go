@@ -120,6 +120,9 @@ type ExecRequest struct {
 	// so that a parent can merge a group as soon as it has come: the operator is
 	// in GroupOpLabel then, unless the child does not understand it.
 	ByGroup bool
+	// Keeps are labels that all series of the answer have as they were stored, by
+	// which the parent checks that they are the child's. Children are not told.
+	Keeps []string
 }
 
 // OpLabel holds the operator of a series in an answer to a request with Ops. It

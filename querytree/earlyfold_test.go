@@ -104,7 +104,7 @@ func (s *longSet) At() promql.Series {
 	if s.l.owned {
 		s.l.desc.Labels.Range(func(l labels.Label) { b.Set(l.Name, l.Value) })
 	}
-	out := promql.Series{Metric: b.Labels()}
+	out := promql.Series{Metric: withIdentity(s.l.desc, b.Labels(), s.req.Keeps)}
 	for t := s.req.Start; t <= s.req.End; t += s.req.Step {
 		out.Floats = append(out.Floats, promql.FPoint{T: t, F: s.value(op, t)})
 	}
@@ -328,7 +328,7 @@ func TestChildHangsAfterEarlyMerge(t *testing.T) {
 func TestPointsOffTheGrid(t *testing.T) {
 	off := &fake{desc: us}
 	off.exec = func(_ context.Context, req ExecRequest) (ResultSet, error) {
-		m := promql.Matrix{{Metric: labels.FromStrings("g", "0000"), Floats: []promql.FPoint{{T: req.Start + 1, F: 9}}}}
+		m := promql.Matrix{{Metric: withIdentity(us, labels.FromStrings("g", "0000"), req.Keeps), Floats: []promql.FPoint{{T: req.Start + 1, F: 9}}}}
 		return NewMatrixSet(m, nil, off.asked()), nil
 	}
 	for query, want := range mergedEarly {

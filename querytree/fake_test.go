@@ -120,7 +120,7 @@ func saying(d Description, series ...promql.Series) *fake {
 	f.exec = func(_ context.Context, req ExecRequest) (ResultSet, error) {
 		var m promql.Matrix
 		for _, s := range series {
-			out := promql.Series{Metric: s.Metric}
+			out := promql.Series{Metric: withIdentity(d, s.Metric, req.Keeps)}
 			for t := req.Start; t <= req.End; t += max(req.Step, 1) {
 				for _, p := range s.Floats {
 					out.Floats = append(out.Floats, promql.FPoint{T: t, F: p.F})
@@ -134,6 +134,24 @@ func saying(d Description, series ...promql.Series) *fake {
 		return NewMatrixSet(m, nil, f.asked()), nil
 	}
 	return f
+}
+
+// withIdentity adds the identity labels that a series of an answer keeps.
+func withIdentity(d Description, lset labels.Labels, keeps set) labels.Labels {
+	return withLabels(lset, d.vouches(keeps))
+}
+
+// ofChild adds all identity labels, as raw series have them.
+func ofChild(d Description, lset labels.Labels) labels.Labels {
+	return withLabels(lset, d.vouchesAll())
+}
+
+func withLabels(lset labels.Labels, more vouched) labels.Labels {
+	b := labels.NewBuilder(lset)
+	for _, l := range more {
+		b.Set(l.Name, l.Value)
+	}
+	return b.Labels()
 }
 
 func point(v float64, pairs ...string) promql.Series {

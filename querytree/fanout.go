@@ -121,12 +121,16 @@ func (m *Mixer) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars,
 		r.Options = o
 		a, err := who.Child.Exemplars(ctx, r)
 		if err == nil {
-			err = budget.Reserve(sizeOfExemplars(a.Results))
+			err = who.vouchesAll().checkExemplars(a.Results)
 		}
 		if err == nil {
-			ask.answered(who, a.Report, a.Warnings, int64(len(a.Results)), 0)
+			err = budget.Reserve(sizeOfExemplars(a.Results))
 		}
-		return a, err
+		if err != nil {
+			return Exemplars{}, err
+		}
+		ask.answered(who, a.Report, a.Warnings, int64(len(a.Results)), 0)
+		return a, nil
 	})
 	if err != nil {
 		return Exemplars{}, m.limited(ctx, err)

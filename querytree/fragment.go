@@ -243,9 +243,12 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		return err
 	}
 	defer set.Close()
-	st, series := r.newStaging(a), int64(0)
+	vouched, st, series := m.vouches(req.Keeps), r.newStaging(a), int64(0)
 	for set.Next() {
 		s := set.At()
+		if err := vouched.check(s.Metric); err != nil {
+			return err
+		}
 		if err := r.ask.budget.Reserve(sizeOfSeries(s)); err != nil {
 			return err
 		}

@@ -109,7 +109,7 @@ func next(ctx context.Context, answers <-chan childAnswer) (c childAnswer, ok bo
 // requestTo is what children are asked.
 func (r *fragmentRun) requestTo() ExecRequest {
 	req := r.req
-	req.Query, req.Ops, req.ByGroup, req.Stats = r.f.Query, nil, false, r.f.stats
+	req.Query, req.Ops, req.ByGroup, req.Stats, req.Keeps = r.f.Query, nil, false, r.f.stats, r.f.keeps
 	if r.f.grid.step > 0 {
 		req.Step = r.f.grid.step
 	}

@@ -88,7 +88,7 @@ func (b *builder) infoFragment(kind string, children bitset, read *infoRead) *Fr
 	query := read.query(read.selector)
 	f := b.fragmentOf(read.selector, traits{children: children}, kind, func() string { return b.p.text(query, query) })
 	if f != nil && f.info == nil {
-		f.info, f.grid, f.quiet = read, b.grid, false
+		f.info, f.grid, f.quiet, f.keeps = read, b.grid, false, b.p.keyLabels
 	}
 	return f
 }

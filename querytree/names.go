@@ -45,6 +45,9 @@ func (m *Mixer) Names(ctx context.Context, req NamesRequest) (Names, error) {
 		r.Options = o
 		n, err := who.Child.Names(ctx, r)
 		if err == nil {
+			err = who.vouchesAll().checkNames(r.Label, n.Names)
+		}
+		if err == nil {
 			err = budget.Reserve(sizeOfNames(n.Names))
 		}
 		if err == nil {

@@ -221,6 +221,9 @@ type Fragment struct {
 	spared  []spared
 	// stats: of native histograms the children leave out the buckets.
 	stats bool
+	// keeps holds the key labels that the children's answers still carry with the
+	// value that they had in storage.
+	keeps set
 	// info, if not nil, makes it a fragment of the info series of an info().
 	info *infoRead
 	// rollup, if not nil, has some of the steps: children are asked for the

@@ -154,9 +154,12 @@ func (p *puller) run(ctx context.Context) {
 	p.resume()
 	set := p.m.Child.Select(ctx, p.req)
 	defer set.Close()
-	stats := ChildReport{}
+	stats, vouched := ChildReport{}, p.m.vouchesAll()
 	for set.Next() {
 		series, n, err := readChunks(set.At())
+		if err == nil {
+			err = vouched.check(series.Labels())
+		}
 		if err == nil {
 			stats.Bytes += series.bytes
 			err = p.account(&stats, n, series.bytes)

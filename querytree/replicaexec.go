@@ -58,7 +58,7 @@ func (s *replicaSet) failures() Report {
 	defer s.mu.Unlock()
 	for _, r := range s.replicas {
 		if r.failed != nil {
-			out.Add(r.Description.Name(), ChildReport{Tier: r.Description.Tier, Verdict: Asked, Evidence: "another replica answered: " + r.failed.Error()})
+			out.Add(r.Description.Name(), ChildReport{Tier: r.Description.Tier, Verdict: Replaced, Evidence: "another replica answered: " + r.failed.Error()})
 		}
 	}
 	return out
@@ -109,8 +109,9 @@ func (a *answered[T]) rows() Report {
 		out.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1})
 	}
 	if a.hedged != nil {
+		// Its own report, if it won after all, says that it answered.
 		h := a.hedged.Description
-		out.Add(h.Name(), ChildReport{Tier: h.Tier, Verdict: Asked, Hedged: true})
+		out.Add(h.Name(), ChildReport{Tier: h.Tier, Verdict: Replaced, Hedged: true})
 	}
 	return out
 }
@@ -140,6 +141,8 @@ type stagedSet struct {
 	broken func(error) error
 	cancel context.CancelFunc
 	err    error
+	// vouched are the labels that all series must have.
+	vouched vouched
 }
 
 // stage asks a child, and holds its answer up to stageSamples.
@@ -148,7 +151,7 @@ func stage(ctx context.Context, c Child, req ExecRequest, begun func()) (*staged
 	if err != nil {
 		return nil, err
 	}
-	s := &stagedSet{rest: set, budget: budgetFrom(ctx).part()}
+	s := &stagedSet{rest: set, budget: budgetFrom(ctx).part(), vouched: c.Describe().vouches(req.Keeps)}
 	if err := s.fill(begun); err != nil {
 		s.Close()
 		return nil, err
@@ -168,6 +171,9 @@ func (s *stagedSet) fill(begun func()) error {
 			return s.rest.Err()
 		}
 		at := s.rest.At()
+		if err := s.vouched.check(at.Metric); err != nil {
+			return err
+		}
 		if err := s.budget.Reserve(sizeOfSeries(at)); err != nil {
 			return err
 		}
@@ -186,11 +192,16 @@ func (s *stagedSet) Next() bool {
 	if s.whole || s.err != nil {
 		return false
 	}
+	err := error(nil)
 	if s.rest.Next() {
 		s.cur = s.rest.At()
-		return true
+		if err = s.vouched.check(s.cur.Metric); err == nil {
+			return true
+		}
+	} else {
+		err = s.rest.Err()
 	}
-	if err := s.rest.Err(); err != nil {
+	if err != nil {
 		s.err = s.broken(err)
 	}
 	return false
@@ -307,8 +318,11 @@ func collectPart(ctx context.Context, c Child, req ExecRequest, held *Budget) (p
 	}
 	defer set.Close()
 	var p piece
-	samples := 0
+	samples, vouched := 0, c.Describe().vouches(req.Keeps)
 	for set.Next() {
+		if err := vouched.check(set.At().Metric); err != nil {
+			return piece{}, err
+		}
 		if err := held.Reserve(sizeOfSeries(set.At())); err != nil {
 			return piece{}, err
 		}

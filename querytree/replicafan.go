@@ -98,6 +98,9 @@ func listAll[T any](ctx context.Context, s *replicaSet, v *view, o Options, ask 
 func (s *replicaSet) Names(ctx context.Context, req NamesRequest) (Names, error) {
 	l, err := list(ctx, s, clip(req.Mint, req.Maxt), req.Options, func(ctx context.Context, c Child) (listed[[]string], error) {
 		n, err := c.Names(ctx, req)
+		if err == nil {
+			err = c.Describe().vouchesAll().checkNames(req.Label, n.Names)
+		}
 		return listed[[]string]{n.Names, n.Warnings, n.Report}, err
 	}, func(a, b []string) []string {
 		both := slices.Concat(a, b)
@@ -127,6 +130,9 @@ func (s *replicaSet) Metadata(ctx context.Context, req MetadataRequest) (Metadat
 func (s *replicaSet) Exemplars(ctx context.Context, req ExemplarsRequest) (Exemplars, error) {
 	l, err := list(ctx, s, clip(req.Mint, req.Maxt), req.Options, func(ctx context.Context, c Child) (listed[[]exemplar.QueryResult], error) {
 		e, err := c.Exemplars(ctx, req)
+		if err == nil {
+			err = c.Describe().vouchesAll().checkExemplars(e.Results)
+		}
 		return listed[[]exemplar.QueryResult]{e.Results, e.Warnings, e.Report}, err
 	}, joinExemplars)
 	return Exemplars{l.list, l.warn, l.report}, err

@@ -352,11 +352,11 @@ func (v *view) absent(span Interval, strict bool) (annotations.Annotations, Repo
 		if why == nil {
 			why = fmt.Errorf("%w: not connected", ErrUnavailable)
 		}
-		err := fmt.Errorf("%s %q did not answer, and no other replica took samples at all times that it did: %w", d.Tier, d.Name(), why)
+		told := fmt.Errorf("%w; no other replica took samples at all times that it did", why)
 		if strict {
-			return nil, Report{}, err
+			return nil, Report{}, noAnswer(d.Tier, d.Name(), told)
 		}
-		warn.Add(fmt.Errorf("partial answer: %w", err))
+		warn.Add(partialAnswer(d.Tier, d.Name(), told))
 		report.Add(d.Name(), ChildReport{Tier: d.Tier, Verdict: Asked, Failed: why.Error(), Late: errors.Is(why, ErrLate)})
 	}
 	return warn, report, nil

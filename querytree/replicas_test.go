@@ -166,7 +166,7 @@ func TestFailover(t *testing.T) {
 			return Metadata{Families: map[string][]metadata.Metadata{"x": {{Help: "b"}}}}, nil
 		},
 		exemplars: func(context.Context, ExemplarsRequest) (Exemplars, error) {
-			return Exemplars{Results: []exemplar.QueryResult{{SeriesLabels: labels.FromStrings("a", "b")}}}, nil
+			return Exemplars{Results: []exemplar.QueryResult{{SeriesLabels: replicaOf("b").Labels}}}, nil
 		},
 	}
 	m := rootOver(t, down(replicaOf("a")), good)
@@ -179,10 +179,10 @@ func TestFailover(t *testing.T) {
 		if !set.Next() || set.At().Floats[0].F != 7 || len(set.Warnings()) > 0 || set.Report().Partial() {
 			t.Errorf("%+v: %v, warnings %v", o, set.At(), set.Warnings())
 		}
-		if row := set.Report().Children[nameA]; row.Failed != "" || !strings.Contains(row.Evidence, "not connected") {
+		if row := set.Report().Children[nameA]; row.Verdict != Replaced || row.Failed != "" || !strings.Contains(row.Evidence, "not connected") {
 			t.Errorf("%+v: row of the replica that failed: %+v", o, row)
 		}
-		if row := set.Report().Children[nameB]; row.Requests == 0 || row.Failed != "" {
+		if row := set.Report().Children[nameB]; row.Verdict != Asked || row.Requests == 0 || row.Failed != "" {
 			t.Errorf("%+v: row of the replica that answered: %+v", o, row)
 		}
 	}
@@ -349,7 +349,14 @@ func TestHedging(t *testing.T) {
 			if set.Next(); set.At().Floats[0].F != c.want || time.Since(begin) != c.took {
 				t.Errorf("%s: got %v after %v", what, set.At().Floats[0].F, time.Since(begin))
 			}
-			if row := set.Report().Children[nameA]; row.Hedged != c.hedged || set.Report().Partial() {
+			verdict := Verdict("")
+			switch {
+			case c.want == 1:
+				verdict = Asked
+			case c.hedged:
+				verdict = Replaced
+			}
+			if row := set.Report().Children[nameA]; row.Verdict != verdict || row.Hedged != c.hedged || set.Report().Partial() {
 				t.Errorf("%s: report %+v", what, set.Report())
 			}
 			set.Close()
@@ -474,7 +481,7 @@ func TestListsOverHoles(t *testing.T) {
 				for _, n := range names {
 					es = append(es, exemplar.Exemplar{Labels: labels.FromStrings("id", n), Ts: int64(n[0]), HasTs: true})
 				}
-				return Exemplars{Results: []exemplar.QueryResult{{SeriesLabels: labels.FromStrings("a", "b"), Exemplars: es}}}, nil
+				return Exemplars{Results: []exemplar.QueryResult{{SeriesLabels: euOne.Labels, Exemplars: es}}}, nil
 			},
 		}
 	}
@@ -537,7 +544,7 @@ func TestLargeAnswerBreaksOff(t *testing.T) {
 		f.exec = func(context.Context, ExecRequest) (ResultSet, error) {
 			var m promql.Matrix
 			for i := range n {
-				s := point(1, "cluster", "eu-1", "i", fmt.Sprintf("%06d", i))
+				s := point(1, "cluster", "eu-1", "i", fmt.Sprintf("%06d", i), "zone", "eu")
 				s.Floats[0].T = 600_000
 				m = append(m, s)
 			}

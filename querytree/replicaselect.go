@@ -68,8 +68,12 @@ func (st *stream) run(ctx, held context.Context, req SelectRequest) {
 }
 
 func (st *stream) read(ctx context.Context, set SeriesSet) error {
+	vouched := st.by.Member.vouchesAll()
 	for set.Next() {
 		series := rawSeries{lset: set.At().Labels()}
+		if err := vouched.check(series.lset); err != nil {
+			return err
+		}
 		it := set.At().Iterator(nil)
 		for it.Next() {
 			series.metas = append(series.metas, it.At())
@@ -243,7 +247,7 @@ func (s *replicaSeries) race(st *stream, twin *replica) (source, error) {
 		l.observe(st.by.Description.Name(), time.Since(st.since))
 		return st, nil
 	}
-	s.report.Add(st.by.Description.Name(), ChildReport{Tier: st.by.Description.Tier, Verdict: Asked, Hedged: true})
+	s.report.Add(st.by.Description.Name(), ChildReport{Tier: st.by.Description.Tier, Verdict: Replaced, Hedged: true})
 	l.observe(st.by.Description.Name(), time.Since(st.since))
 	other := openStream(s.ctx, twin, s.req, st.limit)
 	if st.begins(s.ctx, nil, other) || s.ctx.Err() != nil {

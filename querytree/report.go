@@ -14,19 +14,27 @@ type Verdict string
 // Verdicts, in the order of precedence used when several requests of one query
 // came to different ones.
 const (
-	Asked        Verdict = "asked"
-	PrunedHint   Verdict = "pruned-hint"  // its field hint rules out a match
-	PrunedTime   Verdict = "pruned-time"  // it holds no samples of that time
-	PrunedLabel  Verdict = "pruned-label" // its identity labels rule out a match
-	RolledUp     Verdict = "rollup"       // a rollup of its parent has all that was asked for
-	maxReportRow         = 10_000
+	Asked       Verdict = "asked"
+	PrunedHint  Verdict = "pruned-hint"  // its field hint rules out a match
+	PrunedTime  Verdict = "pruned-time"  // it holds no samples of that time
+	PrunedLabel Verdict = "pruned-label" // its identity labels rule out a match
+	RolledUp    Verdict = "rollup"       // a rollup of its parent has all that was asked for
+	// Replaced: a request was sent to it, but what it had to say was left to
+	// another replica, since it failed or was slower. Nothing is missing.
+	Replaced Verdict = "replaced"
+
+	maxReportRow = 10_000
 )
+
+// sent reports whether a request was sent.
+func (v Verdict) sent() bool { return v == Asked || v == Replaced }
 
 // ChildReport is what one child contributed to an answer.
 type ChildReport struct {
 	// Tier of the child.
 	Tier string
-	// Verdict is Asked if any request of the query was sent to it.
+	// Verdict is Asked if any request of the query was sent to it, unless other
+	// replicas took its place in all of them.
 	Verdict Verdict
 	// Requests counts the requests sent.
 	Requests int
@@ -88,7 +96,7 @@ func (r *Report) Add(name string, c ChildReport) {
 }
 
 func (c ChildReport) merge(d ChildReport) ChildReport {
-	if c.Verdict != Asked {
+	if c.Verdict != Asked && (c.Verdict != Replaced || d.Verdict == Asked) {
 		c.Verdict = d.Verdict
 	}
 	if c.Failed == "" {

@@ -183,6 +183,9 @@ func (b *builder) call(n *parser.Call) parser.Expr {
 // returns nil if that is banned, or if the text would not mean e. at is the part of the query that it stands for.
 func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
 	f := b.fragmentOf(e, t, kind, func() string { return b.text(e, at) })
+	if f != nil {
+		f.keeps = b.a.of(e).keeps // t may be those of the operand
+	}
 	return b.standsFor(f, at)
 }
 

@@ -329,7 +329,7 @@ func (a *asking) gone(r *Rollup) {
 	defer a.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(r.Missing)) {
 		err := fmt.Errorf("it was away when points of rollup %q were made", r.Rule)
-		a.warn.Add(fmt.Errorf("partial answer: %s %q did not answer: %w", r.Missing[name], name, err))
+		a.warn.Add(partialAnswer(r.Missing[name], name, err))
 		a.absent.Add(name, ChildReport{Tier: r.Missing[name], Verdict: Asked, Failed: err.Error()})
 	}
 }

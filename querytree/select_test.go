@@ -24,7 +24,7 @@ func listing(d Description, closed *atomic.Int64, values ...string) *fake {
 	f.selects = func(context.Context, SelectRequest) SeriesSet {
 		set := &listSet{closed: closed, report: f.asked()}
 		for _, v := range values {
-			set.series = append(set.series, memorySeries{labels.FromStrings("__name__", "x", "i", v), 1}.chunks())
+			set.series = append(set.series, memorySeries{ofChild(d, labels.FromStrings("__name__", "x", "i", v)), 1}.chunks())
 		}
 		return set
 	}
@@ -42,7 +42,9 @@ func drain(set SeriesSet) (values []string) {
 func TestSelectMergesInOrder(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	var closed atomic.Int64
-	m := rootOver(t, listing(eu, &closed, "a", "d", "e"), listing(us, &closed, "b", "c", "d"), listing(asia, &closed))
+	first, second := eu, eu
+	first.Shard, second.Shard = "0", "1"
+	m := rootOver(t, listing(first, &closed, "a", "d", "e"), listing(second, &closed, "b", "c", "d"), listing(asia, &closed))
 	set := m.Select(t.Context(), SelectRequest{})
 	if d := cmp.Diff([]string{"a", "b", "c", "d", "e"}, drain(set)); d != "" {
 		t.Errorf("-want +got:\n%s", d)
@@ -50,8 +52,8 @@ func TestSelectMergesInOrder(t *testing.T) {
 	if err := set.Err(); err != nil {
 		t.Error(err)
 	}
-	if got := set.Report().Children["zone=us"]; got.Verdict != Asked {
-		t.Errorf("report of zone=us: %+v", got)
+	if got := set.Report().Children["zone=eu/shard=1"]; got.Verdict != Asked {
+		t.Errorf("report of the second: %+v", got)
 	}
 	if d := cmp.Diff([]string{"a", "b"}, drain(m.Select(t.Context(), SelectRequest{Limit: 2}))); d != "" {
 		t.Errorf("limited, -want +got:\n%s", d)
@@ -79,7 +81,7 @@ func TestSelectIsLazy(t *testing.T) {
 			return &fake{desc: d, selects: func(context.Context, SelectRequest) SeriesSet {
 				set := &listSet{closed: &closed, next: func(int) error { read.Add(1); return nil }}
 				for i := range 1000 {
-					set.series = append(set.series, memorySeries{labels.FromStrings("i", fmt.Sprintf("%04d", i)), 1}.chunks())
+					set.series = append(set.series, memorySeries{ofChild(d, labels.FromStrings("i", fmt.Sprintf("%04d", i))), 1}.chunks())
 				}
 				return set
 			}}
@@ -291,7 +293,7 @@ func TestExemplars(t *testing.T) {
 	telling := func(d Description, job string, ts ...int64) *fake {
 		f := &fake{desc: d}
 		f.exemplars = func(context.Context, ExemplarsRequest) (Exemplars, error) {
-			r := exemplar.QueryResult{SeriesLabels: labels.FromStrings("job", job)}
+			r := exemplar.QueryResult{SeriesLabels: ofChild(d, labels.FromStrings("job", job))}
 			for _, t := range ts {
 				r.Exemplars = append(r.Exemplars, exemplar.Exemplar{Ts: t})
 			}

@@ -3,6 +3,7 @@ package querytree
 import (
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,9 +81,10 @@ func (a *asking) edge(fragment string, m Member, ans answer, err error, took tim
 // parent knows: how long it took and, unless the transport counted them, bytes.
 func (a *asking) traced(fragment string, m Member, r Report, size ChildReport, err error, took time.Duration) {
 	name, tier := m.name(), m.Description.Tier
-	own := r.Children[name]
+	row := answerer(name, r)
+	by := r.Children[row]
 	e := EdgeExplanation{
-		Child: name, Tier: tier, Verdict: Asked, Hedged: own.Hedged, Cached: own.Cached, Bytes: own.Bytes,
+		Child: name, Tier: tier, Verdict: Asked, Hedged: r.Children[name].Hedged, Cached: by.Cached, Bytes: by.Bytes,
 		Series: size.Series, Samples: size.Samples, Time: took, Below: r.Explanation,
 	}
 	add := ChildReport{Tier: tier, Verdict: Asked, Time: took}
@@ -95,7 +97,23 @@ func (a *asking) traced(fragment string, m Member, r Report, size ChildReport, e
 	a.trace.note(fragment, e)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.report.Add(name, add)
+	a.report.Add(row, add)
+}
+
+// answerer returns whose row an answer belongs to: that of the member's name or, if
+// that is of a replica in whose place another one answered, the other's.
+func answerer(name string, r Report) string {
+	if r.Children[name].Verdict != Replaced {
+		return name
+	}
+	set, _, _ := strings.Cut(name, "/replica=")
+	by := name
+	for other, c := range r.Children {
+		if c.Verdict == Asked && strings.HasPrefix(other, set+"/replica=") && (by == name || other < by) {
+			by = other
+		}
+	}
+	return by
 }
 
 // matrixBytes is roughly what an answer takes in memory, if it was not merged

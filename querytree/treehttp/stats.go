@@ -20,9 +20,11 @@ type Completeness struct {
 	// Complete is set if nothing is missing from the answer.
 	Complete bool `json:"complete"`
 	// Asked counts the children that a request was sent to, in all tiers below;
-	// Answered those of them that answered whole.
+	// Answered those of them that answered whole. Replaced are replicas that were
+	// asked too, but in whose place others answered: they are in neither.
 	Asked    int `json:"asked"`
 	Answered int `json:"answered"`
+	Replaced int `json:"replaced,omitempty"`
 	// Pruned counts the children that were not asked, by why they cannot hold a
 	// matching series.
 	Pruned PrunedCount `json:"pruned"`
@@ -113,14 +115,16 @@ func completeness(r querytree.Report) Completeness {
 	for _, name := range slices.Sorted(maps.Keys(r.Children)) {
 		row := r.Children[name]
 		c.count(row)
-		if row.Verdict != querytree.Asked {
-			by[PrunedBy{Verdict: row.Verdict, Evidence: row.Evidence}]++
-		}
-		if row.Verdict == querytree.Asked {
+		switch row.Verdict {
+		case querytree.Asked:
 			c.Asked++
 			if row.Failed == "" {
 				c.Answered++
 			}
+		case querytree.Replaced:
+			c.Replaced++
+		default:
+			by[PrunedBy{Verdict: row.Verdict, Evidence: row.Evidence}]++
 		}
 		if row.Failed != "" {
 			c.Failed = append(c.Failed, FailedChild{Name: name, Reason: row.Failed, Late: row.Late})

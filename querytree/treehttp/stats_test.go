@@ -31,3 +31,22 @@ func TestCacheInStats(t *testing.T) {
 		t.Errorf("%s", b)
 	}
 }
+
+// A replica in whose place another one answered is neither missing nor one that
+// answered; if it answered another part of the query, it is.
+func TestReplacedInStats(t *testing.T) {
+	var r querytree.Report
+	r.Add("a", querytree.ChildReport{Tier: querytree.TierLeaf, Verdict: querytree.Replaced, Evidence: "another replica answered: gone"})
+	r.Add("b", querytree.ChildReport{Tier: querytree.TierLeaf, Verdict: querytree.Asked, Requests: 1})
+	r.Add("c", querytree.ChildReport{Tier: querytree.TierLeaf, Verdict: querytree.Replaced, Hedged: true})
+	r.Add("c", querytree.ChildReport{Tier: querytree.TierLeaf, Verdict: querytree.PrunedHint})
+	r.Add("d", querytree.ChildReport{Tier: querytree.TierLeaf, Verdict: querytree.Replaced})
+	r.Add("d", querytree.ChildReport{Tier: querytree.TierLeaf, Verdict: querytree.Asked, Requests: 1})
+	c := completeness(r)
+	if !c.Complete || c.Asked != 2 || c.Answered != 2 || c.Replaced != 2 || c.Hedged != 1 || len(c.Failed) != 0 || len(c.PrunedBy) != 0 {
+		t.Errorf("%+v", c)
+	}
+	if row := c.Children[0]; row.Verdict != querytree.Replaced || row.Evidence == "" {
+		t.Errorf("%+v", row)
+	}
+}

@@ -25,6 +25,11 @@ func RenderStats(w io.Writer, s *Stats) error {
 		p.Asked, p.Answered, p.Pruned.Label, p.Pruned.Time, p.Pruned.Hint); err != nil {
 		return err
 	}
+	if p.Replaced > 0 {
+		if _, err := fmt.Fprintf(w, "%s left it to others\n", count(p.Replaced, "replica", "replicas")); err != nil {
+			return err
+		}
+	}
 	for _, r := range p.Rollups {
 		if _, err := fmt.Fprintf(w, "rollup %s of %s had %d of %s, and is whole up to %s\n",
 			printable(r.Rule), printable(r.Tier), r.Steps, count(r.Of, "step", "steps"), time.UnixMilli(r.Until).UTC().Format(time.RFC3339)); err != nil {

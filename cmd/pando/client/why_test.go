@@ -165,7 +165,7 @@ func euTree() treehttp.Tree {
 			Labels: map[string]string{"zone": zone, "cluster": cluster},
 		}
 	}
-	eu := treehttp.Node{Name: "zone=eu", Tier: "zone", Children: []treehttp.Node{leaf("eu", "eu-1"), leaf("eu", "eu-2"), leaf("eu", "eu-3"), leaf("eu", "eu-4")}}
+	eu := treehttp.Node{Name: "zone=eu", Tier: "zone", Children: []treehttp.Node{leaf("eu", "eu-1"), leaf("eu", "eu-2"), leaf("eu", "eu-3"), leaf("eu", "eu-4"), leaf("eu", "eu-30")}}
 	eu.Children[1].State, eu.Children[1].Error = treehttp.StateMissing, "keepalive timeout"
 	return treehttp.Tree{
 		Self:     treehttp.Node{Name: "root", Tier: "root"},
@@ -184,6 +184,7 @@ func TestWhyNot(t *testing.T) {
 	}{
 		{"us-1", OK, []string{`sum(up): root did not ask zone zone=us, by identity label: zone="eu"`}},
 		{"eu-3", OK, []string{`sum(up): zone zone=eu did not ask leaf zone=eu,cluster=eu-3, by field hint: job="api"`}},
+		{"cluster=eu-3", Failed, []string{`may be any of zone=eu,cluster=eu-3; zone=eu,cluster=eu-30`}},
 		{"eu-4", OK, []string{`sum(up): zone zone=eu did not ask leaf zone=eu,cluster=eu-4, by time: oldest sample at 2026-01-01T00:00:00Z`}},
 		{"zone=eu,cluster=eu-1", OK, []string{`sum(up): zone zone=eu asks it, and got 1 series, 1 samples in 30ms`, `up: it has 3 series for it`}},
 		{"eu-2", OK, []string{`zone zone=eu asked leaf zone=eu,cluster=eu-2, which failed: connection lost`, `is missing: keepalive timeout`}},

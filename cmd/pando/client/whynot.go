@@ -80,7 +80,7 @@ func (o WhyOptions) find(ctx context.Context, conn connection) (place, error) {
 	}
 	walk(t.Children, nil)
 	var names []string
-	var found []place
+	var found, exact []place
 	for _, p := range all {
 		if p.node.Name == o.Not {
 			return p, nil
@@ -89,6 +89,15 @@ func (o WhyOptions) find(ctx context.Context, conn connection) (place, error) {
 		if strings.Contains(p.node.Name, o.Not) {
 			found = append(found, p)
 		}
+		for _, v := range p.node.Labels {
+			if v == o.Not {
+				exact = append(exact, p)
+				break
+			}
+		}
+	}
+	if len(exact) > 0 { // eu-1 is not eu-10
+		found = exact
 	}
 	switch len(found) {
 	case 1:

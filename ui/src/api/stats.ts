@@ -1,5 +1,5 @@
 /** What became of a child in a query; querytree/report.go describes them. */
-export type Verdict = 'asked' | 'pruned-hint' | 'pruned-time' | 'pruned-label' | 'rollup'
+export type Verdict = 'asked' | 'replaced' | 'pruned-hint' | 'pruned-time' | 'pruned-label' | 'rollup'
 
 /** What a tier holds itself, of rollups and rules, is a row as its children are, and no leaf. */
 export const ownTier = 'rollups'
@@ -66,6 +66,8 @@ export interface Completeness {
   complete: boolean
   asked: number
   answered: number
+  /** Replicas in whose place others answered: neither asked nor answered counts them. */
+  replaced?: number
   pruned: { label: number; time: number; hint: number; rollup?: number }
   failed: FailedChild[]
   children: ChildRow[]
@@ -187,7 +189,7 @@ const pruning: Record<string, 'hint' | 'label' | 'time' | 'rollup'> = {
 export function countLeaves(rows: ChildRow[], below: (name: string) => number): LeafCount {
   const n: LeafCount = { asked: 0, failed: 0, late: 0, hint: 0, label: 0, time: 0, rollup: 0 }
   for (const r of rows) {
-    if (r.tier === ownTier) continue
+    if (r.tier === ownTier || r.verdict === 'replaced') continue
     const leaves = r.tier === 'leaf' ? 1 : below(r.name)
     const why = pruning[r.verdict]
     if (why) {

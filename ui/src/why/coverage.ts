@@ -23,7 +23,7 @@ export function leavesBelow(tree: Tree | undefined): (name: string) => number {
   return (name) => n.get(name) ?? (name === '' ? 0 : 1)
 }
 
-const strength: Verdict[] = ['pruned-label', 'pruned-time', 'pruned-hint', 'rollup', 'asked']
+const strength: Verdict[] = ['pruned-label', 'pruned-time', 'pruned-hint', 'rollup', 'replaced', 'asked']
 
 /** The rows that an explanation has for children of all tiers: one for each, merged as the tiers themselves do it. */
 export function rowsOf(x: Explanation | null | undefined): ChildRow[] {

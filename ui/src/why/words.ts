@@ -2,6 +2,7 @@ import type { Verdict } from '../api/stats.ts'
 
 const verdicts: Record<Verdict, string> = {
   asked: 'asked',
+  replaced: 'another replica',
   'pruned-label': 'identity label',
   'pruned-time': 'time',
   'pruned-hint': 'field hint',
@@ -15,6 +16,7 @@ export function verdictWord(v: Verdict): string {
 
 const meanings: Record<Verdict, string> = {
   asked: 'It may hold a matching series.',
+  replaced: 'It was asked, but failed or was slower, and another replica answered in its place.',
   'pruned-label': 'Its identity labels contradict the selector: all its series have other ones.',
   'pruned-time': 'It holds no samples of that time.',
   'pruned-hint': 'Its field hint, the summary of all label values it holds, rules out a matching series.',
