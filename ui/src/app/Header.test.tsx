@@ -20,11 +20,24 @@ const tree = (tier: TreeNode['tier'], leaves: number, children: TreeNode[]): Tre
 describe('the health of the tree', () => {
   it('tells of a leaf that is missing two tiers down', () => {
     const t = tree('root', 1, [node('eu', 'connected', [node('eu-1', 'connected'), node('eu-2', 'missing')])])
-    expect(treeHealth(t)).toEqual({ level: 'bad', text: '1 missing' })
+    expect(treeHealth(t)).toEqual({ level: 'bad', text: '1 missing', to: '/leaves?state=missing' })
+  })
+  it('tells of a zone that is connected and does not answer', () => {
+    const hung = { ...node('eu', 'connected'), tier: 'zone' as const, error: 'no answer within 2s' }
+    expect(treeHealth(tree('root', 3, [node('us', 'connected', [node('us-1', 'connected')]), hung]))).toEqual({
+      level: 'bad',
+      text: '1 silent',
+      to: '/leaves?state=untold',
+    })
+    expect(treeHealth(tree('root', 3, [node('us-1', 'missing'), hung]))).toEqual({
+      level: 'bad',
+      text: '1 missing, 1 silent',
+      to: '/leaves?state=problems',
+    })
   })
   it('does not call a tree without leaves healthy', () => expect(treeHealth(tree('root', 0, [])).level).toBe('off'))
   it('counts leaves', () =>
-    expect(treeHealth(tree('root', 3, [node('eu', 'connected')]))).toEqual({ level: 'good', text: '3 leaves' }))
+    expect(treeHealth(tree('root', 3, [node('eu', 'connected')]))).toMatchObject({ level: 'good', text: '3 leaves' }))
   it('is about the leaf itself on a leaf', () =>
-    expect(treeHealth(tree('leaf', 1, []))).toEqual({ level: 'good', text: 'up' }))
+    expect(treeHealth(tree('leaf', 1, []))).toMatchObject({ level: 'good', text: 'up' }))
 })

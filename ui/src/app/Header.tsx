@@ -3,6 +3,7 @@ import { IconMoon, IconSun } from '@tabler/icons-react'
 import { Link } from 'react-router'
 import { prefix } from '../api/client.ts'
 import { useTree, walk, type Tree } from '../api/tree.ts'
+import { leavesUnknown } from '../leaves/rows.ts'
 import { Health, type Level } from '../parts/Health.tsx'
 import { useSettings } from './settings.tsx'
 
@@ -35,32 +36,34 @@ export function Brand() {
   )
 }
 
-/** How the tree below is, in one word with its reason: nothing else of the frame may hide that a leaf is away. */
-export function treeHealth(tree: Tree): { level: Level; text: string } {
+/** How the tree below is, in one word with its reason, and the page that lists who: nothing else of the frame may hide that a leaf is away. */
+export function treeHealth(tree: Tree): { level: Level; text: string; to: string } {
   let missing = 0
+  let silent = 0
   walk(tree.children, (n) => {
     if (n.state === 'missing') missing++
+    // A zone may be connected and hang: nobody knows how the leaves below it are.
+    else if (leavesUnknown(n)) silent++
   })
+  const bad = [...(missing > 0 ? [`${missing} missing`] : []), ...(silent > 0 ? [`${silent} silent`] : [])]
+  if (bad.length > 0) {
+    const state = silent === 0 ? 'missing' : missing === 0 ? 'untold' : 'problems'
+    return { level: 'bad', text: bad.join(', '), to: `/leaves?state=${state}` }
+  }
+  const to = '/planet'
+  if (tree.self.tier === 'leaf') return { level: 'good', text: 'up', to }
   const leaves = tree.self.leaves
-  if (missing > 0) return { level: 'bad', text: `${missing} missing` }
-  if (tree.self.tier === 'leaf') return { level: 'good', text: 'up' }
   return leaves === 0
-    ? { level: 'off', text: 'no leaves yet' }
-    : { level: 'good', text: leaves === 1 ? '1 leaf' : `${leaves} leaves` }
+    ? { level: 'off', text: 'no leaves yet', to }
+    : { level: 'good', text: leaves === 1 ? '1 leaf' : `${leaves} leaves`, to }
 }
 
 function TreeHealth({ tree, failed }: { tree: Tree | undefined; failed: boolean }) {
   if (failed) return <Health level="bad">unreachable</Health>
   if (!tree) return null
-  const { level, text } = treeHealth(tree)
+  const { level, text, to } = treeHealth(tree)
   return (
-    <Anchor
-      component={Link}
-      to={level === 'bad' ? '/leaves?state=missing' : '/planet'}
-      underline="never"
-      c="inherit"
-      style={{ whiteSpace: 'nowrap' }}
-    >
+    <Anchor component={Link} to={to} underline="never" c="inherit" style={{ whiteSpace: 'nowrap' }}>
       <Health level={level}>{text}</Health>
     </Anchor>
   )
