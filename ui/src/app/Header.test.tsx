@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Tree, TreeNode } from '../api/tree.ts'
-import { treeHealth } from './Header.tsx'
+import { frameHealth, treeHealth } from './Header.tsx'
 
 const node = (name: string, state: TreeNode['state'], children: TreeNode[] = []): TreeNode => ({
   name,
@@ -40,4 +40,20 @@ describe('the health of the tree', () => {
     expect(treeHealth(tree('root', 3, [node('eu', 'connected')]))).toMatchObject({ level: 'good', text: '3 leaves' }))
   it('is about the leaf itself on a leaf', () =>
     expect(treeHealth(tree('leaf', 1, []))).toMatchObject({ level: 'good', text: 'up' }))
+})
+
+describe('the frame', () => {
+  const came = (took: number) => ({ ...tree('root', 3, [node('eu', 'connected')]), came: 100_000, took })
+  it('says how old the tree is once another one is overdue', () => {
+    expect(frameHealth(came(20), false, 109_000)).toEqual({
+      level: 'good',
+      text: '3 leaves',
+      to: '/planet',
+    })
+    expect(frameHealth(came(20), false, 112_000)).toMatchObject({ level: 'warn', text: '3 leaves', old: '12s old' })
+  })
+  it('waits longer for a tree that takes long', () =>
+    expect(frameHealth(came(1000), false, 120_000)).toMatchObject({ level: 'good' }))
+  it('says that the tier is unreachable, and since when nothing is known', () =>
+    expect(frameHealth(came(20), true, 130_000)).toMatchObject({ level: 'bad', text: 'unreachable', old: '30s old' }))
 })
