@@ -10,6 +10,7 @@ import { remember } from './history.ts'
 import { PanelMenu } from './PanelMenu.tsx'
 import classes from './Query.module.css'
 import { request } from './request.ts'
+import { Lacking } from './Lacking.tsx'
 import { RunView } from './RunView.tsx'
 import { TreeView } from './TreeView.tsx'
 import { optionParams, type Options } from '../api/options.ts'
@@ -104,6 +105,7 @@ export function QueryPanel({ panel, number, options, scope, completions, onChang
           onRemove={onRemove}
         />
       </div>
+      <Lacking completions={completions} />
       {problem && (
         <Text size="sm" c="red" role="alert">
           {problem}
