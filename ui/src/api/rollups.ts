@@ -18,6 +18,8 @@ export interface Rollup {
   for: number
   since: number
   until: number
+  /** The newest point that is due, or there already; all from since up to it are counted. Older tiers do not tell. */
+  due?: number
   lag: number
   whole: number
   partial: number
@@ -25,7 +27,9 @@ export interface Rollup {
   absent: number
   /** Queries to the tier in whose answer it had a part. */
   queries?: number
+  /** The oldest ones; holesLeftOut counts newer ones that are not told. */
   holes: Hole[] | null
+  holesLeftOut?: number
   failing?: string
   blocked?: boolean
 }
