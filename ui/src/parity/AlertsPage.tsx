@@ -14,6 +14,7 @@ import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Labels } from '../parts/Labels.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Stale } from '../parts/Stale.tsx'
 import { When } from '../parts/When.tsx'
 import { alertingRules, planetAlerts, tierSince, tiersToAsk, type PlanetAlert, type Sample } from './alerts.ts'
 import { MemberPage } from './MemberPage.tsx'
@@ -99,7 +100,7 @@ async function alertsOf({ member, node }: { member: string; node: TreeNode }, si
 /** Alerts of all tiers, as a query for their series sees them. */
 export function Planet({ tree }: { tree: Tree }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useQuery({
+  const { data, error, dataUpdatedAt, refetch } = useQuery({
     queryKey: ['alerts'],
     queryFn: async ({ signal }) => {
       const of = (query: string) =>
@@ -120,7 +121,7 @@ export function Planet({ tree }: { tree: Tree }) {
     },
     refetchInterval: 10_000,
   })
-  if (error) return <Failure what="The alerts could not be asked" error={error} retry={() => void refetch()} />
+  if (error && !data) return <Failure what="The alerts could not be asked" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="asking all tiers for their alerts" />
   const words = text.toLowerCase().split(/\s+/).filter(Boolean)
   const rows = data.alerts.filter((a) =>
@@ -130,6 +131,7 @@ export function Planet({ tree }: { tree: Tree }) {
   )
   return (
     <>
+      {error && <Stale what="The alerts" error={error} at={dataUpdatedAt} retry={() => void refetch()} />}
       {data.warnings.map((w) => (
         <Failure
           key={w}
@@ -160,17 +162,25 @@ export function Planet({ tree }: { tree: Tree }) {
 
 function OfTier({ member }: { member: string }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useBelow<{ groups: RuleGroup[] }>(member, 'api/v1/rules', {
+  const { data, error, dataUpdatedAt, refetch } = useBelow<{ groups: RuleGroup[] }>(member, 'api/v1/rules', {
     params: { type: 'alert' },
     every: 10_000,
   })
-  if (error) return <Failure what="The alerting rules could not be read" error={error} retry={() => void refetch()} />
+  if (error && !data)
+    return <Failure what="The alerting rules could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the alerting rules" />
   const rules = alertingRules(data.groups, '')
+  const old = error && <Stale what="The alerting rules" error={error} at={dataUpdatedAt} retry={() => void refetch()} />
   if (rules.length === 0)
-    return <Empty title="This tier has no alerting rules">rule_files in its configuration name files with some.</Empty>
+    return (
+      <>
+        {old}
+        <Empty title="This tier has no alerting rules">rule_files in its configuration name files with some.</Empty>
+      </>
+    )
   return (
     <>
+      {old}
       <TextInput
         size="xs"
         mb="xs"

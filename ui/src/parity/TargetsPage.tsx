@@ -12,6 +12,7 @@ import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Labels } from '../parts/Labels.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Stale } from '../parts/Stale.tsx'
 import { MemberPage } from './MemberPage.tsx'
 import { pools, type HealthFilter, type Pool } from './targets.ts'
 
@@ -24,17 +25,24 @@ export function Targets({ member }: { member: string }) {
   const [params, setParams] = useSearchParams()
   const health = (params.get('health') ?? 'all') as HealthFilter
   const [text, setText] = useState('')
-  const { data, error, refetch } = useBelow<Answer>(member, 'api/v1/targets', {
+  const { data, error, dataUpdatedAt, refetch } = useBelow<Answer>(member, 'api/v1/targets', {
     // Of those dropped each comes with all that was discovered of it: there may be many times more of them than a tier passes on.
     params: { state: 'active' },
     every: 10_000,
   })
-  if (error) return <Failure what="The targets could not be read" error={error} retry={() => void refetch()} />
+  if (error && !data) return <Failure what="The targets could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the targets" />
   const active = data.activeTargets ?? []
   const shown = pools(active, text, health)
   const down = active.filter((t) => t.health === 'down').length
-  if (active.length === 0) return <NoTargets member={member} />
+  const old = error && <Stale what="The targets" error={error} at={dataUpdatedAt} retry={() => void refetch()} />
+  if (active.length === 0)
+    return (
+      <>
+        {old}
+        <NoTargets member={member} />
+      </>
+    )
   const choose = (v: string) =>
     setParams((p) => {
       p.set('health', v)
@@ -42,6 +50,7 @@ export function Targets({ member }: { member: string }) {
     })
   return (
     <>
+      {old}
       <Group mb="xs" gap="sm">
         <SegmentedControl
           size="xs"

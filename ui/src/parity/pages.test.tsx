@@ -4,7 +4,10 @@ import { cleanup, render, screen } from '@testing-library/react'
 import type { ReactNode } from 'react'
 import { MemoryRouter } from 'react-router'
 import { afterEach, expect, it, vi } from 'vitest'
+import type { Tree } from '../api/tree.ts'
 import { SettingsProvider } from '../app/settings.tsx'
+import { Planet } from './AlertsPage.tsx'
+import { Rules } from './RulesPage.tsx'
 import { Targets } from './TargetsPage.tsx'
 
 afterEach(() => {
@@ -64,6 +67,38 @@ it(
     await screen.findByText('pool-1', {}, { timeout: patience })
     expect(asked.map((a) => new URL(a, 'http://tier').searchParams.get('state'))).toEqual(['active'])
     expect(screen.getByText('without those that relabelling drops')).toBeTruthy()
+  },
+  patience,
+)
+
+const group = { name: 'group-1', file: 'rules.yml', rules: [], interval: 60, evaluationTime: 0.1 }
+const rule = { type: 'recording', name: 'a:b', query: 'sum(up)', health: 'ok', evaluationTime: 0.1 }
+const alert = { metric: { __name__: 'ALERTS', alertname: 'Down', alertstate: 'firing' }, value: [1, '1'] }
+const leafless: Tree = {
+  self: { name: 'root', tier: 'root', state: 'self', series: 0, samples: 0, leaves: 0 },
+  children: [],
+}
+
+it.each([
+  ['rules', 'group-1', <Rules member="eu-1" />, { groups: [{ ...group, rules: [rule] }] }],
+  ['targets', 'pool-1', <Targets member="eu-1" />, { activeTargets: [target] }],
+  ['alerts', 'Filter alerts', <Planet tree={leafless} />, { result: [alert] }],
+] as const)(
+  'the %s that were told last stay when the tier fails, with a note of their age',
+  async (what, shown, page, data) => {
+    let fails = false
+    tier(() => (fails ? { error: 'the leaf is away', errorType: 'member_missing' } : { data }))
+    const client = show(page)
+    const there = () => screen.queryByText(shown) ?? screen.queryByLabelText(shown)
+    await vi.waitFor(() => expect(there()).toBeTruthy(), patience)
+    expect(screen.queryByRole('alert')).toBeNull()
+    fails = true
+    await client.refetchQueries()
+    const note = await screen.findByRole('alert', {}, { timeout: patience })
+    expect(note.textContent).toMatch(
+      new RegExp(`^The ${what} could not be read again: this is as it was \\d+s ago.*away`),
+    )
+    expect(there()).toBeTruthy()
   },
   patience,
 )
