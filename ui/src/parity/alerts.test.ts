@@ -22,7 +22,12 @@ describe('alerts of the planet', () => {
 
   it('of zones and the root know it too, from the earliest of replicas', () => {
     const node = (tier: 'zone' | 'root', name: string, state: TreeNode['state']): TreeNode => ({
-      ...{ name, tier, state, series: 0, samples: 0, leaves: 1 },
+      name,
+      tier,
+      state,
+      series: 0,
+      samples: 0,
+      leaves: 1,
       ...(tier === 'zone' && { labels: { zone: 'eu' } }),
     })
     const tree: Tree = {
