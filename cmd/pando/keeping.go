@@ -237,8 +237,8 @@ func (l liveRollups) Backfill(ctx context.Context, rule string, since time.Time)
 func rollupStatus(s keep.Status, now time.Time) treehttp.RollupStatus {
 	out := treehttp.RollupStatus{
 		ID: s.Rule.ID, Name: s.Rule.Name, Expr: s.Rule.String(), Every: s.Keep.Every.Seconds(), For: s.Keep.For.Seconds(),
-		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent, Series: s.Series,
-		Holes: []treehttp.RollupHole{}, Failing: s.Failing, Blocked: s.Blocked,
+		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Due: unixSeconds(s.Due), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent, Series: s.Series,
+		Holes: []treehttp.RollupHole{}, HolesLeftOut: s.LeftOut, Failing: s.Failing, Blocked: s.Blocked,
 	}
 	if !s.Until.IsZero() {
 		out.Lag = now.Sub(s.Until).Seconds()

@@ -32,6 +32,9 @@ type RollupStatus struct {
 	// has all whole ones before it; both in Unix seconds, zero if there is none.
 	Since float64 `json:"since"`
 	Until float64 `json:"until"`
+	// Due is the newest point that is due, or there already, in Unix seconds; zero if
+	// there is none. All points from Since up to it are counted.
+	Due float64 `json:"due"`
 	// Lag is how far Until is behind the present, in seconds.
 	Lag float64 `json:"lag"`
 	// Whole, Partial and Unfit count points; Absent those that are owed and due,
@@ -46,8 +49,11 @@ type RollupStatus struct {
 	// Queries counts the queries to this tier, since it started, in whose answer a
 	// rollup of that name had a part, whichever tier keeps it.
 	Queries uint64 `json:"queries"`
-	// Holes are the spans of points that are not whole, the oldest first.
-	Holes []RollupHole `json:"holes"`
+	// Holes are the spans of points that are not whole, the oldest first; HolesLeftOut
+	// counts the newer ones that are not told. Other points up to Due are whole if
+	// none are left out.
+	Holes        []RollupHole `json:"holes"`
+	HolesLeftOut int          `json:"holesLeftOut,omitempty"`
 	// Failing says why the last attempt failed; empty if it did not.
 	Failing string `json:"failing,omitempty"`
 	// Blocked: the points are not read, since what makes them void cannot be stored.

@@ -25,8 +25,13 @@ type Status struct {
 	// Series is how many series the newest points have that were made since the start;
 	// zero if none were.
 	Series int
-	// Holes are the spans of points that are not whole, oldest first.
-	Holes []Hole
+	// Due is the newest point that is due, or there already; zero if there is none.
+	// All points from Since up to it are counted, and are whole but for the holes.
+	Due time.Time
+	// Holes are the spans of points that are not whole, oldest first; LeftOut counts
+	// the newer ones that are not among them.
+	Holes   []Hole
+	LeftOut int
 	// Failing says why the last attempt failed; empty if it did not.
 	Failing string
 	// Blocked: the points are not read, since what makes them void cannot be
@@ -84,14 +89,19 @@ func (s *Store) status(r *rollup.Rule, k rollup.Keep, now, horizon int64, holes 
 	next := up(max(since, now-k.For.Milliseconds()+step), step)
 	// While somebody was away, points were due up to a later time than what is final.
 	end := down(max(horizon, st.newest), step)
+	if next <= end {
+		st.Due = time.UnixMilli(end)
+	}
 	hole := func(from, to int64, sp span) {
 		st.count(sp.state, (to-from)/step+1)
 		if sp.state == whole {
 			return
 		}
-		if len(st.Holes) < holes {
-			st.Holes = append(st.Holes, holeOf(from, to, sp))
+		if len(st.Holes) == holes {
+			st.LeftOut++
+			return
 		}
+		st.Holes = append(st.Holes, holeOf(from, to, sp))
 	}
 	for t := next; t <= end; {
 		sp := l.at(t)

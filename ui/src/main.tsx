@@ -43,8 +43,10 @@ const readable: CSSVariablesResolver = (t) => ({
 const client = new QueryClient({
   defaultOptions: {
     queries: {
-      // An answer that was refused stays refused; one that did not come may come.
-      retry: (failures, e) => failures < 2 && !(e instanceof ApiError && e.status >= 400 && e.status < 500),
+      // An answer that was refused stays refused; one that did not come may come. Who hangs is not waited for again: what
+      // is asked by itself is asked anew anyhow, and until then the page must say that nothing comes.
+      retry: (failures, e) =>
+        failures < 2 && !(e instanceof ApiError && ((e.status >= 400 && e.status < 500) || e.type === 'silent')),
       refetchOnWindowFocus: false,
       staleTime: 2000,
     },

@@ -97,6 +97,11 @@ func renderCoverage(w io.Writer, rules []treehttp.RollupStatus) error {
 				return err
 			}
 		}
+		if r.HolesLeftOut > 0 {
+			if _, err := fmt.Fprintf(w, "  and %s after these\n", count(r.HolesLeftOut, "newer span", "newer spans")); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
-import { ApiError, ask, askPlain, type Params } from './client.ts'
+import { ApiError, ask, askPlain, belowTimeout, type Params } from './client.ts'
 import { memberParams, memberPath } from './member.ts'
 
 interface Options {
@@ -18,7 +18,8 @@ export function useBelow<T>(member: string, path: string, { params = {}, every, 
     queryFn: async ({ signal }) => {
       const to = memberPath('/' + path, member)
       const all = memberParams(params, member)
-      return plain ? askPlain<T>(to, all, { signal }) : (await ask<T>(to, all, { signal })).data
+      const o = { signal, timeout: belowTimeout }
+      return plain ? askPlain<T>(to, all, o) : (await ask<T>(to, all, o)).data
     },
     enabled,
     ...(every && { refetchInterval: every }),

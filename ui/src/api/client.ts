@@ -5,7 +5,7 @@ export const prefix: string = import.meta.env.PROD ? new URL(/* @vite-ignore */ 
 export class ApiError extends Error {
   /** The HTTP status, 0 if no answer came. */
   readonly status: number
-  /** Prometheus' errorType, or 'unreachable'. */
+  /** Prometheus' errorType, 'unreachable', or 'silent' if no answer came in the time given. */
   readonly type: string
   /** The body as it came, for endpoints that tell more than a text. */
   readonly body: unknown
@@ -18,6 +18,15 @@ export class ApiError extends Error {
     this.body = body
   }
 }
+
+/**
+ * Milliseconds that a request which is made anew by itself may take. A tier that hangs keeps connections open and says nothing:
+ * without a bound the page would wait for ever, and show what was true before as if it still were.
+ */
+export const pollTimeout = 15_000
+
+/** The same for a member below, whose tiers have bounds of their own and tell who is slow. */
+export const belowTimeout = 30_000
 
 /** Parameters of a request; a list is sent as several of the same name, undefined and '' not at all. */
 export type Params = Record<string, string | number | boolean | readonly string[] | undefined>
@@ -37,6 +46,8 @@ export interface Answer<T> {
 
 export interface RequestOptions {
   signal?: AbortSignal
+  /** Milliseconds after which it is given up; without it a request may last as long as the tier lets it. */
+  timeout?: number
   method?: 'GET' | 'POST' | 'DELETE'
   /** A JSON body, for POST. Without it parameters are sent as a form. */
   json?: unknown
@@ -82,7 +93,6 @@ async function send(path: string, params: Params, o: RequestOptions): Promise<Se
       /\/(query|query_range|explain|analyze|series|labels|format_query|parse_query)$/.test(path))
   const form = post && o.json === undefined
   const init: RequestInit = { method: post ? 'POST' : (o.method ?? 'GET'), credentials: 'same-origin' }
-  if (o.signal) init.signal = o.signal
   if (form) init.body = new URLSearchParams(query)
   init.headers = { ...o.headers }
   if (o.json !== undefined) {
@@ -90,6 +100,8 @@ async function send(path: string, params: Params, o: RequestOptions): Promise<Se
     init.headers = { ...o.headers, 'Content-Type': 'application/json' }
   }
   const address = prefix + path.replace(/^\//, '') + (query && !form ? '?' + query : '')
+  const bound = boundOf(o)
+  if (bound.signal) init.signal = bound.signal
   try {
     const response = await fetch(address, init)
     // Counted as they come: a text has fewer letters than bytes wherever it is not ASCII.
@@ -97,8 +109,27 @@ async function send(path: string, params: Params, o: RequestOptions): Promise<Se
     return { response, text: new TextDecoder().decode(body), bytes: body.byteLength }
   } catch (e) {
     if (o.signal?.aborted) throw e
+    if (bound.signal?.aborted)
+      throw new ApiError(`no answer from this tier within ${(o.timeout ?? 0) / 1000} s: it may hang`, 0, 'silent')
     throw new ApiError('no answer from this tier: the connection failed or was cut', 0, 'unreachable')
+  } finally {
+    bound.done()
   }
+}
+
+// What ends a request: its signal, or its time being over.
+function boundOf({ signal, timeout }: RequestOptions): { signal: AbortSignal | undefined; done: () => void } {
+  if (timeout === undefined) return { signal, done: () => {} }
+  const end = new AbortController()
+  const stop = () => end.abort(signal?.reason)
+  const timer = setTimeout(() => end.abort(), timeout)
+  if (signal?.aborted) stop()
+  signal?.addEventListener('abort', stop)
+  const done = () => {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', stop)
+  }
+  return { signal: end.signal, done }
 }
 
 function parsed(text: string): unknown {

@@ -38,10 +38,9 @@ export interface Target {
   scrapeTimeout: string
 }
 
+/** What /api/v1/targets answers of those that are scraped. */
 export interface Targets {
   activeTargets: Target[] | null
-  droppedTargets: { discoveredLabels: Record<string, string>; scrapePool?: string }[] | null
-  droppedTargetCounts: Record<string, number> | null
 }
 
 export interface Alert {

@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
-import { ask } from './client.ts'
+import { ask, pollTimeout } from './client.ts'
 import type { Explanation, PathStep } from './explain.ts'
 import type { Completeness } from './stats.ts'
 
@@ -85,7 +85,7 @@ const path = '/pando/api/v1/queries'
 export function useQueries(every: number | false) {
   return useQuery({
     queryKey: ['queries'],
-    queryFn: async ({ signal }) => (await ask<QueryList>(path, {}, { signal })).data,
+    queryFn: async ({ signal }) => (await ask<QueryList>(path, {}, { signal, timeout: pollTimeout })).data,
     refetchInterval: every,
   })
 }
@@ -101,7 +101,9 @@ export function useQueryRecord(id: string) {
 }
 
 export async function askRecord(id: string, signal?: AbortSignal): Promise<QueryRecord> {
-  return (await ask<QueryRecord>(`${path}/${encodeURIComponent(id)}`, {}, signal ? { signal } : {})).data
+  return (
+    await ask<QueryRecord>(`${path}/${encodeURIComponent(id)}`, {}, { timeout: pollTimeout, ...(signal && { signal }) })
+  ).data
 }
 
 /** Cancels an active query, in this tier and all below. */

@@ -1,5 +1,5 @@
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { askPlain } from './client.ts'
+import { askPlain, pollTimeout } from './client.ts'
 
 const path = '/pando/api/v1/rollouts'
 
@@ -126,7 +126,7 @@ const interval = 2000
 export function useRollouts() {
   return useQuery({
     queryKey: ['rollouts'],
-    queryFn: ({ signal }) => askPlain<Rollouts>(path, {}, { signal }),
+    queryFn: ({ signal }) => askPlain<Rollouts>(path, {}, { signal, timeout: pollTimeout }),
     refetchInterval: interval,
   })
 }
@@ -138,7 +138,7 @@ export function useCommits(limit: number) {
       askPlain<{ ref?: string; truncated?: boolean; commits: Commit[] | null }>(
         `${path}/commits`,
         { limit },
-        { signal },
+        { signal, timeout: pollTimeout },
       ),
     refetchInterval: 5000,
   })
@@ -148,7 +148,11 @@ export function useHistory(limit: number) {
   return useQuery({
     queryKey: ['rollouts', 'history', limit],
     queryFn: ({ signal }) =>
-      askPlain<{ events: Event[] | null; warnings?: string[] | null }>(`${path}/history`, { limit }, { signal }),
+      askPlain<{ events: Event[] | null; warnings?: string[] | null }>(
+        `${path}/history`,
+        { limit },
+        { signal, timeout: pollTimeout },
+      ),
     refetchInterval: 5000,
   })
 }

@@ -1,5 +1,5 @@
 import { useQueries, useQuery } from '@tanstack/react-query'
-import { ApiError, askPlain } from './client.ts'
+import { ApiError, askPlain, belowTimeout } from './client.ts'
 import { memberParams, memberPath } from './member.ts'
 
 /** What one tier keeps of rollups, as /pando/api/v1/rollups tells it; times are Unix seconds. */
@@ -18,6 +18,8 @@ export interface Rollup {
   for: number
   since: number
   until: number
+  /** The newest point that is due, or there already; all from since up to it are counted. Older tiers do not tell. */
+  due?: number
   lag: number
   whole: number
   partial: number
@@ -25,7 +27,9 @@ export interface Rollup {
   absent: number
   /** Queries to the tier in whose answer it had a part. */
   queries?: number
+  /** The oldest ones; holesLeftOut counts newer ones that are not told. */
   holes: Hole[] | null
+  holesLeftOut?: number
   failing?: string
   blocked?: boolean
 }
@@ -41,7 +45,10 @@ const interval = 10_000
 
 async function rollupsOf(member: string, signal: AbortSignal): Promise<RollupList | null> {
   try {
-    return await askPlain<RollupList>(memberPath('/pando/api/v1/rollups', member), memberParams({}, member), { signal })
+    return await askPlain<RollupList>(memberPath('/pando/api/v1/rollups', member), memberParams({}, member), {
+      signal,
+      timeout: belowTimeout,
+    })
   } catch (e) {
     // A tier that keeps none says so with 404; a member that is not known has a type of its own.
     if (e instanceof ApiError && e.status === 404 && e.type === 'not_found') return null

@@ -1,5 +1,5 @@
 import { useQuery } from '@tanstack/react-query'
-import { askPlain } from './client.ts'
+import { askPlain, pollTimeout } from './client.ts'
 
 /** A tier of the tree, as /pando/api/v1/tree tells it; docs/api.md and querytree/treehttp/tree.go describe the fields. */
 export interface TreeNode {
@@ -62,6 +62,8 @@ export interface Tree {
   refused?: Refusal[]
   /** Milliseconds from asking for it to having it; noted here, and not told by the tier. */
   took?: number
+  /** When it came, in milliseconds since the epoch by this machine's clock, which may differ from that of at. */
+  came?: number
 }
 
 /** A tier above. */
@@ -95,6 +97,12 @@ export function intervalOf(took: number | undefined): number {
   return Math.min(longestInterval, Math.max(treeInterval, mostAsking * (took ?? 0)))
 }
 
+/** Seconds since a tree came if that is so long that newer ones must be overdue; undefined if it is fresh. */
+export function overdue(tree: Tree, now: number): number | undefined {
+  const passed = now - (tree.came ?? now)
+  return passed > 2 * intervalOf(tree.took) + (tree.took ?? 0) ? passed / 1000 : undefined
+}
+
 /** The live tree, asked for anew while the page is visible. The revisions of leaves are commits, where control loops tell them. */
 export function useTree() {
   const tree = useQuery({
@@ -107,7 +115,8 @@ export function useTree() {
   })
   const commits = useQuery({
     queryKey: ['commits'],
-    queryFn: async ({ signal }) => commitsOf(await askPlain<Delivered>('/pando/api/v1/config', {}, { signal })),
+    queryFn: async ({ signal }) =>
+      commitsOf(await askPlain<Delivered>('/pando/api/v1/config', {}, { signal, timeout: pollTimeout })),
     enabled: tree.data !== undefined && delivered(tree.data),
     refetchInterval: 3 * treeInterval,
     staleTime: 2 * treeInterval,
@@ -175,9 +184,10 @@ export function withCommits(tree: Tree, commits: Map<string, string> | undefined
 
 async function askTree(signal: AbortSignal): Promise<Tree> {
   const begun = performance.now()
-  const tree = await askPlain<Tree>('/pando/api/v1/tree', {}, { signal })
+  const tree = await askPlain<Tree>('/pando/api/v1/tree', {}, { signal, timeout: pollTimeout })
   tree.at ??= new Date().toISOString()
   tree.took = performance.now() - begun
+  tree.came = Date.now()
   return tree
 }
 

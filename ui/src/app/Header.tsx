@@ -2,9 +2,12 @@ import { ActionIcon, Anchor, Group, Text, Tooltip, useComputedColorScheme, useMa
 import { IconMoon, IconSun } from '@tabler/icons-react'
 import { Link } from 'react-router'
 import { prefix } from '../api/client.ts'
-import { useTree, walk, type Tree } from '../api/tree.ts'
+import { overdue, useTree, walk, type Tree } from '../api/tree.ts'
+import { promDuration } from '../format/times.ts'
+import { leavesUnknown } from '../leaves/rows.ts'
 import { Health, type Level } from '../parts/Health.tsx'
 import { useSettings } from './settings.tsx'
+import { useNow } from './useNow.ts'
 
 /** The product's sign, and which tier this is. */
 export function Brand() {
@@ -35,33 +38,65 @@ export function Brand() {
   )
 }
 
-/** How the tree below is, in one word with its reason: nothing else of the frame may hide that a leaf is away. */
-export function treeHealth(tree: Tree): { level: Level; text: string } {
+/** How the tree below is, in one word with its reason, and the page that lists who: nothing else of the frame may hide that a leaf is away. */
+export function treeHealth(tree: Tree): { level: Level; text: string; to: string } {
   let missing = 0
+  let silent = 0
   walk(tree.children, (n) => {
     if (n.state === 'missing') missing++
+    // A zone may be connected and hang: nobody knows how the leaves below it are.
+    else if (leavesUnknown(n)) silent++
   })
+  const bad = [...(missing > 0 ? [`${missing} missing`] : []), ...(silent > 0 ? [`${silent} silent`] : [])]
+  if (bad.length > 0) {
+    const state = silent === 0 ? 'missing' : missing === 0 ? 'untold' : 'problems'
+    return { level: 'bad', text: bad.join(', '), to: `/leaves?state=${state}` }
+  }
+  const to = '/planet'
+  if (tree.self.tier === 'leaf') return { level: 'good', text: 'up', to }
   const leaves = tree.self.leaves
-  if (missing > 0) return { level: 'bad', text: `${missing} missing` }
-  if (tree.self.tier === 'leaf') return { level: 'good', text: 'up' }
   return leaves === 0
-    ? { level: 'off', text: 'no leaves yet' }
-    : { level: 'good', text: leaves === 1 ? '1 leaf' : `${leaves} leaves` }
+    ? { level: 'off', text: 'no leaves yet', to }
+    : { level: 'good', text: leaves === 1 ? '1 leaf' : `${leaves} leaves`, to }
+}
+
+interface FrameHealth {
+  level: Level
+  text: string
+  /** How old the tree is, if a newer one is overdue: then nobody knows how things are now. */
+  old?: string
+  /** The page that says more. */
+  to?: string
+}
+
+/** What the frame says of the newest tree that came. */
+export function frameHealth(tree: Tree | undefined, failed: boolean, now: number): FrameHealth | undefined {
+  const age = tree && overdue(tree, now)
+  const old = age === undefined ? {} : { old: `${promDuration(Math.round(age))} old` }
+  if (failed) return { level: 'bad', text: 'unreachable', ...old }
+  if (!tree) return undefined
+  const health = treeHealth(tree)
+  return { ...health, ...old, level: health.level === 'good' && age !== undefined ? 'warn' : health.level }
 }
 
 function TreeHealth({ tree, failed }: { tree: Tree | undefined; failed: boolean }) {
-  if (failed) return <Health level="bad">unreachable</Health>
-  if (!tree) return null
-  const { level, text } = treeHealth(tree)
+  const health = frameHealth(tree, failed, useNow(1000))
+  if (!health) return null
+  const said = (
+    <>
+      <Health level={health.level}>{health.text}</Health>
+      {health.old && (
+        <Text span size="xs" c="dimmed">
+          {' '}
+          {health.old}
+        </Text>
+      )}
+    </>
+  )
+  if (!health.to) return <span style={{ whiteSpace: 'nowrap' }}>{said}</span>
   return (
-    <Anchor
-      component={Link}
-      to={level === 'bad' ? '/leaves?state=missing' : '/planet'}
-      underline="never"
-      c="inherit"
-      style={{ whiteSpace: 'nowrap' }}
-    >
-      <Health level={level}>{text}</Health>
+    <Anchor component={Link} to={health.to} underline="never" c="inherit" style={{ whiteSpace: 'nowrap' }}>
+      {said}
     </Anchor>
   )
 }

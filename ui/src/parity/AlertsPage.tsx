@@ -2,10 +2,10 @@ import { Accordion, Anchor, Badge, Code, Group, SegmentedControl, Table, Text, T
 import { useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { Link, useSearchParams } from 'react-router'
-import { ask } from '../api/client.ts'
+import { ask, belowTimeout } from '../api/client.ts'
 import { useBelow } from '../api/below.ts'
-import { type Alert, type RuleGroup } from '../api/member.ts'
-import { useTree } from '../api/tree.ts'
+import { memberParams, memberPath, type Alert, type RuleGroup } from '../api/member.ts'
+import { useTree, type Tree, type TreeNode } from '../api/tree.ts'
 import { duration, numeric, value } from '../format/numbers.ts'
 import { age } from '../format/times.ts'
 import { DataTable, type Column } from '../parts/DataTable.tsx'
@@ -14,8 +14,9 @@ import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Labels } from '../parts/Labels.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Stale } from '../parts/Stale.tsx'
 import { When } from '../parts/When.tsx'
-import { alertingRules, planetAlerts, type PlanetAlert, type Sample } from './alerts.ts'
+import { alertingRules, planetAlerts, tierSince, tiersToAsk, type PlanetAlert, type Sample } from './alerts.ts'
 import { MemberPage } from './MemberPage.tsx'
 
 export default function AlertsPage() {
@@ -46,7 +47,7 @@ function Alerts({ member }: { member: string }) {
           ]}
         />
       )}
-      {tree && (below ? <Planet /> : <OfTier member={member} />)}
+      {tree && (below ? <Planet tree={tree} /> : <OfTier member={member} />)}
     </>
   )
 }
@@ -83,13 +84,27 @@ const columns: Column<PlanetAlert>[] = [
   },
 ]
 
-// Alerts of all tiers, as a query for their series sees them.
-function Planet() {
+// Those of a tier that cannot be asked are shown without since when they are active.
+async function alertsOf({ member, node }: { member: string; node: TreeNode }, signal: AbortSignal) {
+  try {
+    const o = { signal, timeout: belowTimeout }
+    const path = memberPath('/api/v1/alerts', member)
+    const { data } = await ask<{ alerts: Alert[] | null }>(path, memberParams({}, member), o)
+    return { node, alerts: data.alerts ?? [] }
+  } catch (e) {
+    if (signal.aborted) throw e
+    return { node, alerts: [] }
+  }
+}
+
+/** Alerts of all tiers, as a query for their series sees them. */
+export function Planet({ tree }: { tree: Tree }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useQuery({
+  const { data, error, dataUpdatedAt, refetch } = useQuery({
     queryKey: ['alerts'],
     queryFn: async ({ signal }) => {
-      const of = (query: string) => ask<{ result: Sample[] }>('/api/v1/query', { query }, { signal })
+      const of = (query: string) =>
+        ask<{ result: Sample[] }>('/api/v1/query', { query }, { signal, timeout: belowTimeout })
       // Those of zones and of the root have names of their own, and are found by them alone.
       const [since, ...tiers] = await Promise.all([
         of('ALERTS_FOR_STATE'),
@@ -97,17 +112,16 @@ function Planet() {
         of('zone:ALERTS'),
         of('root:ALERTS'),
       ])
+      const alerts = tiers.flatMap((t) => t.data.result)
+      const told = await Promise.all(tiersToAsk(alerts, tree).map((t) => alertsOf(t, signal)))
       return {
-        alerts: planetAlerts(
-          tiers.flatMap((t) => t.data.result),
-          since.data.result,
-        ),
+        alerts: planetAlerts(alerts, [...since.data.result, ...tierSince(told)]),
         warnings: [...new Set([since, ...tiers].flatMap((t) => t.warnings))],
       }
     },
     refetchInterval: 10_000,
   })
-  if (error) return <Failure what="The alerts could not be asked" error={error} retry={() => void refetch()} />
+  if (error && !data) return <Failure what="The alerts could not be asked" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="asking all tiers for their alerts" />
   const words = text.toLowerCase().split(/\s+/).filter(Boolean)
   const rows = data.alerts.filter((a) =>
@@ -117,6 +131,7 @@ function Planet() {
   )
   return (
     <>
+      {error && <Stale what="The alerts" error={error} at={dataUpdatedAt} retry={() => void refetch()} />}
       {data.warnings.map((w) => (
         <Failure
           key={w}
@@ -147,17 +162,25 @@ function Planet() {
 
 function OfTier({ member }: { member: string }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useBelow<{ groups: RuleGroup[] }>(member, 'api/v1/rules', {
+  const { data, error, dataUpdatedAt, refetch } = useBelow<{ groups: RuleGroup[] }>(member, 'api/v1/rules', {
     params: { type: 'alert' },
     every: 10_000,
   })
-  if (error) return <Failure what="The alerting rules could not be read" error={error} retry={() => void refetch()} />
+  if (error && !data)
+    return <Failure what="The alerting rules could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the alerting rules" />
   const rules = alertingRules(data.groups, '')
+  const old = error && <Stale what="The alerting rules" error={error} at={dataUpdatedAt} retry={() => void refetch()} />
   if (rules.length === 0)
-    return <Empty title="This tier has no alerting rules">rule_files in its configuration name files with some.</Empty>
+    return (
+      <>
+        {old}
+        <Empty title="This tier has no alerting rules">rule_files in its configuration name files with some.</Empty>
+      </>
+    )
   return (
     <>
+      {old}
       <TextInput
         size="xs"
         mb="xs"

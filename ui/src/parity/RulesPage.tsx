@@ -9,23 +9,30 @@ import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Stale } from '../parts/Stale.tsx'
 import { MemberPage } from './MemberPage.tsx'
 
 export default function RulesPage() {
   return <MemberPage path="rules">{(member) => <Rules key={member} member={member} />}</MemberPage>
 }
 
-function Rules({ member }: { member: string }) {
+/** The rules that one tier evaluates. */
+export function Rules({ member }: { member: string }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useBelow<{ groups: RuleGroup[] }>(member, 'api/v1/rules', { every: 10_000 })
-  if (error) return <Failure what="The rules could not be read" error={error} retry={() => void refetch()} />
+  const { data, error, dataUpdatedAt, refetch } = useBelow<{ groups: RuleGroup[] }>(member, 'api/v1/rules', {
+    every: 10_000,
+  })
+  if (error && !data) return <Failure what="The rules could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the rules" />
   if (data.groups.length === 0)
     return (
-      <Empty title="No rules are evaluated here">
-        rule_files in the tier&apos;s configuration name files with some. Leaves have rules of their own: choose one
-        above.
-      </Empty>
+      <>
+        {error && <Stale what="The rules" error={error} at={dataUpdatedAt} retry={() => void refetch()} />}
+        <Empty title="No rules are evaluated here">
+          rule_files in the tier&apos;s configuration name files with some. Leaves have rules of their own: choose one
+          above.
+        </Empty>
+      </>
     )
   const wanted = text.trim().toLowerCase()
   const matches = (r: Rule) =>
@@ -33,6 +40,7 @@ function Rules({ member }: { member: string }) {
   const groups = data.groups.map((g) => ({ ...g, rules: g.rules.filter(matches) })).filter((g) => g.rules.length > 0)
   return (
     <>
+      {error && <Stale what="The rules" error={error} at={dataUpdatedAt} retry={() => void refetch()} />}
       <TextInput
         size="xs"
         mb="xs"

@@ -4,7 +4,7 @@ import { Link, useSearchParams } from 'react-router'
 import { useBelow } from '../api/below.ts'
 import { type Target, type Targets as Answer } from '../api/member.ts'
 import { useTree } from '../api/tree.ts'
-import { duration, whole } from '../format/numbers.ts'
+import { duration } from '../format/numbers.ts'
 import { age } from '../format/times.ts'
 import { DataTable, type Column } from '../parts/DataTable.tsx'
 import { Empty } from '../parts/Empty.tsx'
@@ -12,6 +12,7 @@ import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Labels } from '../parts/Labels.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Stale } from '../parts/Stale.tsx'
 import { MemberPage } from './MemberPage.tsx'
 import { pools, type HealthFilter, type Pool } from './targets.ts'
 
@@ -19,18 +20,29 @@ export default function TargetsPage() {
   return <MemberPage path="targets">{(member) => <Targets key={member} member={member} />}</MemberPage>
 }
 
-function Targets({ member }: { member: string }) {
+/** The targets that are scraped, of one tier. */
+export function Targets({ member }: { member: string }) {
   const [params, setParams] = useSearchParams()
   const health = (params.get('health') ?? 'all') as HealthFilter
   const [text, setText] = useState('')
-  const { data, error, refetch } = useBelow<Answer>(member, 'api/v1/targets', { every: 10_000 })
-  if (error) return <Failure what="The targets could not be read" error={error} retry={() => void refetch()} />
+  const { data, error, dataUpdatedAt, refetch } = useBelow<Answer>(member, 'api/v1/targets', {
+    // Of those dropped each comes with all that was discovered of it: there may be many times more of them than a tier passes on.
+    params: { state: 'active' },
+    every: 10_000,
+  })
+  if (error && !data) return <Failure what="The targets could not be read" error={error} retry={() => void refetch()} />
   if (!data) return <Loading what="reading the targets" />
   const active = data.activeTargets ?? []
   const shown = pools(active, text, health)
   const down = active.filter((t) => t.health === 'down').length
-  const dropped = Object.values(data.droppedTargetCounts ?? {}).reduce((a, b) => a + b, 0)
-  if (active.length === 0 && dropped === 0) return <NoTargets member={member} />
+  const old = error && <Stale what="The targets" error={error} at={dataUpdatedAt} retry={() => void refetch()} />
+  if (active.length === 0)
+    return (
+      <>
+        {old}
+        <NoTargets member={member} />
+      </>
+    )
   const choose = (v: string) =>
     setParams((p) => {
       p.set('health', v)
@@ -38,6 +50,7 @@ function Targets({ member }: { member: string }) {
     })
   return (
     <>
+      {old}
       <Group mb="xs" gap="sm">
         <SegmentedControl
           size="xs"
@@ -58,11 +71,9 @@ function Targets({ member }: { member: string }) {
           value={text}
           onChange={(e) => setText(e.currentTarget.value)}
         />
-        {dropped > 0 && (
-          <Text size="sm" c="dimmed">
-            {whole(dropped)} dropped by relabelling
-          </Text>
-        )}
+        <Text size="sm" c="dimmed">
+          without those that relabelling drops
+        </Text>
       </Group>
       {shown.length === 0 && <Empty title="No target matches">Take a part of the filter away.</Empty>}
       <Accordion
@@ -94,7 +105,7 @@ function NoTargets({ member }: { member: string }) {
     )
   return (
     <Empty title="There are no targets">
-      Its configuration has no scrape_configs, or service discovery finds nothing.
+      Its configuration has no scrape_configs, service discovery finds nothing, or relabelling drops all that it finds.
     </Empty>
   )
 }

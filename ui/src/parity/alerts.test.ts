@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Target } from '../api/member.ts'
-import { planetAlerts } from './alerts.ts'
+import type { Tree, TreeNode } from '../api/tree.ts'
+import { planetAlerts, tierSince, tiersToAsk, type Sample } from './alerts.ts'
 import { pools } from './targets.ts'
 
 describe('alerts of the planet', () => {
@@ -17,6 +18,39 @@ describe('alerts of the planet', () => {
       ['Down', 'firing', 1700000, { zone: 'eu', job: 'a' }],
       ['Slow', 'pending', undefined, {}],
     ])
+  })
+
+  it('of zones and the root know it too, from the earliest of replicas', () => {
+    const node = (tier: 'zone' | 'root', name: string, state: TreeNode['state']): TreeNode => ({
+      name,
+      tier,
+      state,
+      series: 0,
+      samples: 0,
+      leaves: 1,
+      ...(tier === 'zone' && { labels: { zone: 'eu' } }),
+    })
+    const tree: Tree = {
+      self: node('root', 'root', 'self'),
+      children: [node('zone', 'eu-a', 'connected'), node('zone', 'eu-b', 'connected'), node('zone', 'us', 'missing')],
+    }
+    const series = (name: string, labels: Record<string, string>): Sample => ({
+      metric: { __name__: name, alertstate: 'firing', alertname: 'Slow', ...labels },
+      value: [1, '1'],
+    })
+    const alerts = [series('zone:ALERTS', { zone: 'eu', job: 'a' }), series('ALERTS', { zone: 'eu', job: 'a' })]
+    const asked = tiersToAsk(alerts, tree)
+    expect(asked.map((t) => t.member)).toEqual(['eu-a', 'eu-b'])
+    expect(tiersToAsk([series('root:ALERTS', {})], tree).map((t) => t.member)).toEqual([''])
+    const own = (activeAt: string) => [
+      { labels: { alertname: 'Slow', job: 'a' }, annotations: {}, state: 'firing' as const, activeAt, value: '1' },
+    ]
+    const since = tierSince([
+      { node: asked[0]?.node as TreeNode, alerts: own('1970-01-01T00:30:00.5Z') },
+      { node: asked[1]?.node as TreeNode, alerts: own('1970-01-01T00:31:00Z') },
+    ])
+    // That of the leaf is another alert, though its labels are the same.
+    expect(planetAlerts(alerts, since).map((a) => a.activeAt)).toEqual([1800500, undefined])
   })
 })
 

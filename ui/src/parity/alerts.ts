@@ -1,4 +1,5 @@
 import type { Alert, Rule, RuleGroup } from '../api/member.ts'
+import { walk, type Tree, type TreeNode } from '../api/tree.ts'
 
 /** One series of an instant vector. */
 export interface Sample {
@@ -16,18 +17,57 @@ export interface PlanetAlert {
   activeAt?: number
 }
 
-// Which alert a series is about: its labels but those of the series' own.
+// Which alert a series is about: its labels but those of the series' own, and whether a leaf or which tier evaluates it, which is
+// what precedes ALERTS in its name.
 function identity(metric: Record<string, string>): string {
-  return JSON.stringify(
+  return JSON.stringify([
+    /^(\w+):ALERTS/.exec(metric.__name__ ?? '')?.[1] ?? '',
     Object.entries(metric)
       .filter(([k]) => k !== '__name__' && k !== 'alertstate')
       .toSorted(([a], [b]) => (a < b ? -1 : 1)),
+  ])
+}
+
+/** The alerts that a tier above leaves evaluates itself, as its own API tells. */
+export interface TierAlerts {
+  node: Pick<TreeNode, 'tier' | 'labels'>
+  alerts: Alert[]
+}
+
+/**
+ * Since when alerts of zones and the root are active, in the form of ALERTS_FOR_STATE: these have no such series that is found from
+ * elsewhere. Their series have the tier's labels beside those of the alert.
+ */
+export function tierSince(told: TierAlerts[]): Sample[] {
+  return told.flatMap(({ node, alerts }) =>
+    alerts.map((a): Sample => ({
+      metric: { ...a.labels, ...node.labels, __name__: `${node.tier}:ALERTS_FOR_STATE` },
+      value: [0, String(Date.parse(a.activeAt) / 1000)],
+    })),
   )
 }
 
-/** Joins ALERTS with ALERTS_FOR_STATE, which has since when each is active. Firing ones first, then the newest. */
+// More are not asked: it would be many requests every few seconds.
+const mostTiers = 60
+
+/** The tiers that can tell since when alerts of zones and the root are active; '' is the tier itself. None if there are no such alerts. */
+export function tiersToAsk(alerts: Sample[], tree: Tree): { member: string; node: TreeNode }[] {
+  const kinds = new Set(alerts.map((s) => /^(\w+):ALERTS$/.exec(s.metric.__name__ ?? '')?.[1]))
+  const out: { member: string; node: TreeNode }[] = []
+  if (kinds.has(tree.self.tier)) out.push({ member: '', node: tree.self })
+  walk(tree.children, (node) => {
+    if (kinds.has(node.tier) && node.state === 'connected') out.push({ member: node.name, node })
+  })
+  return out.slice(0, mostTiers)
+}
+
+/** Joins ALERTS with ALERTS_FOR_STATE, which has since when each is active: of several replicas the earliest. Firing ones first, then the newest. */
 export function planetAlerts(alerts: Sample[], since: Sample[]): PlanetAlert[] {
-  const begun = new Map(since.map((s) => [identity(s.metric), Number(s.value[1]) * 1000]))
+  const begun = new Map<string, number>()
+  for (const s of since) {
+    const [key, at] = [identity(s.metric), Number(s.value[1]) * 1000]
+    if (Number.isFinite(at)) begun.set(key, Math.min(at, begun.get(key) ?? at))
+  }
   return alerts
     .map((s): PlanetAlert => {
       const { __name__: _, alertname = '', alertstate, ...labels } = s.metric

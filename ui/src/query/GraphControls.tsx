@@ -2,6 +2,7 @@ import { ActionIcon, Checkbox, Group, SegmentedControl, Select, TextInput, Toolt
 import { IconChevronLeft, IconChevronRight, IconMinus, IconPlus, IconX } from '@tabler/icons-react'
 import { useEffect, useState } from 'react'
 import { useSettings } from '../app/settings.tsx'
+import { readMoment } from '../format/moments.ts'
 import { dateTime, parseDuration, promDuration, zoneName, type Zone } from '../format/times.ts'
 import { nextRange, stepOf, stepsOf } from './steps.ts'
 import { parseTime, type Display, type PanelState } from './urlstate.ts'
@@ -25,7 +26,7 @@ export function TimeControl({ panel, onChange }: Props) {
         placeholder="now"
         width={168}
         parse={(text) => (text.trim() === '' || text.trim() === 'now' ? { end: null } : asEnd(readTime(text, zone)))}
-        wrong="A time, such as 2026-11-22 16:05:09; nothing for now"
+        wrong="A time, such as 2026-11-22 16:05:09, 03:12 or -1h; nothing for now"
         onCommit={onChange}
       />
       <Step label="Later" onClick={() => move(1)} icon={<IconChevronRight size={16} />} />
@@ -38,9 +39,14 @@ export function TimeControl({ panel, onChange }: Props) {
 
 const asEnd = (end: number | null) => (end === null ? undefined : { end })
 
-/** Reads a time that a person typed in the zone that they chose. */
-export function readTime(text: string, zone: Zone): number | null {
+/** Reads a time that a person typed in the zone that they chose: one of an address, or as other pages take it, such as 03:12 or -1h. */
+export function readTime(text: string, zone: Zone, now: number = Date.now()): number | null {
   const utc = parseTime(text)
+  // A few digits are no time that anybody means: those of an address are Unix seconds of this century.
+  if (utc === null && !/^[\s\d.]*$/.test(text)) {
+    const t = readMoment(text, zone, now)
+    return t === undefined ? null : Math.round(t * 1000)
+  }
   if (utc === null || zone === 'utc' || /(Z|[+-]\d\d:\d\d|^\s*\d{9,}(\.\d+)?)\s*$/.test(text)) return utc
   const d = new Date(utc)
   return new Date(
@@ -54,7 +60,7 @@ export function readTime(text: string, zone: Zone): number | null {
 }
 
 /** What a graph shows: how long, how fine, and how it is drawn. */
-export function GraphControls({ panel, onChange, log, onLog }: Props & { log: boolean; onLog: (on: boolean) => void }) {
+export function GraphControls({ panel, onChange }: Props) {
   const { resolution: r, range } = panel
   const step = stepOf(r, range)
   return (
@@ -134,9 +140,9 @@ export function GraphControls({ panel, onChange, log, onLog }: Props & { log: bo
       <Checkbox
         size="xs"
         label="Log scale"
-        checked={log}
+        checked={panel.log}
         disabled={panel.display !== 'lines'}
-        onChange={(e) => onLog(e.currentTarget.checked)}
+        onChange={(e) => onChange({ log: e.currentTarget.checked })}
       />
     </Group>
   )

@@ -1,10 +1,10 @@
-import { useEffect, useRef, useState } from 'react'
+import { useEffect, useRef, useState, type KeyboardEvent } from 'react'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { labelsText } from '../parts/Labels.tsx'
 import { When } from '../parts/When.tsx'
 import { stacked } from './aligned.ts'
-import type { Exemplar } from './exemplars.ts'
+import { neighbour, type Exemplar } from './exemplars.ts'
 import { strokeOf } from './palette.ts'
 import { base, lonely, type Frame } from './plot.ts'
 import classes from './Query.module.css'
@@ -42,6 +42,11 @@ interface Hover {
 export function LineChart(p: Props) {
   const parent = useRef<HTMLDivElement>(null)
   const [hover, setHover] = useState<Hover | undefined>()
+  // An exemplar that stays, so that what it says can be copied.
+  const [pinned, setPinned] = useState<Exemplar | undefined>()
+  const plot = useRef<uPlot>(undefined)
+  const hovered = useRef<Hover>(undefined)
+  hovered.current = hover
   const latest = useRef(p)
   latest.current = p
   const { times, lines, hidden, stack, log, unit, exemplars, width, height, scheme, zone } = p
@@ -93,19 +98,45 @@ export function LineChart(p: Props) {
     }
     const u = new uPlot(options, [times, ...drawn] as uPlot.AlignedData, parent.current)
     const leave = () => setHover(undefined)
+    const pin = () => setPinned(hovered.current?.exemplar)
     u.over.addEventListener('mouseleave', leave)
+    u.over.addEventListener('click', pin)
+    plot.current = u
     return () => {
       setHover(undefined)
+      setPinned(undefined)
+      plot.current = undefined
       u.destroy()
     }
   }, [times, lines, hidden, stack, log, unit, exemplars, width, height, scheme, zone])
 
+  const onKey = (e: KeyboardEvent) => {
+    if (e.key === 'Escape') return setPinned(undefined)
+    if (e.key !== 'ArrowRight' && e.key !== 'ArrowLeft') return
+    e.preventDefault()
+    setPinned(neighbour(exemplars, pinned, e.key === 'ArrowRight' ? 1 : -1))
+  }
+  const pin = pinned && plot.current && placeOf(plot.current, pinned)
   return (
-    <div className={classes.chart} style={{ height }}>
+    <div
+      className={classes.chart}
+      style={{ height }}
+      onKeyDown={onKey}
+      {...(exemplars.length > 0 && {
+        tabIndex: 0,
+        role: 'group',
+        'aria-label': `${exemplars.length} exemplars: left and right go through them, Escape closes`,
+      })}
+    >
       <div ref={parent} role="img" aria-label={p.label} />
-      {hover && (
+      {hover && !pin && (
         <Tip left={hover.left} top={hover.top} width={width}>
           {hover.exemplar ? <ExemplarTip e={hover.exemplar} /> : hover.line && <LineTip {...hover.line} p={p} />}
+        </Tip>
+      )}
+      {pin && (
+        <Tip left={pin.left} top={pin.top} width={width} onClose={() => setPinned(undefined)}>
+          <ExemplarTip e={pinned} />
         </Tip>
       )}
     </div>
@@ -202,6 +233,11 @@ function hoverOf(
   }
   const line = best === undefined ? undefined : lines[best]
   return line && { ...at, line: { at: idx, line } }
+}
+
+function placeOf(u: uPlot, e: Exemplar): { left: number; top: number } {
+  const [x, y] = exemplarAt(u, e, false)
+  return { left: x + u.over.offsetLeft, top: y + u.over.offsetTop }
 }
 
 // Exemplars beyond the axis stand at its edge: their value is in the tooltip.

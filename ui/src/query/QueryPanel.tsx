@@ -10,6 +10,7 @@ import { remember } from './history.ts'
 import { PanelMenu } from './PanelMenu.tsx'
 import classes from './Query.module.css'
 import { request } from './request.ts'
+import { Lacking } from './Lacking.tsx'
 import { RunView } from './RunView.tsx'
 import { TreeView } from './TreeView.tsx'
 import { optionParams, type Options } from '../api/options.ts'
@@ -38,7 +39,6 @@ export function restricts(scope: Scope): boolean {
 export function QueryPanel({ panel, number, options, scope, completions, onChange, onAdd, onRemove }: Props) {
   const [draft, setDraft] = useState(panel.expr)
   const [times, setTimes] = useState(0)
-  const [log, setLog] = useState(false)
   const [problem, setProblem] = useState('')
   const insert = useRef<((text: string) => void) | undefined>(undefined)
   const lang = useLanguage()
@@ -104,6 +104,7 @@ export function QueryPanel({ panel, number, options, scope, completions, onChang
           onRemove={onRemove}
         />
       </div>
+      <Lacking completions={completions} />
       {problem && (
         <Text size="sm" c="red" role="alert">
           {problem}
@@ -124,30 +125,16 @@ export function QueryPanel({ panel, number, options, scope, completions, onChang
         </Tabs.List>
         <Group mb="xs">
           {panel.tab === 'graph' ? (
-            <GraphControls panel={panel} onChange={onChange} log={log} onLog={setLog} />
+            <GraphControls panel={panel} onChange={onChange} />
           ) : (
             <TimeControl panel={panel} onChange={onChange} />
           )}
         </Group>
         <Tabs.Panel value="table">
-          <RunView
-            run={run}
-            panel={panel}
-            log={false}
-            scope={scope}
-            onChange={onChange}
-            onRetry={() => submit(panel.expr)}
-          />
+          <RunView run={run} panel={panel} scope={scope} onChange={onChange} onRetry={() => submit(panel.expr)} />
         </Tabs.Panel>
         <Tabs.Panel value="graph">
-          <RunView
-            run={run}
-            panel={panel}
-            log={log}
-            scope={scope}
-            onChange={onChange}
-            onRetry={() => submit(panel.expr)}
-          />
+          <RunView run={run} panel={panel} scope={scope} onChange={onChange} onRetry={() => submit(panel.expr)} />
         </Tabs.Panel>
         <Tabs.Panel value="tree">
           <Parts panel={panel} options={options} scope={scope} onPick={(expr) => onChange({ expr, tab: 'table' })} />

@@ -31,7 +31,6 @@ const GraphView = lazy(() => import('./GraphView.tsx'))
 interface Props {
   run: Run
   panel: PanelState
-  log: boolean
   scope: Scope
   onChange: (change: Partial<PanelState>) => void
   onRetry: () => void
@@ -40,7 +39,7 @@ interface Props {
 const examples = ['up', 'count by (zone, cluster) (up)', 'up == 0', 'sum by (job) (scrape_samples_scraped)']
 
 /** How a query is getting on, and its answer. */
-export function RunView({ run, panel, log, scope, onChange, onRetry }: Props) {
+export function RunView({ run, panel, scope, onChange, onRetry }: Props) {
   const { status, answer, answers } = run
   return (
     <div aria-busy={status === 'running'}>
@@ -80,7 +79,7 @@ export function RunView({ run, panel, log, scope, onChange, onRetry }: Props) {
       )}
       {answer && answers && status !== 'canceled' && (
         <div className={status === 'running' ? classes.stale : undefined}>
-          <AnswerView answer={answer} asked={answers} panel={panel} log={log} scope={scope} onChange={onChange} />
+          <AnswerView answer={answer} asked={answers} panel={panel} scope={scope} onChange={onChange} />
         </div>
       )}
     </div>
@@ -91,12 +90,11 @@ interface AnswerProps {
   answer: Answer<Result>
   asked: Asked
   panel: PanelState
-  log: boolean
   scope: Scope
   onChange: (change: Partial<PanelState>) => void
 }
 
-function AnswerView({ answer, asked, panel, log, scope, onChange }: AnswerProps) {
+function AnswerView({ answer, asked, panel, scope, onChange }: AnswerProps) {
   const { data, warnings, infos } = answer
   const missing = useMemo(() => missingOf(data.stats?.pando, warnings), [data, warnings])
   const id = answer.queryId || asked.id
@@ -109,7 +107,7 @@ function AnswerView({ answer, asked, panel, log, scope, onChange }: AnswerProps)
         {seriesOf(data) === 0 ? (
           <NoSeries asked={asked} data={data} partial={missing.length > 0} scope={scope} />
         ) : graph ? (
-          <Graph answer={answer} asked={asked} panel={panel} log={log} unit={meaning.unit} onChange={onChange} />
+          <Graph answer={answer} asked={asked} panel={panel} unit={meaning.unit} onChange={onChange} />
         ) : (
           <Table data={data} unit={meaning.unit} />
         )}
@@ -134,7 +132,7 @@ function Table({ data, unit }: { data: Result; unit: Unit }) {
   return <ResultTable series={data.result as (InstantSeries | RangeSeries)[]} unit={unit} />
 }
 
-function Graph({ answer, asked, panel, log, unit, onChange }: Omit<AnswerProps, 'scope'> & { unit: Unit }) {
+function Graph({ answer, asked, panel, unit, onChange }: Omit<AnswerProps, 'scope'> & { unit: Unit }) {
   const { data } = answer
   const result = useMemo(() => (data.resultType === 'matrix' ? data.result : ([] as RangeSeries[])), [data])
   const grid = useMemo(() => {
@@ -163,7 +161,7 @@ function Graph({ answer, asked, panel, log, unit, onChange }: Omit<AnswerProps, 
         result={result}
         grid={grid}
         display={panel.display}
-        log={log && panel.display === 'lines'}
+        log={panel.log && panel.display === 'lines'}
         unit={unit}
         exemplars={exemplars.drawn}
         onZoom={(start, end) => onChange({ end: Math.round(end * 1000), range: Math.max(Math.round(end - start), 1) })}

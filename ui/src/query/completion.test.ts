@@ -8,14 +8,20 @@ function tier() {
     path: string
     params: Params
     signal: AbortSignal
-    answer: (v: unknown) => void
+    answer: (v: unknown, warnings?: string[]) => void
     fail: (e: unknown) => void
   }[] = []
   const fetch = vi.fn(
     (path: string, params: Params, signal: AbortSignal) =>
       new Promise<never>((answer, fail) => {
         signal.addEventListener('abort', () => fail(new Error('aborted')))
-        asked.push({ path, params, signal, answer: answer as (v: unknown) => void, fail })
+        asked.push({
+          path,
+          params,
+          signal,
+          answer: (data, warnings = []) => (answer as (v: unknown) => void)({ data, warnings }),
+          fail,
+        })
       }),
   )
   let now = 1e12
@@ -62,6 +68,26 @@ describe('completions', () => {
     asked[0]?.fail(new Error('503'))
     expect(await failed).toEqual([])
     void c.labelNames('x')
+    expect(asked).toHaveLength(2)
+  })
+
+  it('tell who lacks in a list, and do not keep it', async () => {
+    const { c, asked, pass } = tier()
+    const told = vi.fn()
+    c.subscribe(told)
+    const partial = c.metricNames()
+    asked[0]?.answer(['up'], ['partial answer: leaf "eu-1" did not answer: timeout', 'results truncated due to limit'])
+    expect(await partial).toEqual(['up'])
+    expect(c.lacks()).toEqual(['leaf eu-1'])
+    pass(bounds.lacking)
+    const all = c.metricNames()
+    expect(asked).toHaveLength(2)
+    asked[1]?.answer(['down', 'up'])
+    expect(await all).toEqual(['down', 'up'])
+    expect(c.lacks()).toEqual([])
+    expect(told).toHaveBeenCalledTimes(2)
+    pass(bounds.lacking)
+    await c.metricNames()
     expect(asked).toHaveLength(2)
   })
 

@@ -32,3 +32,11 @@ export function exemplarsOf(answer: ExemplarAnswer): { drawn: Exemplar[]; left: 
   )
   return { drawn, left: all.length - drawn.length }
 }
+
+/** The exemplar before or after one, by time; from none the newest or the oldest. It ends at either end. */
+export function neighbour(all: Exemplar[], of: Exemplar | undefined, way: 1 | -1): Exemplar | undefined {
+  if (all.length === 0) return undefined
+  const at = of ? all.indexOf(of) : -1
+  if (at < 0) return way > 0 ? all[0] : all.at(-1)
+  return all[Math.min(Math.max(at + way, 0), all.length - 1)]
+}

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { stacked, stepIn, timesOf, valuesOn } from './aligned.ts'
-import { exemplarsOf, maxExemplars } from './exemplars.ts'
+import { exemplarsOf, maxExemplars, neighbour, type Exemplar } from './exemplars.ts'
 import { remembered, Recall, maxHistory } from './history.ts'
 import { labelCounts } from './labelcounts.ts'
 import { found, metadataOf } from './metrics.ts'
@@ -186,4 +186,16 @@ describe('exemplars', () => {
     expect(got.drawn.at(-1)?.time).toBeGreaterThan(3 * maxExemplars - 10)
   })
   it('are none of none', () => expect(exemplarsOf(null)).toEqual({ drawn: [], left: 0 }))
+})
+
+describe('going through exemplars with keys', () => {
+  const all = [1, 2, 3].map((time): Exemplar => ({ labels: {}, series: {}, value: 0, time }))
+  it('begins at either end', () =>
+    expect([neighbour(all, undefined, 1), neighbour(all, undefined, -1)]).toEqual([all[0], all[2]]))
+  it('goes on one by one, and stays at the last', () => {
+    expect(neighbour(all, all[0], 1)).toBe(all[1])
+    expect(neighbour(all, all[2], 1)).toBe(all[2])
+  })
+  it('begins anew from one that is gone', () => expect(neighbour(all, { ...all[1] } as Exemplar, 1)).toBe(all[0]))
+  it('finds none where there is none', () => expect(neighbour([], undefined, 1)).toBeUndefined())
 })

@@ -77,3 +77,12 @@ describe('times', () => {
     expect(parseTime(formatTime(at + 405))).toBe(at + 405)
   })
 })
+
+describe('a logarithmic axis', () => {
+  const page = (log: boolean) => ({ panels: [{ ...newPanel('up'), log }], options: defaultOptions, scope: {} })
+  it('is in the address, and comes back from it', () => {
+    expect(encode(page(true))).toContain('g0.log_scale=1')
+    expect(decode(encode(page(true))).panels[0]?.log).toBe(true)
+  })
+  it('is not there otherwise', () => expect(encode(page(false))).not.toContain('log_scale'))
+})

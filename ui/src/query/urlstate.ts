@@ -18,6 +18,8 @@ export interface PanelState {
   resolution: Resolution
   display: Display
   exemplars: boolean
+  /** Lines are drawn on a logarithmic axis. */
+  log: boolean
 }
 
 /** Values of identity labels that are asked; a label without values is not restricted. */
@@ -38,6 +40,7 @@ export function newPanel(expr = ''): PanelState {
     resolution: { type: 'auto', density: 'medium' },
     display: 'lines',
     exemplars: false,
+    log: false,
   }
 }
 
@@ -94,6 +97,7 @@ function decodePanel(get: (name: string) => string | null): PanelState {
   const display = get('display_mode')
   if (display === 'lines' || display === 'stacked' || display === 'heatmap') p.display = display
   p.exemplars = get('show_exemplars') === '1'
+  p.log = get('log_scale') === '1'
   return p
 }
 
@@ -131,6 +135,8 @@ export function encode(s: PageState): string {
     else put('res_step', String(p.resolution.step))
     put('display_mode', p.display)
     put('show_exemplars', p.exemplars ? '1' : '0')
+    // Prometheus has no such name, and none is put where it says nothing.
+    if (p.log) put('log_scale', '1')
   })
   for (const [name, values] of Object.entries(s.scope)) for (const v of values) q.append('scope.' + name, v)
   for (const [name, value] of Object.entries(optionParams(s.options))) q.set(name, value)

@@ -5,6 +5,7 @@ import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import { short } from '../format/revisions.ts'
+import { placesText } from './state.ts'
 
 interface Props {
   from: string
@@ -91,7 +92,7 @@ function ChangePart({ change: c }: { change: Change }) {
         </Text>
         <Text size="xs" c="dimmed" title={places.join(', ')}>
           {[c.kind, c.tier].filter(Boolean).join(' · ')}
-          {places.length > 0 && ` · ${places.length <= 4 ? places.join(', ') : `${places.length} clusters`}`}
+          {places.length > 0 && ` · ${placesText(c)}`}
         </Text>
       </Group>
       {(c.details ?? []).length > 0 && (

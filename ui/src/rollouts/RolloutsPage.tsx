@@ -6,6 +6,7 @@ import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Stale } from '../parts/Stale.tsx'
 import { Page } from '../parts/Page.tsx'
 import { Stats } from '../parts/Stats.tsx'
 import { Commands } from './Commands.tsx'
@@ -17,7 +18,7 @@ import { levelOf, verdict } from './state.ts'
 import { Waves } from './Waves.tsx'
 
 export default function RolloutsPage() {
-  const { data, error, refetch } = useRollouts()
+  const { data, error, dataUpdatedAt, refetch } = useRollouts()
   return (
     <Page path="rollouts" actions={data && <Commands rollouts={data} />}>
       {error instanceof ApiError && error.status === 404 ? (
@@ -27,7 +28,12 @@ export default function RolloutsPage() {
           is loaded.
         </Empty>
       ) : (
-        error && <Failure what="The rollouts could not be read" error={error} retry={() => void refetch()} />
+        error &&
+        (data ? (
+          <Stale what="The rollouts" error={error} at={dataUpdatedAt} retry={() => void refetch()} />
+        ) : (
+          <Failure what="The rollouts could not be read" error={error} retry={() => void refetch()} />
+        ))
       )}
       {!error && !data && <Loading what="reading the rollouts" />}
       {data && <Whole rollouts={data} />}

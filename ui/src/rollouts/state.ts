@@ -1,4 +1,4 @@
-import type { Cluster, Gate, Rollouts, Wave } from '../api/rollouts.ts'
+import type { Change, Cluster, Gate, Rollouts, Wave } from '../api/rollouts.ts'
 import type { Level } from '../parts/Health.tsx'
 
 const levels: Record<string, Level> = {
@@ -81,4 +81,10 @@ export function clusterText(c: Cluster): { level: Level; text: string } {
     return { level: 'off', text: 'only the tree tells of it: the root does not know its control loop' }
   if (c.paused) return { level: 'warn', text: 'paused' }
   return { level: levelOf(c.state), text: c.doing ?? c.state ?? '' }
+}
+
+/** Where a change is: few places by name, of many how many. Of changes of zones the places are zones. */
+export function placesText({ places, tier }: Pick<Change, 'places' | 'tier'>): string {
+  const all = places ?? []
+  return all.length <= 4 ? all.join(', ') : `${all.length} ${tier === 'zone' ? 'zones' : 'clusters'}`
 }

@@ -2,7 +2,7 @@ import { Anchor, Box, Table, Text, Title } from '@mantine/core'
 import { Link } from 'react-router'
 import { useRollupsOf, type Hole, type Rollup, type RollupList } from '../api/rollups.ts'
 import { useTree, walk, type TreeNode } from '../api/tree.ts'
-import { duration } from '../format/numbers.ts'
+import { duration, whole } from '../format/numbers.ts'
 import { When } from '../parts/When.tsx'
 import { Strip } from './Strip.tsx'
 import { strip } from './strip.ts'
@@ -93,8 +93,8 @@ function Children({ nodes, rule, start, end }: { nodes: TreeNode[]; rule: Rollup
   })
 }
 
-/** The holes of a rule, and who owes them. */
-export function Holes({ holes }: { holes: Hole[] }) {
+/** The holes of a rule, and who owes them; leftOut counts those that are newer, and not told. */
+export function Holes({ holes, leftOut }: { holes: Hole[]; leftOut: number }) {
   if (holes.length === 0) return <Text size="sm">No holes: every point that is owed is there, and whole.</Text>
   return (
     <>
@@ -137,6 +137,12 @@ export function Holes({ holes }: { holes: Hole[] }) {
           </Table.Tbody>
         </Table>
       </Table.ScrollContainer>
+      {leftOut > 0 && (
+        <Text size="sm" mt={4}>
+          These are the oldest holes. {leftOut === 1 ? 'One newer is' : `${whole(leftOut)} newer are`} not told: what is
+          between them is not known here.
+        </Text>
+      )}
     </>
   )
 }

@@ -94,7 +94,7 @@ function Rules({ list, member }: { list: RollupList; member: string }) {
         />
         {member === '' && <Backfill rules={[...new Set(list.rules.map((r) => r.name))]} />}
       </Group>
-      <StripLegend />
+      <StripLegend untold={list.rules.some((r) => (r.holesLeftOut ?? 0) > 0)} />
       <Accordion
         value={params.get('rule')}
         onChange={(v) => set('rule', v ?? '')}
@@ -136,7 +136,7 @@ function Rules({ list, member }: { list: RollupList; member: string }) {
                   member={member}
                 />
               )}
-              <Holes holes={r.holes ?? []} />
+              <Holes holes={r.holes ?? []} leftOut={r.holesLeftOut ?? 0} />
             </Accordion.Panel>
           </Accordion.Item>
         ))}

@@ -37,6 +37,26 @@ describe('a coverage strip', () => {
     ])
     expect(strip(r, 0, 200)[2]?.missing).toEqual(['eu-1'])
   })
+  it('shows what is there after an absent hole as whole, as while older points are made good', () => {
+    const holes = [{ from: 110, to: 140, state: 'absent' as const }]
+    // No point is there with all owed ones before it.
+    expect(of(rule({ until: 0, due: 180, holes }))).toEqual([
+      ['none', 0, 100],
+      ['absent', 100, 140],
+      ['whole', 140, 180],
+      ['due', 180, 200],
+    ])
+  })
+  it('does not call whole what lies after the holes that are told, if there are more', () => {
+    const r = rule({ until: 110, due: 180, holes: [{ from: 120, to: 120, state: 'absent' }], holesLeftOut: 2 })
+    expect(of(r)).toEqual([
+      ['none', 0, 100],
+      ['whole', 100, 110],
+      ['absent', 110, 120],
+      ['untold', 120, 180],
+      ['due', 180, 200],
+    ])
+  })
   it('cuts what is older than the strip', () =>
     expect(strip(rule({}), 150, 200).map((p) => [p.state, p.from, p.to])).toEqual([
       ['whole', 0, 0.6],

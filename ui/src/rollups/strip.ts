@@ -4,14 +4,17 @@ import type { Hole, Rollup } from '../api/rollups.ts'
 export interface Part {
   from: number
   to: number
-  state: Hole['state'] | 'whole' | 'none' | 'due'
+  state: Hole['state'] | 'whole' | 'none' | 'untold' | 'due'
   /** In Unix seconds, what the part covers. */
   start: number
   end: number
   missing: string[]
 }
 
-/** What a strip of time shows of a rule's points, from left to right: whole but for holes between since and until, nothing before, and what is not due yet after. */
+/**
+ * What a strip of time shows of a rule's points, from left to right: nothing before they are owed, then whole but for holes, and what is
+ * not due yet after. Of many holes the tier tells the oldest: what is after these is not known point by point.
+ */
 export function strip(r: Rollup, start: number, end: number): Part[] {
   const parts: Part[] = []
   const width = end - start
@@ -28,15 +31,16 @@ export function strip(r: Rollup, start: number, end: number): Part[] {
   // A point stands for the time since the one before it.
   let at = r.since - r.every
   const holes = (r.holes ?? []).toSorted((a, b) => a.from - b.from)
-  const newest = Math.max(r.until, ...holes.map((h) => h.to), at)
+  // Until is no bound: it ends before the first point that is absent, however many newer ones are there.
+  const due = Math.max(r.due ?? r.until, ...holes.map((h) => h.to), at)
   for (const h of holes) {
     const from = h.from - r.every
     if (from > at) add(at, from, 'whole')
     add(Math.max(from, at), h.to, h.state, h.missing)
     at = Math.max(at, h.to)
   }
-  if (newest > at) add(at, newest, 'whole')
-  add(Math.max(newest, at), end, 'due')
+  if (due > at) add(at, due, r.holesLeftOut ? 'untold' : 'whole')
+  add(Math.max(due, at), end, 'due')
   return parts
 }
 

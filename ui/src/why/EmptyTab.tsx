@@ -9,7 +9,7 @@ import { ask, type Params } from '../api/client.ts'
 import { optionParams } from '../api/options.ts'
 import { asker } from './asker.ts'
 import classes from './Funnel.module.css'
-import { conclusion, mostValues, runFunnel, type Funnel } from './funnel.ts'
+import { conclusion, mostValues, noSeries, runFunnel, type Funnel } from './funnel.ts'
 import { stateOf, whyAddress, type Asked } from './params.ts'
 import { matcherText, selectorsOf, selectorText, type Matcher, type Parsed } from './selectors.ts'
 
@@ -162,7 +162,8 @@ function OneFunnel({ f, asked }: { f: Funnel; asked: Asked }) {
   )
 }
 
-function NearValues({ f, asked }: { f: Funnel; asked: Asked }) {
+/** What could be meant by the matcher that leaves nothing. */
+export function NearValues({ f, asked }: { f: Funnel; asked: Asked }) {
   const n = f.near
   const bad = f.steps.at(-1)?.matcher
   const before = f.selector.matchers.slice(0, f.steps.length - 1)
@@ -194,20 +195,30 @@ function NearValues({ f, asked }: { f: Funnel; asked: Asked }) {
       )}
       {n.values.length === 0 && n.of > 0 && (
         <Text size="sm">
-          There are {of} values of {bad.name}, none like it.
+          There are {of} values of {bad.name}
+          {n.missing.length > 0 ? ' at those who answered' : ''}, none like it.
         </Text>
       )}
       {n.of === 0 && before.length > 0 && (
         <Text size="sm">
-          No series of <code>{selectorText(before)}</code> has a label {bad.name}
+          {noSeries(n)} of <code>{selectorText(before)}</code> has a label {bad.name}
           {n.labels?.length ? `; labels with such a name are ${n.labels.join(', ')}` : ''}.
         </Text>
       )}
       {n.alone !== undefined && (
         <Text size="sm" mt={4}>
-          {n.alone ? 'Other series do have ' : 'No series at all has '}
+          {n.alone ? 'Other series do have ' : `${noSeries(n)}${n.missing.length > 0 ? '' : ' at all'} has `}
           <code>{matcherText(bad)}</code>
-          {n.alone ? ', but none together with the matchers before it.' : '.'}
+          {!n.alone
+            ? '.'
+            : n.missing.length > 0
+              ? ', but of those who answered none together with the matchers before it.'
+              : ', but none together with the matchers before it.'}
+        </Text>
+      )}
+      {n.missing.length > 0 && (
+        <Text size="sm" mt={4}>
+          Not known without {n.missing.join('; ')}: what was not found may be there.
         </Text>
       )}
       {n.earlier && (

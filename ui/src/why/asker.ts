@@ -24,7 +24,7 @@ function bounds(s: Selector, end: number, back: number) {
 export function asker(end: number, options: Params, signal: AbortSignal): Asker {
   const names = async (path: string, match: string, s: Selector) => {
     const answer = await ask<string[]>(path, { 'match[]': match, limit: mostValues, ...bounds(s, end, 0) }, { signal })
-    return answer.data
+    return { names: answer.data, missing: missingNames(answer.warnings) }
   }
   return {
     count: async (expr) => {
@@ -40,7 +40,7 @@ export function asker(end: number, options: Params, signal: AbortSignal): Asker 
         { 'match[]': match, limit: 1, ...bounds(s, end, back) },
         { signal },
       )
-      return answer.data.length > 0
+      return { found: answer.data.length > 0, missing: missingNames(answer.warnings) }
     },
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { conclusion, runFunnel, type Asker, type Funnel } from './funnel.ts'
+import { conclusion, noSeries, runFunnel, type Asker, type Funnel, type Near } from './funnel.ts'
 import type { Matcher, Selector } from './selectors.ts'
 
 type Series = Record<string, string>
@@ -20,7 +20,9 @@ const matching = (text: string) => {
   )
 }
 
-function world(missing: string[] = []) {
+// Missing are those who lack in counts, late those who lack in what is asked after them.
+function world(missing: string[] = [], late: string[] = missing) {
+  const names = (found: string[]) => Promise.resolve({ names: [...new Set(found)], missing: late })
   const asked: string[] = []
   const read = (expr: string) => /last_over_time\((.*)\[/.exec(expr)?.[1] ?? ''
   const ask: Asker = {
@@ -32,9 +34,9 @@ function world(missing: string[] = []) {
         missing,
       })
     },
-    values: (label, match) => Promise.resolve([...new Set(matching(match).flatMap((s) => s[label] ?? []))]),
-    labels: (match) => Promise.resolve([...new Set(matching(match).flatMap((s) => Object.keys(s)))]),
-    any: (match) => Promise.resolve(matching(match).length > 0),
+    values: (label, match) => names(matching(match).flatMap((s) => s[label] ?? [])),
+    labels: (match) => names(matching(match).flatMap((s) => Object.keys(s))),
+    any: (match) => Promise.resolve({ found: matching(match).length > 0, missing: late }),
   }
   return { ask, asked }
 }
@@ -54,7 +56,7 @@ describe('the funnel of a selector', () => {
       ['job', 0, 0],
     ])
     expect(f.untried).toEqual([eq('cluster', 'eu-1')])
-    expect(f.near).toEqual({ values: ['checkout'], of: 1, alone: false, earlier: false })
+    expect(f.near).toEqual({ values: ['checkout'], of: 1, alone: false, earlier: false, missing: [] })
     expect(conclusion(f)).toMatchObject({
       level: 'bad',
       text: 'job="chekout" is what leaves nothing: the matchers before it still select 2 series.',
@@ -89,6 +91,17 @@ describe('the funnel of a selector', () => {
     const f = await run(world(['leaf eu-3']).ask, eq('__name__', 'up'), eq('job', 'x'))
     expect(conclusion(f)).toMatchObject({ level: 'warn' })
     expect(conclusion(f).text).toContain('it may be on leaf eu-3')
+  })
+
+  it('does not say of what was not found that it is nowhere, whoever lacks and wherever', async () => {
+    const ms = [eq('__name__', 'up'), eq('job', 'x')]
+    const whole = await run(world().ask, ...ms)
+    expect([whole.near?.alone, noSeries(whole.near as Near)]).toEqual([false, 'No series'])
+    for (const ask of [world(['leaf eu-3'], []).ask, world([], ['leaf eu-3']).ask]) {
+      const f = await run(ask, ...ms)
+      expect(f.near).toMatchObject({ alone: false, missing: ['leaf eu-3'] })
+      expect(noSeries(f.near as Near)).toBe('Of those who answered no series')
+    }
   })
 
   it('tells of each step as it is known', async () => {

@@ -6,11 +6,17 @@ export interface Asker {
   /** The value of an instant query that has one sample at most, 0 if it has none, and the children that did not answer. */
   count: (expr: string) => Promise<{ value: number; missing: string[] }>
   /** Values of a label among the series of a selector ('' is all series), in the time of the selector. */
-  values: (label: string, match: string, s: Selector) => Promise<string[]>
+  values: (label: string, match: string, s: Selector) => Promise<Names>
   /** Names of labels among the series of a selector. */
-  labels: (match: string, s: Selector) => Promise<string[]>
+  labels: (match: string, s: Selector) => Promise<Names>
   /** Whether a selector has any series, so many milliseconds back from the selector's own time. */
-  any: (match: string, s: Selector, back: number) => Promise<boolean>
+  any: (match: string, s: Selector, back: number) => Promise<{ found: boolean; missing: string[] }>
+}
+
+/** Names or values, without those that only the missing children have. */
+export interface Names {
+  names: string[]
+  missing: string[]
 }
 
 /** How many series, and of how many clusters, are left after a matcher was added to those before it. */
@@ -34,6 +40,8 @@ export interface Near {
   alone?: boolean
   /** The matchers selected something within the day before. */
   earlier: boolean
+  /** Children that had no part in this or in the counts: what is not here may be there. */
+  missing: string[]
 }
 
 export interface Funnel {
@@ -75,23 +83,31 @@ export async function runFunnel(s: Selector, ask: Asker, tell: (f: Funnel) => vo
     f.untried = s.matchers.slice(upto.length)
     tell({ ...f })
     if (series.value === 0) {
-      f.near = await near(s, f.steps.length - 1, ask)
+      f.near = await near(s, f.steps, ask)
       break
     }
   }
   return { ...f }
 }
 
-async function near(s: Selector, k: number, ask: Asker): Promise<Near> {
+async function near(s: Selector, steps: FunnelStep[], ask: Asker): Promise<Near> {
+  const k = steps.length - 1
   const m = s.matchers[k] as Matcher
   const before = k > 0 ? selectorText(s.matchers.slice(0, k)) : ''
-  const [values, earlier] = await Promise.all([
-    ask.values(m.name, before, s),
-    ask.any(selectorText(s.matchers), s, day),
+  const missing = new Set(steps.flatMap((st) => st.missing))
+  const noted = async <T extends { missing: string[] }>(answer: Promise<T>): Promise<T> => {
+    const a = await answer
+    for (const name of a.missing) missing.add(name)
+    return a
+  }
+  const [{ names: values }, { found: earlier }] = await Promise.all([
+    noted(ask.values(m.name, before, s)),
+    noted(ask.any(selectorText(s.matchers), s, day)),
   ])
-  const n: Near = { values: pick(m, values), of: values.length, earlier }
-  if (values.length === 0 && k > 0) n.labels = nearest(m.name, await ask.labels(before, s), shown)
-  if (k > 0 && !matchesEmpty(m)) n.alone = await ask.any(`{${matcherText(m)}}`, s, 0)
+  const n: Near = { values: pick(m, values), of: values.length, earlier, missing: [] }
+  if (values.length === 0 && k > 0) n.labels = nearest(m.name, (await noted(ask.labels(before, s))).names, shown)
+  if (k > 0 && !matchesEmpty(m)) n.alone = (await noted(ask.any(`{${matcherText(m)}}`, s, 0))).found
+  n.missing = [...missing]
   return n
 }
 
@@ -124,4 +140,12 @@ export function conclusion(f: Funnel): { level: 'good' | 'bad' | 'warn'; text: s
       ? `No series has ${what}.`
       : `${what} is what leaves nothing: the matchers before it still select ${f.steps.at(-2)?.series} series.`,
   }
+}
+
+/**
+ * What is said of something that was not found: that no series has it, or only that none was found among those who answered. What was
+ * found is there, whoever is missing.
+ */
+export function noSeries(n: Near): string {
+  return n.missing.length > 0 ? 'Of those who answered no series' : 'No series'
 }
