@@ -17,24 +17,18 @@ import (
 // plan rewrites an expression, largest pieces first: whatever is local is
 // replaced by a selector that stands for the children's concatenated answers;
 // an aggregation that re-aggregates is split in two; else the operands are
-// tried. The expression itself is not changed, but for the order of its matchers if
-// nothing is pushed down.
+// tried. The expression itself is not changed, but for the order of matchers where
+// several are of one label.
 func (p *Planner) plan(e parser.Expr) *Plan {
 	b := p.builder()
 	b.namesSeen = p.delayedNames && observesName(e)
 	b.plan.Local = b.a.of(e).reason
 	if p.off {
-		parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
-			if vs, ok := n.(*parser.VectorSelector); ok {
-				vs.LabelMatchers = asStored(vs.LabelMatchers)
-			}
-			return nil
-		})
-		b.plan.Residual = e
+		b.plan.Residual = stored(e)
 		b.plan.Cuts = []Cut{{Expr: e.String(), Why: whyOff}}
 		return b.plan
 	}
-	b.plan.Residual = b.build(e, true)
+	b.plan.Residual = stored(b.build(e, true))
 	b.plan.Unrolled = p.rollups.missed()
 	return b.plan
 }
@@ -251,7 +245,7 @@ func (b *builder) standInAt(f *Fragment, e, at parser.Expr) parser.Expr {
 		vs.Timestamp = &f.grid.start
 	}
 	if orig, ok := e.(*parser.VectorSelector); ok {
-		for _, m := range asStored(orig.LabelMatchers) {
+		for _, m := range orig.LabelMatchers {
 			if m.Name != labels.MetricName {
 				vs.LabelMatchers = append(vs.LabelMatchers, m)
 			}
@@ -263,13 +257,28 @@ func (b *builder) standInAt(f *Fragment, e, at parser.Expr) parser.Expr {
 	return vs
 }
 
-// asStored returns matchers in the order in which the TSDB leaves those of a
-// selector that it has read: a negative one comes after others that ask for a value
-// of the label. absent() goes by that order where several are of one label.
+// stored puts the matchers of each selector of e in the order in which the TSDB
+// leaves those that it has read: a negative one comes after others that ask for a
+// value of its label. absent() goes by that order where several are of one label.
+func stored(e parser.Expr) parser.Expr {
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		if vs, ok := n.(*parser.VectorSelector); ok {
+			vs.LabelMatchers = asStored(vs.LabelMatchers)
+		}
+		return nil
+	})
+	return e
+}
+
 func asStored(ms []*labels.Matcher) []*labels.Matcher {
-	set := map[string]bool{}
+	set, count, several := map[string]bool{}, map[string]int{}, false
 	for _, m := range ms {
 		set[m.Name] = set[m.Name] || !m.Matches("")
+		count[m.Name]++
+		several = several || count[m.Name] > 1
+	}
+	if !several {
+		return ms
 	}
 	var first, last []*labels.Matcher
 	for _, m := range ms {

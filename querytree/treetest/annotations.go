@@ -42,9 +42,10 @@ var (
 	position = regexp.MustCompile(` \(\d+:\d+\)$`)
 )
 
-// resolved finds a subquery without a resolution. Children are told which, and what
-// is then said of the rest of their text is some columns off.
-var resolved = regexp.MustCompile(`:\s*\]`)
+// moved finds subqueries without a resolution, and those over more than a selector.
+// Children are told the resolution, or are sent another text for the whole, and what
+// is then said of it or of what is beside it may be some columns off.
+var moved = regexp.MustCompile(`:\s*\]|\)\s*\[`)
 
 // normal sorts annotations, and leaves out what an engine is free to choose: of
 // several incompatible pairs of operands it names only the last one.
@@ -58,7 +59,7 @@ func normal(query string, annotations []string) []string {
 				s = s[:m[4]] + strconv.FormatFloat(v, 'g', 10, 64) + s[m[5]:]
 			}
 		}
-		if m := culprit.FindStringSubmatch(s); m != nil && strings.Count(query, m[1]+m[2]) > 1 || resolved.MatchString(query) {
+		if m := culprit.FindStringSubmatch(s); m != nil && strings.Count(query, m[1]+m[2]) > 1 || moved.MatchString(query) {
 			s = position.ReplaceAllString(s, "")
 		}
 		out[i] = s

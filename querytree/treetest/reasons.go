@@ -25,7 +25,9 @@ const (
 	// ChoiceAmongEquals: topk, bottomk and limitk keep, and sort puts first, one
 	// of several equals, or the first that comes, and PromQL does not say which:
 	// the engine goes by the order of its storage, or of a map. Accepted if the
-	// oracle makes such a choice where its storage returns series in another order.
+	// oracle makes such a choice where its storage returns series in another order;
+	// and of a topk or bottomk as a whole, if it has the same values as the oracle's,
+	// each in a sample that the operand has (see chosen).
 	ChoiceAmongEquals Reason = "choice among equals"
 	// OrderOfFloats: a sum of floats depends on the order in which they are added,
 	// and so does what is made of it. Accepted if the oracle gives such an answer
@@ -60,6 +62,9 @@ var chooses = regexp.MustCompile(`(?i)\b(topk|bottomk|limitk|sort\w*)\b`)
 // accepted returns why an answer that differs from the oracle's is right all the
 // same, or what is wrong with it even so.
 func (p *Planet) accepted(q Query, want, got *promql.Result) (Reason, string) {
+	if p.chosen(q, want, got) {
+		return ChoiceAmongEquals, ""
+	}
 	e := newEnvelope(q, p.tolerance(), errorClass(got.Err))
 	e.add(want)
 	var why string
