@@ -94,7 +94,7 @@ bench: build test-deps testkube ## Ratios measured in one run: root against one 
 	go test -timeout 30m -count=1 -run '^$$' -bench . ./rollup/keep
 	go test -timeout 30m -count=1 -run '^$$' -bench . ./leaf ./fieldhint
 	go test -timeout 30m -count=1 -run '^$$' -bench CorpusPlans ./querytree -v
-	go test -timeout 30m -count=1 -run '^$$' -bench ThousandClusters ./gitops/planet
+	go test -timeout 30m -count=1 -run '^$$' -bench ThousandClusters ./gitops/ruletest
 	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 20x ./gitops
 	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 50x ./e2e/kube
 	go test -timeout 30m -count=1 -run '^$$' -bench . -benchtime 3x ./gitops/wave

@@ -42,6 +42,7 @@ var edges = map[string][]string{
 	"gitops/source":         {},
 	"gitops/wave":           {},
 	"gitops/planet":         {"leaf/aggregate", "querytree", "rollup"},
+	"gitops/planettest":     {},
 	"gitops/ruletest":       {"gitops/planet", "querytree"},
 	"leaf":                  {"fieldhint", "leaf/aggregate", "querytree"},
 	"leaf/aggregate":        {},
@@ -62,7 +63,7 @@ var edges = map[string][]string{
 }
 
 // testFolders may be imported by tests of any other folder.
-var testFolders = []string{"querytree/treetest", "gitops/gittest", "e2e/kubetest"}
+var testFolders = []string{"querytree/treetest", "gitops/gittest", "gitops/planettest", "e2e/kubetest"}
 
 // limits say which folders may import a package of others, and all below it.
 var limits = []struct {

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/prometheus/model/rulefmt"
 
 	"github.com/pandometrics/pando/gitops/planet"
+	"github.com/pandometrics/pando/gitops/planettest"
 	"github.com/pandometrics/pando/querytree"
 )
 
@@ -258,7 +259,7 @@ func TestHash(t *testing.T) {
 // What Load and Check have nothing to say about, Prometheus' parsers accept; and a
 // planet may be used by several goroutines.
 func TestPrometheusAcceptsWhatIsRendered(t *testing.T) {
-	p, problems := planet.Validate(large(20), planet.CheckOptions{})
+	p, problems := planet.Validate(planettest.Large(20), planet.CheckOptions{})
 	if len(problems) > 0 {
 		t.Fatalf("\n%v", problems)
 	}
@@ -302,7 +303,7 @@ func accepted(t *testing.T, b *planet.Bundle) {
 // Problems are told once, however many clusters have them, in the same order every
 // time.
 func TestProblemsOfManyClusters(t *testing.T) {
-	fsys := large(30)
+	fsys := planettest.Large(30)
 	fsys["scrape/job-0.yml"].Data = []byte("scrape_configs:\n  - job_name: job-0\n    static_configs: [{targets: ['x.${cluster}/path:80']}]\n")
 	var first string
 	for range 3 {

@@ -1,15 +1,10 @@
-package planet_test
+// Package planettest makes planets of many clusters for tests and benchmarks.
+package planettest
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
-	"testing"
 	"testing/fstest"
-	"time"
-
-	"github.com/pandometrics/pando/gitops/planet"
-	"github.com/pandometrics/pando/gitops/ruletest"
 )
 
 // ruleTests are those of one group: of each of its rules for a single Prometheus,
@@ -36,11 +31,11 @@ func ruleTests(group int) string {
 	return b.String()
 }
 
-// large returns a planet of n clusters in ten zones, whose every cluster has 20
+// Large returns a planet of n clusters in ten zones, whose every cluster has 20
 // jobs (four of them with the cluster's name in them), 200 rules in 20 groups (two
 // with the cluster's name), all of them tested, rollups, aggregations and limits. A tenth of the
 // clusters has an overlay of its own, and half of the zones.
-func large(n int) fstest.MapFS {
+func Large(n int) fstest.MapFS {
 	fsys := fstest.MapFS{}
 	put := func(name, text string) { fsys[name] = &fstest.MapFile{Data: []byte(text)} }
 	var b strings.Builder
@@ -101,45 +96,4 @@ func large(n int) fstest.MapFS {
 		put(fmt.Sprintf("clusters/z%d-%d/scrape/own.yml", c%10, c), "scrape_configs:\n  - job_name: own\n    static_configs: [{targets: ['own:80']}]\n")
 	}
 	return fsys
-}
-
-// bound is how long a planet of 1,000 clusters may take.
-const bound = 2 * time.Second
-
-// BenchmarkThousandClusters loads, checks and renders a planet of 1,000 clusters,
-// without and with its rule tests, as control loops do and pando check planet.
-func BenchmarkThousandClusters(b *testing.B) {
-	b.Run("untested", func(b *testing.B) { thousandClusters(b, planet.CheckOptions{}) })
-	b.Run("tested", func(b *testing.B) {
-		thousandClusters(b, planet.CheckOptions{Tests: ruletest.Runner{}, TestTimeout: time.Minute})
-	})
-}
-
-func thousandClusters(b *testing.B, opts planet.CheckOptions) {
-	fsys := large(1000)
-	b.ReportAllocs()
-	var peak, bytes uint64
-	for b.Loop() {
-		p, problems := planet.Validate(fsys, opts)
-		if problems.Failed() {
-			b.Fatal(problems)
-		}
-		bytes = 0
-		for _, c := range p.Clusters() {
-			bundle, err := p.Render(c.Cluster)
-			if err != nil {
-				b.Fatal(err)
-			}
-			for _, data := range bundle.Files {
-				bytes += uint64(len(data))
-			}
-		}
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		peak = max(peak, m.HeapSys)
-	}
-	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s")
-	b.ReportMetric(bound.Seconds(), "s-bound")
-	b.ReportMetric(float64(peak)/(1<<20), "heap-MiB")
-	b.ReportMetric(float64(bytes)/1000/1024, "KiB/cluster")
 }
