@@ -136,7 +136,7 @@ func (v *delivery) killed(now *gitops.Bundle) *gitops.Bundle {
 	killed := errors.New("killed")
 	for cycle := range 20 {
 		next := twoTiers(fmt.Sprint("k", cycle))
-		last := v.writes.Load() + int64(cycle%7)
+		last := v.writes.Load() + int64(cycle%8)
 		dead := func(n int64) error {
 			if n > last {
 				return killed
@@ -148,7 +148,7 @@ func (v *delivery) killed(now *gitops.Bundle) *gitops.Bundle {
 		v.allow.Store(nil)
 		v.d = v.deliverer()
 		if got, lerr := v.d.Loaded(v.t.Context()); lerr == nil && got != "" && got != now.Hash && got != next.Hash {
-			v.t.Errorf("killed at write %d (%v): loaded %q", cycle%7, err, got)
+			v.t.Errorf("killed at write %d (%v): loaded %q", cycle%8, err, got)
 		}
 		v.whole(now, next)
 		if cycle%2 == 0 { // the loop goes on with it, or goes back
