@@ -26,7 +26,14 @@ export interface Estimate {
   untold: string[]
 }
 
-const order: Record<Verdict, number> = { asked: 5, replaced: 4, rollup: 3, 'pruned-hint': 2, 'pruned-time': 1, 'pruned-label': 0 }
+const order: Record<Verdict, number> = {
+  asked: 5,
+  replaced: 4,
+  rollup: 3,
+  'pruned-hint': 2,
+  'pruned-time': 1,
+  'pruned-label': 0,
+}
 
 /** Sums up a plan. What it does not tell of the leaves below a child, the live tree does. */
 export function estimate(plan: Plan, tree: Tree | undefined): Estimate {
