@@ -8,7 +8,7 @@ BUF := $(TOOLS)/buf
 # The wire contract as it was first released, which must be understood for ever.
 RELEASED := querytree/querytreepb/testdata/tree-v1.binpb
 # Generated queries that make test compares with one stock engine.
-QUERIES ?= 50000
+QUERIES ?= 100000
 
 # Everything but the tests that run processes, which need the machine to themselves.
 UNITS = $$(go list ./... | grep -Ev '/e2e(/kube)?$$')
