@@ -32,7 +32,7 @@ var (
 	// monotonicity is how much had to be mended in how many samples.
 	monotonicity = regexp.MustCompile(`(fixed for monotonicity \(see [^)]*\)).*`)
 	// parameter is a parameter out of its range, which may be a sum.
-	parameter = regexp.MustCompile(`(should be between .*, got )(\S+)`)
+	parameter = regexp.MustCompile(`(should be between .*, got )([^\s,]+)`)
 )
 
 // What annotations blame, and where that is: of several equal annotations, the
@@ -47,11 +47,20 @@ var (
 // is then said of it or of what is beside it may be some columns off.
 var moved = regexp.MustCompile(`:\s*\]|\)\s*\[`)
 
+// A subquery that looks at one time has nothing but an instant asked of children,
+// who then do not say that they sort for nothing.
+const ineffective = "sort is ineffective for range queries"
+
+var fixedSort = regexp.MustCompile(`(?i)\bsort\w*\b.*\)\s*\[`)
+
 // normal sorts annotations, and leaves out what an engine is free to choose: of
 // several incompatible pairs of operands it names only the last one.
 func normal(query string, annotations []string) []string {
-	out := make([]string, len(annotations))
-	for i, s := range annotations {
+	var out []string
+	for _, s := range annotations {
+		if fixedSort.MatchString(query) && strings.Contains(s, ineffective) {
+			continue
+		}
 		s = operandTypes.ReplaceAllString(s, "$1 (")
 		s = monotonicity.ReplaceAllString(s, "$1")
 		if m := parameter.FindStringSubmatchIndex(s); m != nil {
@@ -62,7 +71,7 @@ func normal(query string, annotations []string) []string {
 		if m := culprit.FindStringSubmatch(s); m != nil && strings.Count(query, m[1]+m[2]) > 1 || moved.MatchString(query) {
 			s = position.ReplaceAllString(s, "")
 		}
-		out[i] = s
+		out = append(out, s)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

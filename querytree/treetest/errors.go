@@ -19,9 +19,10 @@ var errorClasses = []struct {
 	detail *regexp.Regexp
 }{
 	// A match that is ambiguous: of several match groups, which one and which two
-	// of its series; of several ways to be ambiguous, which one. Children match
-	// side by side, and the first that objects ends the query.
-	{prefixes: []string{"found duplicate series for the match group", "multiple matches for labels"}},
+	// of its series; of several ways to be ambiguous, which one; or a parameter that
+	// is not a number, above or beside it. Operands are evaluated side by side, and
+	// the first that objects ends the query.
+	{prefixes: []string{"found duplicate series for the match group", "multiple matches for labels", "Ratio value is NaN", "Parameter value is NaN"}},
 	// Which series.
 	{prefixes: []string{"this should be an info metric, with float samples"}},
 	// A parameter that may be a sum, with its last digits.

@@ -110,8 +110,8 @@ func (g *Generator) text(e parser.Expr) (s string) {
 }
 
 // complete adds what smiths leave out: the parameters of histogram_quantiles(),
-// and subqueries over more than a selector; and mostly spares scalars what is not
-// for them.
+// and subqueries over more than a selector. It spares scalars operators that are not
+// for them: the query would be an error, and no more.
 func (g *Generator) complete(e parser.Node) {
 	switch n := e.(type) {
 	case *parser.Call:
@@ -119,8 +119,8 @@ func (g *Generator) complete(e parser.Node) {
 			n.Args = append(n.Args[:1], &parser.StringLiteral{Val: "q"}, &parser.NumberLiteral{Val: g.rnd.Float64()}, &parser.NumberLiteral{Val: 0.99})
 		}
 	case *parser.BinaryExpr:
-		if trims := n.Op == parser.TRIM_UPPER || n.Op == parser.TRIM_LOWER; trims && n.Type() == parser.ValueTypeScalar && g.rnd.Intn(10) > 0 {
-			n.Op = parser.ADD // or the query is but an error
+		if trims := n.Op == parser.TRIM_UPPER || n.Op == parser.TRIM_LOWER; trims && n.Type() == parser.ValueTypeScalar {
+			n.Op = parser.ADD
 		}
 	case *parser.SubqueryExpr:
 		if g.rnd.Intn(2) == 0 {
