@@ -2,7 +2,10 @@ package treetest
 
 import (
 	"context"
+	"maps"
 	"math/rand"
+	"slices"
+	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
@@ -38,10 +41,34 @@ func (q shuffledQuerier) Select(ctx context.Context, _ bool, hints *storage.Sele
 		out.series = append(out.series, set.At())
 	}
 	out.err, out.warn = set.Err(), set.Warnings()
-	rand.New(rand.NewSource(q.seed)).Shuffle(len(out.series), func(i, j int) {
+	rnd := rand.New(rand.NewSource(q.seed))
+	rnd.Shuffle(len(out.series), func(i, j int) {
 		out.series[i], out.series[j] = out.series[j], out.series[i]
 	})
+	if q.seed%2 == 1 {
+		bySome(rnd, out.series)
+	}
 	return out
+}
+
+// bySome sorts by the values of labels, in any order of their names. So all groups
+// of an aggregation may begin with the same job, as they do in answers that are
+// sorted by labels, and next to never where series are in no order.
+func bySome(rnd *rand.Rand, series []storage.Series) {
+	seen := map[string]bool{}
+	for _, s := range series {
+		s.Labels().Range(func(l labels.Label) { seen[l.Name] = true })
+	}
+	names := slices.Sorted(maps.Keys(seen))
+	rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	slices.SortStableFunc(series, func(a, b storage.Series) int {
+		for _, name := range names {
+			if c := strings.Compare(a.Labels().Get(name), b.Labels().Get(name)); c != 0 {
+				return c
+			}
+		}
+		return 0
+	})
 }
 
 type seriesList struct {
