@@ -70,7 +70,7 @@ func whyCommand(app *kingpin.Application, out streams) (string, command) {
 	c.Flag("start", "Start of a range query.").StringVar(&o.Start)
 	c.Flag("end", "End of a range query.").StringVar(&o.End)
 	c.Flag("step", "Resolution of a range query, such as 1m, or 15 for seconds; a 60th of it if empty.").SetValue(&step)
-	c.Flag("output", "tree, json or dot (for graphviz).").Short('o').Default(client.WhyTree).EnumVar(&o.Output, client.WhyTree, client.WhyJSON, client.WhyDot)
+	c.Flag("output", "tree, json or dot (for graphviz; not with --not or --audit).").Short('o').Default(client.WhyTree).EnumVar(&o.Output, client.WhyTree, client.WhyJSON, client.WhyDot)
 	c.Flag("verbose", "List every child.").BoolVar(&o.Verbose)
 	c.Flag("strict", "Fail rather than answer without a child.").BoolVar(&o.Strict)
 	c.Flag("no-hints", "Do not prune by field hints.").BoolVar(&o.NoHints)

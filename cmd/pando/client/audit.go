@@ -33,6 +33,42 @@ var auditRuns = []struct {
 	{"without any of them", url.Values{"hints": {"off"}, "pushdown": {"off"}, "nocache": {"1"}, "rollup": {"off"}}},
 }
 
+// auditReport is what an audit writes as JSON.
+type auditReport struct {
+	Query   string     `json:"query"`
+	At      string     `json:"at"`     // the end of the range asked for
+	Answer  string     `json:"answer"` // how much there was of it
+	Partial bool       `json:"partial"`
+	Runs    []auditRun `json:"runs"`
+}
+
+// auditRun is how an answer without some accelerators compares.
+type auditRun struct {
+	Name string `json:"name"`
+	Same bool   `json:"same"`
+	// Difference is where the answers first differ, Error why there is none.
+	Difference string `json:"difference,omitempty"`
+	Error      string `json:"error,omitempty"`
+	// Partial: a child is missing from this answer and not from the first.
+	Partial bool `json:"partial,omitempty"`
+}
+
+// String is a line of text for people, or two.
+func (r auditRun) String() string {
+	outcome := "the same"
+	switch {
+	case r.Error != "":
+		outcome = "failed: " + printable(r.Error)
+	case !r.Same:
+		outcome = "different: " + printable(r.Difference)
+	}
+	s := fmt.Sprintf("%-20s %s\n", r.Name, outcome)
+	if r.Partial {
+		s += fmt.Sprintf("%-20s (a child is missing from this answer, not from the first)\n", "")
+	}
+	return s
+}
+
 // audit compares a query's answer with those without the accelerators.
 func (o WhyOptions) audit(ctx context.Context, stdout, stderr io.Writer) (int, error) {
 	if o.Time == "" && o.End == "" {
@@ -51,28 +87,32 @@ func (o WhyOptions) audit(ctx context.Context, stdout, stderr io.Writer) (int, e
 		return Failed, err
 	}
 	warn(stderr, envelope{Warnings: base.Warnings})
-	fmt.Fprintf(stdout, "%-20s %s at %s\n", "as asked", describe(base.Value), g.end.UTC().Format(time.RFC3339))
+	report := auditReport{Query: o.Expr, At: g.end.UTC().Format(time.RFC3339), Answer: describe(base.Value), Partial: base.Partial}
+	text := stdout
+	if o.Output == WhyJSON {
+		text = io.Discard
+	}
+	fmt.Fprintf(text, "%-20s %s at %s\n", "as asked", report.Answer, report.At)
 	code := OK
 	if base.Partial {
 		code = Partial
 	}
-	for _, run := range auditRuns {
-		res, err := o.value(ctx, conn, g, run.params)
-		switch diff := ""; {
-		case err != nil:
-			code = Failed
-			fmt.Fprintf(stdout, "%-20s failed: %s\n", run.name, printable(err.Error()))
-		default:
-			if diff = difference(base.Value, res.Value); diff == "" {
-				fmt.Fprintf(stdout, "%-20s the same\n", run.name)
-			} else {
-				code = Failed
-				fmt.Fprintf(stdout, "%-20s different: %s\n", run.name, printable(diff))
-			}
-			if res.Partial && !base.Partial {
-				fmt.Fprintf(stdout, "%-20s (a child is missing from this answer, not from the first)\n", "")
-			}
+	for _, without := range auditRuns {
+		run := auditRun{Name: without.name}
+		if res, err := o.value(ctx, conn, g, without.params); err != nil {
+			run.Error = err.Error()
+		} else {
+			run.Difference = difference(base.Value, res.Value)
+			run.Same, run.Partial = run.Difference == "", res.Partial && !base.Partial
 		}
+		if !run.Same {
+			code = Failed
+		}
+		report.Runs = append(report.Runs, run)
+		fmt.Fprint(text, run)
+	}
+	if o.Output == WhyJSON {
+		return code, writeJSON(stdout, report)
 	}
 	return code, nil
 }

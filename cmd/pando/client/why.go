@@ -43,6 +43,8 @@ func Why(ctx context.Context, o WhyOptions, stdout, stderr io.Writer) int {
 	switch {
 	case o.Audit && o.Not != "":
 		err = errors.New("--audit and --not exclude each other")
+	case o.Output == WhyDot && (o.Audit || o.Not != ""):
+		err = errors.New("-o dot draws a plan: leave out --audit and --not, or take -o json")
 	case o.Audit:
 		code, err = o.audit(ctx, stdout, stderr)
 	case o.Not != "":

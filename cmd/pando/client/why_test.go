@@ -299,6 +299,35 @@ func TestAudit(t *testing.T) {
 	}
 }
 
+// What is told of a leaf, and an audit, are told in the form that is asked for.
+func TestWhyForms(t *testing.T) {
+	api := serveTier(t, someExplanation(), euTree(), func(url.Values) string {
+		return `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[3540,"1"]}]}}`
+	})
+	o := WhyOptions{QueryOptions: QueryOptions{Server: api.URL, Expr: "sum(up)"}, Output: WhyJSON, Not: "us-1"}
+	code, stdout, _ := why(o)
+	var not whyNotReport
+	if err := json.Unmarshal([]byte(stdout), &not); err != nil || code != OK {
+		t.Fatalf("exit code %d, %v:\n%s", code, err, stdout)
+	}
+	if not.Leaf != "zone=us,cluster=us-1" || not.Asked || len(not.Says) == 0 || !strings.Contains(not.Says[0], "did not ask zone zone=us") {
+		t.Errorf("of a leaf: %+v", not)
+	}
+	o.Not, o.Audit = "", true
+	code, stdout, _ = why(o)
+	var audit auditReport
+	if err := json.Unmarshal([]byte(stdout), &audit); err != nil || code != OK {
+		t.Fatalf("exit code %d, %v:\n%s", code, err, stdout)
+	}
+	if len(audit.Runs) != len(auditRuns) || !audit.Runs[0].Same || audit.Answer != "1 series" {
+		t.Errorf("of an audit: %+v", audit)
+	}
+	o.Output = WhyDot
+	if code, _, stderr := why(o); code != Failed || !strings.Contains(stderr, "-o dot draws a plan") {
+		t.Errorf("as a drawing: exit code %d, %s", code, stderr)
+	}
+}
+
 // Where two values first differ.
 func TestDifference(t *testing.T) {
 	matrix := func(points ...float64) model.Matrix {

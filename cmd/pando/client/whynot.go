@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -25,20 +26,43 @@ type place struct {
 	path []string // names, from below the server down to the node itself
 }
 
+// whyNotReport is what is written of a leaf as JSON.
+type whyNotReport struct {
+	Query string   `json:"query"`
+	Leaf  string   `json:"leaf"`
+	Asked bool     `json:"asked"`
+	Says  []string `json:"says"` // the lines of text for people
+}
+
 // whyNot says why a leaf was not asked, or what it returned.
 func (o WhyOptions) whyNot(ctx context.Context, stdout, stderr io.Writer) (int, error) {
+	if o.Output != WhyJSON {
+		code, _, err := o.followed(ctx, stdout, stderr)
+		return code, err
+	}
+	var text bytes.Buffer
+	code, t, err := o.followed(ctx, &text, stderr)
+	if err != nil {
+		return code, err
+	}
+	lines := strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n")
+	return code, writeJSON(stdout, whyNotReport{Query: o.Expr, Leaf: t.leaf.node.Name, Asked: t.asked, Says: lines})
+}
+
+// followed writes what became of a leaf.
+func (o WhyOptions) followed(ctx context.Context, stdout, stderr io.Writer) (int, tracker, error) {
 	conn, g, err := o.connect()
 	if err != nil {
-		return Failed, err
+		return Failed, tracker{}, err
 	}
 	leaf, err := o.find(ctx, conn)
 	if err != nil {
-		return Failed, err
+		return Failed, tracker{}, err
 	}
 	x, e, err := o.ask(ctx, conn, g, o.Analyze)
 	warn(stderr, e)
 	if err != nil {
-		return Failed, err
+		return Failed, tracker{}, err
 	}
 	t := tracker{leaf: leaf}
 	t.follow(x.Explanation, leaf.path)
@@ -52,9 +76,10 @@ func (o WhyOptions) whyNot(ctx context.Context, stdout, stderr io.Writer) (int, 
 		fmt.Fprintf(stdout, "%s is missing: %s\n", printable(title(leaf.node.Tier, leaf.node.Name)), printable(cmp.Or(leaf.node.Error, "not connected")))
 	}
 	if t.asked {
-		return o.returned(ctx, conn, g, leaf, stdout, stderr)
+		code, err := o.returned(ctx, conn, g, leaf, stdout, stderr)
+		return code, t, err
 	}
-	return OK, nil
+	return OK, t, nil
 }
 
 // find finds the leaf that is meant in the live tree.
