@@ -120,10 +120,13 @@ const FailAfter = 2
 
 // A revision that has proved itself is watched until the next wave has taken it, for
 // the time from a gate's failing to its being seen; that of the last wave for Linger,
-// and none for longer than WatchLimit.
+// and none for longer than WatchLimit. Until a gate has failed for LingerPatience, it
+// may be a newer revision in an earlier wave that fails it, of which the fleet does
+// not tell yet.
 const (
-	Linger     = 5 * time.Minute
-	WatchLimit = 24 * time.Hour
+	Linger         = 5 * time.Minute
+	LingerPatience = 45 * time.Second
+	WatchLimit     = 24 * time.Hour
 )
 
 // Decide returns what to do, and what to remember.
@@ -262,6 +265,13 @@ func (s *decider) watch(i int) (good bool, failed string) {
 	if s.m.Watched == "" {
 		return false, ""
 	}
+	if proven {
+		if !s.leads(i) {
+			return false, ""
+		}
+		s.patience = LingerPatience
+		defer func() { s.patience = 0 }()
+	}
 	holding, why := s.gates(w)
 	if s.in.Promoted == s.in.Running {
 		why = "" // the operator knows
@@ -270,6 +280,28 @@ func (s *decider) watch(i int) (good bool, failed string) {
 		s.m.Proven = s.in.Now
 	}
 	return good, why
+}
+
+// leads tells whether nobody in wave i or an earlier one runs another revision, as
+// far as is heard. Somebody who does may have a newer one, and that may be what fails
+// a gate: it is theirs to reject, not the one that has proved itself.
+func (s *decider) leads(i int) bool {
+	fleet := s.in.Fleet
+	if fleet == nil {
+		fleet = s.in.Heard
+	}
+	if fleet == nil {
+		return false
+	}
+	for _, w := range s.in.Waves[:i+1] {
+		if slices.ContainsFunc(w.Clusters, func(c string) bool {
+			r, heard := fleet.Clusters[c]
+			return heard && r != s.in.Running
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 // taken tells whether others watch what has proved itself in wave i, or nobody has

@@ -191,27 +191,29 @@ func TestFreshHears(t *testing.T) {
 
 // A gate that fails after a wave has proved itself, and before the next has taken
 // the revision, or a while after the last has, returns it. Nothing that was returned
-// to is returned from by the same gates, and what all run is left alone.
+// to is returned from by the same gates, what all run is left alone, and so is what
+// proved itself while an earlier wave runs another revision: the gate may fail by that.
 func TestWatchedUntilTaken(t *testing.T) {
 	waves := []wave.Wave{
 		{Name: "one", Clusters: []string{"a"}, Bake: time.Minute, Gates: []wave.Gate{{Name: "g"}}},
 		{Name: "two", Clusters: []string{"b"}, Bake: time.Minute, Gates: []wave.Gate{{Name: "g"}}},
 	}
 	for name, c := range map[string]struct {
-		cluster, next string
+		cluster, a, b string        // who decides, and what clusters run
 		after         time.Duration // from the end of the bake time
 		fails         bool          // whether a gate's failing counts then
 	}{
-		"the next wave has not taken it":    {"a", "r1", 3 * time.Minute, true},
-		"nor after hours":                   {"a", "r1", 5 * time.Hour, true},
-		"the next wave runs it":             {"a", "r2", 0, false},
-		"a day later":                       {"a", "r1", wave.WatchLimit, false},
-		"of the last wave, for a while":     {"b", "", wave.Linger - 30*time.Second, true},
-		"of the last wave, after the while": {"b", "", wave.Linger, false},
+		"the next wave has not taken it":       {"a", "r2", "r1", 3 * time.Minute, true},
+		"nor after hours":                      {"a", "r2", "r1", 5 * time.Hour, true},
+		"the next wave runs it":                {"a", "r2", "r2", 0, false},
+		"a day later":                          {"a", "r2", "r1", wave.WatchLimit, false},
+		"of the last wave, for a while":        {"b", "r2", "r2", wave.Linger - 2*time.Minute, true},
+		"of the last wave, after the while":    {"b", "r2", "r2", wave.Linger, false},
+		"of the last wave, the first is ahead": {"b", "r3", "r2", wave.Linger - 2*time.Minute, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := wave.Input{Now: epoch, Cluster: c.cluster, Waves: waves, Newest: "r2", Running: "r2", Good: []string{"r1"}}
-			in.Fleet = &wave.Fleet{Clusters: map[string]string{"a": "r2", "b": c.next}}
+			in.Fleet = &wave.Fleet{Clusters: map[string]string{"a": c.a, "b": c.b}}
 			var m wave.Memory
 			var d wave.Decision
 			at := func(after time.Duration, v wave.Verdict) {
@@ -230,8 +232,11 @@ func TestWatchedUntilTaken(t *testing.T) {
 			}
 			in.Good = []string{"r2", "r1"}
 			at(time.Minute+c.after, wave.Fails)
-			at(time.Minute+c.after+time.Second, wave.Fails)
-			if (d.Reject == "r2" && d.To == "r1") != c.fails || !c.fails && d.Soon && c.after > 0 && c.cluster == "b" {
+			if at(time.Minute+c.after+time.Second, wave.Fails); d.Reject != "" {
+				t.Fatalf("%+v, want it to wait for news of what else runs", d)
+			}
+			at(time.Minute+c.after+wave.LingerPatience, wave.Fails)
+			if (d.Reject == "r2" && d.To == "r1") != c.fails || !c.fails && d.Soon && c.after > 0 && c.cluster == "b" && c.a == "r2" {
 				t.Fatalf("%+v, want it returned from: %v", d, c.fails)
 			}
 			if !c.fails {
