@@ -218,7 +218,7 @@ func (p *planet) log(tier string) *slog.Logger { return p.logger.With("tier", ti
 
 func (p *planet) openRoot() error {
 	f := mixFlags{commonFlags: p.common(p.f.httpAddress), rollupFlags: p.rollups, childrenFlags: childrenFlags{
-		address: preferred(9091), dataDir: filepath.Join(p.f.dataDir, "root"), hints: true, forgetAfter: 24 * time.Hour,
+		address: preferred(9091), dataDir: filepath.Join(p.f.dataDir, "root"), hints: true, forgetAfter: 7 * 24 * time.Hour,
 	}}
 	f.loops = p.git.addresses()
 	var hosts []string
@@ -257,7 +257,7 @@ func (p *planet) openZone(z gitplanet.ZonePlace, i int, parent *node) (*node, er
 		commonFlags: p.common(preferred(9100 + i)), identityFlags: id, rollupFlags: p.rollups,
 		parentFlags: parentFlags{parents: []string{parent.grpc.Addr().String()}, statusToParents: true},
 		childrenFlags: childrenFlags{
-			address: preferred(9200 + i), dataDir: filepath.Join(p.f.dataDir, "zone-"+z.Zone), hints: true, forgetAfter: 24 * time.Hour,
+			address: preferred(9200 + i), dataDir: filepath.Join(p.f.dataDir, "zone-"+z.Zone), hints: true, forgetAfter: 7 * 24 * time.Hour,
 		},
 	}
 	return p.openMixed(f, querytree.TierZone, "zone "+z.Zone, p.git.filesOf(zoneFolder(z.Zone), gitplanet.Zone, z.Hosts))

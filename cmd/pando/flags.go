@@ -250,7 +250,7 @@ func (f *childrenFlags) register(c *kingpin.CmdClause, dataDir string) {
 	c.Flag("grpc.tls.key-file", "Key of that certificate.").StringVar(&f.keyFile)
 	c.Flag("grpc.tls.client-ca-file", "CA that children's certificates must be signed by; without it none is asked for.").StringVar(&f.clientCA)
 	c.Flag("storage.path", "Directory for what must survive a restart: the children known.").Default(dataDir).StringVar(&f.dataDir)
-	c.Flag("child.forget-after", "Time after which a missing child is no longer missed; 0 never forgets.").Default("24h").DurationVar(&f.forgetAfter)
+	c.Flag("child.forget-after", "Time after which a missing child is no longer missed, nor owes points of rollups; 0 never forgets.").Default("168h").DurationVar(&f.forgetAfter)
 	c.Flag("query.hints", "Prune children by field hints.").Default("true").BoolVar(&f.hints)
 	c.Flag("hints.max-fingerprints", "Facts that the field hints of one child may tell, and those of a zone itself; a child with more is always asked. A zone takes 16 bytes for each.").Default("67108864").IntVar(&f.hintSize)
 }

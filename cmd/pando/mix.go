@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -83,6 +84,16 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 	return n.Run(ctx)
 }
 
+// checkHold refuses to forget children before points of rollups are made without
+// them: such points would pass for whole.
+func (f *mixFlags) checkHold() error {
+	hold := time.Duration(f.hold)
+	if f.file == "" || f.forgetAfter == 0 || f.forgetAfter > hold {
+		return nil
+	}
+	return fmt.Errorf("--child.forget-after=%v must be longer than --rollup.hold=%v: points of rollups are marked as made without a child only while it is known; 0 never forgets", f.forgetAfter, hold)
+}
+
 // tellHangup tells what SIGHUP does to a tier that has no configuration file.
 func (n *node) tellHangup(kind, queryLog string) func() error {
 	other := []any{"tier", kind}
@@ -103,6 +114,9 @@ func (n *node) tellHangup(kind, queryLog string) func() error {
 func openMix(f mixFlags, kind string, logger *slog.Logger, reg *prometheus.Registry, links func() []treehttp.Link) (_ *node, _ *keeping, err error) {
 	id, err := f.identity(kind)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := f.checkHold(); err != nil {
 		return nil, nil, err
 	}
 	if f.dataDir == "" {
