@@ -86,6 +86,8 @@ type Collector struct {
 	metrics *collectorMetrics
 	jobs    map[keptKey]*job // of the goroutine that makes points
 
+	// round counts those of MakeGood in which each rule had its batch.
+	round uint64
 	// gone are those who were missing in the last round.
 	gone []string
 
@@ -108,6 +110,8 @@ type job struct {
 	// attempt.
 	failed int
 	until  time.Time
+	// round is the last one of MakeGood in which it had its batch.
+	round uint64
 }
 
 // NewCollector returns a Collector.
@@ -189,15 +193,25 @@ func (c *Collector) Fresh(ctx context.Context) error {
 	})
 }
 
+// slice is how long MakeGood begins new batches, and so how long fresh points wait
+// and what has been restated stays readable, but for the batches under way.
+const slice = time.Second
+
 // MakeGood makes one batch of the oldest missing points of each rule, and reports
-// whether there were any.
+// whether there were any. If that takes long it ends early, and the next call goes
+// on with the rules that have not had theirs.
 func (c *Collector) MakeGood(ctx context.Context) bool {
-	now, any := c.cfg.Now().UnixMilli(), false
 	if err := c.complete(ctx); err != nil {
 		return false // ctx has ended
 	}
+	begin, any, over := c.cfg.Now(), false, false
+	now := begin.UnixMilli()
 	horizon := c.horizon(now)
 	err := c.each(ctx, func(j *job) (querytree.Interval, bool) {
+		if over = over || c.cfg.Now().Sub(begin) >= slice; over || j.round > c.round {
+			return querytree.Interval{}, false
+		}
+		j.round = c.round + 1
 		runs := c.lacking(j, j.cursor, now, horizon)
 		if len(runs) == 0 {
 			j.cursor = math.MinInt64
@@ -210,7 +224,10 @@ func (c *Collector) MakeGood(ctx context.Context) bool {
 		any = true
 		return first, true
 	})
-	return any && err == nil
+	if !over {
+		c.round++
+	}
+	return (any || over) && err == nil
 }
 
 func (j *job) step() int64 { return j.keep.Every.Milliseconds() }

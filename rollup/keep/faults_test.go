@@ -2,8 +2,11 @@ package keep
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"slices"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -355,5 +358,51 @@ func TestFailingBatch(t *testing.T) {
 	k.check("mended")
 	if st := k.status(); st.Absent > 0 || st.Failing != "" {
 		t.Errorf("%d absent, failing: %q", st.Absent, st.Failing)
+	}
+}
+
+// Making points good ends after a while, so that fresh points are made and what was
+// restated is heard between; all rules get their turn, none twice before the others.
+func TestMakingGoodTakesTurns(t *testing.T) {
+	const rules = 5
+	var text strings.Builder
+	text.WriteString("rollups:\n")
+	for i := range rules {
+		fmt.Fprintf(&text, "  - {name: r%d, expr: sum by (job) (x%d), interval: 10s, keep: {root: {for: 1h}}}\n", i, i)
+	}
+	k := newTierOf(t, newWorld(), t.TempDir(), text.String())
+	k.must(k.collect())
+	k.pass(20 * time.Minute)
+	k.must(k.c.Fresh(t.Context()))
+
+	var spent atomic.Int64 // each batch takes so long
+	k.c.cfg.Now = func() time.Time { return time.UnixMilli(k.now + spent.Load()) }
+	k.fails = func(int64, int64) bool {
+		spent.Add(600)
+		return false
+	}
+	calls := 0
+	for begin := int64(0); k.c.MakeGood(t.Context()); begin = spent.Load() {
+		if took := spent.Load() - begin; took > 3*600 {
+			t.Fatalf("%d ms without a fresh point", took)
+		}
+		least, most := int64(math.MaxInt64), int64(0)
+		for _, st := range k.c.Status(10) {
+			least, most = min(least, st.Absent), max(most, st.Absent)
+		}
+		if most-least > int64(k.c.cfg.Batch) {
+			t.Fatalf("of one rule %d points lack, of another %d", least, most)
+		}
+		if calls++; calls > 100 {
+			t.Fatal("no end")
+		}
+	}
+	for _, st := range k.c.Status(10) {
+		if st.Absent > 0 {
+			t.Errorf("%+v", st)
+		}
+	}
+	if want := 25 / 3; calls < want {
+		t.Errorf("%d calls, want at least %d", calls, want)
 	}
 }

@@ -148,7 +148,11 @@ func (c *Collector) complete(ctx context.Context) error {
 		return nil
 	}
 	var gone []string
+	begin := c.cfg.Now()
 	for _, p := range c.cfg.Store.partials() {
+		if c.cfg.Now().Sub(begin) >= slice {
+			return nil // the others are next
+		}
 		if gone == nil {
 			gone = append(c.cfg.Missing(), "")
 		}
