@@ -110,10 +110,13 @@ func TestHandOver(t *testing.T) {
 	root := c.address("pando-root-0")
 	awaitAnswer(t, root, targetsAtHome, targetsAtHomeBy, wholeAtHome)
 	oldest := `min(min_over_time(timestamp(up{job="pando-leaf"})[1h:1s]))`
-	before, err := query(t.Context(), root, oldest)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var before []string
+	await(t, "the oldest sample", func(ctx context.Context) (err error) {
+		if before, err = query(ctx, root, oldest); err == nil && len(before) == 0 {
+			err = errors.New("no sample at a full second yet")
+		}
+		return err
+	})
 	sets, claims := c.uids("statefulsets"), c.uids("persistentvolumeclaims")
 
 	// Volumes of another size would be other volumes: that is refused, and says so, and
