@@ -6,9 +6,9 @@ import (
 )
 
 const (
-	maxLayers   = 4        // beyond this, a filter is made anew at the right size
-	smallHint   = 1 << 15  // fingerprints up to which that is not worth it
-	maxSections = 256      // of a child
+	maxLayers   = 4       // beyond this, a filter is made anew at the right size
+	smallHint   = 1 << 15 // fingerprints up to which that is not worth it
+	maxSections = 256     // of a child
 	// leastShare is that of the false-positive rate which a section gets however
 	// small it is: so its filter takes few bits, and all sections together stay
 	// below twice the rate as long as there are no more than leastShare.
