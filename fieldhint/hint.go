@@ -191,9 +191,17 @@ func (h *hint) total() (n uint64) {
 	return n
 }
 
-// bound gives a hint up that has grown too large.
+// bound gives a hint up that has grown too large. A zone that changes from one
+// generation to the next tells of both, each of which may be as large as one alone;
+// there are no more than two such.
 func (h *hint) bound(x *Index) {
-	if h.total() > uint64(x.cfg.MaxFingerprints) {
+	most := uint64(x.cfg.MaxFingerprints)
+	sizes, large := map[int64]uint64{}, false
+	for _, s := range h.sections {
+		sizes[s.number] += s.next
+		large = large || sizes[s.number] > most
+	}
+	if large || h.total() > maxUnionRooms*most {
 		h.giveUp(fmt.Sprintf("more than %d fingerprints (--hints.max-fingerprints)", x.cfg.MaxFingerprints))
 	}
 }

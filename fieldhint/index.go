@@ -21,7 +21,8 @@ type IndexConfig struct {
 	MaxAge time.Duration
 	// FalsePositiveRate is that of one fingerprint in one child; zero means 0.01.
 	FalsePositiveRate float64
-	// MaxFingerprints bounds the hint of one child; zero means 1<<26. A child
+	// MaxFingerprints bounds each generation of the hint of one child, of which two
+	// are held while one takes the place of the other; zero means 1<<26. A child
 	// with more is always asked.
 	MaxFingerprints int
 	// Trusted is for how many fingerprints a filter is made on a child's word; zero

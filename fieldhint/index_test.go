@@ -330,8 +330,8 @@ func TestUnionsAreBounded(t *testing.T) {
 func TestGenerationsHaveTheirOwnBounds(t *testing.T) {
 	const size, pods = 4000, 700
 	zone := newSet(t, SetConfig{MaxFingerprints: size})
-	p := newParent(t, IndexConfig{Union: zone})
-	root := newParent(t, IndexConfig{})
+	p := newParent(t, IndexConfig{Union: zone, MaxFingerprints: size})
+	root := newParent(t, IndexConfig{MaxFingerprints: size})
 	up := connect(t, zone, root, "zone")
 	leaf := newSet(t, SetConfig{})
 	var l *link
