@@ -28,8 +28,8 @@ const (
 	// oracle makes such a choice where its storage returns series in another order;
 	// and of a topk or bottomk as a whole, if it has the same values as the oracle's,
 	// each in a sample that the operand has (see chosen); of one over another such
-	// choice, if the operand's answer is right and this one is of it (see
-	// chosenOfChosen).
+	// choice, if the operand's answer is right and this one is made of it
+	// (see chosenOfChosen).
 	ChoiceAmongEquals Reason = "choice among equals"
 	// OrderOfFloats: a sum of floats depends on the order in which they are added,
 	// and so does what is made of it. Accepted if the oracle gives such an answer

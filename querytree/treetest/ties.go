@@ -1,7 +1,9 @@
 package treetest
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"slices"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -18,15 +20,8 @@ func (p *Planet) chosen(q Query, want, got *promql.Result) bool {
 	if want.Err != nil || got.Err != nil || diffAnnotations(q.Expr, want, got) != "" {
 		return false
 	}
-	e, err := querytree.NewParser().ParseExpr(q.Expr)
-	if err != nil {
-		return false
-	}
-	for paren, ok := e.(*parser.ParenExpr); ok; paren, ok = e.(*parser.ParenExpr) {
-		e = paren.Expr
-	}
-	n, ok := e.(*parser.AggregateExpr)
-	if !ok || n.Op != parser.TOPK && n.Op != parser.BOTTOMK {
+	n := choiceOf(q.Expr)
+	if n == nil || n.Op == parser.LIMITK {
 		return false
 	}
 	operand := Run(context.Background(), p.oracle, querytree.Sorted(p.TestStorage), Query{n.Expr.String(), q.Start, q.End, q.Step})
@@ -51,20 +46,32 @@ func (p *Planet) chosen(q Query, want, got *promql.Result) bool {
 	return true
 }
 
-// chosenOfChosen reports whether an answer to a topk, bottomk or limitk is right
-// whose operand makes such a choice too, so that there are more ways to choose than
-// the oracle can be asked for: if what the tree says of the operand is right, and the
-// answer is some of it.
-func (p *Planet) chosenOfChosen(q Query, got *promql.Result) bool {
-	e, err := querytree.NewParser().ParseExpr(q.Expr)
-	if err != nil || got.Err != nil {
-		return false
+// choiceOf returns the topk, bottomk or limitk that a query is, nil if it is none.
+func choiceOf(query string) *parser.AggregateExpr {
+	e, err := querytree.NewParser().ParseExpr(query)
+	if err != nil {
+		return nil
 	}
 	for paren, ok := e.(*parser.ParenExpr); ok; paren, ok = e.(*parser.ParenExpr) {
 		e = paren.Expr
 	}
-	n, ok := e.(*parser.AggregateExpr)
-	if !ok || !choosing(n.Op) || !choosesWithin(n.Expr) {
+	if n, ok := e.(*parser.AggregateExpr); ok && choosing(n.Op) {
+		return n
+	}
+	return nil
+}
+
+// chosenOfChosen reports whether an answer to a topk, bottomk or limitk is right
+// whose operand makes such a choice too, so that there are more ways to choose than
+// the oracle can be asked for: if what the tree says of the operand is right, and the
+// answer is what the operator makes of that.
+func (p *Planet) chosenOfChosen(q Query, got *promql.Result) bool {
+	n := choiceOf(q.Expr)
+	if n == nil || got.Err != nil || !choosesWithin(n.Expr) {
+		return false
+	}
+	k, ok := n.Param.(*parser.NumberLiteral)
+	if !ok {
 		return false
 	}
 	operand := Query{n.Expr.String(), q.Start, q.End, q.Step}
@@ -74,13 +81,79 @@ func (p *Planet) chosenOfChosen(q Query, got *promql.Result) bool {
 			return false
 		}
 	}
-	all, answer := flatten(own.Value, labels.Labels.String).values, flatten(got.Value, labels.Labels.String).values
-	for key, v := range answer {
+	if want.Err != nil {
+		return false
+	}
+	all := flatten(own.Value, labels.Labels.String).values
+	for key, v := range flatten(got.Value, labels.Labels.String).values {
 		if has, ok := all[key]; !ok || !p.tolerance().near(has, v) {
 			return false
 		}
 	}
-	return len(answer) > 0 || len(all) == 0
+	return p.keeps(n, int(k.Val), groupsOf(n, own.Value), groupsOf(n, got.Value))
+}
+
+// moment is one group of an aggregation at one time.
+type moment struct {
+	t     int64
+	group string
+}
+
+// groupsOf returns the floats of a value by the groups of an aggregation; limitk, which
+// does not look at values, keeps histograms too.
+func groupsOf(n *parser.AggregateExpr, v parser.Value) map[moment][]float64 {
+	out := map[moment][]float64{}
+	for _, s := range matrixOf(v) {
+		group := s.Metric.MatchLabels(!n.Without, n.Grouping...)
+		if n.Without {
+			group = labels.NewBuilder(group).Del(labels.MetricName).Labels()
+		}
+		for _, p := range s.Floats {
+			at := moment{p.T, group.String()}
+			out[at] = append(out[at], p.F)
+		}
+		for _, p := range s.Histograms {
+			if at := (moment{p.T, group.String()}); n.Op == parser.LIMITK {
+				out[at] = append(out[at], p.H.Count)
+			}
+		}
+	}
+	return out
+}
+
+// keeps reports whether an answer has k samples of each group, or all, and of a topk
+// or bottomk those that are the largest or smallest.
+func (p *Planet) keeps(n *parser.AggregateExpr, k int, all, got map[moment][]float64) bool {
+	for at, values := range all {
+		kept := got[at]
+		if len(kept) != min(k, len(values)) {
+			return false
+		}
+		if n.Op == parser.LIMITK {
+			continue
+		}
+		order := rank(n.Op)
+		slices.SortFunc(values, order)
+		slices.SortFunc(kept, order)
+		if !slices.EqualFunc(values[:len(kept)], kept, p.tolerance().near) {
+			return false
+		}
+	}
+	return true
+}
+
+// rank orders values as topk and bottomk prefer them; both like NaN least.
+func rank(op parser.ItemType) func(a, b float64) int {
+	return func(a, b float64) int {
+		switch {
+		case math.IsNaN(a) || math.IsNaN(b):
+			return cmp.Compare(b, a) // NaN is less than all for Compare
+		case op == parser.TOPK:
+			return cmp.Compare(b, a)
+		default:
+			return cmp.Compare(a, b)
+		}
+	}
 }
 
 func choosing(op parser.ItemType) bool {
@@ -100,15 +173,8 @@ func choosesWithin(e parser.Expr) (found bool) {
 
 // valuesByTime returns the floats of an answer, sorted; topk keeps no histograms.
 func valuesByTime(v parser.Value) map[int64][]float64 {
-	var m promql.Matrix
-	switch v := v.(type) {
-	case promql.Vector:
-		m = vectorMatrix(v)
-	case promql.Matrix:
-		m = v
-	}
 	out := map[int64][]float64{}
-	for _, s := range m {
+	for _, s := range matrixOf(v) {
 		for _, p := range s.Floats {
 			out[p.T] = append(out[p.T], p.F)
 		}
@@ -117,4 +183,15 @@ func valuesByTime(v parser.Value) map[int64][]float64 {
 		slices.Sort(values)
 	}
 	return out
+}
+
+// matrixOf returns a vector or matrix as a matrix, and nothing of anything else.
+func matrixOf(v parser.Value) promql.Matrix {
+	switch v := v.(type) {
+	case promql.Vector:
+		return vectorMatrix(v)
+	case promql.Matrix:
+		return v
+	}
+	return nil
 }
