@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -69,8 +70,8 @@ func TestLimitErrorsTellAll(t *testing.T) {
 			}
 			defer leave()
 			go func() { _, _ = root.gate.Enter(ctx, client) }()
-			for root.gate.fair.queued() == 0 {
-				time.Sleep(time.Millisecond)
+			for ctx.Err() == nil && root.gate.fair.queued() == 0 {
+				runtime.Gosched()
 			}
 			_, err = root.gate.Enter(ctx, "me")
 			return err
