@@ -165,10 +165,14 @@ func (b *Budget) Reserve(n int64) error {
 	b.mu.Unlock()
 	if b.limit > 0 && held > b.limit {
 		b.fail(&LimitError{What: "bytes held by one query", Flag: flagMaxBytes, Limit: b.limit, Value: held, Tier: b.tier})
-	} else if most := b.memory.total.Load(); most > 0 && total > most {
-		b.memory.relieve()
-	} else if most := b.memory.each.Load(); most > 0 && mine > most {
+		return b.Err()
+	}
+	// What a client holds too much is not what others have to let go of.
+	if most := b.memory.each.Load(); most > 0 && mine > most {
 		b.memory.relieveOf(b.client)
+	}
+	if most := b.memory.total.Load(); most > 0 && total > most {
+		b.memory.relieve()
 	}
 	return b.Err()
 }

@@ -158,6 +158,29 @@ func TestClientsAreBounded(t *testing.T) {
 	}
 }
 
+// A client that has too much while all have too much lets go of its own, and nobody
+// else does.
+func TestClientLetsGoBeforeOthers(t *testing.T) {
+	const mib = 1 << 20
+	m := memoryOf(Limits{MaxTotalBytes: 100 * mib, MaxClientBytes: 60 * mib})
+	open := func(client string, n int64) (*Budget, error) {
+		_, b := m.budget(t.Context(), client, "root", 0)
+		t.Cleanup(b.Close)
+		return b, b.Reserve(n * mib)
+	}
+	other, _ := open("b", 45)
+	first, _ := open("a", 20)
+	second, _ := open("a", 19)
+	if _, err := open("a", 25); !IsBusy(err) {
+		t.Errorf("the client's biggest query goes on: %v", err)
+	}
+	for i, b := range []*Budget{other, first, second} {
+		if err := b.Err(); err != nil {
+			t.Errorf("query %d: %v", i, err)
+		}
+	}
+}
+
 // The heap is watched while queries run: the biggest fails when live objects
 // crowd the process, once that was measured after the query began.
 func TestHeapIsWatched(t *testing.T) {
