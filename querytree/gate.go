@@ -74,13 +74,14 @@ func (g *Gate) Enter(ctx context.Context, client string) (leave func(), err erro
 
 // explain says in the error what was waited for.
 func (g *Gate) explain(ctx context.Context, err error) error {
-	var limit, late *LimitError
+	var limit *LimitError
+	late := limitOfTime(ctx)
 	switch {
 	case errors.As(err, &limit):
 		limit.Tier = g.tier()
 		g.metrics.refuse(limit)
 		return limit
-	case errors.As(context.Cause(ctx), &late) && late.Flag == flagTimeout:
+	case late != nil:
 		limit := *late
 		limit.What += fmt.Sprintf(", which waited for one of the %d slots of --query.max-concurrency", g.fair.size())
 		g.metrics.refuse(&limit)

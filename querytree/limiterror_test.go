@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
@@ -217,6 +218,40 @@ func TestTimeLimitTellsAll(t *testing.T) {
 			})
 		})
 	}
+}
+
+// apart evaluates in a context of its own, as what several may wait for.
+type apart struct{}
+
+func (apart) Range(ctx context.Context, req ExecRequest, tree Evaluator) (Answer, error) {
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	if end, ok := ctx.Deadline(); ok {
+		own, cancel = context.WithDeadline(context.WithoutCancel(ctx), end)
+	}
+	defer cancel()
+	return tree.Eval(own, req)
+}
+
+// Nor is it forgotten what was waited for where the evaluation is not the request's
+// own, and it is counted once.
+func TestTimeLimitOfSharedEvaluation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := mixerOver(t, Identity{Tier: TierRoot}, func(c *MixerConfig) {
+			c.Limits.Timeout, c.Limits.ChildDeadline, c.Limits.MaxConcurrent, c.Cache = 10*time.Second, time.Hour, 1, apart{}
+		}, hanging(eu))
+		leave, err := m.gate.Enter(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer leave()
+		_, err = m.Exec(t.Context(), ExecRequest{Query: "x", End: 60_000, Step: 1000})
+		if err == nil || !strings.Contains(err.Error(), "which waited for one of the 1 slots") {
+			t.Errorf("got %v", err)
+		}
+		if n := testutil.ToFloat64(m.memory.metrics.refused.WithLabelValues("query.timeout")); n != 1 {
+			t.Errorf("counted %v times", n)
+		}
+	})
 }
 
 // slowStorage has series when the context ends, and not before.

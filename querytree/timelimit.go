@@ -12,9 +12,37 @@ import (
 // allows. Its cause is a *LimitError then, in this tier and in all that work for
 // the query below.
 func (l Limits) timed(ctx context.Context, tier string) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, l.Timeout, &LimitError{
+	own := timeLimit{time.Now().Add(l.Timeout), &LimitError{
 		What: "time of one query", Flag: flagTimeout, Limit: int64(l.Timeout), Value: int64(l.Timeout), Tier: tier,
-	})
+	}}
+	return context.WithDeadlineCause(context.WithValue(ctx, timeLimitKey{}, own), own.end, own.limit)
+}
+
+// timeLimit is that of a query in its tier. It is also a value of the context:
+// what several wait for has a context of its own, without the cause of theirs.
+type timeLimit struct {
+	end   time.Time
+	limit *LimitError
+}
+
+type timeLimitKey struct{}
+
+// limitOfTime returns the limit on time by which ctx ended; nil if it did not, or
+// by something else.
+func limitOfTime(ctx context.Context) *LimitError {
+	var limit *LimitError
+	if errors.As(context.Cause(ctx), &limit) {
+		if limit.Flag != flagTimeout {
+			return nil
+		}
+		return limit
+	}
+	own, _ := ctx.Value(timeLimitKey{}).(timeLimit)
+	end, ends := ctx.Deadline()
+	if own.limit == nil || ctx.Err() == nil || !ends || end.Before(own.end) || time.Now().Before(own.end) {
+		return nil
+	}
+	return own.limit
 }
 
 // contextError says why the whole request ended: which limit, if it was one.
@@ -23,6 +51,8 @@ func contextError(ctx context.Context) error {
 	switch {
 	case errors.As(context.Cause(ctx), &limit):
 		return limit
+	case limitOfTime(ctx) != nil:
+		return limitOfTime(ctx)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return promql.ErrQueryTimeout("query execution")
 	}
@@ -39,8 +69,7 @@ func ofTime(ctx context.Context, err error) error {
 	if end, ok := ctx.Deadline(); ok && time.Until(end) < clockDifference {
 		<-ctx.Done()
 	}
-	var limit *LimitError
-	if errors.As(context.Cause(ctx), &limit) && limit.Flag == flagTimeout {
+	if limit := limitOfTime(ctx); limit != nil {
 		return limit
 	}
 	return err
