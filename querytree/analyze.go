@@ -178,7 +178,7 @@ func (a *analyzer) aggregate(n *parser.AggregateExpr) traits {
 	case parser.TOPK, parser.BOTTOMK, parser.LIMITK, parser.LIMIT_RATIO:
 		out.keeps, out.dropsName = t.keeps, t.dropsName // they return their inputs
 	case parser.COUNT_VALUES:
-		if s, ok := n.Param.(*parser.StringLiteral); ok {
+		if s, ok := unparen(n.Param).(*parser.StringLiteral); ok {
 			out.keeps = out.keeps.without(s.Val)
 		}
 		out.unique = a.p.separated(t.children, out.keeps)
@@ -374,7 +374,7 @@ func (a *analyzer) bucketWise(n *parser.Call, arg traits) traits {
 	arg.keeps = arg.keeps.without(labels.BucketLabel)
 	if n.Func.Name == "histogram_quantiles" {
 		for _, e := range n.Args {
-			if s, ok := e.(*parser.StringLiteral); ok {
+			if s, ok := unparen(e).(*parser.StringLiteral); ok {
 				arg.keeps = arg.keeps.without(s.Val)
 			}
 		}

@@ -73,7 +73,7 @@ func TestLabelsThatAnExpressionWrites(t *testing.T) {
 	m := mixerOver(t, eu.Identity, nil, holding(t, euOne, point(2, "__name__", "x", "job", "a")), holding(t, euTwo, point(1, "__name__", "x", "job", "a")))
 	for _, query := range []string{
 		`label_replace(x{cluster="eu-1"}, "cluster", "other", "", "")`, `label_join(x{cluster="eu-1"}, "cluster", "-", "job", "zone")`,
-		`count_values("cluster", x)`, `count_values by (zone) ("cluster", x)`, "sum(x)", "sum without (cluster) (x)", "x or on () vector(1)", "absent(nothing{cluster='eu-9'})",
+		`count_values("cluster", x)`, `count_values by (zone) ("cluster", x)`, `count_values by (cluster) (("cluster"), x)`, "sum(x)", "sum without (cluster) (x)", "x or on () vector(1)", "absent(nothing{cluster='eu-9'})",
 		`x * on (zone, cluster) group_left (job) sum by (zone, cluster, job) (x)`, `sum by (job) (x) * on (job) group_right (zone) x`,
 	} {
 		if got := askInstant(t.Context(), m, query, Options{}); got.Err != "" || len(got.Warnings) != 0 || len(got.Series) == 0 {
