@@ -1,6 +1,7 @@
 package querytree
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -150,7 +151,12 @@ func (f *fold) addTo(g *foldGroup, s *promql.Series) error {
 		return errMixed
 	}
 	if g.cols == nil && len(g.first) == 0 {
-		g.first, s.Floats = s.Floats, nil
+		// Where points were before there may be room for those of all steps.
+		if g.first = s.Floats; 2*len(g.first) < cap(g.first) {
+			g.first = slices.Clone(g.first)
+		} else {
+			s.Floats = nil
+		}
 		f.cells += int64(len(g.first))
 		f.bytes += pointBytes * int64(len(g.first))
 		return nil
@@ -319,12 +325,17 @@ func withoutOp(lset labels.Labels) labels.Labels {
 }
 
 // groupedByOp puts the operators of an answer to several where requests ByGroup
-// want them, and sorts it again.
-func groupedByOp(m promql.Matrix) {
+// want them, and sorts it again, unless ctx ends before that.
+func groupedByOp(ctx context.Context, m promql.Matrix) error {
 	for i, s := range m {
+		if i%sortStride == 0 {
+			if err := evaluationErr(ctx); err != nil {
+				return err
+			}
+		}
 		m[i].Metric = labels.NewBuilder(withoutOp(s.Metric)).Set(GroupOpLabel, opOf(s.Metric)).Labels()
 	}
-	sortSeries(m)
+	return sortSeriesIn(ctx, m)
 }
 
 func sortSeries(m promql.Matrix) {

@@ -296,3 +296,26 @@ func FuzzFold(f *testing.F) {
 		}
 	})
 }
+
+// Points are decoded where others were that have been merged. A point that is kept
+// does not keep the room of all the others, which goes on being used.
+func TestFoldKeepsNoMoreRoomThanItNeeds(t *testing.T) {
+	f := newFold([]string{"sum"}, grid{0, 999_000, 1000}, 0, "")
+	series := []promql.Series{
+		{Metric: labels.FromStrings("g", "rare"), Floats: append(make([]promql.FPoint, 0, 1000), promql.FPoint{T: 0, F: 1})},
+		{Metric: labels.FromStrings("g", "dense"), Floats: make([]promql.FPoint, 1000)},
+	}
+	for i := range series[1].Floats {
+		series[1].Floats[i].T = int64(i) * 1000
+	}
+	if err := f.add(series); err != nil {
+		t.Fatal(err)
+	}
+	if series[0].Floats == nil || series[1].Floats != nil {
+		t.Errorf("left of the points: room for %d and for %d", cap(series[0].Floats), cap(series[1].Floats))
+	}
+	m, _, err := f.result()
+	if err != nil || len(m) != 2 || cap(m[1].Floats) > 2 || m[1].Floats[0].F != 1 {
+		t.Errorf("%v, %v", m, err)
+	}
+}

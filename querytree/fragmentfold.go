@@ -260,8 +260,12 @@ func execEach(ctx context.Context, c Child, req ExecRequest, ops []string) (Resu
 		}
 	}
 	report.Explanation = explanation
-	if sortSeries(out); byGroup {
-		groupedByOp(out)
+	arrange := sortSeriesIn
+	if byGroup {
+		arrange = groupedByOp
+	}
+	if err := arrange(ctx, out); err != nil {
+		return nil, err
 	}
 	return NewMatrixSet(out, warn, report), nil
 }

@@ -149,15 +149,16 @@ func (l *Local) Exec(ctx context.Context, req ExecRequest) (ResultSet, error) {
 		m    promql.Matrix
 		warn annotations.Annotations
 	)
-	work.turn.lowered(func() { m, warn, err = l.evaluate(work.ctx, req) })
+	work.turn.lowered(func() {
+		if m, warn, err = l.evaluate(work.ctx, req); err == nil && len(req.Ops) > 0 && req.ByGroup {
+			err = groupedByOp(work.ctx, m)
+		}
+	})
 	if err == nil {
 		err = l.checkSize(m, req.Options)
 	}
 	if err = work.settle(m, err); err != nil {
 		return nil, err
-	}
-	if len(req.Ops) > 0 && req.ByGroup {
-		groupedByOp(m)
 	}
 	return heldSet{NewMatrixSet(m, warn, l.explained(req, m, time.Since(begin))), work.budget}, nil
 }

@@ -181,12 +181,12 @@ func (m *Mixer) execWhole(ctx context.Context, req ExecRequest) (ResultSet, erro
 		return NewMatrixSet(nil, warn, report), nil
 	}
 	mat, err := matrixOf(value)
+	if err == nil && len(req.Ops) > 0 && req.ByGroup {
+		err = groupedByOp(ctx, mat)
+	}
 	if err != nil {
 		budget.Close()
 		return nil, fmt.Errorf("exec on %q: %w", m.name(), err)
-	}
-	if len(req.Ops) > 0 && req.ByGroup {
-		groupedByOp(mat)
 	}
 	return heldSet{NewMatrixSet(mat, warn, report), budget}, nil
 }
