@@ -27,8 +27,9 @@ const (
 	// the engine goes by the order of its storage, or of a map. Accepted if the
 	// oracle makes such a choice where its storage returns series in another order;
 	// and of a topk or bottomk as a whole, if it has the same values as the oracle's,
-	// each in a sample that the operand has (see chosen); of one over another such
-	// choice, if the operand's answer is right and this one is made of it
+	// each in a sample that the operand has (see chosen); of one right over another
+	// such choice, if the two can choose so (see chosenTwice); of one over anything
+	// else that chooses, if the operand's answer is right and this one is made of it
 	// (see chosenOfChosen).
 	ChoiceAmongEquals Reason = "choice among equals"
 	// OrderOfFloats: a sum of floats depends on the order in which they are added,
@@ -94,7 +95,7 @@ func (p *Planet) accepted(q Query, want, got *promql.Result) (Reason, string) {
 			return OrderOfFloats, ""
 		}
 	}
-	if p.chosenOfChosen(q, got) {
+	if p.chosenTwice(q, got) || p.chosenOfChosen(q, got) {
 		return ChoiceAmongEquals, ""
 	}
 	return "", why

@@ -99,23 +99,23 @@ type moment struct {
 	group string
 }
 
+// momentOf returns the group of an aggregation that a sample is in.
+func momentOf(n *parser.AggregateExpr, s candidate) moment {
+	group := s.series.Metric.MatchLabels(!n.Without, n.Grouping...)
+	if n.Without {
+		group = labels.NewBuilder(group).Del(labels.MetricName).Labels()
+	}
+	return moment{s.t, group.String()}
+}
+
 // groupsOf returns the floats of a value by the groups of an aggregation; limitk, which
 // does not look at values, keeps histograms too.
 func groupsOf(n *parser.AggregateExpr, v parser.Value) map[moment][]float64 {
 	out := map[moment][]float64{}
-	for _, s := range matrixOf(v) {
-		group := s.Metric.MatchLabels(!n.Without, n.Grouping...)
-		if n.Without {
-			group = labels.NewBuilder(group).Del(labels.MetricName).Labels()
-		}
-		for _, p := range s.Floats {
-			at := moment{p.T, group.String()}
-			out[at] = append(out[at], p.F)
-		}
-		for _, p := range s.Histograms {
-			if at := (moment{p.T, group.String()}); n.Op == parser.LIMITK {
-				out[at] = append(out[at], p.H.Count)
-			}
+	for _, s := range candidatesOf(v) {
+		if !s.hist || n.Op == parser.LIMITK {
+			at := momentOf(n, s)
+			out[at] = append(out[at], s.v)
 		}
 	}
 	return out
