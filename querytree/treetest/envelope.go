@@ -31,7 +31,8 @@ type envelope struct {
 	points map[string]int
 	values map[string][]float64
 	sizes  map[int64]size
-	notes  map[string]int  // annotations
+	notes  map[string]int // annotations, of so many answers
+	noted  int
 	orders []promql.Vector // where the order is part of the answer
 }
 
@@ -46,8 +47,9 @@ func newEnvelope(q Query, tol tolerance, class string) *envelope {
 }
 
 // add counts one more answer of the oracle; those that fail otherwise, or do not
-// fail, say nothing.
-func (e *envelope) add(r *promql.Result) {
+// fail, say nothing. The annotations of one to another text of the query, which have
+// other positions, do not count.
+func (e *envelope) add(r *promql.Result, sameText bool) {
 	if errorClass(r.Err) != e.class {
 		return
 	}
@@ -72,8 +74,11 @@ func (e *envelope) add(r *promql.Result) {
 		}
 		e.sizes[t] = size{old.runs + 1, min(old.least, n), max(old.most, n)}
 	}
-	for _, a := range notes(e.q.Expr, r) {
-		e.notes[a]++
+	if sameText {
+		e.noted++
+		for _, a := range notes(e.q.Expr, r) {
+			e.notes[a]++
+		}
 	}
 	if v, ok := r.Value.(promql.Vector); ok && ordered(e.q.Expr) {
 		e.orders = append(e.orders, v)
@@ -149,7 +154,7 @@ func (e *envelope) outsideNotes(got []string) string {
 		}
 	}
 	for a, n := range e.notes {
-		if n == e.runs && !slices.Contains(got, a) {
+		if n == e.noted && !slices.Contains(got, a) {
 			return fmt.Sprintf("always annotated with %q", a)
 		}
 	}

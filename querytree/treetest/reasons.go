@@ -25,7 +25,8 @@ const (
 	// ChoiceAmongEquals: topk, bottomk and limitk keep, and sort puts first, one
 	// of several equals, or the first that comes, and PromQL does not say which:
 	// the engine goes by the order of its storage, or of a map. Accepted if the
-	// oracle makes such a choice where its storage returns series in another order;
+	// oracle makes such a choice where its storage returns series in another order,
+	// or what is chosen from is in another order (see reordered);
 	// and of a topk or bottomk as a whole, if it has the same values as the oracle's,
 	// each in a sample that the operand has (see chosen); of one right over another
 	// such choice, if the two can choose so (see chosenTwice); of one over anything
@@ -69,7 +70,7 @@ func (p *Planet) accepted(q Query, want, got *promql.Result) (Reason, string) {
 		return ChoiceAmongEquals, ""
 	}
 	e := newEnvelope(q, p.tolerance(), errorClass(got.Err))
-	e.add(want)
+	e.add(want, true)
 	var why string
 	for i, r := range rounds {
 		for n := range r.runs {
@@ -81,7 +82,11 @@ func (p *Planet) accepted(q Query, want, got *promql.Result) (Reason, string) {
 			if r.jitter {
 				s = jittered{s, seed}
 			}
-			e.add(Run(context.Background(), p.oracle, s, q))
+			asked, other := q, false
+			if n%2 == 1 {
+				asked, other = reordered(q, seed)
+			}
+			e.add(Run(context.Background(), p.oracle, s, asked), !other)
 		}
 		if why = e.outside(got); why != "" {
 			continue

@@ -70,8 +70,8 @@ func (p *Planet) chosenOfChosen(q Query, got *promql.Result) bool {
 	if n == nil || got.Err != nil || !choosesWithin(n.Expr) {
 		return false
 	}
-	k, ok := n.Param.(*parser.NumberLiteral)
-	if !ok {
+	k := Run(context.Background(), p.oracle, querytree.Sorted(p.TestStorage), Query{n.Param.String(), q.Start, q.End, q.Step})
+	if k.Err != nil {
 		return false
 	}
 	operand := Query{n.Expr.String(), q.Start, q.End, q.Step}
@@ -90,7 +90,7 @@ func (p *Planet) chosenOfChosen(q Query, got *promql.Result) bool {
 			return false
 		}
 	}
-	return p.keeps(n, int(k.Val), groupsOf(n, own.Value), groupsOf(n, got.Value))
+	return p.keeps(n, countsByTime(k.Value), groupsOf(n, own.Value), groupsOf(n, got.Value))
 }
 
 // moment is one group of an aggregation at one time.
@@ -123,10 +123,10 @@ func groupsOf(n *parser.AggregateExpr, v parser.Value) map[moment][]float64 {
 
 // keeps reports whether an answer has k samples of each group, or all, and of a topk
 // or bottomk those that are the largest or smallest.
-func (p *Planet) keeps(n *parser.AggregateExpr, k int, all, got map[moment][]float64) bool {
+func (p *Planet) keeps(n *parser.AggregateExpr, k map[int64]int, all, got map[moment][]float64) bool {
 	for at, values := range all {
 		kept := got[at]
-		if len(kept) != min(k, len(values)) {
+		if len(kept) != min(max(k[at.t], 0), len(values)) {
 			return false
 		}
 		if n.Op == parser.LIMITK {

@@ -30,7 +30,7 @@ func TestKeeps(t *testing.T) {
 			t.Fatalf("%s: no choice of a choice", c.query)
 		}
 		got := map[moment][]float64{{1, "a"}: c.a, {1, "b"}: c.b}
-		if p.keeps(n, 2, all, got) != c.want {
+		if p.keeps(n, map[int64]int{1: 2}, all, got) != c.want {
 			t.Errorf("%s: %v and %v are right: %v, want %v", c.query, c.a, c.b, !c.want, c.want)
 		}
 	}

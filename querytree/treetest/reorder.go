@@ -1,0 +1,85 @@
+package treetest
+
+import (
+	"fmt"
+	"math/rand"
+	"slices"
+	"strings"
+
+	"github.com/grafana/regexp"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// reordered returns an instant query with what its topk, bottomk and limitk choose
+// from in another order, and whether there is any. What they choose from may come in
+// an order that no order of storage changes: that of another choice, or of hashes.
+// Those in subqueries are left alone: sort_by_label does nothing over a range.
+func reordered(q Query, seed int64) (Query, bool) {
+	if q.Step != 0 || !chooses.MatchString(q.Expr) {
+		return q, false
+	}
+	e, err := querytree.NewParser().ParseExpr(q.Expr)
+	if err != nil {
+		return q, false
+	}
+	rnd := rand.New(rand.NewSource(seed))
+	names := labelNames(e)
+	var failed error
+	found := false
+	parser.Inspect(e, func(n parser.Node, path []parser.Node) error {
+		a, ok := n.(*parser.AggregateExpr)
+		if !ok || !choosing(a.Op) || slices.ContainsFunc(path, isSubquery) {
+			return nil
+		}
+		found = true
+		sorted, err := sortedBy(a.Expr, names, rnd)
+		if err != nil {
+			failed = err
+			return nil
+		}
+		a.Expr = sorted
+		return nil
+	})
+	if failed != nil || !found {
+		return q, false
+	}
+	q.Expr = e.String()
+	return q, true
+}
+
+func isSubquery(n parser.Node) bool {
+	_, ok := n.(*parser.SubqueryExpr)
+	return ok
+}
+
+// sortedBy returns an operand in an order of its labels.
+func sortedBy(e parser.Expr, names []string, rnd *rand.Rand) (parser.Expr, error) {
+	rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	function := "sort_by_label"
+	if rnd.Intn(2) == 0 {
+		function = "sort_by_label_desc"
+	}
+	var by strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&by, ", %q", name)
+	}
+	return querytree.NewParser().ParseExpr(function + "(" + e.String() + by.String() + ")")
+}
+
+// labelName finds names of labels among the strings of an expression.
+var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
+
+// labelNames returns the names of labels that series of the test data, or what an
+// expression makes of them, are told apart by.
+func labelNames(e parser.Expr) []string {
+	names := []string{"__name__", "cluster", "code", "instance", "job", "le", "pod", "version", "zone"}
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		if s, ok := n.(*parser.StringLiteral); ok && labelName.MatchString(s.Val) && !slices.Contains(names, s.Val) {
+			names = append(names, s.Val)
+		}
+		return nil
+	})
+	return names
+}
