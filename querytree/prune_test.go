@@ -197,13 +197,35 @@ func TestReportMerge(t *testing.T) {
 // A report is bounded, but never at the cost of saying that something is missing.
 func TestFailuresAreAlwaysReported(t *testing.T) {
 	var r Report
-	for i := range maxReportRow {
+	for i := range maxSentRows {
 		r.Add(fmt.Sprint(i), ChildReport{Verdict: Asked})
 	}
 	r.Add("whole", ChildReport{Verdict: Asked})
 	r.Add("broken", ChildReport{Verdict: Asked, Failed: "broken"})
-	if len(r.Children) > maxReportRow+1 || !r.Partial() {
+	if len(r.Children) > maxSentRows+1 || !r.Partial() {
 		t.Errorf("%d rows, partial %t", len(r.Children), r.Partial())
+	}
+	var up Report
+	up.Merge(r)
+	for tier, r := range map[string]Report{"below": r, "above": up} {
+		if all := len(r.Children) + r.Unlisted; r.Unlisted == 0 || all != maxSentRows+2 {
+			t.Errorf("%s: %d answers without a row, %d in all, want %d", tier, r.Unlisted, all, maxSentRows+2)
+		}
+	}
+}
+
+// However many children were pruned, there is room for those that answered, for what
+// is told of an answer is added up of their rows.
+func TestPrunedRowsLeaveRoom(t *testing.T) {
+	var r Report
+	for i := range 2 * maxPrunedRows {
+		r.Add(fmt.Sprint("pruned ", i), ChildReport{Verdict: PrunedHint})
+	}
+	for i := range 10 {
+		r.Add(fmt.Sprint("asked ", i), ChildReport{Verdict: Asked, Samples: 1})
+	}
+	if len(r.Children) != maxPrunedRows+10 || r.Unlisted != 0 {
+		t.Errorf("%d rows and %d not listed, want %d and none", len(r.Children), r.Unlisted, maxPrunedRows+10)
 	}
 }
 

@@ -22,8 +22,14 @@ const (
 	// Replaced: a request was sent to it, but what it had to say was left to
 	// another replica, since it failed or was slower. Nothing is missing.
 	Replaced Verdict = "replaced"
+)
 
-	maxReportRow = 10_000
+// Rows of a report: of children that requests were sent to, over all tiers more than
+// twice as many as the largest tier has, and of those that were pruned, which are
+// counted anyway.
+const (
+	maxSentRows   = 50_000
+	maxPrunedRows = 10_000
 )
 
 // sent reports whether a request was sent.
@@ -67,6 +73,9 @@ type Report struct {
 	Children map[string]ChildReport
 	// Pruned counts children that were not asked, by verdict.
 	Pruned map[Verdict]int
+	// Unlisted counts answers of children that have no row, for there are too many:
+	// what is added up of Children is too small by them. Never those that failed.
+	Unlisted int
 	// Explanation is what the tier did with the request, if it asked for one.
 	Explanation *Explanation
 	// Cache is what the tier's own cache had to do with the answer; nil if it
@@ -87,12 +96,21 @@ func (r *Report) Add(name string, c ChildReport) {
 	}
 	old, ok := r.Children[name]
 	if !ok {
-		if len(r.Children) < maxReportRow || c.Failed != "" {
-			r.Children[name] = c
-		}
+		r.addRow(name, c)
 		return
 	}
 	r.Children[name] = old.merge(c)
+}
+
+// addRow notes a child that has no row yet, if it failed or there is room for it.
+// Pruned ones leave room for the others.
+func (r *Report) addRow(name string, c ChildReport) {
+	switch sent := c.Verdict.sent(); {
+	case c.Failed != "", len(r.Children) < maxPrunedRows, sent && len(r.Children) < maxSentRows:
+		r.Children[name] = c
+	case sent:
+		r.Unlisted++
+	}
 }
 
 func (c ChildReport) merge(d ChildReport) ChildReport {
@@ -121,6 +139,7 @@ func (r *Report) Merge(other Report) {
 	for name, c := range other.Children {
 		r.Add(name, c)
 	}
+	r.Unlisted += other.Unlisted
 	for v, n := range other.Pruned {
 		if r.Pruned == nil {
 			r.Pruned = map[Verdict]int{}

@@ -3934,8 +3934,10 @@ type Report struct {
 	Children []*ChildReport         `protobuf:"bytes,1,rep,name=children,proto3" json:"children,omitempty"`
 	Pruned   []*PrunedCount         `protobuf:"bytes,2,rep,name=pruned,proto3" json:"pruned,omitempty"`
 	// explanation is a querytree.Explanation in JSON, for people.
-	Explanation   []byte       `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
-	Rollups       []*RollupUse `protobuf:"bytes,4,rep,name=rollups,proto3" json:"rollups,omitempty"`
+	Explanation []byte       `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
+	Rollups     []*RollupUse `protobuf:"bytes,4,rep,name=rollups,proto3" json:"rollups,omitempty"`
+	// unlisted counts answers of children without a row, for there are too many.
+	Unlisted      uint64 `protobuf:"varint,5,opt,name=unlisted,proto3" json:"unlisted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3996,6 +3998,13 @@ func (x *Report) GetRollups() []*RollupUse {
 		return x.Rollups
 	}
 	return nil
+}
+
+func (x *Report) GetUnlisted() uint64 {
+	if x != nil {
+		return x.Unlisted
+	}
+	return 0
 }
 
 // RollupUse is querytree.RollupUse.
@@ -4719,12 +4728,13 @@ const file_tree_proto_rawDesc = "" +
 	"\x04Kind\x12\t\n" +
 	"\x05PLAIN\x10\x00\x12\v\n" +
 	"\aWARNING\x10\x01\x12\b\n" +
-	"\x04INFO\x10\x02\"\xd9\x01\n" +
+	"\x04INFO\x10\x02\"\xf5\x01\n" +
 	"\x06Report\x12;\n" +
 	"\bchildren\x18\x01 \x03(\v2\x1f.pando.querytree.v1.ChildReportR\bchildren\x127\n" +
 	"\x06pruned\x18\x02 \x03(\v2\x1f.pando.querytree.v1.PrunedCountR\x06pruned\x12 \n" +
 	"\vexplanation\x18\x03 \x01(\fR\vexplanation\x127\n" +
-	"\arollups\x18\x04 \x03(\v2\x1d.pando.querytree.v1.RollupUseR\arollups\"o\n" +
+	"\arollups\x18\x04 \x03(\v2\x1d.pando.querytree.v1.RollupUseR\arollups\x12\x1a\n" +
+	"\bunlisted\x18\x05 \x01(\x04R\bunlisted\"o\n" +
 	"\tRollupUse\x12\x12\n" +
 	"\x04tier\x18\x01 \x01(\fR\x04tier\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\fR\x04rule\x12\x14\n" +

@@ -32,6 +32,9 @@ type Completeness struct {
 	Failed []FailedChild `json:"failed"`
 	// Children has a row for each child, by name.
 	Children []ChildRow `json:"children"`
+	// Unlisted counts answers of children that have no row, for there are too many:
+	// Asked, Answered and the sums are too small by them.
+	Unlisted int `json:"unlisted,omitempty"`
 	// PrunedBy counts the pruned by the very matcher or time by which they were pruned,
 	// most first; at most 100 of these.
 	PrunedBy []PrunedBy `json:"prunedBy,omitempty"`
@@ -110,6 +113,7 @@ func completeness(r querytree.Report) Completeness {
 			Rollup: r.Pruned[querytree.RolledUp],
 		},
 		Failed: []FailedChild{}, Children: []ChildRow{}, Rollups: r.Rollups, Aligned: r.Aligned,
+		Unlisted: r.Unlisted,
 	}
 	by := map[PrunedBy]int{}
 	for _, name := range slices.Sorted(maps.Keys(r.Children)) {

@@ -196,7 +196,7 @@ func reportToWire(r querytree.Report) *querytreepb.Report {
 	for v, n := range r.Pruned {
 		w.Pruned = append(w.Pruned, &querytreepb.PrunedCount{Verdict: utf8(string(v)), Count: count(n)})
 	}
-	w.Rollups = rollupsToWire(r.Rollups)
+	w.Rollups, w.Unlisted = rollupsToWire(r.Rollups), count(r.Unlisted)
 	return w
 }
 
@@ -216,6 +216,7 @@ func reportFromWire(w *querytreepb.Report) querytree.Report {
 		r.Pruned[querytree.Verdict(p.GetVerdict())] += number(p.GetCount())
 	}
 	r.Rollups = rollupsFromWire(w.GetRollups())
+	r.Unlisted += number(w.GetUnlisted())
 	return r
 }
 

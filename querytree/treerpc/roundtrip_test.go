@@ -92,7 +92,7 @@ func drain(set querytree.ResultSet) []promql.Series {
 
 func TestExecRoundTrip(t *testing.T) {
 	want := execSeries()
-	report := querytree.Report{Pruned: map[querytree.Verdict]int{querytree.PrunedHint: 7}}
+	report := querytree.Report{Pruned: map[querytree.Verdict]int{querytree.PrunedHint: 7}, Unlisted: 3}
 	report.Add("zone=eu,cluster=eu-2", querytree.ChildReport{Tier: "leaf", Verdict: querytree.Asked, Requests: 2, Failed: "gone", Late: true, Series: 4, Samples: 9})
 	var got querytree.ExecRequest
 	remote := linked(t, &fakeChild{description: leafDescription(), exec: func(_ context.Context, r querytree.ExecRequest) (querytree.ResultSet, error) {

@@ -30,6 +30,11 @@ func RenderStats(w io.Writer, s *Stats) error {
 			return err
 		}
 	}
+	if p.Unlisted > 0 {
+		if _, err := fmt.Fprintf(w, "%s of further children not counted here, for there are too many\n", count(p.Unlisted, "answer", "answers")); err != nil {
+			return err
+		}
+	}
 	for _, r := range p.Rollups {
 		if _, err := fmt.Fprintf(w, "rollup %s of %s had %d of %s, and is whole up to %s\n",
 			printable(r.Rule), printable(r.Tier), r.Steps, count(r.Of, "step", "steps"), time.UnixMilli(r.Until).UTC().Format(time.RFC3339)); err != nil {
