@@ -13,9 +13,10 @@ import (
 )
 
 // reordered returns an instant query with what its topk, bottomk and limitk choose
-// from in another order, and whether there is any. What they choose from may come in
-// an order that no order of storage changes: that of another choice, or of hashes.
-// Those in subqueries are left alone: sort_by_label does nothing over a range.
+// from, and what it sorts, in another order, and whether there is any. That may come in
+// an order that no order of storage changes: of another choice, of hashes, of the sides
+// of an operator. Those in subqueries are left alone: sort_by_label does nothing over a
+// range.
 func reordered(q Query, seed int64) (Query, bool) {
 	if q.Step != 0 || !chooses.MatchString(q.Expr) {
 		return q, false
@@ -26,27 +27,35 @@ func reordered(q Query, seed int64) (Query, bool) {
 	}
 	rnd := rand.New(rand.NewSource(seed))
 	names := labelNames(e)
-	var failed error
-	found := false
+	var operands []*parser.Expr // those within others come after these
 	parser.Inspect(e, func(n parser.Node, path []parser.Node) error {
-		a, ok := n.(*parser.AggregateExpr)
-		if !ok || !choosing(a.Op) || slices.ContainsFunc(path, isSubquery) {
-			return nil
+		if operand := goesByOrder(n); operand != nil && !slices.ContainsFunc(path, isSubquery) {
+			operands = append(operands, operand)
 		}
-		found = true
-		sorted, err := sortedBy(a.Expr, names, rnd)
-		if err != nil {
-			failed = err
-			return nil
-		}
-		a.Expr = sorted
 		return nil
 	})
-	if failed != nil || !found {
-		return q, false
+	for _, operand := range slices.Backward(operands) {
+		if *operand, err = sortedBy(*operand, names, rnd); err != nil {
+			return q, false
+		}
 	}
 	q.Expr = e.String()
-	return q, true
+	return q, len(operands) > 0
+}
+
+// goesByOrder returns the operand of what depends on its order; nil of anything else.
+func goesByOrder(n parser.Node) *parser.Expr {
+	switch n := n.(type) {
+	case *parser.AggregateExpr:
+		if choosing(n.Op) {
+			return &n.Expr
+		}
+	case *parser.Call:
+		if strings.HasPrefix(n.Func.Name, "sort") && len(n.Args) > 0 {
+			return &n.Args[0]
+		}
+	}
+	return nil
 }
 
 func isSubquery(n parser.Node) bool {
