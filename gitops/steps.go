@@ -313,6 +313,7 @@ func (l *Loop) drop(p *Pending, why string) error {
 	now := l.deps.Now()
 	l.logger.Warn("delivery makes way", "revision", p.Revision, "for", why)
 	return l.change(func(s *State) {
+		s.Memory.Return(now, slices.Contains(s.Good, s.Running))
 		s.Pending, s.Partial = nil, true
 		s.event(Event{now, p.Revision, "superseded", "by " + why})
 	})
@@ -404,6 +405,9 @@ func (l *Loop) settle(p *Pending, b *Bundle) error {
 	now := l.deps.Now()
 	l.retries, l.blocked, l.older = 0, false, map[string]bool{}
 	err := l.change(func(s *State) {
+		if p.Back || p.Revision == s.Running {
+			s.Memory.Return(now, slices.Contains(s.Good, p.Revision))
+		}
 		// Those of what proved itself count, until this does; and those of what is
 		// returned to, for the waves of a rejected revision must not outlive it.
 		if len(s.Waves) == 0 || p.Back && (p.Revision != s.Running || slices.Contains(s.Good, p.Revision)) {

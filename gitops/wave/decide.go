@@ -78,6 +78,20 @@ type Memory struct {
 	// is when it proved itself.
 	Watched string    `json:"watched,omitempty"`
 	Proven  time.Time `json:"proven,omitzero"`
+	// Returned is when a delivery here ended in a return to Loaded, which ran before.
+	Returned time.Time `json:"returned,omitzero"`
+}
+
+// Return notes that a delivery has ended without success, so that the workload runs
+// what it ran before, which has proved itself or not. What gates said meanwhile is of
+// what was being delivered. What has not proved itself bakes anew.
+func (m *Memory) Return(at time.Time, proven bool) {
+	m.Failed, m.Failing = nil, nil
+	if proven {
+		m.Watched, m.Proven = "", time.Time{}
+		return
+	}
+	m.LoadedAt, m.Returned = at, at
 }
 
 // Action is what to do.
@@ -134,7 +148,7 @@ func Decide(in Input, m Memory) (Decision, Memory) {
 	m.Held, m.Failed, m.Failing = maps.Clone(m.Held), maps.Clone(m.Failed), maps.Clone(m.Failing)
 	if m.Loaded != in.Running {
 		m.Loaded, m.LoadedAt, m.Watched, m.Proven = in.Running, in.Now, "", time.Time{}
-		m.Failed, m.Failing = nil, nil // by what ran before
+		m.Failed, m.Failing, m.Returned = nil, nil, time.Time{} // of what ran before
 	}
 	s := decider{in: in, m: &m}
 	d := s.decide()
@@ -270,8 +284,10 @@ func (s *decider) watch(i int) (good bool, failed string) {
 			return false, ""
 		}
 		s.patience = LingerPatience
-		defer func() { s.patience = 0 }()
+	} else if s.in.Now.Sub(s.m.Returned) < Linger {
+		s.patience = Linger // what was here for a moment may fail a gate for a while
 	}
+	defer func() { s.patience = 0 }()
 	holding, why := s.gates(w)
 	if s.in.Promoted == s.in.Running {
 		why = "" // the operator knows
