@@ -59,7 +59,7 @@ func newMetrics(reg prometheus.Registerer, l *Loop) (*metrics, error) {
 		loaded:   prometheus.NewDesc(MetricLoaded, "When the cluster's workload confirmed to run the revision.", []string{"revision", "wave"}, nil),
 		rejected: prometheus.NewDesc(MetricRejected, "When the cluster rejected the revision; no cluster takes it, and those that run it return to the last good one.", []string{"revision", "why"}, nil),
 		paused:   prometheus.NewDesc(MetricPaused, "Whether the cluster asks the whole fleet to pause.", nil, nil),
-		info:     prometheus.NewDesc("pando_config_revision_info", "Revisions that the cluster knows, by state: running, pending, newest or good.", []string{"revision", "state", "wave"}, nil),
+		info:     prometheus.NewDesc(MetricRevision, "Revisions that the cluster knows, by state: running, pending, newest or good.", []string{"revision", "state", "wave"}, nil),
 		commit:   prometheus.NewDesc("pando_config_newest_commit_timestamp_seconds", "When the newest valid revision was committed, as its committer says.", nil, nil),
 		stalled:  prometheus.NewDesc("pando_gitops_stalled", "Whether the revision that the repository names cannot be used, and why; a new commit or the operator has to help.", []string{"reason"}, nil),
 
@@ -164,7 +164,7 @@ func (s *State) infos() (out [][2]string) {
 	}
 	add(s.Running, "running")
 	if s.Pending != nil {
-		add(s.Pending.Revision, "pending")
+		add(s.Pending.Revision, statePending)
 	}
 	if s.Newest != nil {
 		add(s.Newest.Revision, "newest")

@@ -63,6 +63,39 @@ func TestReturnedToIsNotBlamed(t *testing.T) {
 	}
 }
 
+// What a revision does to gates while an earlier wave gets it, and gives it up, is not
+// held against what the last wave runs.
+func TestGateFailsByAnEarlierWavesDelivery(t *testing.T) {
+	for name, proven := range map[string]bool{"proven": true, "not proven": false} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a", "b")
+			a, b := p.loops[0], p.loops[1]
+			p.repo.Commit("config", "one")
+			p.pass(20 * time.Minute)
+			two := p.repo.Commit("config", "two")
+			await(t, p, func() bool { return b.workload.runs() == "two" })
+			if proven {
+				await(t, p, func() bool { return b.state().Good[0] == two })
+			}
+			a.workload.hurts, a.workload.unclear = "three", &ProgressError{What: "1 of 2 pods are ready"}
+			p.repo.Commit("config", "three")
+			await(t, p, func() bool { return a.workload.runs() == "three" })
+			start := p.now
+			p.gate = func(string) wave.Verdict { // of the whole planet
+				if p.now.Sub(start) < 2*time.Minute {
+					return wave.Fails
+				}
+				return wave.Holds
+			}
+			p.pass(10 * time.Minute)
+			p.runs("two", "two")
+			if s := b.state(); len(s.Rejected) != 0 {
+				t.Fatalf("the last wave rejects %+v, want nothing", s.Rejected)
+			}
+		})
+	}
+}
+
 // state is a copy of what the loop remembers.
 func (m *member) state() (s State) {
 	m.loop.peek(func(now *State) { s = *now })
