@@ -78,8 +78,10 @@ func (d *Deliverer) Deliver(ctx context.Context, b *gitops.Bundle) error {
 	if err != nil {
 		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
 	}
-	if err := d.count(ctx, want); err != nil {
-		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
+	if p.before.Revision != b.Hash { // else pods may have gone by it already
+		if err := d.count(ctx, want); err != nil {
+			return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
+		}
 	}
 	if err := d.write(ctx, p); err != nil {
 		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)

@@ -322,3 +322,26 @@ func TestTriedOutBeforeAnythingIsWritten(t *testing.T) {
 		t.Errorf("error %v, wrote %q; want it to be written, since it could not be tried out", err, s.wrote)
 	}
 }
+
+// A revision by which there are fewer pods than before is not loaded, however often it
+// is delivered.
+func TestFewerPodsByDelivery(t *testing.T) {
+	s := startNamespace(t)
+	s.others = 1
+	d := s.deliverer()
+	if err := d.Deliver(t.Context(), leafAndLoop(t, "a")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Loaded(t.Context()); err != nil || got != "a" {
+		t.Fatalf("loaded %q, error %v", got, err)
+	}
+	for range 2 {
+		if err := d.Deliver(t.Context(), leafAndLoop(t, "b")); err != nil {
+			t.Fatal(err)
+		}
+		s.others = 0 // it ends one of them
+		if got, err := d.Loaded(t.Context()); err == nil {
+			t.Fatalf("loaded %q with fewer pods than before", got)
+		}
+	}
+}
