@@ -63,7 +63,7 @@ func newMetrics(reg prometheus.Registerer, l *Loop) (*metrics, error) {
 		commit:   prometheus.NewDesc("pando_config_newest_commit_timestamp_seconds", "When the newest valid revision was committed, as its committer says.", nil, nil),
 		stalled:  prometheus.NewDesc("pando_gitops_stalled", "Whether the revision that the repository names cannot be used, and why; a new commit or the operator has to help.", []string{"reason"}, nil),
 
-		gateHolds: prometheus.NewDesc("pando_gitops_gate_holds", "Whether a gate held when it was asked last: 1 or 0, and nothing if there was no whole answer.", []string{"wave", "gate"}, nil),
+		gateHolds: prometheus.NewDesc("pando_gitops_gate_holds", "Whether a gate held when it was asked last: 1 or 0. Without a whole answer it is nothing, or 0 if what there is names a cluster that fails it and runs the revision.", []string{"wave", "gate"}, nil),
 		gateValue: prometheus.NewDesc("pando_gitops_gate_value", "Value of the decisive sample of a gate when it was asked last: of one that fails, or the smallest.", []string{"wave", "gate"}, nil),
 		gateAsked: prometheus.NewDesc("pando_gitops_gate_asked_timestamp_seconds", "When a gate was asked last: gates are asked while a revision is rolled out.", []string{"wave", "gate"}, nil),
 	}

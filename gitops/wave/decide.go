@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Fleet is what the tree tells of the clusters, whole: a partial answer is no
-// Fleet.
+// Fleet is what the tree tells of the clusters: all of it as Input.Fleet, or a part as
+// Input.Heard.
 type Fleet struct {
 	// Clusters says which revision each cluster runs. A cluster that tells none
 	// is missing; one that tells several has "".
