@@ -268,7 +268,7 @@ func (d *Deliverer) writeOne(ctx context.Context, p *plan, o *object) error {
 		d.deps.Logger.Warn("fields were taken back from other managers", "object", o.id.String(), "fields", taken)
 		d.tell(ctx, corev1.EventTypeWarning, "FieldsTakenBack", fmt.Sprintf("%s: %s", o.id, strings.Join(taken, ", ")))
 	}
-	p.after.Objects[o.id.String()] = entry{id: o.id, UID: got.uid, Want: o.sum, Fields: got.fields}
+	p.after.Objects[o.id.String()] = entry{id: o.id, UID: got.uid, Want: o.sum, Fields: got.fields, Adopted: p.after.Objects[o.id.String()].Adopted}
 	return nil
 }
 

@@ -345,3 +345,49 @@ func TestFewerPodsByDelivery(t *testing.T) {
 		}
 	}
 }
+
+// What was handed over stays when the revision that took it over is given up, wherever
+// that ended; what another revision has wanted since is removed with the wish.
+func TestHandedOverStays(t *testing.T) {
+	const handed = "StatefulSet/pando-leaf"
+	before := &gitops.Bundle{Revision: "cz", Hash: "z", Files: map[string][]byte{"leaf/prometheus.yml": []byte("# z")}}
+	start := func() *namespaceServer {
+		s := startNamespace(t)
+		s.loaded = "z"
+		if err := s.deliverer().Deliver(t.Context(), before); err != nil {
+			t.Fatal(err)
+		}
+		s.objects[handed] = map[string]any{"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": map[string]any{"replicas": 1}, "metadata": map[string]any{
+			"name": "pando-leaf", "uid": "theirs", "labels": map[string]any{labelManagedBy: managedBy, labelOwner: "pando"},
+		}}
+		return s
+	}
+	ended := false
+	for n := 0; !ended && n < 30; n++ {
+		s := start()
+		s.dies = len(s.wrote) + n
+		ended = s.deliverer().Deliver(t.Context(), leafAndLoop(t, "a")) == nil
+		s.dies = -1
+		if err := s.deliverer().Deliver(t.Context(), before); err != nil {
+			t.Fatalf("after %d writes: %v", n, err)
+		}
+		if s.objects[handed] == nil {
+			t.Fatalf("given up after %d writes: what was handed over was removed", n)
+		}
+		if s.objects["Service/pando-leaf"] != nil {
+			t.Fatalf("given up after %d writes: what the revision made stays", n)
+		}
+	}
+	if !ended {
+		t.Fatal("no delivery came to its end")
+	}
+	s := start()
+	for _, b := range []*gitops.Bundle{leafAndLoop(t, "a"), leafAndLoop(t, "a"), leafAndLoop(t, "b"), before} {
+		if err := s.deliverer().Deliver(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.objects[handed] != nil {
+		t.Error("what a second revision wanted is there without it")
+	}
+}

@@ -11,8 +11,8 @@ import (
 // tryOut asks the API server, without effect, whether it takes what is planned, but
 // for content, which is nobody else's. Of objects that are there it takes few changes:
 // not of a StatefulSet's volumes, nor of what a Deployment or a Service selects, say.
-// It must be known before anything is written. What was handed over to the loop would
-// else be noted as made by a revision that is given up then, and be removed with it.
+// It must be known before anything is written: what was handed over to the loop would
+// else be changed in part by a revision that is given up then.
 func (d *Deliverer) tryOut(ctx context.Context, p *plan) error {
 	for _, o := range p.apply {
 		if o.content {
