@@ -29,7 +29,7 @@ type Config struct {
 	// cluster is part of a rollout, or its turn is near.
 	RolloutInterval time.Duration
 	// ConfirmTimeout is how long a workload may take to load what was delivered
-	// before it counts as refused.
+	// before it counts as refused, and how long a gate may fail meanwhile.
 	ConfirmTimeout time.Duration
 	// ProgressTimeout is how long it may take instead while it says, by a
 	// ProgressError, that it is on its way.

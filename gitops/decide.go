@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -151,12 +152,9 @@ func without(f *wave.Fleet, cluster string) *wave.Fleet {
 	if f == nil {
 		return nil
 	}
-	out := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
-	for c, r := range f.Clusters {
-		if c != cluster {
-			out.Clusters[c] = r
-		}
-	}
+	out := &wave.Fleet{Clusters: maps.Clone(f.Clusters), Moving: maps.Clone(f.Moving), Rejected: map[string]string{}}
+	delete(out.Clusters, cluster)
+	delete(out.Moving, cluster)
 	for r, why := range f.Rejected {
 		if !strings.HasPrefix(why, "by cluster "+cluster+":") {
 			out.Rejected[r] = why

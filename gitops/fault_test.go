@@ -246,6 +246,37 @@ func TestInterruptedWhileRootIsDown(t *testing.T) {
 	}
 }
 
+// So does one of which nothing was written yet, in a loop that goes on.
+func TestNothingWrittenWhileRootIsDown(t *testing.T) {
+	p := newPlanet(t, "a", "b")
+	p.repo.Commit("config", "one")
+	p.pass(10 * time.Minute)
+	a := p.loops[0]
+	a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("away")}
+	two := p.repo.Commit("config", "two")
+	p.pass(2 * time.Minute)
+	p.down = true
+	p.pass(15 * time.Second)
+	a.workload.blocked = nil
+	p.pass(10 * time.Minute)
+	p.runs("one", "one")
+	a.workload.blocked = errors.New("connection refused")
+	p.down = false
+	p.pass(30 * time.Second)
+	if s := a.loop.Status(); len(s.Rejected) != 0 {
+		t.Fatalf("rejected %+v, want it to be tried for a while first", s.Rejected)
+	}
+	a.workload.blocked = nil
+	if _, err := p.loops[1].loop.Do(t.Context(), Command{Name: CommandAbort, Revision: two}); err != nil {
+		t.Fatal(err)
+	}
+	p.pass(5 * time.Minute)
+	p.runs("one", "one")
+	if slices.Contains(a.workload.history, "two") {
+		t.Fatal("a revision that the fleet rejected meanwhile was delivered")
+	}
+}
+
 // A command that cannot be written to the disk is refused, and not obeyed.
 func TestStateNotSaved(t *testing.T) {
 	p := newPlanet(t, "a")
@@ -309,6 +340,34 @@ func TestSlowRepository(t *testing.T) {
 func TestDeliveryTakesLeafDown(t *testing.T) {
 	gone := errors.New("connection refused")
 	rolls := &ProgressError{What: "0 of 1 pods are ready"}
+	for name, tc := range map[string]struct {
+		point string
+		err   error
+	}{
+		"the loop is killed when it has delivered": {"after delivery", rolls},
+		"the loop is killed when it asks":          {"asks", gone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlanet(t, "a", "b")
+			a := p.loops[0]
+			p.repo.Commit("config", "one")
+			p.pass(10 * time.Minute)
+			a.workload.hurts, a.workload.unclear = "two", tc.err
+			two := p.repo.Commit("config", "two")
+			a.loop.sleep = func(context.Context, time.Duration) error { panic(killed{"asks"}) }
+			if at := a.turnKilledIf(func(point string) bool { return point == tc.point }); at != tc.point || a.workload.runs() != "two" {
+				t.Fatalf("killed at %q, and runs %q; want %q", at, a.workload.runs(), tc.point)
+			}
+			p.partial, p.silent = true, map[string]bool{"a": true}
+			p.now = p.now.Add(time.Minute)
+			a.open()
+			p.pass(35 * time.Minute)
+			if s := a.loop.Status(); len(s.Rejected) != 1 || s.Rejected[0].Revision != two {
+				t.Fatalf("rejected %+v, problems %v, want %s", s.Rejected, s.Problems, two)
+			}
+			p.runs("one", "one")
+		})
+	}
 	for name, restart := range map[string]bool{"the loop stays": false, "the loop is restarted": true} {
 		t.Run(name, func(t *testing.T) {
 			p := newPlanet(t, "a", "b")

@@ -256,7 +256,7 @@ func (p *planet) Heard(context.Context) (*wave.Fleet, error) {
 }
 
 func (p *planet) told() *wave.Fleet {
-	f := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
+	f := &wave.Fleet{Clusters: map[string]string{}, Moving: map[string]string{}, Rejected: map[string]string{}}
 	for _, m := range p.loops {
 		if p.silent[m.name] {
 			continue
@@ -274,6 +274,10 @@ func (p *planet) told() *wave.Fleet {
 				switch fam.GetName() {
 				case MetricLoaded:
 					f.Clusters[m.name] = labels["revision"]
+				case MetricRevision:
+					if labels["state"] == statePending {
+						f.Moving[m.name] = labels["revision"]
+					}
 				case MetricRejected:
 					f.Rejected[labels["revision"]] = "by cluster " + m.name + ": " + labels["why"]
 				case MetricPaused:

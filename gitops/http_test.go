@@ -301,6 +301,8 @@ func TestRoot(t *testing.T) {
 		{"metric":{"__name__":"pando_config_loaded_timestamp_seconds","cluster":"b","revision":"r1"},"value":[1,"5"]},
 		{"metric":{"__name__":"pando_config_loaded_timestamp_seconds","cluster":"b","revision":"r2"},"value":[1,"6"]},
 		{"metric":{"__name__":"pando_config_rejected_timestamp_seconds","cluster":"b","revision":"r3","why":"gate"},"value":[1,"6"]},
+		{"metric":{"__name__":"pando_config_revision_info","cluster":"a","revision":"r2","state":"pending"},"value":[1,"1"]},
+		{"metric":{"__name__":"pando_config_revision_info","cluster":"b","revision":"r4","state":"newest"},"value":[1,"1"]},
 		{"metric":{"__name__":"pando_config_paused","cluster":"a"},"value":[1,"0"]},
 		{"metric":{"__name__":"pando_config_paused","cluster":"d"},"value":[1,"1"]},
 		{"metric":{"__name__":"pando_config_paused","cluster":"c"},"value":[1,"1"]}`)
@@ -308,7 +310,7 @@ func TestRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &wave.Fleet{Clusters: map[string]string{"a": "r1", "b": ""}, Rejected: map[string]string{"r3": "by cluster b: gate"}, Paused: "c, d"}
+	want := &wave.Fleet{Clusters: map[string]string{"a": "r1", "b": ""}, Moving: map[string]string{"a": "r2"}, Rejected: map[string]string{"r3": "by cluster b: gate"}, Paused: "c, d"}
 	if diff := cmp.Diff(want, f); diff != "" {
 		t.Error(diff)
 	}

@@ -313,6 +313,12 @@ type killed struct{ at string }
 // turnKilled takes turns until the loop is killed at its nth step, or none is
 // left, and says where.
 func (m *member) turnKilled(n int) (at string) {
+	return m.turnKilledIf(func(string) bool { n--; return n == 0 })
+}
+
+// turnKilledIf takes turns until the loop is killed at a step, or none is left, and
+// says where.
+func (m *member) turnKilledIf(kills func(point string) bool) (at string) {
 	defer func() {
 		if r := recover(); r != nil {
 			k, ok := r.(killed)
@@ -327,7 +333,7 @@ func (m *member) turnKilled(n int) (at string) {
 		}
 	}()
 	m.loop.store.crash = func(point string) {
-		if n--; n == 0 {
+		if kills(point) {
 			panic(killed{point})
 		}
 	}

@@ -59,11 +59,11 @@ func newMetrics(reg prometheus.Registerer, l *Loop) (*metrics, error) {
 		loaded:   prometheus.NewDesc(MetricLoaded, "When the cluster's workload confirmed to run the revision.", []string{"revision", "wave"}, nil),
 		rejected: prometheus.NewDesc(MetricRejected, "When the cluster rejected the revision; no cluster takes it, and those that run it return to the last good one.", []string{"revision", "why"}, nil),
 		paused:   prometheus.NewDesc(MetricPaused, "Whether the cluster asks the whole fleet to pause.", nil, nil),
-		info:     prometheus.NewDesc("pando_config_revision_info", "Revisions that the cluster knows, by state: running, pending, newest or good.", []string{"revision", "state", "wave"}, nil),
+		info:     prometheus.NewDesc(MetricRevision, "Revisions that the cluster knows, by state: running, pending, newest or good.", []string{"revision", "state", "wave"}, nil),
 		commit:   prometheus.NewDesc("pando_config_newest_commit_timestamp_seconds", "When the newest valid revision was committed, as its committer says.", nil, nil),
 		stalled:  prometheus.NewDesc("pando_gitops_stalled", "Whether the revision that the repository names cannot be used, and why; a new commit or the operator has to help.", []string{"reason"}, nil),
 
-		gateHolds: prometheus.NewDesc("pando_gitops_gate_holds", "Whether a gate held when it was asked last: 1 or 0, and nothing if there was no whole answer.", []string{"wave", "gate"}, nil),
+		gateHolds: prometheus.NewDesc("pando_gitops_gate_holds", "Whether a gate held when it was asked last: 1 or 0. Without a whole answer it is nothing, or 0 if what there is names a cluster that fails it and runs the revision.", []string{"wave", "gate"}, nil),
 		gateValue: prometheus.NewDesc("pando_gitops_gate_value", "Value of the decisive sample of a gate when it was asked last: of one that fails, or the smallest.", []string{"wave", "gate"}, nil),
 		gateAsked: prometheus.NewDesc("pando_gitops_gate_asked_timestamp_seconds", "When a gate was asked last: gates are asked while a revision is rolled out.", []string{"wave", "gate"}, nil),
 	}
@@ -164,7 +164,7 @@ func (s *State) infos() (out [][2]string) {
 	}
 	add(s.Running, "running")
 	if s.Pending != nil {
-		add(s.Pending.Revision, "pending")
+		add(s.Pending.Revision, statePending)
 	}
 	if s.Newest != nil {
 		add(s.Newest.Revision, "newest")

@@ -26,7 +26,12 @@ const (
 	MetricRejected = "pando_config_rejected_timestamp_seconds"
 	// MetricPaused is 1 while the cluster asks all to pause.
 	MetricPaused = "pando_config_paused"
+	// MetricRevision{revision,state,wave} tells of revisions that the cluster knows.
+	MetricRevision = "pando_config_revision_info"
 )
+
+// statePending is the label state of a revision that is being delivered.
+const statePending = "pending"
 
 // pausedSeparator is between the names of wave.Fleet.Paused.
 const pausedSeparator = ", "
@@ -35,8 +40,9 @@ const pausedSeparator = ", "
 // leaf scrapes may export metrics of the same names, and is not believed.
 const Job = "pando-gitops"
 
-// FleetQuery is what the root is asked for.
-const FleetQuery = `{__name__=~"` + MetricLoaded + `|` + MetricRejected + `|` + MetricPaused + `",job="` + Job + `"}`
+// FleetQuery is what the root is asked for. Of MetricRevision, which alone has a label
+// state, it is what is being delivered.
+const FleetQuery = `{__name__=~"` + MetricLoaded + `|` + MetricRejected + `|` + MetricPaused + `|` + MetricRevision + `",state=~"|` + statePending + `",job="` + Job + `"}`
 
 // Root asks the root of the tree over its HTTP API, strictly: an answer that
 // lacks a part of the tree is an error. It is safe for concurrent use.
@@ -157,7 +163,7 @@ func (r *Root) fleet(ctx context.Context, partial bool) (*wave.Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &wave.Fleet{Clusters: map[string]string{}, Rejected: map[string]string{}}
+	f := &wave.Fleet{Clusters: map[string]string{}, Moving: map[string]string{}, Rejected: map[string]string{}}
 	var paused []string
 	for _, s := range answer {
 		cluster := s.Metric["cluster"]
@@ -167,10 +173,11 @@ func (r *Root) fleet(ctx context.Context, partial bool) (*wave.Fleet, error) {
 		revision := s.Metric["revision"]
 		switch s.Metric["__name__"] {
 		case MetricLoaded:
-			if other, ok := f.Clusters[cluster]; ok && other != revision {
-				revision = "" // it tells of several, so of none
+			tell(f.Clusters, cluster, revision)
+		case MetricRevision:
+			if s.Metric["state"] == statePending {
+				tell(f.Moving, cluster, revision)
 			}
-			f.Clusters[cluster] = revision
 		case MetricRejected:
 			why := "by cluster " + cluster + ": " + s.Metric["why"]
 			// Of several, always the same is named.
@@ -186,6 +193,14 @@ func (r *Root) fleet(ctx context.Context, partial bool) (*wave.Fleet, error) {
 	slices.Sort(paused)
 	f.Paused = strings.Join(slices.Compact(paused), pausedSeparator)
 	return f, nil
+}
+
+// tell notes the revision of a cluster: of one that tells of several, "".
+func tell(of map[string]string, cluster, revision string) {
+	if other, ok := of[cluster]; ok && other != revision {
+		revision = ""
+	}
+	of[cluster] = revision
 }
 
 // Gate implements Fleet. A gate holds if the answer is whole, is not empty, and

@@ -172,7 +172,10 @@ func (l *Loop) resume(ctx context.Context) error {
 	}
 	why, err := l.unwanted(ctx, p)
 	if err != nil {
+		// What it waits for may last. That is not held against it, and a newer
+		// revision may be what ends it.
 		l.retries++
+		l.tried, l.blocked = attempts{}, true
 		return fmt.Errorf("revision %.12s is not delivered before the fleet is heard: %w", p.Revision, err)
 	}
 	if why == "" {
@@ -191,6 +194,10 @@ func (l *Loop) resume(ctx context.Context) error {
 	case err != nil:
 		return l.undelivered(ctx, p, err)
 	}
+	// Before it is asked: it may take down what the loop runs beside, or hears by.
+	if err := l.reached(p); err != nil {
+		return err
+	}
 	if err := l.confirm(ctx, p); err != nil {
 		return l.unconfirmed(ctx, p, err)
 	}
@@ -208,7 +215,7 @@ func (l *Loop) unconfirmed(ctx context.Context, p *Pending, err error) error {
 	}
 	l.retries++
 	l.blocked = obstructed(err) // a newer revision lets one that rolls finish
-	return errors.Join(fmt.Errorf("confirm revision %.12s: %w", p.Revision, err), l.reached(p))
+	return fmt.Errorf("confirm revision %.12s: %w", p.Revision, err)
 }
 
 // reached remembers that the workload has begun with what is delivered.
@@ -216,6 +223,7 @@ func (l *Loop) reached(p *Pending) error {
 	if p.Reached {
 		return nil
 	}
+	p.Reached = true
 	return l.change(func(s *State) {
 		if s.Pending != nil {
 			s.Pending.Reached = true
@@ -254,70 +262,6 @@ func (l *Loop) again(ctx context.Context, p *Pending) (*Bundle, error) {
 	return a.bundle, l.store.keep(a.bundle)
 }
 
-// attempts are those at one delivery.
-type attempts struct{ since, from time.Time }
-
-// unwanted tells why a delivery that was interrupted is not to be taken up: the
-// operator or the fleet has rejected the revision meanwhile. An error says that
-// the fleet could not be asked. The first of all revisions does not need it, nor
-// does one that the workload has begun with: it may be what keeps a leaf, and so
-// the root, from a whole answer, and only going on ends it.
-func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string, err error) {
-	promoted, first := false, false
-	l.peek(func(s *State) {
-		why, promoted, first = s.rejected()[p.Revision], s.Promoted == p.Revision, s.Running == ""
-	})
-	if p.Back {
-		return "", nil
-	}
-	if why != "" || promoted || l.deps.Now().Sub(p.Since) < l.cfg.RolloutInterval {
-		return why, nil
-	}
-	f, err := l.deps.Fleet.Fleet(ctx)
-	if err == nil {
-		return without(f, l.cfg.Cluster).Rejected[p.Revision], nil
-	}
-	if some := l.hear(ctx); some != nil && some.Rejected[p.Revision] != "" {
-		return some.Rejected[p.Revision], nil
-	}
-	if first || p.Reached || l.tried.since == p.Since {
-		return "", nil
-	}
-	return "", err
-}
-
-// superseded tells why a delivery that does not come to an end makes way: the
-// operator wants something else, or there is a newer revision, which may be what
-// removes the obstacle.
-func (l *Loop) superseded(p *Pending) (why string) {
-	if l.deps.Now().Sub(p.Since) <= l.cfg.ConfirmTimeout {
-		return ""
-	}
-	l.peek(func(s *State) {
-		switch {
-		case s.Pinned != "" && s.Pinned != p.Revision:
-			why = "a command to return to " + short(s.Pinned)
-		case s.Promoted != "" && s.Promoted != p.Revision:
-			why = "a command to take " + short(s.Promoted)
-		case l.blocked && s.newest() != p.Newest && s.newest() != p.Revision:
-			why = "the newer revision " + short(s.newest())
-		}
-	})
-	return why
-}
-
-// drop forgets a delivery, without a word on its revision. What it has left is
-// replaced by what is decided next, or by what runs.
-func (l *Loop) drop(p *Pending, why string) error {
-	l.retries, l.blocked = 0, false
-	now := l.deps.Now()
-	l.logger.Warn("delivery makes way", "revision", p.Revision, "for", why)
-	return l.change(func(s *State) {
-		s.Pending, s.Partial = nil, true
-		s.event(Event{now, p.Revision, "superseded", "by " + why})
-	})
-}
-
 // undelivered tries again for as long as a workload may take.
 func (l *Loop) undelivered(ctx context.Context, p *Pending, err error) error {
 	l.retries++
@@ -326,11 +270,11 @@ func (l *Loop) undelivered(ctx context.Context, p *Pending, err error) error {
 	if !unavailable(err) && !l.onItsWay(err) && took > l.cfg.ConfirmTimeout {
 		return l.late(ctx, p, "it could not be delivered within "+took.Round(time.Second).String()+": "+err.Error())
 	}
-	err = fmt.Errorf("deliver revision %.12s: %w", p.Revision, err)
-	if progressing(err) {
-		err = errors.Join(err, l.reached(p))
+	again := fmt.Errorf("deliver revision %.12s: %w", p.Revision, err)
+	if unavailable(err) {
+		return again
 	}
-	return err
+	return errors.Join(again, l.reached(p)) // what reloads may be what does not answer
 }
 
 // onItsWay tells whether the workload makes progress, and has time left for it.
@@ -404,6 +348,9 @@ func (l *Loop) settle(p *Pending, b *Bundle) error {
 	now := l.deps.Now()
 	l.retries, l.blocked, l.older = 0, false, map[string]bool{}
 	err := l.change(func(s *State) {
+		if p.Back || p.Revision == s.Running {
+			s.Memory.Return(now, slices.Contains(s.Good, p.Revision))
+		}
 		// Those of what proved itself count, until this does; and those of what is
 		// returned to, for the waves of a rejected revision must not outlive it.
 		if len(s.Waves) == 0 || p.Back && (p.Revision != s.Running || slices.Contains(s.Good, p.Revision)) {

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/pandometrics/pando/querytree/treehttp"
 )
 
 // otherLoopsFlags say where a root answers control loops of other clusters.
@@ -95,13 +98,19 @@ func (n *node) serveLoops(f mixFlags) error {
 	return nil
 }
 
-// loopsHandler passes on what a loop asks, in the name of its certificate: a name
-// that the request gives itself was not checked by anybody.
+// loopsHandler passes on what a loop asks, in the name of its certificate and of where
+// it asks from, since loops of several clusters may have the same. What name the
+// request gives itself was not checked by anybody.
 func (n *node) loopsHandler(f otherLoopsFlags) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/api/v1/query", func(w http.ResponseWriter, r *http.Request) {
 		name, _ := f.loopOf(r.TLS.PeerCertificates) // or there were no connection
-		r.SetBasicAuth(name, "")
+		host, _, err := net.SplitHostPort(r.RemoteAddr)
+		if err != nil {
+			host = r.RemoteAddr
+		}
+		r = r.WithContext(treehttp.WithClient(r.Context(), "loop "+name+" at "+host))
+		r.Header.Del("Authorization")
 		(*n.handler.Load()).ServeHTTP(w, r)
 	})
 	return mux

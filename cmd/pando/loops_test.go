@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -18,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pandometrics/pando/querytree/treehttp"
 )
 
 // planetCA signs certificates for a test, and keeps them in files of a folder.
@@ -106,8 +109,7 @@ func TestLoopsOfOtherClusters(t *testing.T) {
 	}
 	f.childrenFlags.certFile, f.childrenFlags.keyFile, f.clientCA = ca.file("root", "crt"), ca.file("root", "key"), ca.file("ca", "crt")
 	n.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, _, _ := r.BasicAuth()
-		fmt.Fprintf(w, "%s for %s", r.URL.Path, user)
+		fmt.Fprintf(w, "%s for %s", r.URL.Path, cmp.Or(treehttp.ClientOf(r.Context()), r.Header.Get("Authorization")))
 	}))
 	if err := n.serveLoops(f); err != nil {
 		t.Fatal(err)
@@ -125,7 +127,7 @@ func TestLoopsOfOtherClusters(t *testing.T) {
 		certificate, path, want string
 		status                  int
 	}{
-		{"pando-gitops", "/api/v1/query", "/api/v1/query for pando-gitops", http.StatusOK},
+		{"pando-gitops", "/api/v1/query", "/api/v1/query for loop pando-gitops at 127.0.0.1", http.StatusOK},
 		{"pando-gitops", "/pando/api/v1/rollouts/pause", "", http.StatusNotFound},
 		{"pando-gitops", "/api/v1/../../-/reload", "", http.StatusNotFound},
 		{"pando-leaf", "/api/v1/query", "", 0},

@@ -19,6 +19,7 @@ import (
 	"github.com/pandometrics/pando/querytree/tier"
 	"github.com/pandometrics/pando/querytree/treehttp"
 	"github.com/pandometrics/pando/querytree/treerpc"
+	"github.com/pandometrics/pando/rollup/keep"
 	"github.com/pandometrics/pando/root"
 	"github.com/pandometrics/pando/zone"
 )
@@ -87,7 +88,7 @@ func runMix(ctx context.Context, f mixFlags, kind string, out streams) error {
 // checkHold refuses to forget children before points of rollups are made without
 // them: such points would pass for whole.
 func (f *mixFlags) checkHold() error {
-	hold := time.Duration(f.hold)
+	hold := cmp.Or(time.Duration(f.hold), keep.DefaultCollectorConfig().Hold)
 	if f.file == "" || f.forgetAfter == 0 || f.forgetAfter > hold {
 		return nil
 	}

@@ -21,6 +21,8 @@ func TestForgottenAfterTheHold(t *testing.T) {
 		{"rollups.yml", time.Hour, 24 * time.Hour, true},
 		{"rollups.yml", 25 * time.Hour, 24 * time.Hour, false},
 		{"rollups.yml", 0, 24 * time.Hour, false},
+		{"rollups.yml", time.Hour, 0, true}, // which is the default
+		{"rollups.yml", 25 * time.Hour, 0, false},
 		{"", time.Hour, 24 * time.Hour, false},
 	} {
 		f := mixFlags{childrenFlags: childrenFlags{forgetAfter: c.forget}, rollupFlags: rollupFlags{file: c.file, hold: model.Duration(c.hold)}}

@@ -143,14 +143,17 @@ func (a *api) apply(ctx context.Context, o *object, force bool) (observed, []str
 	return a.cfg.observe(o.Kind, &m), taken, nil
 }
 
-func (a *api) patch(ctx context.Context, o *object, force bool) (*unstructured.Unstructured, error) {
-	a.metrics.writes.Inc()
+// patch applies an object, once, or finds out what would come of it: dryRun.
+func (a *api) patch(ctx context.Context, o *object, force bool, dryRun ...string) (*unstructured.Unstructured, error) {
+	if len(dryRun) == 0 {
+		a.metrics.writes.Inc()
+	}
 	body, err := json.Marshal(o.body.Object)
 	if err != nil {
 		return nil, err
 	}
 	return a.dynamic.Resource(kinds()[o.Kind].gvr).Namespace(a.cfg.Namespace).Patch(ctx, o.Name, types.ApplyPatchType, body,
-		metav1.PatchOptions{FieldManager: a.cfg.FieldManager, Force: &force})
+		metav1.PatchOptions{FieldManager: a.cfg.FieldManager, Force: &force, DryRun: dryRun})
 }
 
 // anew replaces content that is not what its name says: it cannot be changed.

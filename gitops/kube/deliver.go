@@ -78,8 +78,10 @@ func (d *Deliverer) Deliver(ctx context.Context, b *gitops.Bundle) error {
 	if err != nil {
 		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
 	}
-	if err := d.count(ctx, want); err != nil {
-		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
+	if p.before.Revision != b.Hash { // else pods may have gone by it already
+		if err := d.count(ctx, want); err != nil {
+			return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
+		}
 	}
 	if err := d.write(ctx, p); err != nil {
 		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
@@ -266,7 +268,7 @@ func (d *Deliverer) writeOne(ctx context.Context, p *plan, o *object) error {
 		d.deps.Logger.Warn("fields were taken back from other managers", "object", o.id.String(), "fields", taken)
 		d.tell(ctx, corev1.EventTypeWarning, "FieldsTakenBack", fmt.Sprintf("%s: %s", o.id, strings.Join(taken, ", ")))
 	}
-	p.after.Objects[o.id.String()] = entry{id: o.id, UID: got.uid, Want: o.sum, Fields: got.fields}
+	p.after.Objects[o.id.String()] = entry{id: o.id, UID: got.uid, Want: o.sum, Fields: got.fields, Adopted: p.after.Objects[o.id.String()].Adopted}
 	return nil
 }
 

@@ -32,8 +32,11 @@ type namespaceServer struct {
 	wrote   []string                  // kind/name, in order
 	dies    int                       // after so many writes no more succeed, if not negative
 	loaded  string
-	refuses string // a revision that the pod refuses
-	ready   bool   // StatefulSets are rolled out
+	refuses string            // a revision that the pod refuses
+	ready   bool              // StatefulSets are rolled out
+	others  int               // pods of the leaf that are ready too
+	tried   []string          // kind/name of what was applied without effect
+	invalid map[string]string // by kind/name: why it is refused, also without effect
 }
 
 func startNamespace(t *testing.T) *namespaceServer {
@@ -105,6 +108,17 @@ func (s *namespaceServer) serve(w http.ResponseWriter, r *http.Request) {
 		answer(200, s.rolled(kind, s.objects[key]))
 	case r.Method == http.MethodGet:
 		answer(404, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404})
+	case r.Method == http.MethodPatch && s.invalid[key] != "":
+		code, reason := 422, "Invalid"
+		if strings.Contains(s.invalid[key], "webhook") {
+			code, reason = 400, "BadRequest"
+		}
+		answer(code, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "message": s.invalid[key]})
+	case r.URL.Query().Get("dryRun") == "All":
+		s.tried = append(s.tried, key)
+		var o map[string]any
+		_ = json.NewDecoder(r.Body).Decode(&o) // it is answered as it came
+		answer(200, o)
 	case s.dies >= 0 && len(s.wrote) >= s.dies:
 		answer(503, map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "ServiceUnavailable", "code": 503})
 	case r.Method == http.MethodDelete:
@@ -157,11 +171,15 @@ func (s *namespaceServer) list(kind string) any {
 func (s *namespaceServer) pods() any {
 	host, port, _ := net.SplitHostPort(s.pod.Listener.Addr().String())
 	n, _ := strconv.Atoi(port)
-	return map[string]any{"kind": "PodList", "apiVersion": "v1", "metadata": map[string]any{}, "items": []any{map[string]any{
-		"metadata": map[string]any{"name": "pando-leaf-0", "uid": "p"},
-		"spec":     map[string]any{"containers": []any{map[string]any{"name": "pando", "ports": []any{map[string]any{"name": "http", "containerPort": n}}}}},
-		"status":   map[string]any{"podIP": host, "conditions": []any{map[string]any{"type": "Ready", "status": "True"}}},
-	}}}
+	items := []any{}
+	for i := range 1 + s.others {
+		items = append(items, map[string]any{
+			"metadata": map[string]any{"name": fmt.Sprintf("pando-leaf-%d", i), "uid": fmt.Sprintf("p%d", i)},
+			"spec":     map[string]any{"containers": []any{map[string]any{"name": "pando", "ports": []any{map[string]any{"name": "http", "containerPort": n}}}}},
+			"status":   map[string]any{"podIP": host, "conditions": []any{map[string]any{"type": "Ready", "status": "True"}}},
+		})
+	}
+	return map[string]any{"kind": "PodList", "apiVersion": "v1", "metadata": map[string]any{}, "items": items}
 }
 
 // leafAndLoop is a revision by which the loop keeps a leaf and itself.
@@ -268,5 +286,108 @@ func TestDeliveryKilledAtEachWrite(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What the API server refuses of a revision, be it the loop's own Deployment, is known
+// before anything is written; that it cannot be tried out is no refusal.
+func TestTriedOutBeforeAnythingIsWritten(t *testing.T) {
+	own := Workload{Role: "gitops", Name: "gitops", Image: "pando:b", Replicas: 1}
+	for _, key := range []string{"StatefulSet/pando-leaf", "Deployment/pando-gitops", "Service/pando-leaf", "NetworkPolicy/pando-leaf"} {
+		s := startNamespace(t)
+		if err := s.deliverer().Deliver(t.Context(), leafAndLoop(t, "a")); err != nil {
+			t.Fatal(err)
+		}
+		if before := len(s.tried); before == 0 || slices.ContainsFunc(s.tried, func(k string) bool { return strings.HasPrefix(k, "ConfigMap/pando-leaf-") }) {
+			t.Fatalf("tried out %q, want all but content", s.tried)
+		}
+		s.invalid, s.wrote = map[string]string{key: "a field is immutable"}, nil
+		for k := range s.objects { // so that each has to be applied
+			if k == key {
+				delete(s.objects, k)
+			}
+		}
+		var refused *gitops.RefusedError
+		if err := s.deliverer().Deliver(t.Context(), leafAndLoop(t, "b", own)); !errors.As(err, &refused) || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s: error %v, want a refusal that names it", key, err)
+		}
+		if len(s.wrote) > 0 {
+			t.Errorf("%s: wrote %q before it was known to be refused", key, s.wrote)
+		}
+	}
+	s := startNamespace(t)
+	s.invalid = map[string]string{"Service/pando-leaf": `admission webhook "x" does not support dry run`}
+	err := s.deliverer().Deliver(t.Context(), leafAndLoop(t, "a"))
+	if !slices.Contains(s.wrote, "ConfigMap/pando-gitops-inventory") {
+		t.Errorf("error %v, wrote %q; want it to be written, since it could not be tried out", err, s.wrote)
+	}
+}
+
+// A revision by which there are fewer pods than before is not loaded, however often it
+// is delivered.
+func TestFewerPodsByDelivery(t *testing.T) {
+	s := startNamespace(t)
+	s.others = 1
+	d := s.deliverer()
+	if err := d.Deliver(t.Context(), leafAndLoop(t, "a")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Loaded(t.Context()); err != nil || got != "a" {
+		t.Fatalf("loaded %q, error %v", got, err)
+	}
+	for range 2 {
+		if err := d.Deliver(t.Context(), leafAndLoop(t, "b")); err != nil {
+			t.Fatal(err)
+		}
+		s.others = 0 // it ends one of them
+		if got, err := d.Loaded(t.Context()); err == nil {
+			t.Fatalf("loaded %q with fewer pods than before", got)
+		}
+	}
+}
+
+// What was handed over stays when the revision that took it over is given up, wherever
+// that ended; what another revision has wanted since is removed with the wish.
+func TestHandedOverStays(t *testing.T) {
+	const handed = "StatefulSet/pando-leaf"
+	before := &gitops.Bundle{Revision: "cz", Hash: "z", Files: map[string][]byte{"leaf/prometheus.yml": []byte("# z")}}
+	start := func() *namespaceServer {
+		s := startNamespace(t)
+		s.loaded = "z"
+		if err := s.deliverer().Deliver(t.Context(), before); err != nil {
+			t.Fatal(err)
+		}
+		s.objects[handed] = map[string]any{"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": map[string]any{"replicas": 1}, "metadata": map[string]any{
+			"name": "pando-leaf", "uid": "theirs", "labels": map[string]any{labelManagedBy: managedBy, labelOwner: "pando"},
+		}}
+		return s
+	}
+	ended := false
+	for n := 0; !ended && n < 30; n++ {
+		s := start()
+		s.dies = len(s.wrote) + n
+		ended = s.deliverer().Deliver(t.Context(), leafAndLoop(t, "a")) == nil
+		s.dies = -1
+		if err := s.deliverer().Deliver(t.Context(), before); err != nil {
+			t.Fatalf("after %d writes: %v", n, err)
+		}
+		if s.objects[handed] == nil {
+			t.Fatalf("given up after %d writes: what was handed over was removed", n)
+		}
+		if s.objects["Service/pando-leaf"] != nil {
+			t.Fatalf("given up after %d writes: what the revision made stays", n)
+		}
+	}
+	if !ended {
+		t.Fatal("no delivery came to its end")
+	}
+	s := start()
+	for _, b := range []*gitops.Bundle{leafAndLoop(t, "a"), leafAndLoop(t, "a"), leafAndLoop(t, "b"), before} {
+		if err := s.deliverer().Deliver(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.objects[handed] != nil {
+		t.Error("what a second revision wanted is there without it")
 	}
 }

@@ -33,6 +33,10 @@ type entry struct {
 	// API server then took for ours: if another takes one of them, it differs.
 	Want   string `json:"want,omitempty"`
 	Fields string `json:"fields,omitempty"`
+	// Adopted is the hash of the bundle with which what somebody else had made, and
+	// handed over, was taken over; "" once another one wanted it too. If that bundle
+	// is returned from, it stays: it ran before.
+	Adopted string `json:"adopted,omitempty"`
 }
 
 const inventoryVersion = 1
@@ -109,7 +113,7 @@ func (c Config) makePlan(d *desired, inv *inventory, seen map[id]observed, revis
 		// Whether it was written is not to be told by its fields, if the loop is
 		// killed meanwhile: those of the next revision are the same.
 		key := o.id.String()
-		p.before.Objects[key] = entry{id: o.id, UID: inv.Objects[key].UID}
+		p.before.Objects[key] = entry{id: o.id, UID: inv.Objects[key].UID, Adopted: p.after.Objects[key].Adopted}
 	}
 	for _, key := range slices.Sorted(maps.Keys(inv.Objects)) {
 		e := inv.Objects[key]
@@ -120,6 +124,8 @@ func (c Config) makePlan(d *desired, inv *inventory, seen map[id]observed, revis
 		switch {
 		case !exists || !o.ours || e.UID != "" && e.UID != o.uid:
 			// It is gone, or no longer ours: another took it over, or made it anew.
+		case e.Adopted != "":
+			// It ran before what is left now, and nobody asked for its end.
 		case o.loop:
 			// What runs the loop stays, and is looked after by who installed it: were
 			// it removed, nobody would be left to hear of the commit that wants it back.
@@ -137,6 +143,10 @@ func (c Config) planOne(p *plan, o *object, inv *inventory, seen map[id]observed
 	key := o.id.String()
 	e, known := inv.Objects[key]
 	s, exists := seen[o.id]
+	adopted := ""
+	if !o.content && (exists && !known || known && e.Adopted == p.after.Revision) {
+		adopted = p.after.Revision
+	}
 	switch {
 	case !exists:
 		if known && e.Fields != "" {
@@ -149,11 +159,12 @@ func (c Config) planOne(p *plan, o *object, inv *inventory, seen map[id]observed
 		p.foreign = append(p.foreign, o.id)
 		return
 	case known && e.Want == o.sum && e.Fields == s.fields && e.UID == s.uid && e.Fields != "" && s.ours:
+		e.Adopted = adopted
 		p.after.Objects[key] = e
 		return
 	}
 	p.apply = append(p.apply, o)
-	p.after.Objects[key] = entry{id: o.id, Want: o.sum}
+	p.after.Objects[key] = entry{id: o.id, Want: o.sum, Adopted: adopted}
 	if known && e.Want == o.sum && e.Fields != "" {
 		p.drift[o.id] = s.takers
 	}

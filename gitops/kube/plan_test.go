@@ -59,7 +59,7 @@ func (w *world) run(d *desired, revision string, crash int) *plan {
 		// The fields of a kind are the same whatever is in them.
 		w.seen[o.id] = observed{id: o.id, uid: uid, fields: "all fields", ours: true}
 		w.holds[o.id] = o.sum
-		p.after.Objects[o.id.String()] = entry{id: o.id, UID: uid, Want: o.sum, Fields: "all fields"}
+		p.after.Objects[o.id.String()] = entry{id: o.id, UID: uid, Want: o.sum, Fields: "all fields", Adopted: p.after.Objects[o.id.String()].Adopted}
 	}
 	for _, o := range p.prune {
 		delete(w.seen, o.id)

@@ -3,16 +3,18 @@ package wave
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 )
 
-// Fleet is what the tree tells of the clusters, whole: a partial answer is no
-// Fleet.
+// Fleet is what the tree tells of the clusters: all of it as Input.Fleet, or a part as
+// Input.Heard.
 type Fleet struct {
 	// Clusters says which revision each cluster runs. A cluster that tells none
 	// is missing; one that tells several has "".
 	Clusters map[string]string
+	// Moving says which revision is being delivered to a cluster, or returned to:
+	// until that is done, Clusters has what ran there before.
+	Moving map[string]string
 	// Rejected says who rejects a revision, and why.
 	Rejected map[string]string
 	// Paused says who asks for a pause, "" for nobody.
@@ -78,6 +80,21 @@ type Memory struct {
 	// is when it proved itself.
 	Watched string    `json:"watched,omitempty"`
 	Proven  time.Time `json:"proven,omitzero"`
+	// Disturbed is when another revision may last have been what fails gates: one from
+	// whose delivery was returned to Loaded, or that follows in an earlier wave.
+	Disturbed time.Time `json:"disturbed,omitzero"`
+}
+
+// Return notes that a delivery has ended without success, so that the workload runs
+// what it ran before, which has proved itself or not. What gates said meanwhile is of
+// what was being delivered. What has not proved itself bakes anew.
+func (m *Memory) Return(at time.Time, proven bool) {
+	m.Failed, m.Failing = nil, nil
+	if proven {
+		m.Watched, m.Proven = "", time.Time{}
+		return
+	}
+	m.LoadedAt, m.Disturbed = at, at
 }
 
 // Action is what to do.
@@ -118,23 +135,12 @@ type Decision struct {
 // revision is rejected for it: one may be of the moment of a reload.
 const FailAfter = 2
 
-// A revision that has proved itself is watched until the next wave has taken it, for
-// the time from a gate's failing to its being seen; that of the last wave for Linger,
-// and none for longer than WatchLimit. Until a gate has failed for LingerPatience, it
-// may be a newer revision in an earlier wave that fails it, of which the fleet does
-// not tell yet.
-const (
-	Linger         = 5 * time.Minute
-	LingerPatience = 45 * time.Second
-	WatchLimit     = 24 * time.Hour
-)
-
 // Decide returns what to do, and what to remember.
 func Decide(in Input, m Memory) (Decision, Memory) {
 	m.Held, m.Failed, m.Failing = maps.Clone(m.Held), maps.Clone(m.Failed), maps.Clone(m.Failing)
 	if m.Loaded != in.Running {
 		m.Loaded, m.LoadedAt, m.Watched, m.Proven = in.Running, in.Now, "", time.Time{}
-		m.Failed, m.Failing = nil, nil // by what ran before
+		m.Failed, m.Failing, m.Disturbed = nil, nil, time.Time{} // of what ran before
 	}
 	s := decider{in: in, m: &m}
 	d := s.decide()
@@ -248,77 +254,6 @@ func (s *decider) back(reject, why string) Decision {
 	}
 	d.Why += "; there is no earlier good revision to return to"
 	return d
-}
-
-// watch asks the gates of the own wave, i, while what runs is new. It is good when
-// the wave's bake time is over and all gates hold, and watched for a while more: who
-// takes it next has asked them before they may have failed.
-func (s *decider) watch(i int) (good bool, failed string) {
-	w := s.in.Waves[i]
-	proven := slices.Contains(s.in.Good, s.in.Running)
-	if s.in.Running != "" && !proven {
-		s.m.Watched = s.in.Running
-	}
-	if s.m.Watched != "" && proven && s.taken(i) {
-		s.m.Watched, s.m.Proven = "", time.Time{}
-	}
-	if s.m.Watched == "" {
-		return false, ""
-	}
-	if proven {
-		if !s.leads(i) {
-			return false, ""
-		}
-		s.patience = LingerPatience
-		defer func() { s.patience = 0 }()
-	}
-	holding, why := s.gates(w)
-	if s.in.Promoted == s.in.Running {
-		why = "" // the operator knows
-	}
-	if good = !proven && holding && s.in.Now.Sub(s.m.LoadedAt) >= w.Bake; good {
-		s.m.Proven = s.in.Now
-	}
-	return good, why
-}
-
-// leads tells whether nobody in wave i or an earlier one runs another revision, as
-// far as is heard. Somebody who does may have a newer one, and that may be what fails
-// a gate: it is theirs to reject, not the one that has proved itself.
-func (s *decider) leads(i int) bool {
-	fleet := s.in.Fleet
-	if fleet == nil {
-		fleet = s.in.Heard
-	}
-	if fleet == nil {
-		return false
-	}
-	for _, w := range s.in.Waves[:i+1] {
-		if slices.ContainsFunc(w.Clusters, func(c string) bool {
-			r, heard := fleet.Clusters[c]
-			return heard && r != s.in.Running
-		}) {
-			return false
-		}
-	}
-	return true
-}
-
-// taken tells whether others watch what has proved itself in wave i, or nobody has
-// to any more.
-func (s *decider) taken(i int) bool {
-	since := s.in.Now.Sub(s.m.Proven)
-	next := slices.IndexFunc(s.in.Waves[i+1:], func(w Wave) bool { return len(w.Clusters) > 0 })
-	if next < 0 {
-		return since >= Linger
-	}
-	fleet := s.in.Fleet
-	if fleet == nil {
-		fleet = s.in.Heard
-	}
-	return since >= WatchLimit || fleet != nil && !slices.ContainsFunc(s.in.Waves[i+1+next].Clusters, func(c string) bool {
-		return fleet.Clusters[c] != s.in.Running
-	})
 }
 
 // gates tells whether all gates of a wave have held for as long as they should,

@@ -14,8 +14,9 @@ type Wave struct {
 	// Bake is how long all of the wave must have run a revision before the next
 	// wave takes it.
 	Bake time.Duration `json:"bake"`
-	// Gates are asked before the next wave takes the revision, and while the
-	// wave's own clusters bake.
+	// Gates are asked while a revision is delivered to the wave's own clusters, while
+	// they bake, and until the next wave has taken it, which asks them before; those
+	// of the last wave for Linger.
 	Gates []Gate `json:"gates,omitempty"`
 }
 
@@ -30,8 +31,8 @@ type Gate struct {
 // Verdict is the answer to a gate.
 type Verdict int
 
-// The verdicts. Unknown is an answer that is missing or partial: it neither
-// lets a wave advance nor rolls one back.
+// The verdicts. Unknown is an answer that is missing, or partial and naming no cluster
+// that fails and runs the revision: it neither lets a wave advance nor rolls one back.
 const (
 	Unknown Verdict = iota
 	Holds

@@ -202,18 +202,21 @@ func TestWatchedUntilTaken(t *testing.T) {
 		cluster, a, b string        // who decides, and what clusters run
 		after         time.Duration // from the end of the bake time
 		fails         bool          // whether a gate's failing counts then
+		moving        map[string]string
 	}{
-		"the next wave has not taken it":       {"a", "r2", "r1", 3 * time.Minute, true},
-		"nor after hours":                      {"a", "r2", "r1", 5 * time.Hour, true},
-		"the next wave runs it":                {"a", "r2", "r2", 0, false},
-		"a day later":                          {"a", "r2", "r1", wave.WatchLimit, false},
-		"of the last wave, for a while":        {"b", "r2", "r2", wave.Linger - 2*time.Minute, true},
-		"of the last wave, after the while":    {"b", "r2", "r2", wave.Linger, false},
-		"of the last wave, the first is ahead": {"b", "r3", "r2", wave.Linger - 2*time.Minute, false},
+		"the next wave has not taken it":       {"a", "r2", "r1", 3 * time.Minute, true, nil},
+		"nor after hours":                      {"a", "r2", "r1", 5 * time.Hour, true, nil},
+		"the next wave runs it":                {"a", "r2", "r2", 0, false, nil},
+		"a day later":                          {"a", "r2", "r1", wave.WatchLimit, false, nil},
+		"of the last wave, for a while":        {"b", "r2", "r2", wave.Linger - 2*time.Minute, true, nil},
+		"of the last wave, after the while":    {"b", "r2", "r2", wave.Linger, false, nil},
+		"of the last wave, the first is ahead": {"b", "r3", "r2", wave.Linger - 2*time.Minute, false, nil},
+		"of the last wave, the first gets r3":  {"b", "r2", "r2", wave.Linger - 2*time.Minute, false, map[string]string{"a": "r3"}},
+		"of the last wave, the first returns":  {"b", "r2", "r2", wave.Linger - 2*time.Minute, false, map[string]string{"a": "r2"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := wave.Input{Now: epoch, Cluster: c.cluster, Waves: waves, Newest: "r2", Running: "r2", Good: []string{"r1"}}
-			in.Fleet = &wave.Fleet{Clusters: map[string]string{"a": c.a, "b": c.b}}
+			in.Fleet = &wave.Fleet{Clusters: map[string]string{"a": c.a, "b": c.b}, Moving: c.moving}
 			var m wave.Memory
 			var d wave.Decision
 			at := func(after time.Duration, v wave.Verdict) {
@@ -236,7 +239,7 @@ func TestWatchedUntilTaken(t *testing.T) {
 				t.Fatalf("%+v, want it to wait for news of what else runs", d)
 			}
 			at(time.Minute+c.after+wave.LingerPatience, wave.Fails)
-			if (d.Reject == "r2" && d.To == "r1") != c.fails || !c.fails && d.Soon && c.after > 0 && c.cluster == "b" && c.a == "r2" {
+			if (d.Reject == "r2" && d.To == "r1") != c.fails || !c.fails && d.Soon && c.after > 0 && c.cluster == "b" && c.a == "r2" && c.moving == nil {
 				t.Fatalf("%+v, want it returned from: %v", d, c.fails)
 			}
 			if !c.fails {
@@ -246,6 +249,54 @@ func TestWatchedUntilTaken(t *testing.T) {
 			at(10*time.Minute+c.after, wave.Fails)
 			if at(20*time.Minute+c.after, wave.Fails); d.Reject != "" {
 				t.Fatalf("%+v, want what it returned to to stay", d)
+			}
+		})
+	}
+}
+
+// What bakes in a later wave is not rejected at once for a gate that a revision which
+// follows may fail: one that an earlier wave runs, gets or has given up. It is if that
+// goes on.
+func TestFollowedWhileItBakes(t *testing.T) {
+	waves := []wave.Wave{{Name: "one", Clusters: []string{"a"}}, {Name: "two", Clusters: []string{"b", "c"}, Bake: time.Hour, Gates: []wave.Gate{{Name: "g"}}}}
+	for name, tc := range map[string]struct {
+		a, c   string // what they run
+		moving map[string]string
+		waits  bool
+	}{
+		"nobody follows":              {"r2", "r2", nil, false},
+		"the first runs r3":           {"r3", "r2", nil, true},
+		"the first gets r3":           {"r2", "r2", map[string]string{"a": "r3"}, true},
+		"the first returns from r3":   {"r2", "r2", map[string]string{"a": "r2"}, true},
+		"r3 goes back to r2":          {"r3", "r2", map[string]string{"a": "r2"}, true},
+		"a neighbour runs r1":         {"r2", "r1", nil, false},
+		"a neighbour gets r2":         {"r2", "r1", map[string]string{"c": "r2"}, false},
+		"what runs here is being got": {"r2", "r2", map[string]string{"b": "r2"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := wave.Input{Cluster: "b", Waves: waves, Newest: "r2", Running: "r2", Good: []string{"r1"}}
+			var m wave.Memory
+			var d wave.Decision
+			at := func(after time.Duration, v wave.Verdict, f *wave.Fleet) bool {
+				in.Now, in.Gates, in.Fleet = epoch.Add(after), map[string]wave.Verdict{"two/g": v}, f
+				d, m = wave.Decide(in, m)
+				return d.Reject == "r2"
+			}
+			now := &wave.Fleet{Clusters: map[string]string{"a": tc.a, "b": "r2", "c": tc.c}, Moving: tc.moving}
+			at(0, wave.Holds, now)
+			at(time.Minute, wave.Fails, now)
+			if got := at(75*time.Second, wave.Fails, now); got == tc.waits {
+				t.Fatalf("%+v, want it to wait: %t", d, tc.waits)
+			}
+			if !tc.waits {
+				return
+			}
+			gone := &wave.Fleet{Clusters: map[string]string{"a": "r2", "b": "r2", "c": "r2"}}
+			if at(2*time.Minute, wave.Fails, gone) || at(3*time.Minute, wave.Fails, gone) {
+				t.Fatalf("%+v, want time for the gate to hold again", d)
+			}
+			if !at(7*time.Minute, wave.Fails, gone) {
+				t.Fatalf("%+v, want it rejected if the gate goes on failing", d)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package treehttp
 
 import (
+	"context"
 	"net"
 	"net/http"
 )
@@ -8,8 +9,22 @@ import (
 // maxClientLength bounds the name of a client, which travels with each request.
 const maxClientLength = 64
 
-// client names who sent a request: the user, if passwords are checked before
-// requests come here, else the address they came from. Headers that anyone can
+type clientKey struct{}
+
+// WithClient names who sends a request, for who has checked that otherwise than by a
+// password: by a certificate.
+func WithClient(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, clientKey{}, name)
+}
+
+// ClientOf returns the name that WithClient gave, "" for none.
+func ClientOf(ctx context.Context) string {
+	name, _ := ctx.Value(clientKey{}).(string)
+	return name
+}
+
+// client names who sent a request: who was named by WithClient, or the user, if
+// passwords are checked before requests come here, else the address they came from. Headers that anyone can
 // set, X-Forwarded-For among them, name nobody: whoever could choose a name for
 // each request would never wait behind his own.
 func (h *Handler) client(r *http.Request) string {
@@ -19,6 +34,9 @@ func (h *Handler) client(r *http.Request) string {
 	}
 	if user, _, ok := r.BasicAuth(); ok && h.cfg.Authenticated {
 		name = "user " + user
+	}
+	if known := ClientOf(r.Context()); known != "" {
+		name = known
 	}
 	return name[:min(len(name), maxClientLength)]
 }
