@@ -27,9 +27,21 @@ func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
 	c := *n
 	c.Expr = b.build(n.Expr, false)
 	if n.Param != nil && !usesAt(n.Param) {
-		c.Param = b.build(n.Param, false)
+		c.Param = b.parameter(n)
 	}
 	return &c
+}
+
+// parameter rebuilds the parameter of an aggregation. The engine takes an aggregation
+// for one that is the same at every step if its operand is, and then looks at the
+// first step of the parameter alone.
+func (b *builder) parameter(n *parser.AggregateExpr) parser.Expr {
+	if b.p.stepInvariant(n.Expr.String()) {
+		outer := b.grid
+		b.grid.end = b.grid.start
+		defer func() { b.grid = outer }()
+	}
+	return b.build(n.Param, false)
 }
 
 // usesAt reports whether e has an @ modifier. The stock engine does not prepare
