@@ -40,7 +40,7 @@ func (f *rollupFlags) register(c *kingpin.CmdClause) {
 
 func (f *rollupFlags) registerMix(c *kingpin.CmdClause) {
 	f.register(c)
-	c.Flag("rollup.hold", "How long points of rollups wait for a child that is away, before they are made without it and marked.").Default("24h").SetValue(&f.hold)
+	c.Flag("rollup.hold", "How long a child may be away before points of rollups that are as old are made without it, and marked.").Default("24h").SetValue(&f.hold)
 }
 
 // rules reads the file; no file is no rules.

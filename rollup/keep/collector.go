@@ -46,7 +46,8 @@ type CollectorConfig struct {
 	Past *Past
 	// Lookback is the lookback delta in milliseconds.
 	Lookback int64
-	// Hold is how long points wait for somebody who is away.
+	// Hold is how long somebody who is away is waited for, and how old a point is at
+	// least that is made without them.
 	Hold time.Duration
 	// Batch is how many points of a rule are asked for at once.
 	Batch int
@@ -88,8 +89,10 @@ type Collector struct {
 
 	// round counts those of MakeGood in which each rule had its batch.
 	round uint64
-	// gone are those who were missing in the last round.
-	gone []string
+	// gone are those who were missing in the last round; waiting: some of them are
+	// waited for, however old a point is.
+	gone    []string
+	waiting bool
 
 	mu      sync.Mutex
 	failing map[keptKey]string
@@ -179,7 +182,8 @@ func (c *Collector) Fresh(ctx context.Context) error {
 		c.cfg.Logger.Error("parents are told of rollups that are kept no more", "error", err)
 	}
 	c.schedule(ctx, now)
-	horizon := c.horizon(now)
+	horizon, waits := c.horizon(now)
+	c.waiting = waits
 	// Not before they have been tried: points are late only then.
 	defer func() { c.cfg.Store.setDue(horizon, c.gone) }()
 	return c.each(ctx, func(j *job) (querytree.Interval, bool) {
@@ -206,7 +210,8 @@ func (c *Collector) MakeGood(ctx context.Context) bool {
 	}
 	begin, any, over := c.cfg.Now(), false, false
 	now := begin.UnixMilli()
-	horizon := c.horizon(now)
+	horizon, waits := c.horizon(now)
+	c.waiting = waits
 	err := c.each(ctx, func(j *job) (querytree.Interval, bool) {
 		if over = over || c.cfg.Now().Sub(begin) >= slice; over || j.round > c.round {
 			return querytree.Interval{}, false
@@ -231,17 +236,6 @@ func (c *Collector) MakeGood(ctx context.Context) bool {
 }
 
 func (j *job) step() int64 { return j.keep.Every.Milliseconds() }
-
-// horizon is the time up to which points are made: what is final, or if somebody is
-// away, so old that nobody is waited for. It looks at all children: once a round is
-// enough.
-func (c *Collector) horizon(now int64) int64 {
-	final := c.cfg.Final()
-	if c.cfg.Missing == nil || len(c.cfg.Missing()) == 0 {
-		return final
-	}
-	return max(final, now-c.cfg.Hold.Milliseconds())
-}
 
 // lacking returns the runs of points that are owed and not there, from a time on.
 func (c *Collector) lacking(j *job, from, now, horizon int64) []querytree.Interval {
@@ -286,12 +280,16 @@ func (c *Collector) schedule(ctx context.Context, now int64) {
 
 // welcome ends the back-off of all rules once somebody who was missing is back:
 // what failed for want of it need not wait longer.
+// It notes who is missing.
 func (c *Collector) welcome() {
 	if c.cfg.Missing == nil {
 		return
 	}
 	gone := c.cfg.Missing()
 	slices.Sort(gone)
+	if err := c.cfg.Past.miss(gone, c.cfg.Now()); err != nil {
+		c.cfg.Logger.Error("rollups wait for children anew after a restart", "error", err)
+	}
 	back := slices.ContainsFunc(c.gone, func(name string) bool {
 		_, missing := slices.BinarySearch(gone, name)
 		return !missing
@@ -392,6 +390,9 @@ func (e *storeError) Unwrap() error { return e.err }
 // make makes the points of a run: those for which nobody is waited any more apart
 // from the others.
 func (c *Collector) make(ctx context.Context, j *job, run querytree.Interval) error {
+	if c.waiting {
+		return c.evaluate(ctx, j, run, true)
+	}
 	held := down(c.cfg.Now().Add(-c.cfg.Hold).UnixMilli(), j.step())
 	if run.Mint <= held && held < run.Maxt {
 		return errors.Join(c.evaluate(ctx, j, querytree.Interval{Mint: run.Mint, Maxt: held}, false),
@@ -476,7 +477,7 @@ func (c *Collector) ask(ctx context.Context, j *job, run querytree.Interval, str
 		return b, false, err
 	}
 	if missing := set.Report().Missing(); len(missing) > 0 {
-		if strict {
+		if strict || c.waits() { // who has just gone is waited for, too
 			return b, false, fmt.Errorf("%q did not answer", missing)
 		}
 		b.state, b.missing = partial, missingText(set.Report(), missing[:min(len(missing), maxNamed)])

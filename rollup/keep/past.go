@@ -44,6 +44,8 @@ type pastState struct {
 	// Left says of those that are not kept any more up to which one they were made
 	// void; they may come back.
 	Left map[string]uint64
+	// Away says since when who is away, in milliseconds.
+	Away map[string]int64
 }
 
 type heard struct {

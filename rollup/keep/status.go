@@ -54,7 +54,7 @@ type Hole struct {
 // each at most. It may be called while the Collector runs.
 func (c *Collector) Status(holes int) (out []Status) {
 	s, now := c.cfg.Store, c.cfg.Now().UnixMilli()
-	horizon := c.horizon(now)
+	horizon, _ := c.horizon(now)
 	for _, r := range s.Rules().All() {
 		for _, k := range r.Keep[s.cfg.Tier] {
 			out = append(out, s.status(r, k, now, horizon, holes))

@@ -61,7 +61,7 @@ func (t *totals) Collect(ch chan<- prometheus.Metric) {
 	gauge(t.due, float64(due.Unfit), markUnfit)
 	gauge(t.due, float64(due.Absent), absentText)
 	gauge(t.lag, seconds(lag))
-	horizon := t.c.horizon(now)
+	horizon, _ := t.c.horizon(now)
 	if horizon <= 0 { // not known: there is nobody to make points of
 		horizon = now - t.c.cfg.Hold.Milliseconds()
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -36,7 +35,7 @@ func RollupList(ctx context.Context, o RollupListOptions, stdout, stderr io.Writ
 	conn, err := connect(o.Server, o.HTTP)
 	if err == nil {
 		var list treehttp.RollupList
-		if err = conn.get(ctx, "/pando/api/v1/rollups", &list); err == nil {
+		if err = conn.get(ctx, rollupsPath, &list); err == nil {
 			var code int
 			if code, err = o.render(stdout, list); err == nil {
 				return code
@@ -122,64 +121,4 @@ func lagText(r treehttp.RollupStatus) string {
 		return "-"
 	}
 	return (time.Duration(r.Lag) * time.Second).String()
-}
-
-// BackfillOptions say what to make good.
-type BackfillOptions struct {
-	// Server is the address of a tier; empty means DefaultServer.
-	Server string
-	// HTTP is the client used, for TLS and credentials; nil means a plain one.
-	HTTP *http.Client
-	// Rule is the name of the rule.
-	Rule string
-	// Since is a duration before now, or a time.
-	Since string
-	// Wait shows progress until all points are there.
-	Wait bool
-	// Every is how often progress is shown; zero means a second.
-	Every time.Duration
-}
-
-// Backfill has a tier make the points of a rule from an earlier time on, and
-// shows how far it is until all are there.
-func Backfill(ctx context.Context, o BackfillOptions, stdout, stderr io.Writer) int {
-	conn, err := connect(o.Server, o.HTTP)
-	if err == nil {
-		_, err = conn.call(ctx, "/pando/api/v1/rollups/backfill", url.Values{"rule": {o.Rule}, "since": {o.Since}})
-	}
-	if err != nil {
-		fmt.Fprintln(stderr, "error:", err)
-		return Failed
-	}
-	if !o.Wait {
-		fmt.Fprintf(stdout, "%s is owed from %s on; pando rollup coverage tells how far it is\n", printable(o.Rule), printable(o.Since))
-		return OK
-	}
-	every := o.Every
-	if every <= 0 {
-		every = time.Second
-	}
-	for {
-		var list treehttp.RollupList
-		if err := conn.get(ctx, "/pando/api/v1/rollups", &list); err != nil {
-			fmt.Fprintln(stderr, "error:", err)
-			return Failed
-		}
-		var done, all int64
-		for _, r := range list.Rules {
-			if r.Name == o.Rule {
-				done, all = done+r.Whole+r.Partial+r.Unfit, all+r.Whole+r.Partial+r.Unfit+r.Absent
-			}
-		}
-		fmt.Fprintf(stdout, "%d of %s\n", done, count(int(all), "point", "points"))
-		if done == all {
-			return OK
-		}
-		select {
-		case <-ctx.Done():
-			fmt.Fprintln(stderr, "the tier goes on by itself")
-			return Partial
-		case <-time.After(every):
-		}
-	}
 }

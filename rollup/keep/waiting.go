@@ -1,0 +1,68 @@
+package keep
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// horizon is the time up to which points are made: what is final, or if somebody is
+// away for whom nobody waits any more, so old that a point has been held for long
+// enough. It looks at all children: once a round is enough.
+func (c *Collector) horizon(now int64) (horizon int64, waits bool) {
+	final := c.cfg.Final()
+	if c.cfg.Missing == nil {
+		return final, false
+	}
+	gone := c.cfg.Missing()
+	if len(gone) == 0 {
+		return final, false
+	}
+	if c.cfg.Past.waited(gone, now-c.cfg.Hold.Milliseconds()) {
+		return final, true
+	}
+	return max(final, now-c.cfg.Hold.Milliseconds()), false
+}
+
+// waits reports whether somebody is away who is still waited for.
+func (c *Collector) waits() bool {
+	if c.cfg.Missing == nil {
+		return false
+	}
+	return c.cfg.Past.waited(c.cfg.Missing(), c.cfg.Now().Add(-c.cfg.Hold).UnixMilli())
+}
+
+// miss notes who is away now: since when, if they were not before. It is kept on
+// disk, or each start of the tier would have them waited for anew.
+func (p *Past) miss(names []string, now time.Time) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next, changed := map[string]int64{}, false
+	for _, name := range names {
+		since, ok := p.state.Away[name]
+		if !ok {
+			since, changed = now.UnixMilli(), true
+		}
+		next[name] = since
+	}
+	if !changed && len(next) == len(p.state.Away) {
+		return nil
+	}
+	// If it cannot be written, only a restart has them waited for longer.
+	p.state.Away = next
+	if err := p.save(p.state); err != nil {
+		return fmt.Errorf("note who is away: %w", err)
+	}
+	return nil
+}
+
+// waited reports whether any of those names is away only since later than a time,
+// in milliseconds, or since it is not known when.
+func (p *Past) waited(names []string, released int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(names, func(name string) bool {
+		since, ok := p.state.Away[name]
+		return !ok || since > released
+	})
+}
