@@ -61,7 +61,7 @@ func asksForResets(e parser.Expr) bool {
 // are not enough, and others from the operand.
 func (b *builder) aggregated(n *parser.AggregateExpr) *Fragment {
 	t := b.a.of(n.Expr)
-	if !t.operand() || (b.namesSeen && t.dropsName) || n.Param != nil && !b.a.of(n.Param).constant {
+	if !t.operand() || (b.namesSeen && t.dropsName) || n.Param != nil && !b.constantAnywhere(n.Param) {
 		return nil
 	}
 	if n.Op == parser.SUM {
@@ -78,6 +78,13 @@ func (b *builder) aggregated(n *parser.AggregateExpr) *Fragment {
 	above.Expr = b.standInAt(f, unparen(n.Expr), unparen(n.Expr))
 	f.Merge, f.above, f.quiet = MergeOperand, &above, false
 	return b.standsFor(f, n)
+}
+
+// constantAnywhere reports whether e has no series, and is the same on any grid: a
+// fragment of what is the same at every step has the first alone.
+func (b *builder) constantAnywhere(e parser.Expr) bool {
+	_, other := ofRequest(e)
+	return b.a.of(e).constant && !other
 }
 
 // aggregateOperand evaluates the aggregation of a fragment over its operand.

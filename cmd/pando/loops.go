@@ -73,6 +73,7 @@ func (n *node) serveLoops(f mixFlags) error {
 	if err != nil {
 		return err
 	}
+	n.loops = l.Addr()
 	srv := &http.Server{
 		Handler: n.loopsHandler(f.otherLoopsFlags), TLSConfig: cfg,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 5 * time.Minute,

@@ -96,13 +96,7 @@ func (a *planetCA) client(name string) *http.Client {
 func TestLoopsOfOtherClusters(t *testing.T) {
 	ca := newPlanetCA(t)
 	ca.sign("root")
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_ = free.Close()
-	f := mixFlags{otherLoopsFlags: otherLoopsFlags{loopsAddress: address, loopNames: []string{"pando-gitops"}}}
+	f := mixFlags{otherLoopsFlags: otherLoopsFlags{loopsAddress: "127.0.0.1:0", loopNames: []string{"pando-gitops"}}}
 	n := &node{logger: slog.New(slog.DiscardHandler)}
 	if err := n.serveLoops(f); err == nil || !strings.Contains(err.Error(), "--grpc.tls.client-ca-file") {
 		t.Errorf("without certificates: %v", err)
@@ -114,6 +108,7 @@ func TestLoopsOfOtherClusters(t *testing.T) {
 	if err := n.serveLoops(f); err != nil {
 		t.Fatal(err)
 	}
+	address := n.loops.String()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()

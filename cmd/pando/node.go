@@ -31,6 +31,8 @@ type node struct {
 	logger *slog.Logger
 	http   net.Listener
 	grpc   net.Listener // nil for a leaf
+	// loops is where control loops of other clusters are answered; nil if nowhere.
+	loops net.Addr
 	// handler serves HTTP.
 	handler atomic.Pointer[http.Handler]
 	// webConfig is the file of users and TLS, in exporter-toolkit's format.

@@ -173,19 +173,29 @@ func matchersFromWire(ws []*querytreepb.Matcher) ([]*labels.Matcher, error) {
 	return out, nil
 }
 
-// maxReport is the size of a report from which on reasons are cut short, so
-// that it fits a frame.
+// maxReport is the size of a report from which on reasons are cut short, and
+// fullReport that from which on children that did not fail are only counted, so that
+// it fits a frame.
 const (
 	maxReport   = 1 << 20
+	fullReport  = 3 << 20
 	shortReason = 64
 )
 
 func reportToWire(r querytree.Report) *querytreepb.Report {
 	w := &querytreepb.Report{Explanation: explanationToWire(r.Explanation)}
-	size := 0
+	size, unlisted := 0, r.Unlisted
 	for name, c := range r.Children {
-		if size += len(name) + len(c.Failed) + 32; size > maxReport {
+		if size > maxReport {
 			c.Failed = c.Failed[:min(len(c.Failed), shortReason)]
+		}
+		if row := len(name) + len(c.Failed) + len(c.Evidence) + 48; c.Failed != "" || size+row <= fullReport {
+			size += row
+		} else {
+			if c.Verdict == querytree.Asked || c.Verdict == querytree.Replaced {
+				unlisted++
+			}
+			continue
 		}
 		w.Children = append(w.Children, &querytreepb.ChildReport{
 			Name: clip(name), Tier: utf8(c.Tier), Verdict: utf8(string(c.Verdict)), Requests: count(c.Requests),
@@ -196,7 +206,7 @@ func reportToWire(r querytree.Report) *querytreepb.Report {
 	for v, n := range r.Pruned {
 		w.Pruned = append(w.Pruned, &querytreepb.PrunedCount{Verdict: utf8(string(v)), Count: count(n)})
 	}
-	w.Rollups, w.Unlisted = rollupsToWire(r.Rollups), count(r.Unlisted)
+	w.Rollups, w.Unlisted = rollupsToWire(r.Rollups), count(unlisted)
 	return w
 }
 

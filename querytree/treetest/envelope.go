@@ -18,14 +18,20 @@ import (
 // be outside of them: they are a sample of what is possible.
 const stretch = 10
 
+// rounding is by how much of themselves answers are apart at most for the order of
+// what was added up alone. Those that are further apart were made of something else.
+const rounding = 1e-6
+
 // envelope is what the oracle says of a query when asked again and again: what it
 // says each time, and what it sometimes says.
 type envelope struct {
 	q     Query
 	tol   tolerance
 	class string // of the errors of the answers that count
-	runs  int
-	types map[string]int
+	// jitter: what the oracle says may be apart by more than rounding.
+	jitter bool
+	runs   int
+	types  map[string]int
 	// points counts the answers that have a sample, by its series, time and kind;
 	// values are what they said of each of its components.
 	points map[string]int
@@ -143,7 +149,16 @@ func (e *envelope) within(all []float64, v float64) bool {
 			least, most = min(least, w), max(most, w)
 		}
 	}
-	beyond := stretch * (most - least)
+	spread := most - least
+	beyond := stretch * spread
+	if spread > rounding*max(math.Abs(least), math.Abs(most)) {
+		switch {
+		case !e.jitter:
+			return false // that is a choice: of one or another, nothing between
+		case chooses.MatchString(e.q.Expr):
+			beyond = 0 // it may be
+		}
+	}
 	return least < most && least-beyond <= v && v <= most+beyond
 }
 

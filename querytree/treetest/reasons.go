@@ -73,6 +73,7 @@ func (p *Planet) accepted(q Query, want, got *promql.Result) (Reason, string) {
 	e.add(want, true)
 	var why string
 	for i, r := range rounds {
+		e.jitter = r.jitter
 		for n := range r.runs {
 			seed := int64(1000*i + n)
 			var s storage.Queryable = querytree.Sorted(p.TestStorage)

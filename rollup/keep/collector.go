@@ -89,6 +89,8 @@ type Collector struct {
 
 	// round counts those of MakeGood in which each rule had its batch.
 	round uint64
+	// turn is which of the partial runs is looked at next.
+	turn int
 	// gone are those who were missing in the last round; waiting: some of them are
 	// waited for, however old a point is.
 	gone    []string

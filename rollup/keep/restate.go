@@ -149,10 +149,13 @@ func (c *Collector) complete(ctx context.Context) error {
 	}
 	var gone []string
 	begin := c.cfg.Now()
-	for _, p := range c.cfg.Store.partials() {
+	all := c.cfg.Store.partials()
+	for range all {
 		if c.cfg.Now().Sub(begin) >= slice {
 			return nil // the others are next
 		}
+		p := all[c.turn%len(all)]
+		c.turn = (c.turn + 1) % len(all)
 		if gone == nil {
 			gone = append(c.cfg.Missing(), "")
 		}
