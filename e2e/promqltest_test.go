@@ -177,7 +177,7 @@ func TestPromQLScriptsOverGRPC(t *testing.T) {
 			t.Parallel()
 			trees := 0
 			w := &wires{tb: t}
-			treetest.RunScripts(t, func(testing.TB) treetest.Config {
+			treetest.RunScripts(t, 1, func(testing.TB) treetest.Config {
 				trees++
 				cfg := treetest.Shards(4, c.key...)
 				cfg.Outages = treetest.Alternating(30*60_000, 6*3_600_000, 15_000)

@@ -16,7 +16,7 @@ import (
 func queries(tb testing.TB, few int) int {
 	s := os.Getenv("PANDO_QUERIES")
 	if s == "" && underRace {
-		return few / 4
+		return few / raceShare
 	}
 	if s == "" {
 		return few

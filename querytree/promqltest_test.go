@@ -22,7 +22,7 @@ func TestPromQLScripts(t *testing.T) {
 	for name, cfg := range shapes {
 		t.Run(name, func(t *testing.T) {
 			cfg.Outages = treetest.Alternating(30*60_000, 6*3_600_000, 15_000)
-			treetest.RunScripts(t, func(testing.TB) treetest.Config { return cfg })
+			treetest.RunScripts(t, raceShare, func(testing.TB) treetest.Config { return cfg })
 		})
 	}
 }

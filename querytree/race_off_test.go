@@ -2,4 +2,7 @@
 
 package querytree_test
 
-const underRace = false
+const (
+	underRace = false
+	raceShare = 1
+)
