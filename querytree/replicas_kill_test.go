@@ -179,9 +179,6 @@ func killLoop(t *testing.T, outages treetest.Outages, judge func(k *killer, got 
 	})
 	g := treetest.NewGenerator(rnd, data, data.Fill(t, p, rnd))
 	total := queries(t, 600)
-	if underRace {
-		total /= 2 // many goroutines a query, all of which it follows
-	}
 	for range total {
 		k.next()
 		q := g.Next()

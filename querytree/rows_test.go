@@ -50,8 +50,8 @@ func TestRows(t *testing.T) {
 	sizes.write(t)
 }
 
-// checkRows checks all rows that apply to a tree; the shares of the first four
-// trees make a whole.
+// checkRows checks all rows that apply to a tree; under the race detector
+// each tree has another share of them.
 func checkRows(t *testing.T, tree rowTree, nth int, sizes *rowBytes) {
 	p, counts := tree.build(t, rowData, rowSeed)
 	held, repaired, empty := 0, 0, []string{}
