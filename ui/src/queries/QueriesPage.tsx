@@ -6,10 +6,10 @@ import { keptBytes, keptQueries, useQueries, type QueryRow } from '../api/querie
 import { bytes, count, duration, whole } from '../format/numbers.ts'
 import { DataTable, type Sorting } from '../parts/DataTable.tsx'
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import { Page } from '../parts/Page.tsx'
 import { Stats } from '../parts/Stats.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { When } from '../parts/When.tsx'
 import { Cancel } from './Cancel.tsx'
 import { groupColumns, queryColumns } from './columns.tsx'
@@ -47,7 +47,7 @@ export default function QueriesPage() {
         </>
       }
     >
-      {q.error && <Failure what="The list of queries cannot be read" error={q.error} retry={() => void q.refetch()} />}
+      <Unread what="The list of queries" of={q} />
       {q.data ? (
         <List
           all={[...q.data.active, ...q.data.recent]}
