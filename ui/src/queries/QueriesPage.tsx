@@ -125,8 +125,9 @@ function List({ all, past, at, view, change }: ListProps) {
             , the oldest of <When t={oldest.begun} />
           </>
         )}
-        . This tier keeps its latest {whole(keptQueries)}, in {bytes(keptBytes)} at most; older ones are in the query
-        log, if <code>--query.log-file</code> is set. Queries that were asked of other tiers are listed there.
+        . This tier keeps {whole(keptQueries)}, in {bytes(keptBytes)} at most: its latest, and of each hour before those
+        the slowest and those that moved most. All others are in the query log, if <code>--query.log-file</code> is set.
+        Queries that were asked of other tiers are listed there.
       </Text>
       {canceled && <Cancel q={canceled} close={() => setCanceling('')} />}
     </>
