@@ -92,6 +92,7 @@ describe('a tree that breaks', () => {
     await alert.getByRole('link', { name: 'leaf zone=us,cluster=us-1' }).waitFor()
     const trust = tab.page.getByRole('group', { name: 'How far this answer can be trusted' })
     await trust.getByText('incomplete', { exact: true }).waitFor()
+    await trust.getByText('2 of 2 leaves').waitFor()
     await tab.page.getByRole('table', { name: 'Result' }).getByText('{zone="eu"}').waitFor()
     await accessible(tab.page)
     await shot(tab.page, 'query-partial')
