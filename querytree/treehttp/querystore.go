@@ -23,15 +23,17 @@ const (
 // errCanceledByUser is why the context of a query ended that someone canceled.
 var errCanceledByUser = errors.New("canceled over the API")
 
-// queryStore holds the active queries, and the latest of the others: bounded in
-// number and in bytes, newest win. It is safe for concurrent use.
+// queryStore holds the active queries, the latest of the others, and the worst of
+// each hour before those: bounded together in number and in bytes. It is safe for
+// concurrent use.
 type queryStore struct {
 	maxCount, maxBytes, maxRecord int
 
 	mu     sync.Mutex
 	active map[string]*queryRun
 	past   []pastQuery // oldest first
-	bytes  int
+	worst  worstQueries
+	bytes  int               // of past
 	served map[string]uint64 // queries by the rollup rule that had a part in them
 }
 
@@ -64,12 +66,7 @@ func (s *queryStore) end(rec QueryRecord) {
 	rules := servedRules(rec)
 	n := recordBytes(rec)
 	if n > s.maxRecord {
-		rec.Explanation, rec.CriticalPath, rec.Explained = nil, nil, false
-		if rec.Completeness != nil {
-			c := *rec.Completeness
-			c.Children, c.Failed, c.PrunedBy = nil, nil, nil
-			rec.Completeness = &c
-		}
+		rec = withoutDetails(rec)
 		n = recordBytes(rec)
 	}
 	s.mu.Lock()
@@ -82,13 +79,36 @@ func (s *queryStore) end(rec QueryRecord) {
 	}
 	s.past = append(s.past, pastQuery{rec, n})
 	s.bytes += n
+	s.shrink()
+}
+
+// shrink brings the past queries within their bounds: the oldest go, but for those
+// that were the worst of their hour. Those have a quarter of the room at most.
+func (s *queryStore) shrink() {
 	drop := 0
-	for len(s.past)-drop > s.maxCount || (s.bytes > s.maxBytes && drop < len(s.past)) {
-		s.bytes -= s.past[drop].bytes
+	over := func() bool {
+		return len(s.past)-drop+len(s.worst.kept) > s.maxCount || s.bytes+s.worst.bytes > s.maxBytes
+	}
+	for drop < len(s.past) && over() {
+		old := s.past[drop]
+		s.bytes -= old.bytes
 		s.past[drop] = pastQuery{}
 		drop++
+		s.worst.add(old)
+		s.worst.shrink(s.maxCount/worstShare, s.maxBytes/worstShare)
 	}
 	s.past = s.past[drop:]
+}
+
+// withoutDetails is a record without what may be large in it.
+func withoutDetails(rec QueryRecord) QueryRecord {
+	rec.Explanation, rec.CriticalPath, rec.Explained = nil, nil, false
+	if rec.Completeness != nil {
+		c := *rec.Completeness
+		c.Children, c.Failed, c.PrunedBy = nil, nil, nil
+		rec.Completeness = &c
+	}
+	return rec
 }
 
 // servedRules are the rules of rollups that had a part in an answer, each once.
@@ -148,9 +168,11 @@ func (s *queryStore) runs() []*queryRun {
 func (s *queryStore) find(id string) (QueryRecord, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, q := range slices.Backward(s.past) {
-		if q.ID == id {
-			return q.QueryRecord, true
+	for _, list := range [][]pastQuery{s.past, s.worst.kept} {
+		for _, q := range slices.Backward(list) {
+			if q.ID == id {
+				return q.QueryRecord, true
+			}
 		}
 	}
 	return QueryRecord{}, false
@@ -160,9 +182,11 @@ func (s *queryStore) find(id string) (QueryRecord, bool) {
 func (s *queryStore) rows() []QueryRow {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]QueryRow, 0, len(s.past))
-	for _, q := range slices.Backward(s.past) {
-		out = append(out, q.QueryRow)
+	out := make([]QueryRow, 0, len(s.past)+len(s.worst.kept))
+	for _, list := range [][]pastQuery{s.past, s.worst.kept} {
+		for _, q := range slices.Backward(list) {
+			out = append(out, q.QueryRow)
+		}
 	}
 	return out
 }

@@ -1,11 +1,14 @@
 // Fails if what a browser loads before the first paint is over its budget:
-// the page, the scripts and styles that it names, and what those import at once.
-import { readFileSync } from 'node:fs'
+// the page, the scripts and styles that it names, and what those import at once;
+// or what it loads until the page that comes first, that of queries, can be used.
+// The editor's grammar and the graphs come after that.
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 
 const dist = new URL('../dist', import.meta.url).pathname
-const budget = 200 * 1024
+const firstPaint = 200 * 1024
+const firstUse = 265 * 1024
 
 const packed = (name) => readFileSync(join(dist, name + '.gz'))
 const seen = new Map()
@@ -26,9 +29,31 @@ for (const m of gunzipSync(page)
   .matchAll(/(?:src|href)="\.\/(assets\/[^"]+)"/g))
   load(m[1])
 
-const total = [...seen.values()].reduce((a, b) => a + b, 0)
-console.log(`first paint: ${(total / 1024).toFixed(1)} of ${budget / 1024} KiB gzip in ${seen.size} files`)
-if (total > budget) {
+function check(what, budget) {
+  const total = [...seen.values()].reduce((a, b) => a + b, 0)
+  console.log(`${what}: ${(total / 1024).toFixed(1)} of ${budget / 1024} KiB gzip in ${seen.size} files`)
+  if (total <= budget) return
   for (const [name, size] of seen) console.log(`  ${(size / 1024).toFixed(1).padStart(8)}  ${name}`)
   process.exit(1)
+}
+
+check('first paint', firstPaint)
+const query = readdirSync(join(dist, 'assets')).filter((f) => /^QueryPage-[\w-]+\.(js|css)\.gz$/.test(f))
+if (query.length === 0) throw new Error('the build has no page of queries')
+for (const f of query) load('assets/' + f.replace(/\.gz$/, ''))
+check('until a query can be asked', firstUse)
+
+// Each class of Mantine's that a script has must have its style: src/styles.ts lists them one by one.
+const assets = readdirSync(join(dist, 'assets'))
+const all = (end) =>
+  assets
+    .filter((f) => f.endsWith(end))
+    .map((f) => gunzipSync(readFileSync(join(dist, 'assets', f))).toString())
+    .join('\n')
+const classes = (text) => new Set([...text.matchAll(/\bm_[0-9a-f]{6,8}\b/g)].map((m) => m[0]))
+const [used, styled] = [classes(all('.js.gz')), classes(all('.css.gz'))]
+const mantine = new URL('../node_modules/@mantine/core/styles/', import.meta.url).pathname
+for (const f of readdirSync(mantine).filter((f) => f.endsWith('.css') && !f.includes('.layer'))) {
+  const without = [...classes(readFileSync(join(mantine, f), 'utf8'))].filter((c) => used.has(c) && !styled.has(c))
+  if (without.length > 0) throw new Error(`src/styles.ts lacks ${f}: ${without.join(', ')}`)
 }

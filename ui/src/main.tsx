@@ -1,4 +1,4 @@
-import '@mantine/core/styles.css'
+import './styles.ts'
 import { createTheme, defaultVariantColorsResolver, MantineProvider, type CSSVariablesResolver } from '@mantine/core'
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
 import { StrictMode } from 'react'
@@ -29,6 +29,9 @@ const theme = createTheme({
 // What a filled button of the light scheme is under a pointer: darker, since its text is white.
 const hovered = '#095c6b'
 
+// The titles of warnings, for the same reason: the darkest orange there is has 3.6 to 1 on theirs.
+const warning = '#8f3200'
+
 // Dimmed text must still be read: 4.5 to 1 against every background that it stands on.
 const readable: CSSVariablesResolver = (t) => ({
   variables: {},
@@ -36,6 +39,7 @@ const readable: CSSVariablesResolver = (t) => ({
     '--mantine-color-dimmed': t.colors.gray[7],
     '--mantine-primary-color-filled-hover': hovered,
     '--mantine-color-cyan-filled-hover': hovered,
+    '--mantine-color-orange-light-color': warning,
   },
   dark: { '--mantine-color-dimmed': t.colors.dark[1] },
 })

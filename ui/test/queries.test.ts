@@ -86,7 +86,7 @@ describe('queries', () => {
       r.fulfill({ status: 403, json: { status: 'error', errorType: 'forbidden', error: 'not for you' } }),
     )
     await tab.page.reload()
-    await tab.page.getByText('The list of queries cannot be read').waitFor()
+    await tab.page.getByText('The list of queries could not be read').waitFor()
     await tab.page.getByText('not for you').waitFor()
     await tab.close()
   })

@@ -100,6 +100,18 @@ export function useQueryRecord(id: string) {
   })
 }
 
+/** How far a query is that runs; null while it has no turn yet; '' asks for none. */
+export function useProgress(id: string) {
+  return useQuery({
+    queryKey: ['queries', id, 'progress'],
+    queryFn: async ({ signal }) => (await askRecord(id, signal)).progress ?? null,
+    enabled: id !== '',
+    retry: false,
+    gcTime: 0,
+    refetchInterval: 1000,
+  })
+}
+
 export async function askRecord(id: string, signal?: AbortSignal): Promise<QueryRecord> {
   return (
     await ask<QueryRecord>(`${path}/${encodeURIComponent(id)}`, {}, { timeout: pollTimeout, ...(signal && { signal }) })

@@ -7,10 +7,10 @@ import { useTree, type Tree } from '../api/tree.ts'
 import { findMember } from '../leaf/found.ts'
 import { DataTable } from '../parts/DataTable.tsx'
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import { MemberPicker } from '../parts/MemberPicker.tsx'
 import { Page } from '../parts/Page.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { Child } from './Child.tsx'
 import { childColumns } from './children.tsx'
 import { Kinds, Sums, Unused } from './Savings.tsx'
@@ -20,7 +20,8 @@ import { WhoHas } from './WhoHas.tsx'
 const zones = ['zone']
 
 export default function HintsPage() {
-  const { data: tree, error, isPending, refetch } = useTree()
+  const read = useTree()
+  const { data: tree, error, isPending } = read
   const { params, set: change } = useAddress()
   const set = (changes: Record<string, string>) => change(changes, { push: true })
   const child = params.get('child') ?? ''
@@ -39,7 +40,7 @@ export default function HintsPage() {
         />
       }
     >
-      {error !== null && <Failure what="The tree could not be read" error={error} retry={() => void refetch()} />}
+      <Unread what="The tree" of={read} />
       {isPending && error === null && <Loading what="asking for the tree" />}
       {tree && (
         <>
@@ -59,7 +60,8 @@ export default function HintsPage() {
   )
 }
 
-function Tier({
+/** The hints that one tier holds of its children. */
+export function Tier({
   tier,
   tree,
   child,
@@ -70,8 +72,9 @@ function Tier({
   child: string
   onChild: (name: string) => void
 }) {
-  const { data: hints, error, isPending, refetch } = useBelow<Hints>(tier, 'pando/api/v1/hints', { every: 5000 })
-  const why = error === null ? undefined : unreadable(error)
+  const read = useBelow<Hints>(tier, 'pando/api/v1/hints', { every: 5000 })
+  const { data: hints, error, isPending } = read
+  const why = error === null || hints ? undefined : unreadable(error)
   const node = child ? findMember(tree, child)[0]?.node : undefined
   return (
     <>
@@ -80,9 +83,7 @@ function Tier({
           {why}
         </Alert>
       )}
-      {error !== null && why === undefined && (
-        <Failure what="Hints could not be read" error={error} retry={() => void refetch()} />
-      )}
+      {why === undefined && <Unread what="The hints" of={read} />}
       {isPending && error === null && <Loading what="asking for hints" />}
       {child !== '' && !node && (
         <Alert color="orange" p="xs" mb="xs">

@@ -4,6 +4,7 @@ import type { ReactNode } from 'react'
 import { unreadable } from '../api/below.ts'
 import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Stale } from '../parts/Stale.tsx'
 
 /** A part of the page with its title and a link to the page that tells all. */
 export function Section({ title, more, children }: { title: string; more?: ReactNode; children: ReactNode }) {
@@ -31,6 +32,15 @@ export function Answered<T>({
   children: (data: T) => ReactNode
 }) {
   const why = of.error === null ? undefined : unreadable(of.error)
+  if (of.error !== null && of.data !== undefined) {
+    const title = what.charAt(0).toUpperCase() + what.slice(1)
+    return (
+      <>
+        <Stale what={title} error={of.error} at={of.dataUpdatedAt} retry={() => void of.refetch()} />
+        {children(of.data)}
+      </>
+    )
+  }
   return (
     <>
       {of.isPending && of.fetchStatus !== 'idle' && <Loading what={`asking for ${what}`} />}

@@ -9,15 +9,16 @@ import classes from '../leaf/leaf.module.css'
 import { Kept, Rules, Storage, Targets } from '../leaf/Own.tsx'
 import { identityMatchers } from '../leaf/targets.ts'
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import { MemberPicker } from '../parts/MemberPicker.tsx'
 import { Page } from '../parts/Page.tsx'
+import { Unread } from '../parts/Unread.tsx'
 
 export default function LeafPage() {
   const [params, setParams] = useSearchParams()
   const name = params.get('name') ?? ''
-  const { data: tree, error, isPending, refetch } = useTree()
+  const read = useTree()
+  const { data: tree, error, isPending } = read
   const found = tree ? findMember(tree, name) : []
   const first = found[0]
   return (
@@ -31,7 +32,7 @@ export default function LeafPage() {
         </>
       }
     >
-      {error !== null && <Failure what="The tree could not be read" error={error} retry={() => void refetch()} />}
+      <Unread what="The tree" of={read} />
       {isPending && error === null && <Loading what="asking for the tree" />}
       {tree && !first && <Unknown tree={tree} name={name} />}
       {tree && first && <Member key={name} tree={tree} found={found} />}

@@ -7,9 +7,9 @@ import { useTree, type Tree } from '../api/tree.ts'
 import { whole } from '../format/numbers.ts'
 import { DataTable, type Sorting } from '../parts/DataTable.tsx'
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import { Page } from '../parts/Page.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { leafColumns } from './columns.tsx'
 import { download, leavesCsv } from './csv.ts'
 import { short } from '../format/revisions.ts'
@@ -28,10 +28,11 @@ import {
 import { parseSearch, searchHelp } from './terms.ts'
 
 export default function LeavesPage() {
-  const { data: tree, error, isPending, refetch } = useTree()
+  const read = useTree()
+  const { data: tree, error, isPending } = read
   return (
     <Page path="leaves">
-      {error !== null && <Failure what="The tree could not be read" error={error} retry={() => void refetch()} />}
+      <Unread what="The tree" of={read} />
       {isPending && error === null && <Loading what="asking for the tree" />}
       {tree && <List tree={tree} />}
     </Page>

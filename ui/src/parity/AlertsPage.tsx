@@ -4,7 +4,7 @@ import { useState } from 'react'
 import { Link, useSearchParams } from 'react-router'
 import { ask, belowTimeout } from '../api/client.ts'
 import { useBelow } from '../api/below.ts'
-import { memberParams, memberPath, type Alert, type RuleGroup } from '../api/member.ts'
+import { memberParams, memberPath, type Alert, type Rule, type RuleGroup } from '../api/member.ts'
 import { useTree, type Tree, type TreeNode } from '../api/tree.ts'
 import { duration, numeric, value } from '../format/numbers.ts'
 import { age } from '../format/times.ts'
@@ -192,7 +192,7 @@ function OfTier({ member }: { member: string }) {
       />
       <Accordion multiple variant="separated" chevronPosition="left">
         {alertingRules(data.groups, text).map(({ group, rule, alerts }) => (
-          <Accordion.Item key={`${group}/${rule.name}/${rule.query}`} value={`${group}/${rule.name}/${rule.query}`}>
+          <Accordion.Item key={itemOf(group, rule)} value={itemOf(group, rule)}>
             <Accordion.Control>
               <Group gap="sm">
                 <Health level={rule.state === 'firing' ? 'bad' : rule.state === 'pending' ? 'warn' : 'good'}>
@@ -226,6 +226,11 @@ function OfTier({ member }: { member: string }) {
       </Accordion>
     </>
   )
+}
+
+// It becomes a part of ids, in which a blank would begin another one.
+function itemOf(group: string, rule: Rule): string {
+  return encodeURIComponent(`${group}/${rule.name}/${rule.query}`)
 }
 
 function Active({ alerts }: { alerts: Alert[] }) {

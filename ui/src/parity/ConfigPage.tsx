@@ -3,9 +3,9 @@ import { useMemo, useState } from 'react'
 import { useBelow } from '../api/below.ts'
 
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { When } from '../parts/When.tsx'
 import { MemberPage } from './MemberPage.tsx'
 import { matching } from './lines.ts'
@@ -21,13 +21,15 @@ export default function ConfigPage() {
 
 function Config({ member }: { member: string }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useBelow<{ yaml: string }>(member, 'api/v1/status/config')
+  const read = useBelow<{ yaml: string }>(member, 'api/v1/status/config')
+  const { data } = read
   const runtime = useBelow<Runtime>(member, 'api/v1/status/runtimeinfo')
   const lines = useMemo(() => matching(data?.yaml ?? '', text), [data, text])
-  if (error) return <Failure what="The configuration could not be read" error={error} retry={() => void refetch()} />
-  if (!data) return <Loading what="reading the configuration" />
+  const note = <Unread what="The configuration" of={read} />
+  if (!data) return read.error ? note : <Loading what="reading the configuration" />
   return (
     <>
+      {note}
       <Group mb="xs" gap="sm">
         {runtime.data && (
           <Health level={runtime.data.reloadConfigSuccess ? 'good' : 'bad'}>

@@ -4,8 +4,8 @@ import { useBelow } from '../api/below.ts'
 
 import { DataTable, type Column } from '../parts/DataTable.tsx'
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { MemberPage } from './MemberPage.tsx'
 
 interface Flag {
@@ -24,9 +24,10 @@ export default function FlagsPage() {
 
 function Flags({ member }: { member: string }) {
   const [text, setText] = useState('')
-  const { data, error, refetch } = useBelow<Record<string, string>>(member, 'api/v1/status/flags')
-  if (error) return <Failure what="The flags could not be read" error={error} retry={() => void refetch()} />
-  if (!data) return <Loading what="reading the flags" />
+  const read = useBelow<Record<string, string>>(member, 'api/v1/status/flags')
+  const { data } = read
+  const note = <Unread what="The list of flags" of={read} />
+  if (!data) return read.error ? note : <Loading what="reading the flags" />
   const flags = Object.entries(data).map(([name, value]) => ({ name, value }))
   if (flags.length === 0)
     return <Empty title="No flags are told">This tier was started by a program that tells none.</Empty>
@@ -34,6 +35,7 @@ function Flags({ member }: { member: string }) {
   const rows = flags.filter((f) => `${f.name} ${f.value}`.toLowerCase().includes(wanted))
   return (
     <>
+      {note}
       <TextInput
         size="xs"
         mb="xs"

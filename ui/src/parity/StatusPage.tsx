@@ -5,8 +5,8 @@ import { type Counted, type TSDBStatus } from '../api/member.ts'
 import { bytes, duration, none, whole } from '../format/numbers.ts'
 import { age } from '../format/times.ts'
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { When } from '../parts/When.tsx'
 import { MemberPage } from './MemberPage.tsx'
 
@@ -39,7 +39,8 @@ export default function StatusPage() {
   return <MemberPage path="status">{(member) => <Status key={member} member={member} />}</MemberPage>
 }
 
-function Status({ member }: { member: string }) {
+/** What one tier says of its process and its storage. */
+export function Status({ member }: { member: string }) {
   return (
     <SimpleGrid cols={{ base: 1, lg: 2 }} spacing="lg">
       <RuntimePart member={member} />
@@ -50,12 +51,13 @@ function Status({ member }: { member: string }) {
   )
 }
 
-function Facts({ title, facts }: { title: string; facts: [string, ReactNode][] }) {
+function Facts({ title, facts, note }: { title: string; facts: [string, ReactNode][]; note: ReactNode }) {
   return (
     <section>
       <Title order={2} size="h5" mb={4}>
         {title}
       </Title>
+      {note}
       <Table verticalSpacing={3}>
         <Table.Tbody>
           {facts.map(([name, value]) => (
@@ -76,9 +78,10 @@ function Facts({ title, facts }: { title: string; facts: [string, ReactNode][] }
 const unlimited = 2 ** 62
 
 function RuntimePart({ member }: { member: string }) {
-  const { data, error, refetch } = useBelow<Runtime>(member, 'api/v1/status/runtimeinfo', { every: 5000 })
-  if (error) return <Failure what="The runtime status could not be read" error={error} retry={() => void refetch()} />
-  if (!data) return <Loading what="reading the runtime status" />
+  const read = useBelow<Runtime>(member, 'api/v1/status/runtimeinfo', { every: 5000 })
+  const { data } = read
+  const note = <Unread what="The runtime status" of={read} />
+  if (!data) return read.error ? note : <Loading what="reading the runtime status" />
   const facts: [string, ReactNode][] = [
     ['Started', <When key="s" t={data.startTime} />],
     ['Up for', duration(age(data.startTime, new Date(data.serverTime).getTime()))],
@@ -93,16 +96,18 @@ function RuntimePart({ member }: { member: string }) {
     ['WAL corruptions', data.corruptionCount],
     ['Retention', data.storageRetention],
   ]
-  return <Facts title="Runtime" facts={facts} />
+  return <Facts title="Runtime" facts={facts} note={note} />
 }
 
 function BuildPart({ member }: { member: string }) {
-  const { data, error, refetch } = useBelow<Build>(member, 'api/v1/status/buildinfo')
-  if (error) return <Failure what="The build could not be read" error={error} retry={() => void refetch()} />
-  if (!data) return <Loading what="reading the build" />
+  const read = useBelow<Build>(member, 'api/v1/status/buildinfo')
+  const { data } = read
+  const note = <Unread what="The build" of={read} />
+  if (!data) return read.error ? note : <Loading what="reading the build" />
   return (
     <Facts
       title="Prometheus API"
+      note={note}
       facts={[
         ['Version', data.version],
         ['Revision', data.revision],
@@ -114,14 +119,16 @@ function BuildPart({ member }: { member: string }) {
 }
 
 function HeadPart({ member }: { member: string }) {
-  const { data, error, refetch } = useBelow<TSDBStatus>(member, 'api/v1/status/tsdb')
-  if (error) return <Failure what="The storage's status could not be read" error={error} retry={() => void refetch()} />
-  if (!data) return <Loading what="reading the storage's status" />
+  const read = useBelow<TSDBStatus>(member, 'api/v1/status/tsdb')
+  const { data } = read
+  const note = <Unread what="The storage's status" of={read} />
+  if (!data) return read.error ? note : <Loading what="reading the storage's status" />
   const h = data.headStats
   return (
     <section>
       <Facts
         title="Storage"
+        note={note}
         facts={[
           ['Series in the head', whole(h.numSeries)],
           ['Label pairs', h.numLabelPairs ? whole(h.numLabelPairs) : none],
@@ -173,16 +180,15 @@ export function Top({ title, rows, show }: { title: string; rows: Counted[] | nu
 }
 
 function AlertmanagersPart({ member }: { member: string }) {
-  const { data, error, refetch } = useBelow<{ activeAlertmanagers: { url: string }[] | null }>(
-    member,
-    'api/v1/alertmanagers',
-  )
-  if (error) return <Failure what="The Alertmanagers could not be read" error={error} retry={() => void refetch()} />
-  if (!data) return <Loading what="reading the Alertmanagers" />
+  const read = useBelow<{ activeAlertmanagers: { url: string }[] | null }>(member, 'api/v1/alertmanagers')
+  const { data } = read
+  const note = <Unread what="The list of Alertmanagers" of={read} />
+  if (!data) return read.error ? note : <Loading what="reading the Alertmanagers" />
   const urls = (data.activeAlertmanagers ?? []).map((a) => a.url)
   return (
     <Facts
       title="Alertmanagers"
+      note={note}
       facts={
         urls.length
           ? urls.map((u, i) => [String(i + 1), u])

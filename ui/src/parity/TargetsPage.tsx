@@ -78,7 +78,7 @@ export function Targets({ member }: { member: string }) {
       {shown.length === 0 && <Empty title="No target matches">Take a part of the filter away.</Empty>}
       <Accordion
         multiple
-        defaultValue={shown.filter((p) => p.targets.length <= 50 || p.up < p.of).map((p) => p.name)}
+        defaultValue={shown.filter((p) => p.targets.length <= 50 || p.up < p.of).map((p) => itemOf(p.name))}
         chevronPosition="left"
         variant="separated"
       >
@@ -161,10 +161,13 @@ const columns: Column<Target>[] = [
   },
 ]
 
+// It becomes a part of ids, in which a blank would begin another one.
+const itemOf = encodeURIComponent
+
 function PoolPart({ pool }: { pool: Pool }) {
   const whole = pool.up === pool.of
   return (
-    <Accordion.Item value={pool.name}>
+    <Accordion.Item value={itemOf(pool.name)}>
       <Accordion.Control>
         <Group gap="xs">
           <Text fw={600}>{pool.name}</Text>

@@ -9,9 +9,9 @@ import { whole } from '../format/numbers.ts'
 import { leavesUnknown } from '../leaves/rows.ts'
 import { parseSearch, searchHelp } from '../leaves/terms.ts'
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import { Page } from '../parts/Page.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { Missing, Parents, Refused } from './Around.tsx'
 import { colouringOf, modeOf, modes } from './colouring.ts'
 import { Drawing } from './Drawing.tsx'
@@ -26,16 +26,11 @@ import { Tip } from './Tip.tsx'
 import { usePlaceOnPage } from './usePlaceOnPage.ts'
 
 export default function PlanetPage() {
-  const { data: tree, error, isPending, refetch } = useTree()
+  const read = useTree()
+  const { data: tree, error, isPending } = read
   return (
     <Page path="planet">
-      {error !== null && (
-        <Failure
-          what={tree ? 'The tree could not be read again: what is shown is old' : 'The tree could not be read'}
-          error={error}
-          retry={() => void refetch()}
-        />
-      )}
+      <Unread what="The tree" of={read} />
       {isPending && error === null && <Loading what="asking for the tree" />}
       {tree && <Planet tree={tree} />}
     </Page>

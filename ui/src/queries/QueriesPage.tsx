@@ -6,10 +6,10 @@ import { keptBytes, keptQueries, useQueries, type QueryRow } from '../api/querie
 import { bytes, count, duration, whole } from '../format/numbers.ts'
 import { DataTable, type Sorting } from '../parts/DataTable.tsx'
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Loading } from '../parts/Loading.tsx'
 import { Page } from '../parts/Page.tsx'
 import { Stats } from '../parts/Stats.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { When } from '../parts/When.tsx'
 import { Cancel } from './Cancel.tsx'
 import { groupColumns, queryColumns } from './columns.tsx'
@@ -47,7 +47,7 @@ export default function QueriesPage() {
         </>
       }
     >
-      {q.error && <Failure what="The list of queries cannot be read" error={q.error} retry={() => void q.refetch()} />}
+      <Unread what="The list of queries" of={q} />
       {q.data ? (
         <List
           all={[...q.data.active, ...q.data.recent]}
@@ -125,8 +125,9 @@ function List({ all, past, at, view, change }: ListProps) {
             , the oldest of <When t={oldest.begun} />
           </>
         )}
-        . This tier keeps its latest {whole(keptQueries)}, in {bytes(keptBytes)} at most; older ones are in the query
-        log, if <code>--query.log-file</code> is set. Queries that were asked of other tiers are listed there.
+        . This tier keeps {whole(keptQueries)}, in {bytes(keptBytes)} at most: its latest, and of each hour before those
+        the slowest and those that moved most. All others are in the query log, if <code>--query.log-file</code> is set.
+        Queries that were asked of other tiers are listed there.
       </Text>
       {canceled && <Cancel q={canceled} close={() => setCanceling('')} />}
     </>

@@ -1,9 +1,10 @@
 import { ActionIcon, Alert, Anchor, Group, Text, Tooltip } from '@mantine/core'
 import { IconCopy } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
-import { lazy, Suspense, useMemo } from 'react'
+import { lazy, Suspense, useEffect, useMemo, useState } from 'react'
 import { Link } from 'react-router'
 import { ApiError, ask, type Answer } from '../api/client.ts'
+import { progressText, useProgress } from '../api/queries.ts'
 import { missingOf } from '../api/stats.ts'
 import { whole } from '../format/numbers.ts'
 import { promDuration } from '../format/times.ts'
@@ -57,7 +58,7 @@ export function RunView({ run, panel, scope, onChange, onRetry }: Props) {
           . Metrics lists all that there is.
         </Empty>
       )}
-      {status === 'running' && <Loading what="asking" />}
+      {status === 'running' && <Asking id={run.asked?.id ?? ''} begun={run.begun} />}
       {status === 'canceled' && (
         <Alert color="gray" my="xs" title="Canceled">
           The query was ended here and in all tiers below. What it did until then:{' '}
@@ -83,6 +84,27 @@ export function RunView({ run, panel, scope, onChange, onRetry }: Props) {
         </div>
       )}
     </div>
+  )
+}
+
+/** That a query runs, for how long, and once that is long, who owes an answer. */
+function Asking({ id, begun }: { id: string; begun: number }) {
+  const [long, setLong] = useState(false)
+  useEffect(() => {
+    setLong(false)
+    const timer = setTimeout(() => setLong(true), 1000)
+    return () => clearTimeout(timer)
+  }, [begun])
+  const { data } = useProgress(long ? id : '')
+  return (
+    <>
+      <Loading what="asking" key={begun} {...(data && data.asked > 0 && { done: data.answered / data.asked })} />
+      {data && (
+        <Text size="sm" c="dimmed">
+          {progressText(data)}
+        </Text>
+      )}
+    </>
   )
 }
 

@@ -2,9 +2,9 @@ import { Button, Table, Text } from '@mantine/core'
 import { useState } from 'react'
 import { useCommits, type Commit } from '../api/rollouts.ts'
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { When } from '../parts/When.tsx'
 import { short } from '../format/revisions.ts'
 import { levelOf } from './state.ts'
@@ -12,18 +12,23 @@ import { levelOf } from './state.ts'
 /** Commits, newest first, with what became of each. */
 export function Commits({ onDiff }: { onDiff: (from: string, to: string) => void }) {
   const [limit, setLimit] = useState(50)
-  const { data, error, refetch } = useCommits(limit)
-  if (error) return <Failure what="The commits could not be read" error={error} retry={() => void refetch()} />
-  if (!data) return <Loading what="reading the commits" />
+  const read = useCommits(limit)
+  const { data } = read
+  const note = <Unread what="The list of commits" of={read} />
+  if (!data) return read.error ? note : <Loading what="reading the commits" />
   const commits = data.commits ?? []
   if (commits.length === 0)
     return (
-      <Empty title="No commit has been seen yet">
-        The loops fetch the repository at intervals, or when a webhook tells them.
-      </Empty>
+      <>
+        {note}
+        <Empty title="No commit has been seen yet">
+          The loops fetch the repository at intervals, or when a webhook tells them.
+        </Empty>
+      </>
     )
   return (
     <>
+      {note}
       <Table.ScrollContainer minWidth={760}>
         <Table verticalSpacing={4}>
           <Table.Thead>

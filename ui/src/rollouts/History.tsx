@@ -2,9 +2,9 @@ import { Alert, Text } from '@mantine/core'
 import { useHistory, type Event } from '../api/rollouts.ts'
 import { DataTable, type Column } from '../parts/DataTable.tsx'
 import { Empty } from '../parts/Empty.tsx'
-import { Failure } from '../parts/Failure.tsx'
 import { Health } from '../parts/Health.tsx'
 import { Loading } from '../parts/Loading.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { When } from '../parts/When.tsx'
 import { short } from '../format/revisions.ts'
 
@@ -37,12 +37,14 @@ const latest = 500
 
 /** What all loops did, newest first. */
 export function History() {
-  const { data, error, refetch } = useHistory(latest)
-  if (error) return <Failure what="The history could not be read" error={error} retry={() => void refetch()} />
-  if (!data) return <Loading what="reading the history" />
+  const read = useHistory(latest)
+  const { data } = read
+  const note = <Unread what="The history" of={read} />
+  if (!data) return read.error ? note : <Loading what="reading the history" />
   const events = data.events ?? []
   return (
     <>
+      {note}
       {(data.warnings ?? []).map((w) => (
         <Alert key={w} color="orange" my="xs" role="alert">
           {w}

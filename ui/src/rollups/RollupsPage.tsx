@@ -11,6 +11,7 @@ import { Loading } from '../parts/Loading.tsx'
 import { MemberPicker } from '../parts/MemberPicker.tsx'
 import { Page } from '../parts/Page.tsx'
 import { Stats } from '../parts/Stats.tsx'
+import { Unread } from '../parts/Unread.tsx'
 import { Backfill } from './Backfill.tsx'
 import { Coverage, Holes } from './Coverage.tsx'
 import { StripLegend, StripPattern } from './Strip.tsx'
@@ -30,19 +31,26 @@ export default function RollupsPage() {
   )
 }
 
-function Rollups({ member }: { member: string }) {
-  const { data, error, refetch } = useRollups(member)
-  if (error) return <Failure what="The rollups could not be read" error={error} retry={() => void refetch()} />
-  if (data === undefined) return <Loading what="reading the rollups" />
-  if (data === null || data.rules.length === 0)
-    return (
-      <Empty title="No rollups are kept here">
-        A rule in the file of --rollup.file has leaves, zones and the root keep an aggregate, and answer from it
-        whatever query it answers exactly. <Code>pando rollup suggest</Code> proposes rules from the queries that were
-        asked.
-      </Empty>
-    )
-  return <Rules list={data} member={member} />
+/** The rollups that one tier keeps. */
+export function Rollups({ member }: { member: string }) {
+  const read = useRollups(member)
+  const { data } = read
+  const note = <Unread what="The list of rollups" of={read} />
+  if (data === undefined) return read.error ? note : <Loading what="reading the rollups" />
+  return (
+    <>
+      {note}
+      {data === null || data.rules.length === 0 ? (
+        <Empty title="No rollups are kept here">
+          A rule in the file of --rollup.file has leaves, zones and the root keep an aggregate, and answer from it
+          whatever query it answers exactly. <Code>pando rollup suggest</Code> proposes rules from the queries that were
+          asked.
+        </Empty>
+      ) : (
+        <Rules list={data} member={member} />
+      )}
+    </>
+  )
 }
 
 /** How a rule is, in a word. */

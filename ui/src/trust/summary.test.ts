@@ -52,6 +52,13 @@ describe('trust', () => {
     expect(t.slowest?.name).toBe('eu-2')
     expect(t.freshness).toEqual({ at: Date.parse('2026-11-22T16:00:01Z'), leaf: 'eu-2', behind: 9 })
   })
+  it('is of all leaves, also of one that is missing and was asked', () => {
+    const gone = { ...leaf('us-2', ''), state: 'missing', leaves: 0 } as TreeNode
+    const missing = { ...tree, children: [...tree.children, gone] }
+    const rows = [row('eu-1', {}), row('eu-2', {}), row('us-1', {}), row('us-2', { failed: 'not connected' })]
+    const t = trust(stats(rows, [{ name: 'us-2', reason: 'not connected' }]), undefined, [], missing)
+    expect([t.counts.asked, t.leaves]).toEqual([4, 4])
+  })
   it('is not whole if a child failed, or a warning says so', () => {
     const t = trust(
       stats([row('eu-1', {}), row('eu-2', { failed: 'x', late: true })], [{ name: 'eu-2', reason: 'x', late: true }]),

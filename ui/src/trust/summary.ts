@@ -8,7 +8,7 @@ import {
   type LeafCount,
   type PandoStats,
 } from '../api/stats.ts'
-import { walk, type Tree, type TreeNode } from '../api/tree.ts'
+import { leavesOf, walk, type Tree, type TreeNode } from '../api/tree.ts'
 
 /** What the trust strip says of an answer. */
 export interface Trust {
@@ -43,12 +43,17 @@ export function trust(
   return {
     whole: stats ? stats.complete && missing.length === 0 : missing.length > 0 ? false : undefined,
     missing,
-    leaves: tree?.self.leaves ?? rows.filter((r) => r.tier === 'leaf').length,
+    leaves: tree ? allLeaves(tree) : rows.filter((r) => r.tier === 'leaf').length,
     counts,
     slowest: slowest(rows),
     freshness: behind(tree?.self.tier === 'leaf' ? ofSelf(tree) : freshness(rows, nodes), tree),
     cache: cacheText(cache),
   }
+}
+
+// Those that are missing count too: they were asked, or would have been. A tier counts only those that are there.
+function allLeaves(tree: Tree): number {
+  return Math.max(tree.self.leaves, leavesOf(tree).length)
 }
 
 // Leaves below tiers that did not answer: they were asked, or would have been, and no row tells of them.

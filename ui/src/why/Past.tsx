@@ -143,9 +143,9 @@ function Running({ q, error }: { q: QueryRecord; error: Error | null }) {
 function Gone({ id }: { id: string }) {
   return (
     <Empty title={`Query ${id} is not known to this tier any more`}>
-      A tier keeps its latest {keptQueries} queries, in 16 MiB at most, and only its own: one that was asked of another
-      tier is known there. If <code>--query.log-file</code> is set, the query log has its expression and times, which
-      can be explained again above.{' '}
+      A tier keeps its latest queries, and the worst of each hour before those, {keptQueries} in 16 MiB at most, and
+      only its own: one that was asked of another tier is known there. If <code>--query.log-file</code> is set, the
+      query log has its expression and times, which can be explained again above.{' '}
       <Anchor component={Link} underline="always" size="sm" to="/queries">
         See the queries that are kept.
       </Anchor>
