@@ -123,6 +123,41 @@ func TestExecRoundTrip(t *testing.T) {
 	}
 }
 
+// However many children there are below, what is told of them fits a frame: those that
+// failed are named, and what has no row is counted.
+func TestLargeReport(t *testing.T) {
+	const children, failed = 60_000, 50
+	report := querytree.Report{Unlisted: 2}
+	for i := range children {
+		row := querytree.ChildReport{
+			Tier: "leaf", Verdict: querytree.Asked, Requests: 1, Series: 1 << 20, Samples: 1 << 30, Bytes: 1 << 40, Time: 3_600_000_000_000,
+		}
+		if i < failed {
+			row.Failed = strings.Repeat("why ", 100)
+		}
+		report.Add(fmt.Sprintf("continent=somewhere,zone=far-away-%d,cluster=of-many-%06d/shard=%02d/replica=a", i%40, i, i%32), row)
+	}
+	remote := linked(t, &fakeChild{description: leafDescription(), exec: func(context.Context, querytree.ExecRequest) (querytree.ResultSet, error) {
+		return &fakeResult{next: seriesList(execSeries()...), report: report}, nil
+	}})
+	set, err := remote.Exec(t.Context(), querytree.ExecRequest{Query: "x", Start: 100, End: 10099, Step: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	if n := len(drain(set)); n != len(execSeries()) || set.Err() != nil {
+		t.Fatalf("%d series, %v", n, set.Err())
+	}
+	got := set.Report()
+	if n := len(got.Missing()); n != failed {
+		t.Errorf("%d children failed, want %d", n, failed)
+	}
+	ownRow(remote, &got)
+	if rows := len(got.Children); rows+got.Unlisted != children+2 || rows < 10_000 || got.Unlisted <= report.Unlisted {
+		t.Errorf("%d rows and %d without one, want %d in all", rows, got.Unlisted, children+2)
+	}
+}
+
 // A series of more points than fit a frame, and more label sets than fit a
 // symbol table, come in parts and arrive whole.
 func TestExecOfManyFrames(t *testing.T) {
