@@ -1,0 +1,62 @@
+package keep
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pandometrics/pando/querytree"
+)
+
+// slowSource takes longer than there is for one round, and fails.
+type slowSource struct {
+	spent time.Duration
+	asked []string
+}
+
+func (s *slowSource) Exec(_ context.Context, req querytree.ExecRequest) (querytree.ResultSet, error) {
+	s.spent += 2 * slice
+	s.asked = append(s.asked, req.Query)
+	return nil, errors.New("too large")
+}
+
+// Partial points of each rule have their turn, however long those of another take and
+// fail.
+func TestPartialPointsTakeTurns(t *testing.T) {
+	const rules = 4
+	var text strings.Builder
+	text.WriteString("rollups:\n")
+	for i := range rules {
+		fmt.Fprintf(&text, "  - {name: r%d, expr: sum by (job) (x%d), interval: 10s, keep: {root: {for: 1h}}}\n", i, i)
+	}
+	k := newTierOf(t, newWorld(), t.TempDir(), text.String())
+	k.must(k.collect())
+	k.away = true
+	for range 3 {
+		k.pass(2 * worldHold)
+		k.must(k.collect())
+	}
+	k.away = false
+	of := map[string]bool{}
+	for _, p := range k.store.partials() {
+		of[p.rule.Name] = true
+	}
+	if len(of) != rules {
+		t.Fatalf("partial points of %d rules, want %d", len(of), rules)
+	}
+	source := &slowSource{}
+	k.c.cfg.Source = source
+	k.c.cfg.Now = func() time.Time { return time.UnixMilli(k.now).Add(source.spent) }
+	for range len(k.store.partials()) {
+		k.must(k.c.complete(t.Context()))
+		k.now += 2 * maxBackoff.Milliseconds() // nobody is put off any more
+	}
+	slices.Sort(source.asked)
+	if n := len(slices.Compact(source.asked)); n != rules {
+		t.Errorf("asked for %d rules, want %d: %q", n, rules, source.asked)
+	}
+}
