@@ -55,10 +55,14 @@ type planetOptions struct {
 	kept int
 }
 
+// maxFingerprints is --hints.max-fingerprints of zones and the root: the largest zone
+// has nearly half the planet, which is more than the flag's default holds.
+const maxFingerprints = 1 << 28
+
 func newIndex(tb testing.TB, union *fieldhint.Set) *fieldhint.Index {
 	tb.Helper()
 	// Leaves fall silent once they were sent: their hints must not grow old.
-	x, err := fieldhint.NewIndex(fieldhint.IndexConfig{MaxAge: math.MaxInt64, Union: union})
+	x, err := fieldhint.NewIndex(fieldhint.IndexConfig{MaxAge: math.MaxInt64, Union: union, MaxFingerprints: maxFingerprints})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -67,7 +71,7 @@ func newIndex(tb testing.TB, union *fieldhint.Set) *fieldhint.Index {
 
 func newSet(tb testing.TB, external labels.Labels, cache int) *fieldhint.Set {
 	tb.Helper()
-	s, err := fieldhint.NewSet(fieldhint.SetConfig{External: external, CacheSize: cache})
+	s, err := fieldhint.NewSet(fieldhint.SetConfig{External: external, CacheSize: cache, MaxFingerprints: maxFingerprints})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -187,6 +191,9 @@ var errSynced = errors.New("synced")
 // number of bytes that took.
 func pump(tb testing.TB, set *fieldhint.Set, parent *fieldhint.Index, name string, opts fieldhint.StreamOptions) int {
 	tb.Helper()
+	if !set.IsComplete() {
+		panic(fmt.Sprintf("hint of %s: the set is full or incomplete, and would never be in use", name))
+	}
 	feed := parent.Open(name)
 	size := 0
 	err := set.StreamWith(tb.Context(), opts, func(frame []byte) error {
