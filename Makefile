@@ -92,6 +92,11 @@ test-deps: # A real Prometheus and promtool, from Debian's packages
 fuzz: ## Generated queries against one stock engine, without end
 	go test -run '^$$' -fuzz FuzzGeneratedQueries ./querytree
 
+.PHONY: soak
+soak: ## A million generated queries against one stock engine, and a million look-ups of field hints: an hour
+	PANDO_QUERIES=1000000 go test -timeout 6h -v -run 'TestGeneratedQueries$$' ./querytree
+	PANDO_HINT_LOOKUPS=1000000 go test -timeout 2h -v -run 'TestModel$$' ./fieldhint
+
 .PHONY: bench
 bench: build test-deps testkube ## Ratios measured in one run: root against one engine, ingest, pruning
 	PANDO_BENCH_SERIES=$(BENCH_SERIES) go test -timeout 90m -count=1 -run '^$$' -bench . -skip Dashboard -benchtime 1x ./e2e -v

@@ -378,6 +378,7 @@ func (m *smallPlanet) ask(l *modelLeaf) {
 		if m.mid.RulesOut(l.name, ms, mint, maxt) {
 			m.t.Fatalf("%v from %d to %d matches a series of leaf %s, which is ruled out", ms, mint, maxt, l.name)
 		}
+		m.askAll(l, ms, mint, maxt)
 		if m.root.RulesOut("zone", ms, mint, maxt) {
 			m.t.Fatalf("%v from %d to %d matches a series of leaf %s, and the root rules out the zone", ms, mint, maxt, l.name)
 		}
@@ -393,6 +394,27 @@ func (m *smallPlanet) ask(l *modelLeaf) {
 	}
 	if s := pick(m.r, append(l.series, &life{})); len(s.at) == 1 && m.mid.RulesOut(l.name, equalities(s.lset), s.at[0]+500*hour, math.MaxInt64) {
 		m.pruned["then"]++
+	}
+}
+
+// askAll asks for all children of the zone at once, as queries do: for each it must
+// come to what asking for it alone does.
+func (m *smallPlanet) askAll(l *modelLeaf, ms []*labels.Matcher, mint, maxt int64) {
+	m.t.Helper()
+	names := []string{"nobody"}
+	for _, l := range m.leaves {
+		names = append(names, l.name)
+	}
+	for i, out := range m.mid.RulesOutAll(names, ms, mint, maxt) {
+		switch alone := m.mid.RulesOut(names[i], ms, mint, maxt); {
+		case out && names[i] == l.name:
+			m.t.Fatalf("%v from %d to %d matches a series of leaf %s, which is ruled out among others", ms, mint, maxt, l.name)
+		case out != alone:
+			m.t.Fatalf("%v from %d to %d: %s is ruled out among others: %v, alone: %v", ms, mint, maxt, names[i], out, alone)
+		}
+	}
+	if m.root.RulesOutAll([]string{"zone"}, ms, mint, maxt)[0] {
+		m.t.Fatalf("%v from %d to %d matches a series of leaf %s, and the root rules out the zone among others", ms, mint, maxt, l.name)
 	}
 }
 
