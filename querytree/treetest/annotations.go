@@ -8,6 +8,9 @@ import (
 
 	"github.com/grafana/regexp"
 	"github.com/prometheus/prometheus/promql"
+	"github.com/prometheus/prometheus/promql/parser"
+
+	"github.com/pandometrics/pando/querytree"
 )
 
 func diffAnnotations(query string, want, got *promql.Result) string {
@@ -47,6 +50,33 @@ var (
 // is then said of it or of what is beside it may be some columns off.
 var moved = regexp.MustCompile(`:\s*\]|\)\s*\[`)
 
+// bracketed reports whether a query has an aggregation with a parameter in brackets
+// within the parameter of another. There the engine blames the brackets, and what is
+// in them anywhere else, also where a child is asked for the inner one by itself.
+func bracketed(query string) (found bool) {
+	e, err := querytree.NewParser().ParseExpr(query)
+	if err != nil {
+		return false
+	}
+	inspectParameters(e, func(outer *parser.AggregateExpr) {
+		inspectParameters(outer.Param, func(inner *parser.AggregateExpr) {
+			_, is := inner.Param.(*parser.ParenExpr)
+			found = found || is
+		})
+	})
+	return found
+}
+
+// inspectParameters calls f with each aggregation within e that has a parameter.
+func inspectParameters(e parser.Expr, f func(*parser.AggregateExpr)) {
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		if a, ok := n.(*parser.AggregateExpr); ok && a.Param != nil {
+			f(a)
+		}
+		return nil
+	})
+}
+
 // A subquery that looks at one time has nothing but an instant asked of children,
 // who then do not say that they sort for nothing.
 const ineffective = "sort is ineffective for range queries"
@@ -57,6 +87,7 @@ var fixedSort = regexp.MustCompile(`(?i)\bsort\w*\b.*\)\s*\[`)
 // several incompatible pairs of operands it names only the last one.
 func normal(query string, annotations []string) []string {
 	var out []string
+	moved := moved.MatchString(query) || len(annotations) > 0 && bracketed(query)
 	for _, s := range annotations {
 		if fixedSort.MatchString(query) && strings.Contains(s, ineffective) {
 			continue
@@ -68,7 +99,7 @@ func normal(query string, annotations []string) []string {
 				s = s[:m[4]] + strconv.FormatFloat(v, 'g', 10, 64) + s[m[5]:]
 			}
 		}
-		if m := culprit.FindStringSubmatch(s); m != nil && strings.Count(query, m[1]+m[2]) > 1 || moved.MatchString(query) {
+		if m := culprit.FindStringSubmatch(s); m != nil && strings.Count(query, m[1]+m[2]) > 1 || moved {
 			s = position.ReplaceAllString(s, "")
 		}
 		out = append(out, s)
