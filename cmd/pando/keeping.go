@@ -225,6 +225,9 @@ func (l liveRollups) Rollups(holes int) treehttp.RollupList {
 	for _, s := range l.k.collector.Status(holes) {
 		out.Rules = append(out.Rules, rollupStatus(s, time.Now()))
 	}
+	for _, a := range l.k.collector.Awaited() {
+		out.Awaited = append(out.Awaited, treehttp.RollupAwaited{Name: a.Name, Since: unixSeconds(a.Since), Released: unixSeconds(a.Released)})
+	}
 	return out
 }
 

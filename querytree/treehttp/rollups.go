@@ -16,6 +16,18 @@ type RollupList struct {
 	Tier string `json:"tier"`
 	// Rules are those that the tier keeps points of, by name.
 	Rules []RollupStatus `json:"rules"`
+	// Awaited are those below who are away, by name, a hundred at most: nothing newer
+	// than what they have delivered is due until they are back or released.
+	Awaited []RollupAwaited `json:"awaited,omitempty"`
+}
+
+// RollupAwaited is somebody away.
+type RollupAwaited struct {
+	Name string `json:"name"`
+	// Since is from when on, Released from when on points are made without them, both
+	// in Unix seconds; zero if that is not known yet.
+	Since    float64 `json:"since"`
+	Released float64 `json:"released"`
 }
 
 // RollupStatus is how far the points of one rule are, at one distance.

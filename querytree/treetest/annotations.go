@@ -45,36 +45,36 @@ var (
 	position = regexp.MustCompile(` \(\d+:\d+\)$`)
 )
 
+// Functions of buckets, any of which may blame a series for its label le.
+var (
+	ofBuckets = regexp.MustCompile(`(?i)\bhistogram_(quantiles?|fraction)\b`)
+	badBucket = regexp.MustCompile(`^PromQL \w+: bucket label `)
+)
+
 // moved finds subqueries without a resolution, and those over more than a selector.
 // Children are told the resolution, or are sent another text for the whole, and what
 // is then said of it or of what is beside it may be some columns off.
 var moved = regexp.MustCompile(`:\s*\]|\)\s*\[`)
 
-// bracketed reports whether a query has an aggregation with a parameter in brackets
-// within the parameter of another. There the engine blames the brackets, and what is
-// in them anywhere else, also where a child is asked for the inner one by itself.
+// bracketed reports whether a query has brackets within the parameter of an
+// aggregation. There the engine blames the brackets, and what is in them anywhere else,
+// also where a child is asked for an operand of the parameter by itself.
 func bracketed(query string) (found bool) {
 	e, err := querytree.NewParser().ParseExpr(query)
 	if err != nil {
 		return false
 	}
-	inspectParameters(e, func(outer *parser.AggregateExpr) {
-		inspectParameters(outer.Param, func(inner *parser.AggregateExpr) {
-			_, is := inner.Param.(*parser.ParenExpr)
-			found = found || is
-		})
-	})
-	return found
-}
-
-// inspectParameters calls f with each aggregation within e that has a parameter.
-func inspectParameters(e parser.Expr, f func(*parser.AggregateExpr)) {
 	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
 		if a, ok := n.(*parser.AggregateExpr); ok && a.Param != nil {
-			f(a)
+			parser.Inspect(a.Param, func(n parser.Node, _ []parser.Node) error {
+				_, is := n.(*parser.ParenExpr)
+				found = found || is
+				return nil
+			})
 		}
 		return nil
 	})
+	return found
 }
 
 // A subquery that looks at one time has nothing but an instant asked of children,
@@ -99,7 +99,8 @@ func normal(query string, annotations []string) []string {
 				s = s[:m[4]] + strconv.FormatFloat(v, 'g', 10, 64) + s[m[5]:]
 			}
 		}
-		if m := culprit.FindStringSubmatch(s); m != nil && strings.Count(query, m[1]+m[2]) > 1 || moved {
+		several := badBucket.MatchString(s) && len(ofBuckets.FindAllString(query, 2)) > 1
+		if m := culprit.FindStringSubmatch(s); m != nil && strings.Count(query, m[1]+m[2]) > 1 || moved || several {
 			s = position.ReplaceAllString(s, "")
 		}
 		out = append(out, s)

@@ -32,6 +32,40 @@ func (c *Collector) waits() bool {
 	return c.cfg.Past.waited(c.cfg.Missing(), c.cfg.Now().Add(-c.cfg.Hold).UnixMilli())
 }
 
+// Awaited is somebody away.
+type Awaited struct {
+	Name string
+	// Since is from when on, Released from when on points are made without them; zero
+	// if that is not known yet.
+	Since, Released time.Time
+}
+
+// Awaited tells who is away now, by name; a hundred at most. Until they are back or
+// released, nothing newer than what they have delivered is due. It may be called while
+// the Collector runs.
+func (c *Collector) Awaited() (out []Awaited) {
+	if c.cfg.Missing == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(slices.Values(c.cfg.Missing())) {
+		a := Awaited{Name: name}
+		if since, ok := c.cfg.Past.awaySince(name); ok {
+			a.Since = since
+			a.Released = since.Add(c.cfg.Hold)
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// awaySince returns from when on somebody is away, as far as that was noted.
+func (p *Past) awaySince(name string) (time.Time, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since, ok := p.state.Away[name]
+	return time.UnixMilli(since), ok
+}
+
 // miss notes who is away now: since when, if they were not before. It is kept on
 // disk, or each start of the tier would have them waited for anew.
 func (p *Past) miss(names []string, now time.Time) error {

@@ -77,3 +77,23 @@ func TestGoneInTheMiddle(t *testing.T) {
 		t.Errorf("%d partial points of a child that has just gone", partial)
 	}
 }
+
+// It is told who is waited for, since when, and until when.
+func TestAwaited(t *testing.T) {
+	k := collected(t, hourRule)
+	if a := k.c.Awaited(); len(a) > 0 {
+		t.Errorf("nobody is away, and it waits for %v", a)
+	}
+	k.away = true
+	if a := k.c.Awaited(); len(a) != 1 || a[0].Name != "b" || !a[0].Since.IsZero() || !a[0].Released.IsZero() {
+		t.Errorf("before that is noted: %v", a)
+	}
+	k.must(k.collect())
+	since := time.UnixMilli(k.now)
+	k.again(k.dir)
+	k.pass(time.Minute)
+	k.must(k.collect())
+	if a := k.c.Awaited(); len(a) != 1 || !a[0].Since.Equal(since) || !a[0].Released.Equal(since.Add(worldHold)) {
+		t.Errorf("away since %v: %v", since, a)
+	}
+}

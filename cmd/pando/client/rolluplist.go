@@ -68,7 +68,10 @@ func (o RollupListOptions) render(w io.Writer, list treehttp.RollupList) (int, e
 		return code, RenderJSON(w, Result{Raw: raw})
 	}
 	if o.Coverage {
-		return code, renderCoverage(w, found)
+		if err := renderCoverage(w, found); err != nil {
+			return Failed, err
+		}
+		return code, renderAwaited(w, list.Awaited)
 	}
 	cols := []column{{head: "NAME"}, {head: "EVERY"}, {head: "FOR"}, {head: "SERIES"}, {head: "SINCE"}, {head: "WHOLE UP TO"}, {head: "LAG"}, {head: "WHOLE"}, {head: "PARTIAL"}, {head: "UNFIT"}, {head: "ABSENT"}, {head: "FAILING"}}
 	var rows [][]string
@@ -78,7 +81,20 @@ func (o RollupListOptions) render(w io.Writer, list treehttp.RollupList) (int, e
 			strconv.FormatInt(r.Whole, 10), strconv.FormatInt(r.Partial, 10), strconv.FormatInt(r.Unfit, 10), strconv.FormatInt(r.Absent, 10), printable(r.Failing),
 		})
 	}
-	return code, writeTable(w, cols, rows)
+	if err := writeTable(w, cols, rows); err != nil {
+		return Failed, err
+	}
+	return code, renderAwaited(w, list.Awaited)
+}
+
+// renderAwaited tells of whom points wait for, a line each.
+func renderAwaited(w io.Writer, all []treehttp.RollupAwaited) error {
+	for _, a := range all {
+		if _, err := fmt.Fprintf(w, "waits for %s, away since %s; points are made without it from %s on\n", printable(a.Name), unixTime(a.Since), unixTime(a.Released)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // renderCoverage lists what is not whole, a line each.

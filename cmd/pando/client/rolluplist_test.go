@@ -21,3 +21,17 @@ func TestCoverageLeftOut(t *testing.T) {
 		}
 	}
 }
+
+// Whether points are missing or not due yet, it is told for whom they wait.
+func TestAwaitedIsTold(t *testing.T) {
+	list := treehttp.RollupList{Rules: []treehttp.RollupStatus{{Name: "r", Every: 10}}, Awaited: []treehttp.RollupAwaited{{Name: "zone=eu", Since: 60, Released: 3660}}}
+	for _, coverage := range []bool{false, true} {
+		var out strings.Builder
+		if _, err := (RollupListOptions{Coverage: coverage, Format: Table}).render(&out, list); err != nil {
+			t.Fatal(err)
+		}
+		if want := "waits for zone=eu, away since 1970-01-01T00:01:00Z; points are made without it from 1970-01-01T01:01:00Z on"; !strings.Contains(out.String(), want) {
+			t.Errorf("coverage %v: want %q in\n%s", coverage, want, out.String())
+		}
+	}
+}

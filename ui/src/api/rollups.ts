@@ -7,6 +7,15 @@ export interface RollupList {
   name: string
   tier: string
   rules: Rollup[]
+  /** Who is away, for whom points wait; a hundred at most. Older tiers do not tell. */
+  awaited?: Awaited[]
+}
+
+/** Somebody away since a time; released is when points are made without them. Zero if that is not known yet. */
+export interface Awaited {
+  name: string
+  since: number
+  released: number
 }
 
 /** The points of one rule at one distance. */

@@ -127,3 +127,22 @@ it.each([
   },
   patience,
 )
+
+it(
+  'rollups tell for whom points wait, and until when',
+  async () => {
+    const awaited = [
+      { name: 'zone=eu,cluster=eu-2', since: 1_700_000_000, released: 1_700_086_400 },
+      { name: 'zone=us', since: 0, released: 0 },
+    ]
+    tier(() => ({ name: 'eu', tier: 'zone', rules: [rollup], awaited, data: null }))
+    show(<Rollups member="eu" />)
+    const note = await screen.findByRole('alert', {}, { timeout: patience })
+    expect(note.textContent).toContain('Points wait for children that are away')
+    expect(note.textContent).toMatch(
+      /zone=eu,cluster=eu-2, away since .*2023.*; points are made without it from .*2023.* on/,
+    )
+    expect(note.textContent).toContain('zone=us, away since a moment ago')
+  },
+  patience,
+)

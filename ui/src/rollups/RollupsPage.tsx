@@ -1,9 +1,10 @@
-import { Accordion, Anchor, Code, Group, SegmentedControl, Text } from '@mantine/core'
+import { Accordion, Alert, Anchor, Code, Group, SegmentedControl, Text } from '@mantine/core'
 import { Link, useSearchParams } from 'react-router'
 import { useMember } from '../api/member.ts'
-import { useRollups, type Rollup, type RollupList } from '../api/rollups.ts'
+import { useRollups, type Awaited, type Rollup, type RollupList } from '../api/rollups.ts'
+import { useSettings } from '../app/settings.tsx'
 import { duration, percent, whole } from '../format/numbers.ts'
-import { promDuration } from '../format/times.ts'
+import { dateTime, promDuration } from '../format/times.ts'
 import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
 import { Health, type Level } from '../parts/Health.tsx'
@@ -62,6 +63,27 @@ export function ruleHealth(r: Rollup): { level: Level; text: string } {
   return r.until ? { level: 'good', text: 'whole' } : { level: 'off', text: 'no point yet' }
 }
 
+/** For whom points wait, and until when. */
+function WaitsFor({ awaited }: { awaited: Awaited[] }) {
+  const { zone } = useSettings()
+  if (awaited.length === 0) return null
+  const at = (t: number) => (t > 0 ? dateTime(t * 1000, zone) : 'a moment ago')
+  return (
+    <Alert
+      color="orange"
+      my="xs"
+      title={`Points wait for ${awaited.length === 1 ? 'a child that is' : 'children that are'} away`}
+    >
+      {awaited.map((a) => (
+        <Text key={a.name} size="sm" style={{ overflowWrap: 'anywhere' }}>
+          {a.name}, away since {at(a.since)}
+          {a.released > 0 && `; points are made without it from ${at(a.released)} on`}
+        </Text>
+      ))}
+    </Alert>
+  )
+}
+
 function Rules({ list, member }: { list: RollupList; member: string }) {
   const [params, setParams] = useSearchParams()
   const span = (params.get('span') ?? '1h') as keyof typeof spans
@@ -92,6 +114,7 @@ function Rules({ list, member }: { list: RollupList; member: string }) {
           },
         ]}
       />
+      <WaitsFor awaited={list.awaited ?? []} />
       <Group justify="space-between" mb="xs">
         <SegmentedControl
           size="xs"
