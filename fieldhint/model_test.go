@@ -397,8 +397,9 @@ func (m *smallPlanet) ask(l *modelLeaf) {
 	}
 }
 
-// askAll asks for all children of the zone at once, as queries do. That is by slabs,
-// which are right by chance for other children than filters are.
+// askAll asks for all children of the zone at once, as queries do. Slabs answer
+// that, which by chance take a child for one that may match where its filters do not,
+// and the reverse: what is compared is who must be asked.
 func (m *smallPlanet) askAll(l *modelLeaf, ms []*labels.Matcher, mint, maxt int64) {
 	m.t.Helper()
 	names := []string{"nobody"}

@@ -213,67 +213,45 @@ func TestPromotedWhileAnotherIsDelivered(t *testing.T) {
 	p.runs("three")
 }
 
-// A delivery that a restart interrupted waits until the fleet can be asked
-// whether the revision is still wanted; the wait is not held against it.
-func TestInterruptedWhileRootIsDown(t *testing.T) {
-	p := newPlanet(t, "a", "b")
-	p.repo.Commit("config", "one")
-	p.pass(10 * time.Minute)
-	a := p.loops[0]
-	a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("away")}
-	two := p.repo.Commit("config", "two")
-	p.pass(2 * time.Minute)
-	p.down = true
-	_ = a.loop.Close()
-	a.open()
-	a.workload.blocked = nil
-	p.pass(10 * time.Minute)
-	p.runs("one", "one")
-	a.workload.blocked = errors.New("connection refused")
-	p.down = false
-	p.pass(30 * time.Second)
-	if s := a.loop.Status(); len(s.Rejected) != 0 {
-		t.Fatalf("rejected %+v, want it to be tried for a while first", s.Rejected)
-	}
-	a.workload.blocked = nil
-	if _, err := p.loops[1].loop.Do(t.Context(), Command{Name: CommandAbort, Revision: two}); err != nil {
-		t.Fatal(err)
-	}
-	p.pass(5 * time.Minute)
-	p.runs("one", "one")
-	if slices.Contains(a.workload.history, "two") {
-		t.Fatal("a revision that the fleet rejected meanwhile was delivered")
-	}
-}
-
-// So does one of which nothing was written yet, in a loop that goes on.
+// A delivery of which nothing was written yet waits until the fleet can be asked
+// whether the revision is still wanted, in a loop that goes on and in one that was
+// started anew; the wait is not held against it.
 func TestNothingWrittenWhileRootIsDown(t *testing.T) {
-	p := newPlanet(t, "a", "b")
-	p.repo.Commit("config", "one")
-	p.pass(10 * time.Minute)
-	a := p.loops[0]
-	a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("away")}
-	two := p.repo.Commit("config", "two")
-	p.pass(2 * time.Minute)
-	p.down = true
-	p.pass(15 * time.Second)
-	a.workload.blocked = nil
-	p.pass(10 * time.Minute)
-	p.runs("one", "one")
-	a.workload.blocked = errors.New("connection refused")
-	p.down = false
-	p.pass(30 * time.Second)
-	if s := a.loop.Status(); len(s.Rejected) != 0 {
-		t.Fatalf("rejected %+v, want it to be tried for a while first", s.Rejected)
-	}
-	a.workload.blocked = nil
-	if _, err := p.loops[1].loop.Do(t.Context(), Command{Name: CommandAbort, Revision: two}); err != nil {
-		t.Fatal(err)
-	}
-	p.pass(5 * time.Minute)
-	p.runs("one", "one")
-	if slices.Contains(a.workload.history, "two") {
-		t.Fatal("a revision that the fleet rejected meanwhile was delivered")
+	for _, restarts := range []bool{false, true} {
+		t.Run(fmt.Sprintf("restarts %v", restarts), func(t *testing.T) {
+			p := newPlanet(t, "a", "b")
+			p.repo.Commit("config", "one")
+			p.pass(10 * time.Minute)
+			a := p.loops[0]
+			a.workload.blocked = &UnavailableError{What: "apply", Err: errors.New("away")}
+			two := p.repo.Commit("config", "two")
+			p.pass(2 * time.Minute)
+			p.down = true
+			if restarts {
+				_ = a.loop.Close()
+				a.open()
+			} else {
+				p.pass(15 * time.Second)
+			}
+			a.workload.blocked = nil
+			p.pass(10 * time.Minute)
+			p.runs("one", "one")
+			a.workload.blocked = errors.New("connection refused")
+			p.down = false
+			p.pass(30 * time.Second)
+			if s := a.loop.Status(); len(s.Rejected) != 0 {
+				t.Fatalf("rejected %+v, want it to be tried for a while first", s.Rejected)
+			}
+			a.workload.blocked = nil
+			if _, err := p.loops[1].loop.Do(t.Context(), Command{Name: CommandAbort, Revision: two}); err != nil {
+				t.Fatal(err)
+			}
+			p.pass(5 * time.Minute)
+			p.runs("one", "one")
+			if slices.Contains(a.workload.history, "two") {
+				t.Fatal("a revision that the fleet rejected meanwhile was delivered")
+			}
+		})
 	}
 }
 

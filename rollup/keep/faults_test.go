@@ -361,10 +361,8 @@ func TestFailingBatch(t *testing.T) {
 	}
 }
 
-// Making points good ends after a while, so that fresh points are made and what was
-// restated is heard between; all rules get their turn, none twice before the others.
-func TestMakingGoodTakesTurns(t *testing.T) {
-	const rules = 5
+// tierWithRules returns a tier that keeps points of so many rules.
+func tierWithRules(t *testing.T, rules int) *tierOf {
 	var text strings.Builder
 	text.WriteString("rollups:\n")
 	for i := range rules {
@@ -372,6 +370,14 @@ func TestMakingGoodTakesTurns(t *testing.T) {
 	}
 	k := newTierOf(t, newWorld(), t.TempDir(), text.String())
 	k.must(k.collect())
+	return k
+}
+
+// Making points good ends after a while, so that fresh points are made and what was
+// restated is heard between; all rules get their turn, none twice before the others.
+func TestMakingGoodTakesTurns(t *testing.T) {
+	const rules = 5
+	k := tierWithRules(t, rules)
 	k.pass(20 * time.Minute)
 	k.must(k.c.Fresh(t.Context()))
 

@@ -3,9 +3,7 @@ package keep
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,13 +26,7 @@ func (s *slowSource) Exec(_ context.Context, req querytree.ExecRequest) (querytr
 // fail.
 func TestPartialPointsTakeTurns(t *testing.T) {
 	const rules = 4
-	var text strings.Builder
-	text.WriteString("rollups:\n")
-	for i := range rules {
-		fmt.Fprintf(&text, "  - {name: r%d, expr: sum by (job) (x%d), interval: 10s, keep: {root: {for: 1h}}}\n", i, i)
-	}
-	k := newTierOf(t, newWorld(), t.TempDir(), text.String())
-	k.must(k.collect())
+	k := tierWithRules(t, rules)
 	k.away = true
 	for range 3 {
 		k.pass(2 * worldHold)
