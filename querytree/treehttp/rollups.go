@@ -16,7 +16,7 @@ type RollupList struct {
 	Tier string `json:"tier"`
 	// Rules are those that the tier keeps points of, by name.
 	Rules []RollupStatus `json:"rules"`
-	// Awaited are those below who are away, by name, a hundred at most: nothing newer
+	// Awaited are those below who are away, by name, twenty at most: nothing newer
 	// than what they have delivered is due until they are back or released.
 	Awaited []RollupAwaited `json:"awaited,omitempty"`
 }

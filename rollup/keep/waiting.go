@@ -40,14 +40,15 @@ type Awaited struct {
 	Since, Released time.Time
 }
 
-// Awaited tells who is away now, by name; a hundred at most. Until they are back or
+// Awaited tells who is away now, by name; twenty at most. Until they are back or
 // released, nothing newer than what they have delivered is due. It may be called while
 // the Collector runs.
 func (c *Collector) Awaited() (out []Awaited) {
 	if c.cfg.Missing == nil {
 		return nil
 	}
-	for _, name := range slices.Sorted(slices.Values(c.cfg.Missing())) {
+	names := slices.Sorted(slices.Values(c.cfg.Missing()))
+	for _, name := range names[:min(len(names), maxNamed)] {
 		a := Awaited{Name: name}
 		if since, ok := c.cfg.Past.awaySince(name); ok {
 			a.Since = since

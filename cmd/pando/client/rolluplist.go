@@ -71,7 +71,7 @@ func (o RollupListOptions) render(w io.Writer, list treehttp.RollupList) (int, e
 		if err := renderCoverage(w, found); err != nil {
 			return Failed, err
 		}
-		return code, renderAwaited(w, list.Awaited)
+		return code, renderAwaited(w, list.Awaited, time.Now())
 	}
 	cols := []column{{head: "NAME"}, {head: "EVERY"}, {head: "FOR"}, {head: "SERIES"}, {head: "SINCE"}, {head: "WHOLE UP TO"}, {head: "LAG"}, {head: "WHOLE"}, {head: "PARTIAL"}, {head: "UNFIT"}, {head: "ABSENT"}, {head: "FAILING"}}
 	var rows [][]string
@@ -84,13 +84,20 @@ func (o RollupListOptions) render(w io.Writer, list treehttp.RollupList) (int, e
 	if err := writeTable(w, cols, rows); err != nil {
 		return Failed, err
 	}
-	return code, renderAwaited(w, list.Awaited)
+	return code, renderAwaited(w, list.Awaited, time.Now())
 }
 
-// renderAwaited tells of whom points wait for, a line each.
-func renderAwaited(w io.Writer, all []treehttp.RollupAwaited) error {
+// renderAwaited tells who is away, and until when points wait for them, a line each.
+func renderAwaited(w io.Writer, all []treehttp.RollupAwaited, now time.Time) error {
 	for _, a := range all {
-		if _, err := fmt.Fprintf(w, "waits for %s, away since %s; points are made without it from %s on\n", printable(a.Name), unixTime(a.Since), unixTime(a.Released)); err != nil {
+		state := "has just gone: points wait for it"
+		switch released := unixTime(a.Released); {
+		case a.Released > 0 && a.Released <= float64(now.Unix()):
+			state = fmt.Sprintf("is away since %s: points are made without it since %s", unixTime(a.Since), released)
+		case a.Released > 0:
+			state = fmt.Sprintf("is away since %s: points wait for it until %s", unixTime(a.Since), released)
+		}
+		if _, err := fmt.Fprintf(w, "%s %s\n", printable(a.Name), state); err != nil {
 			return err
 		}
 	}

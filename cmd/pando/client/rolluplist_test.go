@@ -3,6 +3,7 @@ package client
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pandometrics/pando/querytree/treehttp"
 )
@@ -22,16 +23,25 @@ func TestCoverageLeftOut(t *testing.T) {
 	}
 }
 
-// Whether points are missing or not due yet, it is told for whom they wait.
+// Whoever is away is told of, and what that means for points.
 func TestAwaitedIsTold(t *testing.T) {
-	list := treehttp.RollupList{Rules: []treehttp.RollupStatus{{Name: "r", Every: 10}}, Awaited: []treehttp.RollupAwaited{{Name: "zone=eu", Since: 60, Released: 3660}}}
+	var out strings.Builder
+	all := []treehttp.RollupAwaited{{Name: "zone=eu", Since: 60, Released: 3660}, {Name: "zone=us", Since: 120, Released: 7200}, {Name: "new"}}
+	if err := renderAwaited(&out, all, time.Unix(3660, 0)); err != nil {
+		t.Fatal(err)
+	}
+	want := `zone=eu is away since 1970-01-01T00:01:00Z: points are made without it since 1970-01-01T01:01:00Z
+zone=us is away since 1970-01-01T00:02:00Z: points wait for it until 1970-01-01T02:00:00Z
+new has just gone: points wait for it
+`
+	if out.String() != want {
+		t.Errorf("%s\nwant\n%s", out.String(), want)
+	}
 	for _, coverage := range []bool{false, true} {
-		var out strings.Builder
-		if _, err := (RollupListOptions{Coverage: coverage, Format: Table}).render(&out, list); err != nil {
-			t.Fatal(err)
-		}
-		if want := "waits for zone=eu, away since 1970-01-01T00:01:00Z; points are made without it from 1970-01-01T01:01:00Z on"; !strings.Contains(out.String(), want) {
-			t.Errorf("coverage %v: want %q in\n%s", coverage, want, out.String())
+		out.Reset()
+		list := treehttp.RollupList{Rules: []treehttp.RollupStatus{{Name: "r", Every: 10}}, Awaited: all}
+		if _, err := (RollupListOptions{Coverage: coverage, Format: Table}).render(&out, list); err != nil || !strings.Contains(out.String(), "zone=eu is away") {
+			t.Errorf("coverage %v: %v\n%s", coverage, err, out.String())
 		}
 	}
 }

@@ -7,7 +7,7 @@ export interface RollupList {
   name: string
   tier: string
   rules: Rollup[]
-  /** Who is away, for whom points wait; a hundred at most. Older tiers do not tell. */
+  /** Who is away, for whom points wait; twenty at most. Older tiers do not tell. */
   awaited?: Awaited[]
 }
 

@@ -138,11 +138,11 @@ it(
     tier(() => ({ name: 'eu', tier: 'zone', rules: [rollup], awaited, data: null }))
     show(<Rollups member="eu" />)
     const note = await screen.findByRole('alert', {}, { timeout: patience })
-    expect(note.textContent).toContain('Points wait for children that are away')
+    expect(note.textContent).toContain('Not all children are there')
     expect(note.textContent).toMatch(
-      /zone=eu,cluster=eu-2, away since .*2023.*; points are made without it from .*2023.* on/,
+      /zone=eu,cluster=eu-2 is away since .*2023.*: points are made without it since .*2023/,
     )
-    expect(note.textContent).toContain('zone=us, away since a moment ago')
+    expect(note.textContent).toContain('zone=us has just gone: points wait for it')
   },
   patience,
 )

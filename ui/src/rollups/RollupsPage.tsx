@@ -4,6 +4,7 @@ import { useMember } from '../api/member.ts'
 import { useRollups, type Awaited, type Rollup, type RollupList } from '../api/rollups.ts'
 import { useSettings } from '../app/settings.tsx'
 import { duration, percent, whole } from '../format/numbers.ts'
+import { useNow } from '../app/useNow.ts'
 import { dateTime, promDuration } from '../format/times.ts'
 import { Empty } from '../parts/Empty.tsx'
 import { Failure } from '../parts/Failure.tsx'
@@ -63,21 +64,22 @@ export function ruleHealth(r: Rollup): { level: Level; text: string } {
   return r.until ? { level: 'good', text: 'whole' } : { level: 'off', text: 'no point yet' }
 }
 
-/** For whom points wait, and until when. */
+/** Who is away, and until when points wait for them. */
 function WaitsFor({ awaited }: { awaited: Awaited[] }) {
   const { zone } = useSettings()
+  const now = useNow(10_000)
   if (awaited.length === 0) return null
-  const at = (t: number) => (t > 0 ? dateTime(t * 1000, zone) : 'a moment ago')
+  const at = (t: number) => dateTime(t * 1000, zone)
+  const state = (a: Awaited) => {
+    if (a.released === 0) return 'has just gone: points wait for it'
+    const waits = a.released * 1000 > now
+    return `is away since ${at(a.since)}: points ${waits ? 'wait for it until' : 'are made without it since'} ${at(a.released)}`
+  }
   return (
-    <Alert
-      color="orange"
-      my="xs"
-      title={`Points wait for ${awaited.length === 1 ? 'a child that is' : 'children that are'} away`}
-    >
+    <Alert color="orange" my="xs" title="Not all children are there">
       {awaited.map((a) => (
         <Text key={a.name} size="sm" style={{ overflowWrap: 'anywhere' }}>
-          {a.name}, away since {at(a.since)}
-          {a.released > 0 && `; points are made without it from ${at(a.released)} on`}
+          {a.name} {state(a)}
         </Text>
       ))}
     </Alert>
