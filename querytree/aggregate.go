@@ -36,7 +36,7 @@ func (b *builder) aggregate(n *parser.AggregateExpr) parser.Expr {
 // for one that is the same at every step if its operand is, and then looks at the
 // first step of the parameter alone.
 func (b *builder) parameter(n *parser.AggregateExpr) parser.Expr {
-	if b.p.stepInvariant(n.Expr.String()) {
+	if usesAt(n.Expr) && b.p.stepInvariant(n.Expr.String()) {
 		outer := b.grid
 		b.grid.end = b.grid.start
 		defer func() { b.grid = outer }()

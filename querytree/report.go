@@ -180,4 +180,11 @@ func (r Report) Missing() []string {
 }
 
 // Partial reports whether anything is missing from the answer.
-func (r Report) Partial() bool { return len(r.Missing()) > 0 }
+func (r Report) Partial() bool {
+	for _, c := range r.Children {
+		if c.Failed != "" {
+			return true
+		}
+	}
+	return false
+}

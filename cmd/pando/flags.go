@@ -75,7 +75,7 @@ func (f *commonFlags) register(c *kingpin.CmdClause) {
 	c.Flag("limits.file", "File with values of --query flags by their names, for those that are not given here. Read again upon SIGHUP.").StringVar(&f.limitsFile)
 	c.Flag("query.lookback-delta", "How far back an instant selector looks.").Default("5m").SetValue(&f.lookback)
 	c.Flag("query.log-file", "File to append a line of JSON to for each query that has ended; reopened upon SIGHUP.").StringVar(&f.queryLog)
-	c.Flag("query.explain-slower-than", "Keep the explanation of queries that take longer or miss a part, for /pando/api/v1/queries; 0 keeps none.").Default(defaultExplainSlower.String()).DurationVar(&f.explainSlower)
+	c.Flag("query.explain-slower-than", "Keep the explanation of queries that take longer, for /pando/api/v1/queries; 0 keeps none.").Default(defaultExplainSlower.String()).DurationVar(&f.explainSlower)
 	c.Flag("log.level", "debug, info, warn or error.").Default("info").EnumVar(&f.logLevel, "debug", "info", "warn", "error")
 	c.Flag("log.format", "logfmt or json.").Default("logfmt").EnumVar(&f.logFormat, "logfmt", "json")
 	c.Flag("tracing.endpoint", "OTLP gRPC endpoint for traces, host:port.").StringVar(&f.otlpEndpoint)

@@ -59,7 +59,7 @@ func limits() []Limit {
 		{"query.max-client-bytes", Bytes, false, "Most memory that all queries of one client may hold together; at least 1MiB.", 1 << 20},
 		{"query.max-response-bytes", Bytes, false, "Largest answer of this tier to one request; at least 1MiB.", 1 << 20},
 		{"query.lookback-delta", Duration, false, "How far back an instant selector looks.", 0},
-		{"query.explain-slower-than", DurationOrNone, false, "Keep the explanation of queries that take longer or miss a part; 0 keeps none.", 0},
+		{"query.explain-slower-than", DurationOrNone, false, "Keep the explanation of queries that take longer; 0 keeps none.", 0},
 		{"query.rollups", Switch, false, "Answer queries from rollups unless they say rollup=off.", 0},
 		{"query.align", Switch, false, "Move the times of range queries to where rollups have points.", 0},
 		{"query.child-deadline", Duration, true, "How long a query waits for any one child; at least 1s.", int64(time.Second)},

@@ -203,7 +203,7 @@ func (q *queryRun) record(ctx context.Context, now time.Time, code int, slow tim
 		rec.State, rec.Error = QueryFailed, "refused: "+cmp.Or(http.StatusText(code), "internal error")
 	}
 	x := report.Explanation
-	if x == nil && slow > 0 && (time.Duration(rec.Duration) >= slow || report.Partial()) {
+	if x == nil && slow > 0 && time.Duration(rec.Duration) >= slow {
 		x = sink.Explanation()
 	}
 	rec.Explanation, rec.CriticalPath, rec.Explained = x, x.CriticalPath(), x != nil
