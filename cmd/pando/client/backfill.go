@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/pandometrics/pando/querytree/treehttp"
@@ -52,13 +53,17 @@ func Backfill(ctx context.Context, o BackfillOptions, stdout, stderr io.Writer) 
 	if every <= 0 {
 		every = time.Second
 	}
-	for {
+	for told := ""; ; {
+		after = treehttp.RollupList{} // what is left out must not stay as it was
 		if err := conn.get(ctx, rollupsPath, &after); err != nil {
 			fmt.Fprintln(stderr, "error:", err)
 			return Failed
 		}
 		was, is := progressOf(before, o.Rule), progressOf(after, o.Rule)
-		fmt.Fprintf(stdout, "%d of %s\n", is.made(), count(int(is.made()+is.absent), "point", "points"))
+		if text := is.text(after.Awaited, time.Now()); text != told {
+			fmt.Fprint(stdout, text)
+			told = text
+		}
 		if is.absent == 0 {
 			return is.conclude(was, stdout, stderr)
 		}
@@ -93,6 +98,19 @@ func progressOf(list treehttp.RollupList, rule string) (p progress) {
 		p.failing = cmp.Or(p.failing, r.Failing)
 	}
 	return p
+}
+
+// text tells how far it is and, as long as points are absent, what holds them up.
+func (p progress) text(awaited []treehttp.RollupAwaited, now time.Time) string {
+	var out strings.Builder
+	fmt.Fprintf(&out, "%d of %s\n", p.made(), count(int(p.made()+p.absent), "point", "points"))
+	if p.absent > 0 {
+		_ = renderAwaited(&out, awaited, now) // a Builder takes everything
+		if p.failing != "" {
+			fmt.Fprintf(&out, "the last attempt failed: %s\n", printable(p.failing))
+		}
+	}
+	return out.String()
 }
 
 func (p progress) made() int64 { return p.whole + p.partial + p.unfit }

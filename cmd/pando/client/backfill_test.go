@@ -56,3 +56,33 @@ func TestBackfillSaysWhy(t *testing.T) {
 		}
 	}
 }
+
+// While points wait for somebody, that is told, and told once.
+func TestBackfillTellsWhatItWaitsFor(t *testing.T) {
+	asked := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		list := treehttp.RollupList{Rules: []treehttp.RollupStatus{{Name: "r", Every: 10, Since: 100, Whole: 5, Absent: 40, Series: 2}}}
+		if asked++; asked < 7 {
+			list.Awaited = []treehttp.RollupAwaited{{Name: "zone=us", Since: 60, Released: 1 << 40}}
+			list.Rules[0].Failing = "zone=us did not answer"
+		} else {
+			list.Rules[0].Whole, list.Rules[0].Absent = 45, 0
+		}
+		var body any = list
+		if req.Method == http.MethodPost {
+			body = map[string]any{"status": "success", "data": list}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err := json.NewEncoder(w).Encode(body); err != nil {
+			t.Error(err)
+		}
+	}))
+	defer srv.Close()
+	var out, errs strings.Builder
+	code := Backfill(t.Context(), BackfillOptions{Server: srv.URL, Rule: "r", Since: "7d", Wait: true, Every: time.Millisecond}, &out, &errs)
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if code != OK || len(lines) != 4 || lines[0] != "5 of 45 points" || !strings.HasPrefix(lines[1], "zone=us is away since 1970-01-01T00:01:00Z: points wait for it until") ||
+		lines[2] != "the last attempt failed: zone=us did not answer" || lines[3] != "45 of 45 points" {
+		t.Errorf("exit code %d:\n%s%s", code, out.String(), errs.String())
+	}
+}

@@ -50,6 +50,17 @@ export interface Hole {
   missing?: string[]
 }
 
+/** How far the newest point that has all whole ones before it is behind, in seconds; undefined if there is none. */
+export function behind(r: Rollup): number | undefined {
+  return r.until > 0 ? r.lag : undefined
+}
+
+/** How far the rule that is furthest behind is; undefined if one has no such point. */
+export function furthestBehind(rules: Rollup[]): number | undefined {
+  const all = rules.map(behind)
+  return all.includes(undefined) ? undefined : Math.max(...all.map((n) => n ?? 0))
+}
+
 const interval = 10_000
 
 async function rollupsOf(member: string, signal: AbortSignal): Promise<RollupList | null> {

@@ -1,6 +1,7 @@
 import { Anchor, Group, Text } from '@mantine/core'
 import { Link } from 'react-router'
 import { useBelow } from '../api/below.ts'
+import { furthestBehind, type Rollup } from '../api/rollups.ts'
 import { bytes, duration, whole } from '../format/numbers.ts'
 import { Health } from '../parts/Health.tsx'
 import { When } from '../parts/When.tsx'
@@ -190,15 +191,6 @@ function Named({ level, what, rules }: { level: 'good' | 'warn' | 'bad'; what: s
   )
 }
 
-interface Rollup {
-  id: string
-  name: string
-  lag: number
-  whole: number
-  partial: number
-  absent: number
-}
-
 /** What it keeps of rollups, and its configuration as it tells of it. */
 export function Kept({ member }: { member: string }) {
   const rollups = useBelow<{ rules: Rollup[] | null }>(member, 'pando/api/v1/rollups', { every: 30_000, plain: true })
@@ -251,7 +243,7 @@ export function Kept({ member }: { member: string }) {
               {broken.length === 0
                 ? 'all whole'
                 : `${broken.length} with points that are not whole: ${broken.map((r) => r.name).join(', ')}`}
-              ; up to {duration(Math.max(...rules.map((r) => r.lag)))} behind
+              ; up to {duration(furthestBehind(rules))} behind
             </Health>
           )
         }}

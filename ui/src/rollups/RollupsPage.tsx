@@ -1,7 +1,7 @@
 import { Accordion, Alert, Anchor, Code, Group, SegmentedControl, Text } from '@mantine/core'
 import { Link, useSearchParams } from 'react-router'
 import { useMember } from '../api/member.ts'
-import { useRollups, type Awaited, type Rollup, type RollupList } from '../api/rollups.ts'
+import { behind, furthestBehind, useRollups, type Awaited, type Rollup, type RollupList } from '../api/rollups.ts'
 import { useSettings } from '../app/settings.tsx'
 import { duration, percent, whole } from '../format/numbers.ts'
 import { useNow } from '../app/useNow.ts'
@@ -95,7 +95,7 @@ function Rules({ list, member }: { list: RollupList; member: string }) {
       return p
     })
   const bad = list.rules.filter((r) => ruleHealth(r).level === 'bad').length
-  const furthest = Math.max(...list.rules.map((r) => r.lag))
+  const furthest = furthestBehind(list.rules)
   const key = (r: Rollup) => `${r.id}/${r.every}`
   return (
     <>
@@ -107,7 +107,7 @@ function Rules({ list, member }: { list: RollupList; member: string }) {
           {
             label: 'Furthest behind',
             value: duration(furthest),
-            hint: 'Age of the newest whole point of the rule that is furthest behind',
+            hint: 'Age of the newest point, with all before it whole, of the rule that is furthest behind; none if the first of one is absent',
           },
           {
             label: 'Queries answered',
@@ -145,7 +145,7 @@ function Rules({ list, member }: { list: RollupList; member: string }) {
               </Group>
               <Text size="xs" c="dimmed">
                 a point every {promDuration(r.every)}, kept for {promDuration(r.for)} · {percent(wholeShare(r))} of what
-                is owed is whole · {duration(r.lag)} behind · {whole(r.queries)} queries
+                is owed is whole · {duration(behind(r))} behind · {whole(r.queries)} queries
               </Text>
               <Coverage list={list} rule={r} seconds={spans[span] ?? 3600} below={false} />
             </Accordion.Control>

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { Rollup } from '../api/rollups.ts'
+import { behind, furthestBehind, type Rollup } from '../api/rollups.ts'
 import { strip, wholeShare } from './strip.ts'
 
 const rule = (r: Partial<Rollup>): Rollup => ({
@@ -69,4 +69,13 @@ describe('a coverage strip', () => {
 describe('the whole share', () => {
   it('counts all that is owed', () => expect(wholeShare(rule({ whole: 3, absent: 1 }))).toBe(0.75))
   it('is not known of nothing', () => expect(wholeShare(rule({ whole: 0 }))).toBeUndefined())
+})
+
+describe('how far a rule is behind', () => {
+  it('is not known if its first point is absent: it is not up to date', () => {
+    const holed = rule({ until: 0, lag: 0, absent: 9 })
+    expect(behind(holed)).toBeUndefined()
+    expect(furthestBehind([rule({ lag: 20 }), holed])).toBeUndefined()
+    expect(furthestBehind([rule({ lag: 20 }), rule({ lag: 50 })])).toBe(50)
+  })
 })
