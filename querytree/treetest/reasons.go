@@ -101,6 +101,10 @@ func (p *Planet) accepted(q Query, want, got *promql.Result) (Reason, string) {
 			return OrderOfFloats, ""
 		}
 	}
+	// These look at samples alone.
+	if got.Err == nil && e.outsideNotes(notes(q.Expr, got)) != "" {
+		return "", why
+	}
 	if p.chosenTwice(q, got) || p.chosenOfChosen(q, got) {
 		return ChoiceAmongEquals, ""
 	}
