@@ -114,11 +114,16 @@ func TestHintCursor(t *testing.T) {
 	at := []string{"here", "there"}
 	registry.begin = func(s *fakeSession) { s.cursor.Store(&at[0]) }
 	addr, _ := startServer(t, nil, ServerConfig{Registry: registry})
-	source := make(cursors, 10)
+	source, moved := make(cursors, 10), make(chan struct{})
 	hints := hintFunc(func(ctx context.Context, cursor []byte, send func([]byte) error) error {
 		if string(cursor) == "here" {
 			source <- "here"
-			return send([]byte("bad"))
+			select {
+			case <-moved:
+				return send([]byte("bad"))
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		return source.StreamFrom(ctx, cursor, send)
 	})
@@ -127,10 +132,11 @@ func TestHintCursor(t *testing.T) {
 		Child: &fakeChild{description: leafDescription()}, Hints: hints, Parents: []string{addr}, MinBackoff: time.Millisecond, Registerer: reg,
 	})
 	s := receive(t, "session", registry.sessions)
-	s.cursor.Store(&at[1])
 	if got := receive(t, "cursor", source); got != "here" {
-		t.Errorf("begins at %q", got)
+		t.Fatalf("begins at %q", got)
 	}
+	s.cursor.Store(&at[1])
+	close(moved)
 	if got := receive(t, "cursor", source); got != "there" {
 		t.Errorf("goes on at %q", got)
 	}
