@@ -270,7 +270,7 @@ func TestMalformedRegistration(t *testing.T) {
 // Cancelling a request, or closing its answer, ends it at the child, and the
 // connection goes on.
 func TestCancel(t *testing.T) {
-	stopped := make(chan struct{}, 10)
+	begun, stopped := make(chan struct{}, 10), make(chan struct{}, 10)
 	endless := func(ctx context.Context) func() (promql.Series, bool) {
 		n := 0
 		return func() (promql.Series, bool) {
@@ -280,6 +280,7 @@ func TestCancel(t *testing.T) {
 	}
 	remote := linked(t, &fakeChild{exec: func(ctx context.Context, r querytree.ExecRequest) (querytree.ResultSet, error) {
 		if r.Query == "hang" {
+			begun <- struct{}{}
 			<-ctx.Done()
 			stopped <- struct{}{}
 			return nil, ctx.Err()
@@ -305,11 +306,15 @@ func TestCancel(t *testing.T) {
 	set.Close()
 	receive(t, "end at the child", stopped)
 
-	ctx, cancel = context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if _, err := remote.Exec(ctx, querytree.ExecRequest{Query: "hang"}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Error("error after the deadline:", err)
+	// A deadline that passes before the child is asked shows nothing of the child.
+	for timeout := 20 * time.Millisecond; len(begun) == 0 && timeout < patience; timeout *= 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		if _, err := remote.Exec(ctx, querytree.ExecRequest{Query: "hang"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error("error after the deadline:", err)
+		}
+		cancel()
 	}
+	receive(t, "request at the child", begun)
 	receive(t, "end at the child", stopped)
 }
 
@@ -398,16 +403,34 @@ func TestHelloTimeout(t *testing.T) {
 	if _, err := io.Copy(io.Discard, silent); err != nil {
 		t.Error("silent peer:", err)
 	}
-	stream, err := peerSession(t, addr, &evilTree{}).Attach(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	// A peer slower than the timeout is hung up on before it is greeted, which
+	// shows nothing of those who were.
+	for timeout := 20 * time.Millisecond; timeout < patience; timeout *= 2 {
+		if greetedThenHungUpOn(t, timeout) {
+			return
+		}
 	}
-	for err == nil { // the greeting, and then the end
-		_, err = stream.Recv()
+	t.Error("no peer without a hello was greeted")
+}
+
+// greetedThenHungUpOn reports whether a server with the timeout greeted a peer
+// that never says hello. Whether or not, it waits until the peer is hung up on.
+func greetedThenHungUpOn(t *testing.T, timeout time.Duration) (greeted bool) {
+	t.Helper()
+	addr, _ := startServer(t, nil, ServerConfig{Registry: newFakeRegistry(), HelloTimeout: timeout})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	stream, err := peerSession(t, addr, &evilTree{}).Attach(ctx)
+	for err == nil {
+		var down *querytreepb.Down
+		if down, err = stream.Recv(); err == nil {
+			greeted = greeted || down.GetGreeting() != nil
+		}
 	}
-	if t.Context().Err() != nil {
-		t.Error("peer without a hello:", err)
+	if ctx.Err() != nil {
+		t.Fatal("peer without a hello:", err)
 	}
+	return greeted
 }
 
 // holdingProxy forwards connections to addr until held is set; then it keeps
