@@ -303,7 +303,7 @@ func TestHundredMegabytes(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	r := gittest.New(t)
 	r.Commit("a", "a")
-	s := follow(t, r, func(c *source.Config) { c.Limits.Timeout = 300 * time.Millisecond })
+	s := follow(t, r)
 	answer := func(status int) {
 		r.Answer(func(_ http.Handler, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 	}
@@ -321,7 +321,8 @@ func TestUnreachable(t *testing.T) {
 		}
 	}
 	r.Answer(func(_ http.Handler, _ http.ResponseWriter, q *http.Request) { <-q.Context().Done() })
-	_, err := s.Fetch(t.Context(), source.Want{})
+	hasty := follow(t, r, func(c *source.Config) { c.Limits.Timeout = 300 * time.Millisecond })
+	_, err := hasty.Fetch(t.Context(), source.Want{})
 	refused(t, err, source.ReasonTimeout, "longer than 300ms")
 	r.Answer(func(_ http.Handler, _ http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) })
 	_, err = s.Fetch(t.Context(), source.Want{})
