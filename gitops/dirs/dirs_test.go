@@ -352,7 +352,7 @@ func TestHangUp(t *testing.T) {
 	if err := d.Deliver(t.Context(), bundle("h")); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	select {
 	case <-hup:

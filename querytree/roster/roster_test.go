@@ -387,7 +387,7 @@ func TestRun(t *testing.T) {
 		if _, err := os.Stat(path); err == nil {
 			break
 		}
-		if time.Since(begin) > 10*time.Second {
+		if time.Since(begin) > 30*time.Second {
 			t.Fatal("nothing saved")
 		}
 	}

@@ -104,7 +104,7 @@ func TestSuggestOfLiveTier(t *testing.T) {
 		fmt.Fprint(w, answer)
 	}))
 	defer s.Close()
-	code, out, errs := suggest(t, SuggestOptions{Server: s.URL, MinTimes: 1, Timeout: time.Second})
+	code, out, errs := suggest(t, SuggestOptions{Server: s.URL, MinTimes: 1, Timeout: time.Minute})
 	if code != OK || !strings.Contains(out, "14 series (by the tree)") || strings.Contains(out, "sum(y)") {
 		t.Errorf("exit code %d, %s%s", code, errs, out)
 	}
