@@ -186,7 +186,7 @@ func tierAt(tb testing.TB, web, grpc string, args ...string) *process {
 	}
 	p := launch(tb, args[0], pando(tb), all...)
 	p.args = args
-	eventually(tb, 30*time.Second, func() error {
+	eventually(tb, 60*time.Second, func() error {
 		if m := listening.FindStringSubmatch(p.out.String()); m != nil {
 			p.name, p.http, p.grpc = m[1], m[2], m[3]
 			return nil
@@ -241,7 +241,7 @@ func startZone(tb testing.TB, parent string, flags ...string) *process {
 func startLeaf(tb testing.TB, parent, zone, cluster string, flags ...string) *process {
 	tb.Helper()
 	p := tierAt(tb, anyPort, "", leafFlags(tb, parent, zone, cluster, flags...)...)
-	eventually(tb, 30*time.Second, func() error {
+	eventually(tb, 60*time.Second, func() error {
 		res, err := caller.Get(p.http + "/-/ready")
 		if err != nil {
 			return err

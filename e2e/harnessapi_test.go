@@ -145,7 +145,7 @@ func treeOf(base string) (treehttp.Tree, error) {
 // awaitLeaves waits until that many leaves are connected below a tier.
 func awaitLeaves(tb testing.TB, p *process, want int) {
 	tb.Helper()
-	eventually(tb, 15*time.Second, func() error {
+	eventually(tb, 60*time.Second, func() error {
 		t, err := treeOf(p.http)
 		if err == nil && t.Self.Leaves != want {
 			err = fmt.Errorf("%s has %d leaves, want %d", p.name, t.Self.Leaves, want)
@@ -204,7 +204,7 @@ func post(ctx context.Context, base string, body []byte) (int, string, error) {
 // write writes samples that must be accepted.
 func write(tb testing.TB, leaf *process, points ...point) {
 	tb.Helper()
-	eventually(tb, 15*time.Second, func() error {
+	eventually(tb, 60*time.Second, func() error {
 		code, text, err := post(context.Background(), leaf.http, encode(points...))
 		switch {
 		case err != nil:

@@ -95,7 +95,7 @@ func TestProcessBelow(t *testing.T) {
 	startLeaf(t, zone.grpc, "eu", "b", "--no-web.status-to-parents")
 	awaitLeaves(t, root, 2)
 	write(t, a, pt(1, "__name__", "x"))
-	eventually(t, 15*time.Second, func() error { // it has discovered its target, and told of its sample
+	eventually(t, 60*time.Second, func() error { // it has discovered its target, and told of its sample
 		tree, err := treeOf(root.http)
 		if err != nil || len(tree.Children) != 1 || len(tree.Children[0].Children) != 2 || tree.Children[0].Children[0].Maxt.IsZero() {
 			return errors.Join(fmt.Errorf("no sample yet: %+v", tree), err)
@@ -196,7 +196,7 @@ func TestProcessBelow(t *testing.T) {
 		t.Errorf("after %v: %d %s", time.Since(begun), r.code, r.body)
 	}
 	a.kill()
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		if r := get(t, below(root, nameA, "/api/v1/targets"), ""); r.code == http.StatusServiceUnavailable {
 			if kind, data := refusal(t, r); kind != "member_missing" || data.Member != nameA || data.At != "zone=eu" || time.Since(data.Since) > time.Minute {
 				t.Errorf("%s", r.body)

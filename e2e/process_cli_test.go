@@ -91,7 +91,7 @@ func TestProcessReload(t *testing.T) {
 	// inForce waits until the leaf's configuration has all words.
 	inForce := func(words ...string) {
 		t.Helper()
-		eventually(t, 15*time.Second, func() error {
+		eventually(t, 60*time.Second, func() error {
 			a, err := call(leaf.http, "/api/v1/status/config", nil)
 			if err != nil {
 				return err
@@ -120,7 +120,7 @@ func TestProcessReload(t *testing.T) {
 	if err := leaf.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		return mentions([]string{leaf.log.String()}, "not reloaded", "never")
 	})
 	inForce("job_name: b")
@@ -148,7 +148,7 @@ func TestProcessQueryCommand(t *testing.T) {
 		write(t, l, pt(float64(i+1), "__name__", "steady", "quote", `a"b,c`))
 		leaves = append(leaves, l)
 	}
-	becomes(t, 10*time.Second, root.http, `sum(steady)`, 3)
+	becomes(t, 60*time.Second, root.http, `sum(steady)`, 3)
 	query := func(code int, args ...string) ran {
 		t.Helper()
 		r := run(t, pando(t), append([]string{"query", "--server", root.http}, args...)...)
@@ -182,7 +182,7 @@ func TestProcessQueryCommand(t *testing.T) {
 	}
 
 	leaves[1].kill()
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		r := run(t, pando(t), "query", "--server", root.http, "steady")
 		if r.code != 3 {
 			return fmt.Errorf("exit code %d", r.code)

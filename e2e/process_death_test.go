@@ -166,7 +166,7 @@ func TestQueryOfDeath(t *testing.T) {
 	awaitLeaves(t, root, 1)
 	light := func(base string) {
 		t.Helper()
-		eventually(t, 30*time.Second, func() error {
+		eventually(t, 60*time.Second, func() error {
 			v, err := number(base, `count(metric_1_total{pod=~"pod-1|pod-51"})`, "time", seconds(end))
 			if err == nil && v != 2 {
 				err = fmt.Errorf("got %v, want 2", v)

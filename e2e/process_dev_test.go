@@ -58,9 +58,9 @@ func TestProcessDev(t *testing.T) {
 			return nil
 		})
 	}
-	becomes(t, 30*time.Second, dev.http, `count(count by (zone) (up))`, 1)
-	becomes(t, 30*time.Second, dev.http, `count(count by (cluster) (up))`, 2)
-	eventually(t, 30*time.Second, func() error {
+	becomes(t, 60*time.Second, dev.http, `count(count by (zone) (up))`, 1)
+	becomes(t, 60*time.Second, dev.http, `count(count by (cluster) (up))`, 2)
+	eventually(t, 60*time.Second, func() error {
 		n, err := number(dev.http, `count({__name__=~"node_.+"})`)
 		if err == nil && n < 10 {
 			err = fmt.Errorf("%v host metrics", n)
@@ -73,10 +73,10 @@ func TestProcessDev(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dev.stop(syscall.SIGINT, 15*time.Second)
+	dev.stop(syscall.SIGINT, 60*time.Second)
 
 	dev = startDev(t, dir)
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		after, err := number(dev.http, `sum(`+old+`)`)
 		if err == nil && after < before {
 			err = fmt.Errorf("%v old samples, want %v", after, before)
@@ -84,12 +84,12 @@ func TestProcessDev(t *testing.T) {
 		return err
 	})
 	// And it goes on.
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		n, err := number(dev.http, `max(timestamp(node_memory_MemTotal_bytes))`)
 		if err == nil && n <= float64(stopped.Unix()) {
 			err = fmt.Errorf("newest sample is of %v", n)
 		}
 		return err
 	})
-	dev.stop(syscall.SIGINT, 15*time.Second)
+	dev.stop(syscall.SIGINT, 60*time.Second)
 }

@@ -100,7 +100,7 @@ func TestProcessDevGit(t *testing.T) {
 		t.Errorf("where the repository is, %s, is not printed", w.dir)
 	}
 	isAt(t, 60*time.Second, dev.http, rollouts.Idle, w.git("rev-parse", "HEAD"))
-	becomes(t, 30*time.Second, dev.http, `count(up{job="pando",tier="leaf"})`, 2)
+	becomes(t, 60*time.Second, dev.http, `count(up{job="pando",tier="leaf"})`, 2)
 	begun := time.Now()
 
 	const ruleFile = "groups:\n  - name: mine\n    rules:\n      - {record: %s, expr: count(up)}\n"
@@ -112,7 +112,7 @@ func TestProcessDevGit(t *testing.T) {
 	if v, err := vector(dev.http, `mine:up{cluster="eu-2"}`); err != nil || len(v) > 0 {
 		t.Errorf("the second wave has it at the same time: %v %v", v, err)
 	}
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		o, err := overview(dev.http)
 		if err == nil && (len(o.Waves) != 2 || o.Waves[0].State != rollouts.Baking || o.Waves[0].Bakes == nil || o.Waves[1].State != rollouts.Waiting) {
 			err = fmt.Errorf("waves %+v, want the first to bake", o.Waves)
@@ -120,7 +120,7 @@ func TestProcessDevGit(t *testing.T) {
 		return err
 	})
 	becomes(t, 60*time.Second, dev.http, `count(mine:up)`, 2)
-	becomes(t, 30*time.Second, dev.http, `count(mine:planet)`, 1)
+	becomes(t, 60*time.Second, dev.http, `count(mine:planet)`, 1)
 	o := isAt(t, 60*time.Second, dev.http, rollouts.Idle, first)
 	if g := o.Waves[0].Gates; len(g) != 2 || g[0].Verdict != "holds" || g[0].Value == nil || g[0].At.IsZero() || o.Waves[0].State != rollouts.Done || o.Running[first] != 2 {
 		t.Errorf("after the rollout: %+v", o)
@@ -128,9 +128,9 @@ func TestProcessDevGit(t *testing.T) {
 
 	// Nobody takes what is invalid; it is told which file and line.
 	broken := w.commit("rules/leaf/mine.yml", "groups: [\n")
-	isAt(t, 30*time.Second, dev.http, rollouts.Refused, first)
+	isAt(t, 60*time.Second, dev.http, rollouts.Refused, first)
 	// Each loop looks at the repository when it does.
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		o, err := overview(dev.http)
 		if err == nil && (len(o.Refused) != 1 || o.Refused[0].Revision != broken || !strings.Contains(o.Refused[0].Message, "rules/leaf/mine.yml:") || len(o.Refused[0].Clusters) != 2) {
 			err = fmt.Errorf("refused %+v, want %s by both", o.Refused, broken)
@@ -174,11 +174,11 @@ func TestProcessDevGit(t *testing.T) {
 	noGaps(t, dev.http, begun)
 
 	// It resumes where it was, and needs no git for that.
-	dev.stop(syscall.SIGINT, 15*time.Second)
+	dev.stop(syscall.SIGINT, 60*time.Second)
 	dev = startDev(t, dir)
-	becomes(t, 30*time.Second, dev.http, `count(mine:up)`, 2)
+	becomes(t, 60*time.Second, dev.http, `count(mine:up)`, 2)
 	isAt(t, 60*time.Second, dev.http, rollouts.Rejected, failing)
-	dev.stop(syscall.SIGINT, 15*time.Second)
+	dev.stop(syscall.SIGINT, 60*time.Second)
 }
 
 // steerDev pauses and resumes all clusters, from the command line and as a page
@@ -189,7 +189,7 @@ func steerDev(t *testing.T, dev *process) {
 	if r := run(t, bin, "rollout", "pause", "--server="+dev.http, "--why=a fair"); r.code != 0 || strings.Count(r.out, "paused: ") != 2 {
 		t.Fatalf("pause ends with %d: %s%s", r.code, r.out, r.errOut)
 	}
-	isAt(t, 10*time.Second, dev.http, rollouts.Paused, "")
+	isAt(t, 60*time.Second, dev.http, rollouts.Paused, "")
 	if r := run(t, bin, "rollout", "status", "--server="+dev.http); r.code != 0 || !strings.Contains(r.out, "paused     by eu-1, eu-2") {
 		t.Errorf("status ends with %d: %s%s", r.code, r.out, r.errOut)
 	}
@@ -247,12 +247,12 @@ func TestProcessDevWithoutGit(t *testing.T) {
 	processes(t)
 	dir := t.TempDir()
 	dev := startDev(t, dir, "--no-gitops")
-	becomes(t, 30*time.Second, dev.http, `count(count by (cluster) (up))`, 2)
+	becomes(t, 60*time.Second, dev.http, `count(count by (cluster) (up))`, 2)
 	if _, err := os.Stat(filepath.Join(dir, "planet")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("there is a repository: %v", err)
 	}
 	if o, err := overview(dev.http); err != nil || o.State != rollouts.Unknown {
 		t.Errorf("rollouts %+v, error %v", o, err)
 	}
-	dev.stop(syscall.SIGINT, 15*time.Second)
+	dev.stop(syscall.SIGINT, 60*time.Second)
 }

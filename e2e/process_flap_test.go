@@ -98,7 +98,7 @@ func coveredBy(names []string, leaf string) bool {
 func next(t *testing.T, what string, counter *atomic.Int64, n int64) {
 	t.Helper()
 	before := counter.Load()
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		if counter.Load() < before+n {
 			return errors.New("no " + what + " answers")
 		}
@@ -115,7 +115,7 @@ func steady(value float64) point {
 func watched(t *testing.T, root *process, leaves map[string]float64) (w *witness, stop func()) {
 	t.Helper()
 	w = &witness{root: root, leaves: leaves}
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		if err := w.ask(witnessed[0]); err != nil {
 			return err
 		}
@@ -186,7 +186,7 @@ func TestProcessFlappingLeaf(t *testing.T) {
 	}
 	next(t, "whole", &w.whole, 20)
 	stop()
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		for p, n := range before {
 			if now := metricOf(t, p, "go_goroutines"); now > n+40 {
 				return fmt.Errorf("%s has %v goroutines, %v before", p.name, now, n)

@@ -52,7 +52,7 @@ type gitopsCluster struct {
 func (c *gitopsCluster) startLeaf(t *testing.T, root *process) {
 	t.Helper()
 	file := filepath.Join(c.dir, "current", "leaf", "prometheus.yml")
-	eventually(t, 30*time.Second, func() error { _, err := os.Stat(file); return err })
+	eventually(t, 60*time.Second, func() error { _, err := os.Stat(file); return err })
 	c.leaf = tierAt(t, c.leafAt, "", leafFlags(t, root.grpc, "eu", c.name, "--config.file="+file)...)
 }
 
@@ -83,11 +83,11 @@ func TestProcessGitops(t *testing.T) {
 		c.startLeaf(t, root)
 	}
 	becomes(t, 60*time.Second, root.http, `count(first)`, 2)
-	becomes(t, 30*time.Second, root.http, `count(count by (revision) (pando_config_loaded_timestamp_seconds))`, 1)
+	becomes(t, 60*time.Second, root.http, `count(count by (revision) (pando_config_loaded_timestamp_seconds))`, 1)
 
 	repo.Commit("rules/leaf/rules.yml", recording("second"))
 	started := time.Now()
-	becomes(t, 30*time.Second, root.http, `count(second{cluster="eu-1"})`, 1)
+	becomes(t, 60*time.Second, root.http, `count(second{cluster="eu-1"})`, 1)
 	if v, err := vector(root.http, `second{cluster="eu-2"}`); err != nil || len(v) > 0 {
 		t.Errorf("the second wave has it at the same time: %v %v", v, err)
 	}
@@ -96,7 +96,7 @@ func TestProcessGitops(t *testing.T) {
 
 	bin := pando(t)
 	good := repo.Git("rev-parse", "HEAD")
-	eventually(t, 30*time.Second, func() error { return runsEverywhere(root.http, good, "eu-1", "eu-2") })
+	eventually(t, 60*time.Second, func() error { return runsEverywhere(root.http, good, "eu-1", "eu-2") })
 	repo.Commit("rules/leaf/rules.yml", "groups: [\n")
 	exported := map[string]map[string]bool{} // labels by metric, of the loops
 	export := func() {
@@ -107,7 +107,7 @@ func TestProcessGitops(t *testing.T) {
 			}
 		}
 	}
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		r := run(t, bin, "rollout", "status", "--server="+clusters[1].loop.http)
 		if r.code != 3 || !strings.Contains(r.out, "stalled") || !strings.Contains(r.out, "rules/leaf/rules.yml:") || !strings.Contains(r.out, "runs       "+good[:12]) {
 			return fmt.Errorf("status ends with %d: %s%s", r.code, r.out, r.errOut)
@@ -127,7 +127,7 @@ func TestProcessGitops(t *testing.T) {
 	if v, err := vector(root.http, `last_over_time(broken{cluster="eu-2"}[1h])`); err != nil || len(v) > 0 {
 		t.Errorf("the second wave has had the bad revision: %v %v", v, err)
 	}
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		r := run(t, bin, "rollout", "history", "--server="+clusters[0].loop.http)
 		if r.code != 0 || !strings.Contains(r.out, `gate "nothing-is-broken" of wave "canary" fails`) || !strings.Contains(r.out, bad[:12]) {
 			return fmt.Errorf("history ends with %d: %s%s", r.code, r.out, r.errOut)
@@ -139,13 +139,13 @@ func TestProcessGitops(t *testing.T) {
 	if r := run(t, bin, "rollout", "pause", "--server="+clusters[1].loop.http, "--why=a fair"); r.code != 0 {
 		t.Fatalf("pause ends with %d: %s", r.code, r.errOut)
 	}
-	becomes(t, 30*time.Second, root.http, `max(pando_config_paused)`, 1)
+	becomes(t, 60*time.Second, root.http, `max(pando_config_paused)`, 1)
 	export()
 	if n := readsExported(t, filepath.Join(mixinDir, ofDelivery), exported); n < 6 {
 		t.Errorf("only %d metrics of alerts were looked at", n)
 	}
 	third := repo.Commit("rules/leaf/rules.yml", recording("third"))
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		r := run(t, bin, "rollout", "status", "--server="+clusters[0].loop.http)
 		if !strings.Contains(r.out, "paused by cluster eu-2") || !strings.Contains(r.out, third[:12]) {
 			return fmt.Errorf("status: %s", r.out)
@@ -157,7 +157,7 @@ func TestProcessGitops(t *testing.T) {
 	}
 	becomes(t, 60*time.Second, root.http, `count(third)`, 2)
 	for _, c := range clusters {
-		c.loop.stop(syscall.SIGTERM, 10*time.Second)
+		c.loop.stop(syscall.SIGTERM, 60*time.Second)
 	}
 }
 

@@ -45,17 +45,17 @@ func TestProcessGitopsInLeaf(t *testing.T) {
 	}
 	second := repo.Commit("rules/leaf/rules.yml", recording("second"))
 	becomes(t, 60*time.Second, root.http, `count(second{cluster="eu-1"})`, 1)
-	o := isAt(t, 30*time.Second, root.http, rollouts.Idle, second)
+	o := isAt(t, 60*time.Second, root.http, rollouts.Idle, second)
 	if len(o.Waves) != 1 || o.Waves[0].Clusters[0].Loop != rollouts.Answers {
 		t.Errorf("the root tells %+v", o)
 	}
 	third := repo.Commit("limits/leaf.yml", "query.max-length: 1100\n")
-	isAt(t, 30*time.Second, root.http, rollouts.Idle, third)
+	isAt(t, 60*time.Second, root.http, rollouts.Idle, third)
 	if _, err := vector(leaf.http, strings.Repeat("1+", 600)+"1"); err == nil || !strings.Contains(err.Error(), "query.max-length") {
 		t.Errorf("limits were not read again: %v", err)
 	}
 	repo.Commit("scrape/more.yml", "scrape_configs: [{job_name: more, dns_sd_configs: [{names: [a.example.com], type: A, port: 80}]}]\n")
-	o = isAt(t, 30*time.Second, root.http, rollouts.Refused, third)
+	o = isAt(t, 60*time.Second, root.http, rollouts.Refused, third)
 	if !strings.Contains(o.Doing, "--allow.discovery") {
 		t.Errorf("it is refused for %q", o.Doing)
 	}
@@ -63,5 +63,5 @@ func TestProcessGitopsInLeaf(t *testing.T) {
 	leaf = leaf.again()
 	becomes(t, 60*time.Second, root.http, `count(second{cluster="eu-1"})`, 1)
 	isAt(t, 60*time.Second, root.http, rollouts.Refused, third)
-	leaf.stop(syscall.SIGTERM, 15*time.Second)
+	leaf.stop(syscall.SIGTERM, 60*time.Second)
 }

@@ -58,14 +58,14 @@ func TestProcessGitopsLeafRefusesTheFirst(t *testing.T) {
 
 	third := repo.Commit("prometheus.yml", contradicts, "rules/leaf/rules.yml", recording("third"))
 	becomes(t, 60*time.Second, root.http, `count(pando_config_rejected_timestamp_seconds{revision="`+third+`"} > 0)`, 1)
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		r := run(t, pando(t), "rollout", "history", "--server=http://"+loopAt)
 		if r.code != 0 || !strings.Contains(r.out, `external label env="test" contradicts`) || !strings.Contains(r.out, third[:12]) {
 			return fmt.Errorf("history ends with %d: %s%s", r.code, r.out, r.errOut)
 		}
 		return nil
 	})
-	becomes(t, 30*time.Second, root.http, `count(second)`, 1)
+	becomes(t, 60*time.Second, root.http, `count(second)`, 1)
 	if v, err := vector(root.http, `last_over_time({__name__=~"first|third"}[1h])`); err != nil || len(v) > 0 {
 		t.Errorf("rules of a refused revision were evaluated: %v %v", v, err)
 	}

@@ -384,7 +384,7 @@ func (n *nursery) outage(what string, kill, mend func()) {
 	n.broken.Add(1)
 	kill()
 	missing := n.missing.Load()
-	eventually(n.t, 15*time.Second, func() error {
+	eventually(n.t, 60*time.Second, func() error {
 		if got := n.missing.Load() - missing; got < 20 {
 			return fmt.Errorf("%d answers tell of the outage of %s", got, what)
 		}
@@ -402,7 +402,7 @@ func (n *nursery) outage(what string, kill, mend func()) {
 // whole waits until all leaves are part of the root's answers.
 func (n *nursery) whole() {
 	n.t.Helper()
-	becomes(n.t, 20*time.Second, n.root, `count(last_over_time(anchor[1h]))`, float64(len(n.leaves)))
+	becomes(n.t, 60*time.Second, n.root, `count(last_over_time(anchor[1h]))`, float64(len(n.leaves)))
 }
 
 // more waits for that many more births.
@@ -414,7 +414,7 @@ func (n *nursery) more(many int) {
 		return len(n.born)
 	}
 	before := count()
-	eventually(n.t, 30*time.Second, func() error {
+	eventually(n.t, 60*time.Second, func() error {
 		if got := count() - before; got < many {
 			return fmt.Errorf("%d births, want %d", got, many)
 		}
@@ -469,7 +469,7 @@ func (n *nursery) all() {
 func (n *nursery) synced(tiers []*process) {
 	n.t.Helper()
 	const grown = 20_000 // fingerprints, filters beginning at a thousand
-	eventually(n.t, 15*time.Second, func() error {
+	eventually(n.t, 60*time.Second, func() error {
 		for _, p := range tiers {
 			tree, err := treeOf(p.http)
 			if err != nil {

@@ -81,7 +81,7 @@ func TestProcessHostileWrites(t *testing.T) {
 	if grown := residentBytes(t, leaf) - before; grown > 300<<20 {
 		t.Errorf("the leaf grew by %d MiB", grown>>20)
 	}
-	becomes(t, 5*time.Second, leaf.http, `a`, 1)
+	becomes(t, 60*time.Second, leaf.http, `a`, 1)
 }
 
 // Queries that are too long, too deep or too large are refused at every tier,
@@ -103,7 +103,7 @@ func TestProcessHostileQueries(t *testing.T) {
 	}
 	awaitLeaves(t, root, 1)
 	for _, p := range []*process{root, zone, leaf} {
-		becomes(t, 10*time.Second, p.http, `count_over_time(long[10m])`, 120)
+		becomes(t, 60*time.Second, p.http, `count_over_time(long[10m])`, 120)
 		for _, c := range []struct {
 			name, query string
 			code        int
@@ -132,7 +132,7 @@ func TestProcessHostileQueries(t *testing.T) {
 				}
 			}
 		}
-		becomes(t, 10*time.Second, p.http, `count_over_time(long[10m])`, 120)
+		becomes(t, 60*time.Second, p.http, `count_over_time(long[10m])`, 120)
 	}
 }
 
@@ -147,7 +147,7 @@ func TestProcessHostilePeers(t *testing.T) {
 	t.Cleanup(func() { _ = lis.Close() })
 	leaf := startLeaf(t, zone.grpc, "eu", "eu-1", "--parent="+lis.Addr().String())
 	write(t, leaf, pt(1, "__name__", "steady"))
-	becomes(t, 15*time.Second, zone.http, `sum(steady)`, 1)
+	becomes(t, 60*time.Second, zone.http, `sum(steady)`, 1)
 
 	rnd := rand.New(rand.NewSource(1))
 	garbage := func() []byte {
@@ -191,7 +191,7 @@ func TestProcessHostilePeers(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	becomes(t, 5*time.Second, zone.http, `sum(steady)`, 1)
+	becomes(t, 60*time.Second, zone.http, `sum(steady)`, 1)
 	if err := stateOf(zone, "zone=eu,cluster=eu-1", treehttp.StateConnected); err != nil {
 		t.Error(err)
 	}

@@ -19,7 +19,7 @@ func TestProcessRefused(t *testing.T) {
 	first := startLeaf(t, zone.grpc, "eu", "eu-1")
 	awaitLeaves(t, root, 1)
 	write(t, first, pt(1, "__name__", "steady"))
-	becomes(t, 10*time.Second, root.http, `sum(steady)`, 1)
+	becomes(t, 60*time.Second, root.http, `sum(steady)`, 1)
 	for _, c := range []struct {
 		name, zone, cluster string
 		flags, words        []string
@@ -31,7 +31,7 @@ func TestProcessRefused(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			refused := startLeaf(t, zone.grpc, c.zone, c.cluster, c.flags...)
 			write(t, refused, pt(10, "__name__", "steady"))
-			eventually(t, 15*time.Second, func() error {
+			eventually(t, 60*time.Second, func() error {
 				tree, err := treeOf(zone.http)
 				if err != nil {
 					return err
@@ -57,7 +57,7 @@ func TestProcessRefused(t *testing.T) {
 					t.Errorf("log of %s: %v", p.name, err)
 				}
 			}
-			becomes(t, 5*time.Second, root.http, `sum(steady)`, 1)
+			becomes(t, 60*time.Second, root.http, `sum(steady)`, 1)
 			if err := stateOf(zone, "zone=eu,cluster=eu-1", treehttp.StateConnected); err != nil {
 				t.Error(err)
 			}
@@ -67,5 +67,5 @@ func TestProcessRefused(t *testing.T) {
 	first.kill()
 	second := startLeaf(t, zone.grpc, "eu", "eu-1")
 	write(t, second, pt(100, "__name__", "steady"))
-	becomes(t, 20*time.Second, root.http, `sum(steady)`, 100)
+	becomes(t, 60*time.Second, root.http, `sum(steady)`, 100)
 }

@@ -33,7 +33,7 @@ func TestProcessLimitsReload(t *testing.T) {
 	tiers := map[string]*process{"root": root, "zone": zone, "leaf": leaf}
 	awaitLeaves(t, root, 1)
 	write(t, leaf, pt(1, "__name__", "a", "i", "1"), pt(1, "__name__", "a", "i", "2"))
-	becomes(t, 30*time.Second, root.http, "count(a)", 2)
+	becomes(t, 60*time.Second, root.http, "count(a)", 2)
 
 	reload := func(p *process) (int, string) {
 		t.Helper()

@@ -74,7 +74,7 @@ func newOwnPlanet(t *testing.T) *ownPlanet {
 // synced waits until hints are in use everywhere: before, all are asked.
 func (p *ownPlanet) synced() {
 	p.t.Helper()
-	eventually(p.t, 30*time.Second, func() error {
+	eventually(p.t, 60*time.Second, func() error {
 		for _, tier := range []*process{p.root, p.emea} {
 			for _, c := range hintsOf(p.t, tier).Children {
 				if !c.Synced {
@@ -89,7 +89,7 @@ func (p *ownPlanet) synced() {
 // pruned waits until a selector has the root, and emea, ask nobody, by field hint.
 func (p *ownPlanet) pruned(selector string) {
 	p.t.Helper()
-	eventually(p.t, 15*time.Second, func() error {
+	eventually(p.t, 60*time.Second, func() error {
 		r := run(p.t, pando(p.t), "who-has", "--server", p.root.http, "-o", "json", selector)
 		if strings.Contains(r.out, `"own"`) {
 			return fmt.Errorf("%s: %s", selector, r.out)
@@ -118,8 +118,8 @@ func (p *ownPlanet) strings(path string, params url.Values) []string {
 func TestProcessOwnNames(t *testing.T) {
 	processes(t)
 	p := newOwnPlanet(t)
-	becomes(t, 30*time.Second, p.eu.http, `zone:orders:sum{cluster=""}`, 3)
-	becomes(t, 30*time.Second, p.us.http, `zone:orders:sum{cluster=""}`, 3)
+	becomes(t, 60*time.Second, p.eu.http, `zone:orders:sum{cluster=""}`, 3)
+	becomes(t, 60*time.Second, p.us.http, `zone:orders:sum{cluster=""}`, 3)
 	eventually(t, 60*time.Second, func() error {
 		_, err := number(p.eu.http, `eu:orders:kept{cluster="a"}`)
 		return err
@@ -141,7 +141,7 @@ func TestProcessOwnNames(t *testing.T) {
 		`count(orders and on (zone) us:orders:max)`:                      1,
 		`sum(eu:orders:max) + sum(us:orders:max)`:                        5,
 	} {
-		becomes(t, 20*time.Second, p.root.http, query, want)
+		becomes(t, 60*time.Second, p.root.http, query, want)
 		a, err := ask(p.root.http, query, "hints", "off")
 		if err != nil {
 			t.Fatal(err)
@@ -156,7 +156,7 @@ func TestProcessOwnNames(t *testing.T) {
 			}
 		}
 	}
-	becomes(t, 20*time.Second, p.emea.http, `zone:orders:sum{cluster="b"}`, 3)
+	becomes(t, 60*time.Second, p.emea.http, `zone:orders:sum{cluster="b"}`, 3)
 
 	if names := p.strings("/api/v1/label/__name__/values", nil); mentions(names, "zone:orders:sum", "eu:orders:max", "us:orders:max", "zone:ALERTS", "eu:orders:kept", "orders") != nil {
 		t.Errorf("names: %v", names)
@@ -218,15 +218,15 @@ func (p *ownPlanet) changes() {
 	if err := p.eu.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	becomes(t, 20*time.Second, p.root.http, `eu:orders:most{cluster=""}`, 2)
+	becomes(t, 60*time.Second, p.root.http, `eu:orders:most{cluster=""}`, 2)
 	p.pruned(`eu:orders:max{job="x"}`)
 
 	p.eu.kill()
 	p.eu = p.eu.again()
 	awaitLeaves(t, p.root, 3)
-	becomes(t, 30*time.Second, p.root.http, `eu:orders:most{cluster=""}`, 2)
+	becomes(t, 60*time.Second, p.root.http, `eu:orders:most{cluster=""}`, 2)
 	p.synced()
-	becomes(t, 30*time.Second, p.root.http, `zone:orders:sum{cluster="b",zone="eu"}`, 3)
-	becomes(t, 30*time.Second, p.root.http, `sum(last_over_time(eu:orders:kept[10m]))`, 3)
+	becomes(t, 60*time.Second, p.root.http, `zone:orders:sum{cluster="b",zone="eu"}`, 3)
+	becomes(t, 60*time.Second, p.root.http, `sum(last_over_time(eu:orders:kept[10m]))`, 3)
 	p.pruned(`eu:orders:max{job="x"}`)
 }

@@ -42,7 +42,7 @@ remote_write:
 	launch(t, "prometheus", server, "--config.file="+config, "--storage.tsdb.path="+t.TempDir(), "--web.listen-address="+freeAddress(t))
 
 	const late = `shop_late{job="shop",instance="shop-1"}`
-	becomes(t, 40*time.Second, leaf.http, late, 7)
+	becomes(t, 60*time.Second, leaf.http, late, 7)
 	seen := time.Now()
 	becomes(t, 2*time.Second, root.http, `shop_late{zone="eu",cluster="eu-1"}`, 7)
 	t.Logf("at the root %v after the leaf", time.Since(seen).Round(time.Millisecond))
@@ -60,7 +60,7 @@ remote_write:
 	promtool("@[", "range", "--start="+seconds(now.Add(-10*time.Second)), "--end="+seconds(now), "--step=1s", root.http, "sum by (zone) (shop_orders_total)")
 	promtool(`__name__="shop_orders_total", `+labels, "series", "--match=shop_orders_total", root.http)
 	promtool("book", "labels", root.http, "kind")
-	eventually(t, 10*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		a, err := call(root.http, "/api/v1/metadata?metric=shop_orders_total", nil)
 		if err != nil {
 			return err
@@ -95,14 +95,14 @@ func TestProcessScrape(t *testing.T) {
 	}
 	awaitLeaves(t, root, 3)
 	const all = `count({job=~"node_exporter|cadvisor|alltypes",__name__!~"up|scrape_.*"}) or vector(0)`
-	becomes(t, 30*time.Second, root.http, all, float64(want))
-	becomes(t, 10*time.Second, root.http, `sum(up)`, 4)
+	becomes(t, 60*time.Second, root.http, all, float64(want))
+	becomes(t, 60*time.Second, root.http, `sum(up)`, 4)
 	for cluster, leaf := range leaves {
 		below, err := number(leaf.http, all)
 		if err != nil {
 			t.Fatal(err)
 		}
-		becomes(t, 10*time.Second, root.http, strings.Replace(all, "{", `{cluster="`+cluster+`",`, 1), below)
+		becomes(t, 60*time.Second, root.http, strings.Replace(all, "{", `{cluster="`+cluster+`",`, 1), below)
 	}
 	// Names, values and metadata of all leaves, as one Prometheus tells them.
 	for path, words := range map[string][]string{

@@ -104,10 +104,10 @@ func TestProcessReplicas(t *testing.T) {
 	for _, l := range p.leaves {
 		ready(t, l)
 	}
-	becomes(t, 15*time.Second, root.http, `vector(1)`, 1)
+	becomes(t, 60*time.Second, root.http, `vector(1)`, 1)
 	p.write()
 	// A replica that has not told of its first sample yet counts as empty.
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		tree, err := treeOf(zone.http)
 		for _, c := range tree.Children {
 			if err == nil && c.Mint.IsZero() {
@@ -135,7 +135,7 @@ func TestProcessReplicas(t *testing.T) {
 	for range 20 {
 		p.lately()
 	}
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		a, err := ask(root.http, `count_over_time(ledger[10m])`)
 		if err != nil {
 			return err
@@ -161,7 +161,7 @@ func TestProcessReplicas(t *testing.T) {
 // ready waits until a leaf takes samples.
 func ready(tb testing.TB, leaf *process) {
 	tb.Helper()
-	eventually(tb, 30*time.Second, func() error {
+	eventually(tb, 60*time.Second, func() error {
 		res, err := caller.Get(leaf.http + "/-/ready")
 		if err != nil {
 			return err

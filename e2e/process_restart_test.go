@@ -41,7 +41,7 @@ func TestProcessKillLeaf(t *testing.T) {
 	for _, l := range []*process{victim, other} {
 		write(t, l, pt(1, "__name__", "steady"))
 	}
-	becomes(t, 5*time.Second, root.http, `sum(steady)`, 2)
+	becomes(t, 60*time.Second, root.http, `sum(steady)`, 2)
 
 	var kept []point
 	whole, partial, strict := 0, 0, 0
@@ -65,7 +65,7 @@ func TestProcessKillLeaf(t *testing.T) {
 		for p := range acked {
 			kept = append(kept, p)
 		}
-		eventually(t, 10*time.Second, func() error {
+		eventually(t, 60*time.Second, func() error {
 			before := partial
 			if check(); partial == before {
 				return errors.New("no answer misses the leaf")
@@ -73,7 +73,7 @@ func TestProcessKillLeaf(t *testing.T) {
 			return nil
 		})
 		victim = victim.again()
-		eventually(t, 15*time.Second, func() error {
+		eventually(t, 60*time.Second, func() error {
 			before := whole
 			if check(); whole == before {
 				return errors.New("no answer is whole")
@@ -157,12 +157,12 @@ func TestProcessAnyOrder(t *testing.T) {
 	leaf := startLeaf(t, zoneGRPC, "eu", "eu-1")
 	write(t, leaf, pt(1, "__name__", "steady"))
 	zone := tierAt(t, anyPort, zoneGRPC, zoneFlags(t, rootGRPC, "--zone=eu")...)
-	becomes(t, 15*time.Second, zone.http, `sum(steady)`, 1)
+	becomes(t, 60*time.Second, zone.http, `sum(steady)`, 1)
 	root := tierAt(t, anyPort, rootGRPC, rootFlags(t)...)
 	healed := func() {
 		t.Helper()
 		begin := time.Now()
-		becomes(t, 15*time.Second, root.http, `sum(last_over_time(steady[1h]))`, 1)
+		becomes(t, 60*time.Second, root.http, `sum(last_over_time(steady[1h]))`, 1)
 		t.Logf("whole after %v", time.Since(begin).Round(time.Millisecond))
 	}
 	healed()
@@ -174,8 +174,8 @@ func TestProcessAnyOrder(t *testing.T) {
 	root.kill()
 	root = root.again()
 	healed()
-	root.stop(syscall.SIGTERM, 15*time.Second)
-	zone.stop(syscall.SIGTERM, 15*time.Second)
+	root.stop(syscall.SIGTERM, 60*time.Second)
+	zone.stop(syscall.SIGTERM, 60*time.Second)
 	zone = zone.again()
 	root = root.again()
 	healed()
@@ -194,7 +194,7 @@ func TestProcessAnyOrder(t *testing.T) {
 // they hold something or not.
 func missed(t *testing.T, p *process, name string) {
 	t.Helper()
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		a, err := ask(p.http, `last_over_time(steady[1h])`)
 		if err != nil {
 			return err

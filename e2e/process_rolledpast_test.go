@@ -112,7 +112,7 @@ func (p *pastPlanet) backfill(tier *process) {
 func (p *pastPlanet) forget() {
 	p.t.Helper()
 	for _, leaf := range []**process{&p.euLeaf, &p.usLeaf} {
-		(*leaf).stop(syscall.SIGTERM, 30*time.Second)
+		(*leaf).stop(syscall.SIGTERM, 60*time.Second)
 		for i, flag := range (*leaf).args {
 			if strings.HasPrefix(flag, "--storage.tsdb.retention.time=") {
 				(*leaf).args[i] = "--storage.tsdb.retention.time=1d"
@@ -121,7 +121,7 @@ func (p *pastPlanet) forget() {
 		*leaf = (*leaf).again()
 	}
 	awaitLeaves(p.t, p.root, 2)
-	eventually(p.t, 30*time.Second, func() error {
+	eventually(p.t, 60*time.Second, func() error {
 		for _, leaf := range []*process{p.euLeaf, p.usLeaf} {
 			v, err := vector(leaf.http, "count(requests_total)", "time", seconds(p.from.Add(30*time.Minute)), "rollup", "off")
 			if err != nil {
@@ -172,9 +172,9 @@ func TestProcessRolledPast(t *testing.T) {
 	p := newPastPlanet(t)
 	p.forget()
 	p.check("after the leaves have dropped their samples")
-	p.eu.stop(syscall.SIGTERM, 30*time.Second)
+	p.eu.stop(syscall.SIGTERM, 60*time.Second)
 	p.eu = p.eu.again()
-	p.root.stop(syscall.SIGTERM, 30*time.Second)
+	p.root.stop(syscall.SIGTERM, 60*time.Second)
 	p.root = p.root.again()
 	awaitLeaves(t, p.root, 2)
 	p.forget()
@@ -197,7 +197,7 @@ func (p *pastPlanet) comesBack() {
 		if err := p.eu.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 30*time.Second, func() error {
+		eventually(t, 60*time.Second, func() error {
 			if got, _ := p.ranged(p.root, query); !done(got) {
 				return errors.New(got)
 			}
@@ -205,7 +205,7 @@ func (p *pastPlanet) comesBack() {
 		})
 	}
 	reload("rollups: []\n", func(got string) bool { return got == "[]" })
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		_, d := p.ranged(p.root, query)
 		if d.Stats.Pando.Asked > 0 {
 			return fmt.Errorf("the root has kept nothing: %+v", *d.Stats.Pando)

@@ -321,7 +321,7 @@ func (p *keptPlanet) endures(faults func(*rand.Rand) int) {
 	for _, base := range p.tops {
 		eventually(t, 90*time.Second, func() error { return whole(base, stopped) })
 		// There may be one more that is due at any time.
-		eventually(t, 20*time.Second, func() error {
+		eventually(t, 60*time.Second, func() error {
 			if r := run(t, pando(t), "rollup", "ls", "--server="+base); r.code != 0 {
 				return fmt.Errorf("pando rollup ls: exit code %d\n%s%s", r.code, r.out, r.errOut)
 			}

@@ -56,7 +56,7 @@ func TestProcessSlowLeaf(t *testing.T) {
 	}
 	const query = `sum(last_over_time(steady[1h]))`
 	// Once with the hints in use: then they know the series.
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		tree, err := treeOf(zone.http)
 		for _, c := range tree.Children {
 			if c.Hint == nil || !c.Hint.Synced {
@@ -65,7 +65,7 @@ func TestProcessSlowLeaf(t *testing.T) {
 		}
 		return err
 	})
-	becomes(t, 15*time.Second, root.http, query, 3)
+	becomes(t, 60*time.Second, root.http, query, 3)
 
 	late := func(p *process, want float64, names ...string) []treehttp.FailedChild {
 		t.Helper()
@@ -103,18 +103,18 @@ func TestProcessSlowLeaf(t *testing.T) {
 		}
 	}
 	cure(t, two)
-	becomes(t, 20*time.Second, root.http, `sum(last_over_time(steady{cluster!="eu-1"}[1h]))`, 2)
+	becomes(t, 60*time.Second, root.http, `sum(last_over_time(steady{cluster!="eu-1"}[1h]))`, 2)
 	cure(t, one)
-	becomes(t, 20*time.Second, root.http, query, 3)
+	becomes(t, 60*time.Second, root.http, query, 3)
 
 	for _, direction := range []string{"upstream", "downstream"} {
 		sicken(t, one, "timeout", direction, `"timeout": 0`)
 	}
 	late(root, 2, "zone=eu,cluster=eu-1")
-	eventually(t, 30*time.Second, func() error { return stateOf(zone, "zone=eu,cluster=eu-1", treehttp.StateMissing) })
+	eventually(t, 60*time.Second, func() error { return stateOf(zone, "zone=eu,cluster=eu-1", treehttp.StateMissing) })
 	late(root, 2, "zone=eu,cluster=eu-1")
 	cure(t, one)
-	becomes(t, 30*time.Second, root.http, query, 3)
+	becomes(t, 60*time.Second, root.http, query, 3)
 }
 
 // stateOf returns an error unless the tier shows a child in that state.
@@ -147,7 +147,7 @@ func TestProcessHalfOpen(t *testing.T) {
 	}
 	leaf := tierAt(t, anyPort, "", flags(proxy.Listen)...)
 	write(t, leaf, pt(1, "__name__", "steady"))
-	becomes(t, 15*time.Second, zone.http, `sum(last_over_time(steady[1h]))`, 1)
+	becomes(t, 60*time.Second, zone.http, `sum(last_over_time(steady[1h]))`, 1)
 	sicken(t, proxy, "slow_close", "upstream", `"delay": 120000`)
 	leaf.kill()
 	tierAt(t, anyPort, "", flags(zone.grpc)...)

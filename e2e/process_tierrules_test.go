@@ -117,17 +117,17 @@ func TestProcessTierRules(t *testing.T) {
 	awaitLeaves(t, root, 2)
 	write(t, a, pt(5, "__name__", "orders"))
 	write(t, b, pt(15, "__name__", "orders"))
-	becomes(t, 30*time.Second, root.http, `root:orders:sum{zone="eu"}`, 20)
-	becomes(t, 30*time.Second, root.http, `root:twice`, 40)
-	becomes(t, 30*time.Second, zone.http, `zone:twice{zone="eu"}`, 40)
-	becomes(t, 30*time.Second, root.http, `sum(root:orders:sum) + sum(orders)`, 40)
+	becomes(t, 60*time.Second, root.http, `root:orders:sum{zone="eu"}`, 20)
+	becomes(t, 60*time.Second, root.http, `root:twice`, 40)
+	becomes(t, 60*time.Second, zone.http, `zone:twice{zone="eu"}`, 40)
+	becomes(t, 60*time.Second, root.http, `sum(root:orders:sum) + sum(orders)`, 40)
 	if names, err := tierAlerts(root.http); err != nil || len(names) != 0 {
 		t.Errorf("alerts %v, %v", names, err)
 	}
 
 	// A leaf is away: what that would show is unknown, so nothing fires.
 	b.kill()
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		r, err := call(root.http, "/api/v1/rules", nil)
 		if err != nil {
 			return err
@@ -140,23 +140,23 @@ func TestProcessTierRules(t *testing.T) {
 	again := b.again()
 	awaitLeaves(t, root, 2)
 	write(t, again, pt(1, "__name__", "orders"))
-	becomes(t, 30*time.Second, root.http, `root:orders:sum`, 6)
-	eventually(t, 30*time.Second, func() error {
+	becomes(t, 60*time.Second, root.http, `root:orders:sum`, 6)
+	eventually(t, 60*time.Second, func() error {
 		names, err := tierAlerts(root.http)
 		if err == nil && len(names) != 1 {
 			err = fmt.Errorf("alerts %v", names)
 		}
 		return err
 	})
-	becomes(t, 30*time.Second, root.http, `count(root:ALERTS{alertstate="firing"})`, 1)
-	eventually(t, 30*time.Second, func() error { return mentions([]string{am.String()}, "NoOrders") })
+	becomes(t, 60*time.Second, root.http, `count(root:ALERTS{alertstate="firing"})`, 1)
+	eventually(t, 60*time.Second, func() error { return mentions([]string{am.String()}, "NoOrders") })
 
 	// A restart keeps what was recorded, and the root of a file that scrapes says
 	// who should.
 	at := seconds(time.Now().Add(-time.Second))
-	root.stop(os.Interrupt, 20*time.Second)
+	root.stop(os.Interrupt, 60*time.Second)
 	root = root.again()
-	eventually(t, 30*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		v, err := vector(root.http, "last_over_time(root:orders:sum[1m])", "time", at)
 		if err == nil && len(v) != 1 {
 			err = errors.New("what was recorded is not there")

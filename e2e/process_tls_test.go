@@ -115,13 +115,13 @@ func TestProcessTLS(t *testing.T) {
 	zone := startZone(t, root.grpc, append(append(ours.asParent("zone"), ours.asChild("zone-up", ours)...), "--zone=eu")...)
 	leaf := startLeaf(t, zone.grpc, "eu", "eu-1", ours.asChild("leaf", ours)...)
 	write(t, leaf, pt(1, "__name__", "steady"))
-	becomes(t, 15*time.Second, zone.http, `sum(steady)`, 1)
+	becomes(t, 60*time.Second, zone.http, `sum(steady)`, 1)
 
 	pool := x509.NewCertPool()
 	pool.AddCert(ours.cert)
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}}
 	t.Cleanup(client.CloseIdleConnections)
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		res, err := client.Get("https://" + strings.TrimPrefix(root.http, "http://") + "/api/v1/query?query=sum(steady)")
 		if err != nil {
 			return err
@@ -154,7 +154,7 @@ func TestProcessTLS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			before := len(zone.log.String())
 			stranger := startLeaf(t, zone.grpc, "eu", "eu-2", c.flags...)
-			eventually(t, 30*time.Second, func() error {
+			eventually(t, 60*time.Second, func() error {
 				if err := mentions([]string{stranger.log.String()}, append(c.leaf, "not connected to parent")...); err != nil {
 					return fmt.Errorf("log of the leaf: %w", err)
 				}
@@ -169,5 +169,5 @@ func TestProcessTLS(t *testing.T) {
 			}
 		})
 	}
-	becomes(t, 5*time.Second, zone.http, `sum(last_over_time(steady[1h]))`, 1)
+	becomes(t, 60*time.Second, zone.http, `sum(last_over_time(steady[1h]))`, 1)
 }

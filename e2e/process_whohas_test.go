@@ -22,8 +22,8 @@ func TestProcessHintsTellWhoHas(t *testing.T) {
 	write(t, two, pt(1, "__name__", "up", "job", "web", "pod", "b"), pt(1, "__name__", "up", "job", "api", "pod", "c"),
 		pt(1, "__name__", "other", "job", "api", "pod", "b"))
 	write(t, three, pt(1, "__name__", "down", "job", "api", "pod", "b"))
-	becomes(t, 15*time.Second, root.http, "count(up)", 4)
-	eventually(t, 20*time.Second, func() error {
+	becomes(t, 60*time.Second, root.http, "count(up)", 4)
+	eventually(t, 60*time.Second, func() error {
 		r := run(t, pando(t), "who-has", "--server", root.http, "--verify", "-o", "json", `up{job="api",pod="b"}`)
 		var got struct {
 			Leaves []struct {

@@ -20,7 +20,7 @@ func TestProcessWhyCommand(t *testing.T) {
 	awaitLeaves(t, zone, 2)
 	write(t, one, pt(1, "__name__", "up", "job", "api"))
 	write(t, two, pt(1, "__name__", "up", "job", "web"))
-	becomes(t, 15*time.Second, zone.http, "count(up)", 2)
+	becomes(t, 60*time.Second, zone.http, "count(up)", 2)
 	why := func(args ...string) ran {
 		t.Helper()
 		return run(t, pando(t), append([]string{"why", "--server", zone.http}, args...)...)
@@ -42,7 +42,7 @@ func TestProcessWhyCommand(t *testing.T) {
 		}
 	}
 	// A hint prunes as soon as it is complete.
-	eventually(t, 15*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		r := why("--analyze", `count(up{job="web"})`)
 		return mentions([]string{r.out}, "prunes 1 child by field hint: ", `job="web"`)
 	})

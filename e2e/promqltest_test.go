@@ -131,7 +131,7 @@ func newWire(tb testing.TB, child querytree.Child) *wire {
 	})
 	select {
 	case w.remote = <-admitted:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		tb.Fatal("child is not connected")
 	}
 	return w
