@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand"
 	"net/url"
 	"slices"
@@ -246,11 +247,12 @@ func (p *keptPlanet) late(at int64) bool {
 	})
 }
 
-// same returns an error unless values are equal but for rounding.
+// same returns an error unless values are equal but for rounding. One that is not
+// finite is equal to its like alone.
 func same(got, want map[string]float64) error {
 	for series, w := range want {
 		g, ok := got[series]
-		if d := g - w; !ok || d > 1e-12*max(1, w) || d < -1e-12*max(1, w) {
+		if !ok || g != w && !(math.IsNaN(g) && math.IsNaN(w)) && (math.IsInf(w, 0) || !(math.Abs(g-w) <= 1e-12*max(1, math.Abs(w)))) {
 			return fmt.Errorf("%s is %v, want %v", series, g, w)
 		}
 	}
@@ -258,6 +260,25 @@ func same(got, want map[string]float64) error {
 		return fmt.Errorf("got %v, want %v", got, want)
 	}
 	return nil
+}
+
+// What is compared above tells apart what is not a number, and what is infinite.
+func TestSame(t *testing.T) {
+	inf, nan := math.Inf(1), math.NaN()
+	for _, c := range []struct {
+		got, want float64
+		same      bool
+	}{
+		{1, 1, true}, {1e6, 1e6 + 1e-7, true}, {-1e6, -1e6 - 1e-7, true}, {inf, inf, true}, {nan, nan, true},
+		{1, 1 + 1e-11, false}, {1, -1, false}, {inf, -inf, false}, {1, inf, false}, {inf, 1, false}, {nan, 1, false}, {1, nan, false}, {nan, inf, false},
+	} {
+		if err := same(map[string]float64{"a": c.got}, map[string]float64{"a": c.want}); (err == nil) != c.same {
+			t.Errorf("%v for %v: %v", c.got, c.want, err)
+		}
+	}
+	if same(map[string]float64{}, map[string]float64{"a": 0}) == nil || same(map[string]float64{"a": 0}, nil) == nil {
+		t.Error("a series is missing, or is one too many")
+	}
 }
 
 // rollupsOf returns what a tier keeps.
