@@ -196,7 +196,7 @@ func TestProcessBelow(t *testing.T) {
 		t.Errorf("after %v: %d %s", time.Since(begun), r.code, r.body)
 	}
 	a.kill()
-	eventually(t, 60*time.Second, func() error {
+	eventually(t, 20*time.Second, func() error {
 		if r := get(t, below(root, nameA, "/api/v1/targets"), ""); r.code == http.StatusServiceUnavailable {
 			if kind, data := refusal(t, r); kind != "member_missing" || data.Member != nameA || data.At != "zone=eu" || time.Since(data.Since) > time.Minute {
 				t.Errorf("%s", r.body)

@@ -73,7 +73,7 @@ func TestProcessDev(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dev.stop(syscall.SIGINT, 60*time.Second)
+	dev.stop(syscall.SIGINT, 15*time.Second)
 
 	dev = startDev(t, dir)
 	eventually(t, 60*time.Second, func() error {
@@ -91,5 +91,5 @@ func TestProcessDev(t *testing.T) {
 		}
 		return err
 	})
-	dev.stop(syscall.SIGINT, 60*time.Second)
+	dev.stop(syscall.SIGINT, 15*time.Second)
 }

@@ -174,11 +174,11 @@ func TestProcessDevGit(t *testing.T) {
 	noGaps(t, dev.http, begun)
 
 	// It resumes where it was, and needs no git for that.
-	dev.stop(syscall.SIGINT, 60*time.Second)
+	dev.stop(syscall.SIGINT, 15*time.Second)
 	dev = startDev(t, dir)
 	becomes(t, 60*time.Second, dev.http, `count(mine:up)`, 2)
 	isAt(t, 60*time.Second, dev.http, rollouts.Rejected, failing)
-	dev.stop(syscall.SIGINT, 60*time.Second)
+	dev.stop(syscall.SIGINT, 15*time.Second)
 }
 
 // steerDev pauses and resumes all clusters, from the command line and as a page
@@ -254,5 +254,5 @@ func TestProcessDevWithoutGit(t *testing.T) {
 	if o, err := overview(dev.http); err != nil || o.State != rollouts.Unknown {
 		t.Errorf("rollouts %+v, error %v", o, err)
 	}
-	dev.stop(syscall.SIGINT, 60*time.Second)
+	dev.stop(syscall.SIGINT, 15*time.Second)
 }

@@ -157,7 +157,7 @@ func TestProcessGitops(t *testing.T) {
 	}
 	becomes(t, 60*time.Second, root.http, `count(third)`, 2)
 	for _, c := range clusters {
-		c.loop.stop(syscall.SIGTERM, 60*time.Second)
+		c.loop.stop(syscall.SIGTERM, 10*time.Second)
 	}
 }
 

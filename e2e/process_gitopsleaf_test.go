@@ -63,5 +63,5 @@ func TestProcessGitopsInLeaf(t *testing.T) {
 	leaf = leaf.again()
 	becomes(t, 60*time.Second, root.http, `count(second{cluster="eu-1"})`, 1)
 	isAt(t, 60*time.Second, root.http, rollouts.Refused, third)
-	leaf.stop(syscall.SIGTERM, 60*time.Second)
+	leaf.stop(syscall.SIGTERM, 15*time.Second)
 }

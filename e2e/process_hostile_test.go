@@ -81,7 +81,7 @@ func TestProcessHostileWrites(t *testing.T) {
 	if grown := residentBytes(t, leaf) - before; grown > 300<<20 {
 		t.Errorf("the leaf grew by %d MiB", grown>>20)
 	}
-	becomes(t, 60*time.Second, leaf.http, `a`, 1)
+	becomes(t, 5*time.Second, leaf.http, `a`, 1)
 }
 
 // Queries that are too long, too deep or too large are refused at every tier,
@@ -132,7 +132,7 @@ func TestProcessHostileQueries(t *testing.T) {
 				}
 			}
 		}
-		becomes(t, 60*time.Second, p.http, `count_over_time(long[10m])`, 120)
+		becomes(t, 10*time.Second, p.http, `count_over_time(long[10m])`, 120)
 	}
 }
 
@@ -191,7 +191,7 @@ func TestProcessHostilePeers(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
-	becomes(t, 60*time.Second, zone.http, `sum(steady)`, 1)
+	becomes(t, 5*time.Second, zone.http, `sum(steady)`, 1)
 	if err := stateOf(zone, "zone=eu,cluster=eu-1", treehttp.StateConnected); err != nil {
 		t.Error(err)
 	}

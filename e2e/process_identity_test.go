@@ -57,7 +57,7 @@ func TestProcessRefused(t *testing.T) {
 					t.Errorf("log of %s: %v", p.name, err)
 				}
 			}
-			becomes(t, 60*time.Second, root.http, `sum(steady)`, 1)
+			becomes(t, 5*time.Second, root.http, `sum(steady)`, 1)
 			if err := stateOf(zone, "zone=eu,cluster=eu-1", treehttp.StateConnected); err != nil {
 				t.Error(err)
 			}

@@ -65,7 +65,7 @@ func TestProcessKillLeaf(t *testing.T) {
 		for p := range acked {
 			kept = append(kept, p)
 		}
-		eventually(t, 60*time.Second, func() error {
+		eventually(t, 10*time.Second, func() error {
 			before := partial
 			if check(); partial == before {
 				return errors.New("no answer misses the leaf")
@@ -174,8 +174,8 @@ func TestProcessAnyOrder(t *testing.T) {
 	root.kill()
 	root = root.again()
 	healed()
-	root.stop(syscall.SIGTERM, 60*time.Second)
-	zone.stop(syscall.SIGTERM, 60*time.Second)
+	root.stop(syscall.SIGTERM, 15*time.Second)
+	zone.stop(syscall.SIGTERM, 15*time.Second)
 	zone = zone.again()
 	root = root.again()
 	healed()

@@ -112,7 +112,7 @@ func (p *pastPlanet) backfill(tier *process) {
 func (p *pastPlanet) forget() {
 	p.t.Helper()
 	for _, leaf := range []**process{&p.euLeaf, &p.usLeaf} {
-		(*leaf).stop(syscall.SIGTERM, 60*time.Second)
+		(*leaf).stop(syscall.SIGTERM, 30*time.Second)
 		for i, flag := range (*leaf).args {
 			if strings.HasPrefix(flag, "--storage.tsdb.retention.time=") {
 				(*leaf).args[i] = "--storage.tsdb.retention.time=1d"
@@ -172,9 +172,9 @@ func TestProcessRolledPast(t *testing.T) {
 	p := newPastPlanet(t)
 	p.forget()
 	p.check("after the leaves have dropped their samples")
-	p.eu.stop(syscall.SIGTERM, 60*time.Second)
+	p.eu.stop(syscall.SIGTERM, 30*time.Second)
 	p.eu = p.eu.again()
-	p.root.stop(syscall.SIGTERM, 60*time.Second)
+	p.root.stop(syscall.SIGTERM, 30*time.Second)
 	p.root = p.root.again()
 	awaitLeaves(t, p.root, 2)
 	p.forget()

@@ -103,18 +103,18 @@ func TestProcessSlowLeaf(t *testing.T) {
 		}
 	}
 	cure(t, two)
-	becomes(t, 60*time.Second, root.http, `sum(last_over_time(steady{cluster!="eu-1"}[1h]))`, 2)
+	becomes(t, 20*time.Second, root.http, `sum(last_over_time(steady{cluster!="eu-1"}[1h]))`, 2)
 	cure(t, one)
-	becomes(t, 60*time.Second, root.http, query, 3)
+	becomes(t, 20*time.Second, root.http, query, 3)
 
 	for _, direction := range []string{"upstream", "downstream"} {
 		sicken(t, one, "timeout", direction, `"timeout": 0`)
 	}
 	late(root, 2, "zone=eu,cluster=eu-1")
-	eventually(t, 60*time.Second, func() error { return stateOf(zone, "zone=eu,cluster=eu-1", treehttp.StateMissing) })
+	eventually(t, 30*time.Second, func() error { return stateOf(zone, "zone=eu,cluster=eu-1", treehttp.StateMissing) })
 	late(root, 2, "zone=eu,cluster=eu-1")
 	cure(t, one)
-	becomes(t, 60*time.Second, root.http, query, 3)
+	becomes(t, 30*time.Second, root.http, query, 3)
 }
 
 // stateOf returns an error unless the tier shows a child in that state.

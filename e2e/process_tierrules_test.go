@@ -154,7 +154,7 @@ func TestProcessTierRules(t *testing.T) {
 	// A restart keeps what was recorded, and the root of a file that scrapes says
 	// who should.
 	at := seconds(time.Now().Add(-time.Second))
-	root.stop(os.Interrupt, 60*time.Second)
+	root.stop(os.Interrupt, 20*time.Second)
 	root = root.again()
 	eventually(t, 60*time.Second, func() error {
 		v, err := vector(root.http, "last_over_time(root:orders:sum[1m])", "time", at)
