@@ -85,9 +85,18 @@ type Renderer interface {
 // tells the workload to load it. It is idempotent: after a crash it is called
 // again with the same bundle, or with another one. It returns a RefusedError if
 // the workload says no; all other errors are tried again, for as long as
-// UnavailableError, ProgressError and Config say.
+// UnavailableError, ProgressError and Config say. What failed before anything was
+// changed that the workload reads is an UnwrittenError too.
 type Deliverer interface {
 	Deliver(ctx context.Context, b *Bundle) error
+}
+
+// Replacer is implemented by Deliverers that take over what somebody else had made.
+// Replace is Deliver of a newer bundle in place of one that has proved itself: what
+// that one had taken over, and the newer one does not want, is to be removed. Deliver
+// alone leaves it: it ran before, and may be what is returned to.
+type Replacer interface {
+	Replace(ctx context.Context, b *Bundle) error
 }
 
 // Blank is implemented by Deliverers that can tell that nothing was ever
@@ -98,8 +107,8 @@ type Blank interface {
 }
 
 // Confirmer asks the workload for the hash of the bundle that it has loaded: ""
-// if it has none. An error means that it could not be asked, or that its parts
-// differ; a ProgressError that it is on its way.
+// if it has none. An error means that it could not be asked; a MixedError that
+// its parts differ, a ProgressError that it is on its way.
 type Confirmer interface {
 	Loaded(ctx context.Context) (hash string, err error)
 }

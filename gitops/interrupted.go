@@ -32,20 +32,30 @@ func (l *Loop) unwanted(ctx context.Context, p *Pending) (why string, err error)
 	if some := l.hear(ctx); some != nil && some.Rejected[p.Revision] != "" {
 		return some.Rejected[p.Revision], nil
 	}
-	if first || p.Reached || l.begun(ctx) {
+	if first || p.Reached || l.begun(ctx, p) {
 		return "", nil
 	}
 	return "", err
 }
 
-// begun tells whether the workload says that it does not run what ran before a
-// delivery: the loop was killed before it noted that. A workload that does not answer
-// at all may be down for reasons of its own.
-func (l *Loop) begun(ctx context.Context) bool {
-	before := ""
-	l.peek(func(s *State) { before = s.RunningHash })
+// begun tells whether the workload says that it, or a part of it, runs what is
+// pending, or is on its way: the loop was killed before it noted that. A workload that
+// does not answer at all may be down for reasons of its own, and one that has loaded
+// nothing, or what nobody gave it, has not begun.
+func (l *Loop) begun(ctx context.Context, p *Pending) bool {
 	loaded, err := l.deps.Confirmer.Loaded(ctx)
-	return err == nil && loaded != before || progressing(err) && !unavailable(err)
+	return err == nil && loaded == p.Hash || slices.Contains(mixed(err), p.Hash) || progressing(err) && !unavailable(err)
+}
+
+// restore gives the workload what runs, if it says that it has loaded something else,
+// while a delivery waits for the fleet: that may wait for the workload.
+func (l *Loop) restore(ctx context.Context) error {
+	hash := ""
+	l.peek(func(s *State) { hash = s.RunningHash })
+	if loaded, err := l.deps.Confirmer.Loaded(ctx); err != nil || loaded == hash {
+		return nil
+	}
+	return l.correct(ctx)
 }
 
 // superseded tells why a delivery that does not come to an end makes way: the
@@ -75,8 +85,10 @@ func (l *Loop) drop(p *Pending, why string) error {
 	now := l.deps.Now()
 	l.logger.Warn("delivery makes way", "revision", p.Revision, "for", why)
 	return l.change(func(s *State) {
-		s.Memory.Return(now, slices.Contains(s.Good, s.Running))
-		s.Pending, s.Partial = nil, true
+		if s.Pending = nil; p.Handed || p.Reached { // else what runs was left as it was
+			s.Memory.Return(now, slices.Contains(s.Good, s.Running))
+			s.Partial = true
+		}
 		s.event(Event{now, p.Revision, "superseded", "by " + why})
 	})
 }

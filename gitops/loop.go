@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -320,6 +321,9 @@ func (l *Loop) correct(ctx context.Context) error {
 		return nil
 	}
 	loaded, err := l.deps.Confirmer.Loaded(ctx)
+	if parts := mixed(err); len(parts) > 1 {
+		loaded, err = strings.Join(parts, ", "), nil
+	}
 	if l.healthy = err == nil && loaded == hash; err != nil && !partial {
 		err = fmt.Errorf("ask the workload what it has loaded: %w", err)
 		return errors.Join(err, l.silent(revision, err))

@@ -82,6 +82,8 @@ type Pending struct {
 	Why   string    `json:"why"`
 	// Back: it is a return to an earlier revision.
 	Back bool `json:"back,omitempty"`
+	// Handed: it was given to the deliverer, which may have written some of it.
+	Handed bool `json:"handed,omitempty"`
 	// Reached: the workload has begun with it, and was not done when asked.
 	Reached bool `json:"reached,omitempty"`
 	// Newest was the newest revision when it began.

@@ -176,7 +176,8 @@ func (l *Loop) resume(ctx context.Context) error {
 		// revision may be what ends it.
 		l.retries++
 		l.tried, l.blocked = attempts{}, true
-		return fmt.Errorf("revision %.12s is not delivered before the fleet is heard: %w", p.Revision, err)
+		err = fmt.Errorf("revision %.12s is not delivered before the fleet is heard: %w", p.Revision, err)
+		return errors.Join(err, l.restore(ctx))
 	}
 	if why == "" {
 		why = l.failing(ctx, p)
@@ -216,83 +217,6 @@ func (l *Loop) unconfirmed(ctx context.Context, p *Pending, err error) error {
 	l.retries++
 	l.blocked = obstructed(err) // a newer revision lets one that rolls finish
 	return fmt.Errorf("confirm revision %.12s: %w", p.Revision, err)
-}
-
-// reached remembers that the workload has begun with what is delivered.
-func (l *Loop) reached(p *Pending) error {
-	if p.Reached {
-		return nil
-	}
-	p.Reached = true
-	return l.change(func(s *State) {
-		if s.Pending != nil {
-			s.Pending.Reached = true
-		}
-	})
-}
-
-// hand gives a bundle to the deliverer, unless it is what runs already, by
-// another name.
-func (l *Loop) hand(ctx context.Context, p *Pending, b *Bundle) error {
-	same := false
-	l.peek(func(s *State) { same = !p.Back && s.RunningHash == p.Hash && s.Running != "" })
-	if same {
-		if loaded, err := l.deps.Confirmer.Loaded(ctx); err == nil && loaded == p.Hash {
-			return nil
-		}
-	}
-	l.store.crash("before delivery")
-	defer l.store.crash("after delivery")
-	return l.deps.Deliverer.Deliver(ctx, b)
-}
-
-// again returns the bundle of what is pending, from the repository if the disk
-// has lost it.
-func (l *Loop) again(ctx context.Context, p *Pending) (*Bundle, error) {
-	if b := l.store.bundle(p.Revision); b != nil {
-		return b, nil
-	}
-	a, err := l.at(ctx, p.Revision, "")
-	if err == nil {
-		err = a.invalid
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the stored bundle of revision %.12s is gone: %w", p.Revision, err)
-	}
-	return a.bundle, l.store.keep(a.bundle)
-}
-
-// undelivered tries again for as long as a workload may take.
-func (l *Loop) undelivered(ctx context.Context, p *Pending, err error) error {
-	l.retries++
-	took := l.deps.Now().Sub(l.tried.from)
-	l.blocked = !progressing(err) || obstructed(err)
-	if !unavailable(err) && !l.onItsWay(err) && took > l.cfg.ConfirmTimeout {
-		return l.late(ctx, p, "it could not be delivered within "+took.Round(time.Second).String()+": "+err.Error())
-	}
-	again := fmt.Errorf("deliver revision %.12s: %w", p.Revision, err)
-	if unavailable(err) {
-		return again
-	}
-	return errors.Join(again, l.reached(p)) // what reloads may be what does not answer
-}
-
-// onItsWay tells whether the workload makes progress, and has time left for it.
-func (l *Loop) onItsWay(err error) bool {
-	return progressing(err) && l.deps.Now().Sub(l.tried.from) <= l.cfg.ProgressTimeout
-}
-
-// late gives up what a workload did not load in time, if that says something
-// about the revision: where nothing ran before, the workload may just not be
-// there yet, and the newest is tried again.
-func (l *Loop) late(ctx context.Context, p *Pending, why string) error {
-	first := false
-	l.peek(func(s *State) { first = s.Running == "" })
-	if !first {
-		return l.giveUp(ctx, p, why)
-	}
-	l.retries++
-	return errors.Join(fmt.Errorf("first revision %.12s: %s", p.Revision, why), l.change(func(s *State) { s.Pending = nil }))
 }
 
 // failing says why the gates of the own wave reject what is being delivered, "" if
@@ -391,8 +315,11 @@ func (l *Loop) giveUp(ctx context.Context, p *Pending, why string) error {
 			s.Pinned, s.Paused = "", true // the operator has to look
 		}
 		s.Pending = nil
-		if s.Running != "" {
-			s.Pending = &Pending{Revision: s.Running, Hash: s.RunningHash, Since: now, Why: "after " + short(p.Revision) + " was given up", Back: true, Newest: s.newest()}
+		if s.Running != "" && (p.Handed || p.Reached) { // else it runs as it did
+			s.Pending = &Pending{
+				Revision: s.Running, Hash: s.RunningHash, Since: now, Why: "after " + short(p.Revision) + " was given up", Back: true, Newest: s.newest(),
+				Handed: true, // what is given up was, and must be put right
+			}
 			s.event(Event{now, s.Running, string(wave.RollBack), s.Pending.Why})
 		}
 	})

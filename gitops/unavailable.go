@@ -54,3 +54,42 @@ func obstructed(err error) bool {
 	var e *ProgressError
 	return unavailable(err) || errors.As(err, &e) && e.Obstacle != ""
 }
+
+// UnwrittenError says that a delivery has not changed anything that the workload may
+// read, so that the workload has not begun with it.
+type UnwrittenError struct{ Err error }
+
+// Error implements error.
+func (e *UnwrittenError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UnwrittenError) Unwrap() error { return e.Err }
+
+// unwritten tells whether an error left the workload as it was.
+func unwritten(err error) bool {
+	var e *UnwrittenError
+	return errors.As(err, &e)
+}
+
+// MixedError says that parts of the workload have loaded different bundles, or that
+// not all could be asked.
+type MixedError struct {
+	Err error
+	// Hashes are what those that could be asked have loaded, each once; "" is nothing.
+	Hashes []string
+}
+
+// Error implements error.
+func (e *MixedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *MixedError) Unwrap() error { return e.Err }
+
+// mixed returns what parts of the workload have loaded, nil if that is not known.
+func mixed(err error) []string {
+	var e *MixedError
+	if !errors.As(err, &e) {
+		return nil
+	}
+	return e.Hashes
+}

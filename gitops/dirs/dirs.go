@@ -86,23 +86,82 @@ func (d *Dirs) revisions() string { return filepath.Join(d.cfg.Base, revisionsFo
 func (d *Dirs) Deliver(ctx context.Context, b *gitops.Bundle) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := b.Validate(); err != nil {
+	before := d.leadsTo()
+	name, err := d.put(b)
+	if err != nil {
+		err = fmt.Errorf("deliver revision %.12s to folder %q: %w", b.Revision, d.cfg.Base, err)
+		if d.leadsTo() == before {
+			return &gitops.UnwrittenError{Err: err}
+		}
 		return err
 	}
-	files := withRevision(b)
-	name, err := d.store(b.Hash, files)
+	told, err := d.reload(ctx, b.Hash, d.cfg.Workloads)
+	var no *gitops.RefusedError
+	if errors.As(err, &no) && before != "" && before != name {
+		return errors.Join(err, d.putBack(ctx, before, d.cfg.Workloads[:told]))
+	}
 	if err != nil {
-		return fmt.Errorf("deliver revision %.12s to folder %q: %w", b.Revision, d.cfg.Base, err)
-	}
-	if err := d.point(name); err != nil {
-		return fmt.Errorf("deliver revision %.12s to folder %q: %w", b.Revision, d.cfg.Base, err)
-	}
-	for _, w := range d.cfg.Workloads {
-		if err := w.reload(ctx, b.Hash); err != nil {
-			return err
-		}
+		return err
 	}
 	return d.prune(name)
+}
+
+// put stores a bundle, and makes current lead to it.
+func (d *Dirs) put(b *gitops.Bundle) (name string, err error) {
+	if err := b.Validate(); err != nil {
+		return "", err
+	}
+	if name, err = d.store(b.Hash, withRevision(b)); err != nil {
+		return "", err
+	}
+	return name, d.point(name)
+}
+
+// reload tells workloads one after another, and says how many were told. Who cannot be
+// told does not keep the others on what they have; who refuses does.
+func (d *Dirs) reload(ctx context.Context, hash string, workloads []Workload) (told int, err error) {
+	var errs []error
+	for i, w := range workloads {
+		err := w.reload(ctx, hash)
+		var no *gitops.RefusedError
+		if errors.As(err, &no) {
+			return i + 1, err
+		}
+		errs = append(errs, err)
+	}
+	return len(workloads), errors.Join(errs...)
+}
+
+// putBack makes current lead to what was there before a workload refused what came
+// after, and tells those that were told of that: who took it must not run another
+// revision than the others until somebody returns, and who refused it may have taken
+// parts.
+func (d *Dirs) putBack(ctx context.Context, name string, workloads []Workload) error {
+	err := d.point(name)
+	if err == nil {
+		for _, w := range workloads { // all: none keeps the others from it
+			err = errors.Join(err, w.reload(ctx, hashOf(name)))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("return to what folder %q had before: %w", d.cfg.Base, err)
+	}
+	return nil
+}
+
+// leadsTo returns the name of the folder that current leads to, "" for none.
+func (d *Dirs) leadsTo() string {
+	to, err := os.Readlink(filepath.Join(d.cfg.Base, currentLink))
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(to)
+}
+
+// hashOf returns the hash that a folder is named by.
+func hashOf(name string) string {
+	hash, _, _ := strings.Cut(name, ".")
+	return hash
 }
 
 // withRevision adds a file with the hash beside each tier's configuration.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -209,6 +210,10 @@ func TestInterrupted(t *testing.T) {
 		hash := fmt.Sprintf("new%d", after)
 		err := d.Deliver(t.Context(), bundle(hash))
 		got := whole(t, base, "old", hash)
+		var unwritten *gitops.UnwrittenError
+		if err != nil && errors.As(err, &unwritten) != (got == "old") {
+			t.Fatalf("current is %s after error %v (unwritten: %t)", got, err, got != "old")
+		}
 		if err == nil {
 			if got != hash || after < 5 {
 				t.Fatalf("delivered after %d calls of fsync, current is %s", after, got)
@@ -328,6 +333,69 @@ func TestWorkloadsDiffer(t *testing.T) {
 	*loaded = "y"
 	if got, err := d.Loaded(t.Context()); err == nil {
 		t.Fatalf("loaded %q, want an error", got)
+	}
+}
+
+// One of several tiers that refuses a revision leaves none on another than the others:
+// those that took it go back at once, and who starts meanwhile reads that too.
+func TestRefusalLeavesNoMix(t *testing.T) {
+	for refusing := range 3 {
+		t.Run(fmt.Sprint(refusing), func(t *testing.T) {
+			base := t.TempDir()
+			var all []Workload
+			var loaded [3]*string
+			var answers [3]*int
+			for i, name := range []string{"leaf", "zone", "root"} {
+				srv, l, code := workload(t, base)
+				all, loaded[i], answers[i] = append(all, Workload{Name: name, URL: srv.URL}), l, code
+			}
+			d := open(t, Config{Base: base, Keep: 2, Workloads: all})
+			if err := d.Deliver(t.Context(), bundle("a")); err != nil {
+				t.Fatal(err)
+			}
+			*answers[refusing] = http.StatusInternalServerError
+			err := d.Deliver(t.Context(), bundle("b"))
+			var no *gitops.RefusedError
+			if !errors.As(err, &no) || no.Workload != all[refusing].Name {
+				t.Fatalf("error %v, want the refusal of %s", err, all[refusing].Name)
+			}
+			whole(t, base, "a")
+			for i := range all {
+				if *loaded[i] != "a" {
+					t.Errorf("%s runs %q, want a as all do", all[i].Name, *loaded[i])
+				}
+			}
+		})
+	}
+}
+
+// Who cannot be told does not keep the others on what they have: a return reaches
+// those that it can. What has loaded what is told of a mix.
+func TestUnreachableKeepsNobody(t *testing.T) {
+	base := t.TempDir()
+	one, _, status := workload(t, base)
+	two, loaded, _ := workload(t, base)
+	d := open(t, Config{Base: base, Workloads: []Workload{{Name: "leaf", URL: one.URL}, {Name: "zone", URL: two.URL}}})
+	for _, h := range []string{"a", "b"} {
+		if err := d.Deliver(t.Context(), bundle(h)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	*status = http.StatusServiceUnavailable
+	err := d.Deliver(t.Context(), bundle("a"))
+	var unwritten *gitops.UnwrittenError
+	if err == nil || errors.As(err, &unwritten) || *loaded != "a" {
+		t.Fatalf("zone runs %q, error %v; want a, and that leaf was not told", *loaded, err)
+	}
+	_, err = d.Loaded(t.Context())
+	var mix *gitops.MixedError
+	if !errors.As(err, &mix) || !slices.Equal(mix.Hashes, []string{"b", "a"}) {
+		t.Fatalf("loaded: %v, want both named", err)
+	}
+	one.Close()
+	_, err = d.Loaded(t.Context())
+	if !errors.As(err, &mix) || !slices.Equal(mix.Hashes, []string{"a"}) {
+		t.Fatalf("loaded: %v, want who can be asked named", err)
 	}
 }
 

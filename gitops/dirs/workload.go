@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -191,18 +193,26 @@ func (d *Dirs) Loaded(ctx context.Context) (string, error) {
 	if len(d.cfg.Workloads) == 0 {
 		return d.current()
 	}
-	var all string
-	for i, w := range d.cfg.Workloads {
+	var all []string
+	var silent error
+	for _, w := range d.cfg.Workloads {
 		r, err := w.loaded(ctx)
-		if err != nil {
-			return "", err
+		switch {
+		case err != nil:
+			silent = errors.Join(silent, err)
+		case !slices.Contains(all, r):
+			if all = append(all, r); len(all) > 1 {
+				silent = errors.Join(silent, fmt.Errorf("workload %q runs revision %.12q, others %.12q", w.Name, r, all[0]))
+			}
 		}
-		if i > 0 && r != all {
-			return "", fmt.Errorf("workload %q runs revision %.12q, others %.12q", w.Name, r, all)
-		}
-		all = r
 	}
-	return all, nil
+	switch {
+	case len(all) == 0:
+		return "", silent
+	case silent != nil:
+		return "", &gitops.MixedError{Err: silent, Hashes: all}
+	}
+	return all[0], nil
 }
 
 // Blank implements gitops.Blank: nothing was ever delivered to the folder.
@@ -220,6 +230,5 @@ func (d *Dirs) current() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read what is delivered: %w", err)
 	}
-	hash, _, _ := strings.Cut(to[strings.LastIndexByte(to, os.PathSeparator)+1:], ".")
-	return hash, nil
+	return hashOf(filepath.Base(to)), nil
 }

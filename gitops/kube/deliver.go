@@ -54,34 +54,32 @@ func New(rc *rest.Config, cfg Config, deps Deps) (*Deliverer, error) {
 	return d, err
 }
 
-// Deliver implements gitops.Deliverer. It writes content first, then the pointer
+// Deliver implements gitops.Deliverer: see deliver.
+func (d *Deliverer) Deliver(ctx context.Context, b *gitops.Bundle) error {
+	return d.deliver(ctx, b, false)
+}
+
+// Replace implements gitops.Replacer: see deliver.
+func (d *Deliverer) Replace(ctx context.Context, b *gitops.Bundle) error {
+	return d.deliver(ctx, b, true)
+}
+
+// deliver writes content first, then the pointer
 // to it, then workloads, and tells pods to reload; at last it removes what
 // nobody needs any more. The loop's own Deployment comes after all workloads, once
 // they run: until then this is a ProgressError. Wherever it ends, doing it again
 // completes it.
-func (d *Deliverer) Deliver(ctx context.Context, b *gitops.Bundle) error {
+func (d *Deliverer) deliver(ctx context.Context, b *gitops.Bundle, replaces bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := b.Validate(); err != nil {
-		return err
-	}
 	ctx, done, err := d.lead.guard(ctx)
 	if err != nil {
-		return err
+		return &gitops.UnwrittenError{Err: err}
 	}
 	defer done()
-	want, err := d.want(b)
+	want, p, err := d.prepare(ctx, b, replaces)
 	if err != nil {
-		return &gitops.RefusedError{Workload: "delivery into Kubernetes", Message: err.Error()}
-	}
-	p, err := d.compare(ctx, want, b.Hash)
-	if err != nil {
-		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
-	}
-	if p.before.Revision != b.Hash { // else pods may have gone by it already
-		if err := d.count(ctx, want); err != nil {
-			return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
-		}
+		return &gitops.UnwrittenError{Err: err}
 	}
 	if err := d.write(ctx, p); err != nil {
 		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
@@ -93,6 +91,28 @@ func (d *Deliverer) Deliver(ctx context.Context, b *gitops.Bundle) error {
 		return fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
 	}
 	return d.prune(ctx, p)
+}
+
+// prepare finds out what is to be written, and whether the API server takes it.
+func (d *Deliverer) prepare(ctx context.Context, b *gitops.Bundle, replaces bool) (*desired, *plan, error) {
+	if err := b.Validate(); err != nil {
+		return nil, nil, err
+	}
+	want, err := d.want(b)
+	if err != nil {
+		return nil, nil, &gitops.RefusedError{Workload: "delivery into Kubernetes", Message: err.Error()}
+	}
+	p, err := d.compare(ctx, want, b.Hash, replaces)
+	if err == nil && p.before.Revision != b.Hash { // else pods may have gone by it already
+		err = d.count(ctx, want)
+	}
+	if err == nil && p.changes() {
+		err = d.tryOut(ctx, p)
+	}
+	if err != nil {
+		err = fmt.Errorf("deliver revision %.12s: %w", b.Revision, err)
+	}
+	return want, p, err
 }
 
 // replace applies what may end this loop and begin another: a revision that does
@@ -136,7 +156,7 @@ func (d *Deliverer) want(b *gitops.Bundle) (*desired, error) {
 }
 
 // compare reads what there is, and plans.
-func (d *Deliverer) compare(ctx context.Context, want *desired, revision string) (*plan, error) {
+func (d *Deliverer) compare(ctx context.Context, want *desired, revision string, replaces bool) (*plan, error) {
 	inv, err := d.readInventory(ctx)
 	if err != nil {
 		return nil, err
@@ -145,7 +165,7 @@ func (d *Deliverer) compare(ctx context.Context, want *desired, revision string)
 	if err != nil {
 		return nil, err
 	}
-	p := d.cfg.makePlan(want, inv, seen, revision)
+	p := d.cfg.makePlan(want, inv, seen, revision, replaces)
 	d.metrics.foreign.Set(float64(len(p.foreign)))
 	if len(p.foreign) > 0 {
 		names := make([]string, len(p.foreign))
@@ -223,13 +243,15 @@ func (d *Deliverer) observe(ctx context.Context, want *desired, inv *inventory) 
 	return seen, nil
 }
 
+// changes tells whether there is anything to be written.
+func (p *plan) changes() bool {
+	return len(p.apply) > 0 || len(p.prune) > 0 || !same(p.before, p.after)
+}
+
 // write does what is planned, but for pruning and for what replaces the loop.
 func (d *Deliverer) write(ctx context.Context, p *plan) error {
-	if len(p.apply) == 0 && len(p.prune) == 0 && same(p.before, p.after) {
+	if !p.changes() {
 		return nil
-	}
-	if err := d.tryOut(ctx, p); err != nil {
-		return err
 	}
 	if err := d.save(ctx, p.before); err != nil {
 		return err
@@ -242,7 +264,17 @@ func (d *Deliverer) write(ctx context.Context, p *plan) error {
 			return err
 		}
 	}
+	d.tellLeft(ctx, p)
 	return d.save(ctx, p.unfinished())
+}
+
+// tellLeft tells what will no longer be kept. It comes before that is written, so that
+// it is told in any case, and after all else, so that it is not told with each attempt.
+func (d *Deliverer) tellLeft(ctx context.Context, p *plan) {
+	for _, o := range p.left {
+		d.deps.Logger.Warn("object that was handed over is left as it is, and is no longer kept", "object", o.String())
+		d.tell(ctx, corev1.EventTypeWarning, "LeftBehind", o.String()+" was handed over, and is not wanted any more; it was not asked for by what replaces a revision that has proved itself, so it stays. Remove it if nobody needs it")
+	}
 }
 
 // An object whose fields were taken back so often within so long a time is left

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -37,6 +38,7 @@ type namespaceServer struct {
 	others  int               // pods of the leaf that are ready too
 	tried   []string          // kind/name of what was applied without effect
 	invalid map[string]string // by kind/name: why it is refused, also without effect
+	events  []string          // as they came
 }
 
 func startNamespace(t *testing.T) *namespaceServer {
@@ -102,6 +104,13 @@ func (s *namespaceServer) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case resource == "pods":
 		answer(200, s.pods())
+	case resource == "events":
+		body, err := io.ReadAll(r.Body) // protobuf
+		if err != nil {
+			s.t.Error(err)
+		}
+		s.events = append(s.events, string(body))
+		answer(201, map[string]any{"kind": "Event", "apiVersion": "v1"})
 	case !one:
 		answer(200, s.list(kind))
 	case r.Method == http.MethodGet && s.objects[key] != nil:
@@ -308,8 +317,9 @@ func TestTriedOutBeforeAnythingIsWritten(t *testing.T) {
 			}
 		}
 		var refused *gitops.RefusedError
-		if err := s.deliverer().Deliver(t.Context(), leafAndLoop(t, "b", own)); !errors.As(err, &refused) || !strings.Contains(err.Error(), key) {
-			t.Errorf("%s: error %v, want a refusal that names it", key, err)
+		var unwritten *gitops.UnwrittenError
+		if err := s.deliverer().Deliver(t.Context(), leafAndLoop(t, "b", own)); !errors.As(err, &refused) || !errors.As(err, &unwritten) || !strings.Contains(err.Error(), key) {
+			t.Errorf("%s: error %v, want a refusal that names it, and that nothing was written", key, err)
 		}
 		if len(s.wrote) > 0 {
 			t.Errorf("%s: wrote %q before it was known to be refused", key, s.wrote)
@@ -381,13 +391,79 @@ func TestHandedOverStays(t *testing.T) {
 	if !ended {
 		t.Fatal("no delivery came to its end")
 	}
-	s := start()
-	for _, b := range []*gitops.Bundle{leafAndLoop(t, "a"), leafAndLoop(t, "a"), leafAndLoop(t, "b"), before} {
-		if err := s.deliverer().Deliver(t.Context(), b); err != nil {
-			t.Fatal(err)
+	// Neither a second revision nor a kill within it make it ours.
+	ended = false
+	for n := 0; !ended && n < 30; n++ {
+		s := start()
+		for range 2 {
+			if err := s.deliverer().Deliver(t.Context(), leafAndLoop(t, "a")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.dies = len(s.wrote) + n
+		ended = s.deliverer().Deliver(t.Context(), leafAndLoop(t, "b")) == nil
+		s.dies = -1
+		if err := s.deliverer().Deliver(t.Context(), before); err != nil {
+			t.Fatalf("after %d writes: %v", n, err)
+		}
+		if s.objects[handed] == nil || s.objects["Service/pando-leaf"] != nil {
+			t.Fatalf("the second given up after %d writes: what was handed over is there: %v, what was made: %v",
+				n, s.objects[handed] != nil, s.objects["Service/pando-leaf"] != nil)
 		}
 	}
-	if s.objects[handed] != nil {
-		t.Error("what a second revision wanted is there without it")
+	if !ended {
+		t.Fatal("no second delivery came to its end")
+	}
+}
+
+// What was handed over is removed by a revision that does not want it and comes after
+// one that has proved itself; after another one it stays, and that is told. What the
+// loop made anew is its own.
+func TestHandedOverIsNotWanted(t *testing.T) {
+	const handed = "StatefulSet/pando-leaf"
+	without := &gitops.Bundle{Revision: "cc", Hash: "c", Files: map[string][]byte{"leaf/prometheus.yml": []byte("# c")}}
+	for _, c := range []struct {
+		name          string
+		proven, gone  bool // the revision before has proved itself; somebody removes it meanwhile
+		stays, isTold bool
+	}{
+		{name: "after one that has proved itself", proven: true},
+		{name: "after one that has not", stays: true, isTold: true},
+		{name: "made anew", gone: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := startNamespace(t)
+			s.objects[handed] = map[string]any{"apiVersion": "apps/v1", "kind": "StatefulSet", "spec": map[string]any{"replicas": 1}, "metadata": map[string]any{
+				"name": "pando-leaf", "uid": "theirs", "labels": map[string]any{labelManagedBy: managedBy, labelOwner: "pando"},
+			}}
+			d := s.deliverer()
+			if err := d.Deliver(t.Context(), leafAndLoop(t, "a")); err != nil {
+				t.Fatal(err)
+			}
+			if c.gone {
+				delete(s.objects, handed)
+				if err := d.Deliver(t.Context(), leafAndLoop(t, "a")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			deliver := d.Deliver
+			if c.proven {
+				deliver = d.Replace
+			}
+			s.loaded = "c"
+			if err := deliver(t.Context(), without); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.objects[handed] != nil; got != c.stays {
+				t.Errorf("it is there: %v, want %v", got, c.stays)
+			}
+			if got := strings.Contains(strings.Join(s.events, ""), "LeftBehind"); got != c.isTold {
+				t.Errorf("events %q", s.events)
+			}
+			inv, err := d.readInventory(t.Context())
+			if _, kept := inv.Objects[handed]; err != nil || kept {
+				t.Errorf("it is among what is kept: %v, %v", kept, err)
+			}
+		})
 	}
 }

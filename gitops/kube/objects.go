@@ -32,13 +32,12 @@ func kindOf(group, version, name, plural string, rank int) kind {
 // kinds returns all of them by name.
 func kinds() map[string]kind {
 	return map[string]kind{
-		"ConfigMap":               kindOf("", "v1", "ConfigMap", "configmaps", 0),
-		"Service":                 kindOf("", "v1", "Service", "services", 1),
-		"NetworkPolicy":           kindOf("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", 1),
-		"PodDisruptionBudget":     kindOf("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", 1),
-		"HorizontalPodAutoscaler": kindOf("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", 1),
-		"StatefulSet":             kindOf("apps", "v1", "StatefulSet", "statefulsets", 2),
-		"Deployment":              kindOf("apps", "v1", "Deployment", "deployments", 2),
+		"ConfigMap":           kindOf("", "v1", "ConfigMap", "configmaps", 0),
+		"Service":             kindOf("", "v1", "Service", "services", 1),
+		"NetworkPolicy":       kindOf("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", 1),
+		"PodDisruptionBudget": kindOf("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", 1),
+		"StatefulSet":         kindOf("apps", "v1", "StatefulSet", "statefulsets", 2),
+		"Deployment":          kindOf("apps", "v1", "Deployment", "deployments", 2),
 	}
 }
 

@@ -34,8 +34,8 @@ type entry struct {
 	Want   string `json:"want,omitempty"`
 	Fields string `json:"fields,omitempty"`
 	// Adopted is the hash of the bundle with which what somebody else had made, and
-	// handed over, was taken over; "" once another one wanted it too. If that bundle
-	// is returned from, it stays: it ran before.
+	// handed over, was taken over; "" of what was made here. If revisions are returned
+	// from, it stays: it ran before.
 	Adopted string `json:"adopted,omitempty"`
 }
 
@@ -84,6 +84,9 @@ type plan struct {
 	drift map[id][]string
 	// prune are removed, when all else is done.
 	prune []observed
+	// left are those that were taken over, and are not wanted, but stay: nobody who
+	// has proved himself asked for their end. They are no longer kept after this.
+	left []id
 	// foreign are those that somebody else made: they are in the way.
 	foreign []id
 	// before and after are the inventory to be written before and after; the
@@ -92,8 +95,9 @@ type plan struct {
 }
 
 // makePlan compares what should be with what is. seen holds what carries our
-// marks, and what is in the way.
-func (c Config) makePlan(d *desired, inv *inventory, seen map[id]observed, revision string) *plan {
+// marks, and what is in the way. If it replaces what has proved itself, what was taken
+// over is removed as other things are.
+func (c Config) makePlan(d *desired, inv *inventory, seen map[id]observed, revision string, replaces bool) *plan {
 	p := &plan{drift: map[id][]string{}}
 	p.after = &inventory{Version: inventoryVersion, Objects: map[string]entry{}, Revision: revision, Folders: d.folders, Contents: c.generations(d.contents, inv.Contents)}
 	for _, o := range d.objects {
@@ -124,8 +128,8 @@ func (c Config) makePlan(d *desired, inv *inventory, seen map[id]observed, revis
 		switch {
 		case !exists || !o.ours || e.UID != "" && e.UID != o.uid:
 			// It is gone, or no longer ours: another took it over, or made it anew.
-		case e.Adopted != "":
-			// It ran before what is left now, and nobody asked for its end.
+		case e.Adopted != "" && !replaces:
+			p.left = append(p.left, e.id)
 		case o.loop:
 			// What runs the loop stays, and is looked after by who installed it: were
 			// it removed, nobody would be left to hear of the commit that wants it back.
@@ -144,7 +148,10 @@ func (c Config) planOne(p *plan, o *object, inv *inventory, seen map[id]observed
 	e, known := inv.Objects[key]
 	s, exists := seen[o.id]
 	adopted := ""
-	if !o.content && (exists && !known || known && e.Adopted == p.after.Revision) {
+	switch {
+	case known:
+		adopted = e.Adopted
+	case exists && !o.content:
 		adopted = p.after.Revision
 	}
 	switch {
@@ -188,7 +195,8 @@ func (p *plan) unpruned(of *inventory) *inventory {
 	inv := *of
 	inv.Objects = maps.Clone(of.Objects)
 	for _, o := range p.prune {
-		inv.Objects[o.id.String()] = entry{id: o.id, UID: o.uid}
+		key := o.id.String()
+		inv.Objects[key] = entry{id: o.id, UID: o.uid, Adopted: p.before.Objects[key].Adopted}
 	}
 	return &inv
 }

@@ -42,7 +42,7 @@ func newWorld() *world {
 
 // run plans, and does what was planned, to the end or to a crash.
 func (w *world) run(d *desired, revision string, crash int) *plan {
-	p := config().makePlan(d, w.inv, w.seen, revision)
+	p := config().makePlan(d, w.inv, w.seen, revision, false)
 	if len(p.foreign) > 0 {
 		return p
 	}

@@ -58,12 +58,15 @@ func (d *Deliverer) count(ctx context.Context, want *desired) error {
 	return nil
 }
 
-// reload tells the pods of all folders to load what the pointer names now.
+// reload tells the pods of all folders to load what the pointer names now. Those of a
+// folder that cannot be told do not keep the next on what they have; one that refuses
+// does.
 func (d *Deliverer) reload(ctx context.Context, want *desired, revision string) error {
+	var errs []error
 	for _, folder := range slices.Sorted(maps.Keys(want.folders)) {
 		pods, err := d.readyPods(ctx, folder)
 		if err != nil {
-			return err
+			return errors.Join(append(errs, err)...) // the API server is away
 		}
 		err = each(pods, func(p *corev1.Pod) error {
 			if now, err := d.ask(ctx, p); err == nil && now == revision {
@@ -71,11 +74,13 @@ func (d *Deliverer) reload(ctx context.Context, want *desired, revision string) 
 			}
 			return d.tellReload(ctx, p)
 		})
-		if err != nil {
-			return err
+		var no *gitops.RefusedError
+		if errors.As(err, &no) {
+			return no
 		}
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // each does something for each pod, some at a time. Of the errors, a refusal

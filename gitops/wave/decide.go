@@ -83,6 +83,10 @@ type Memory struct {
 	// Disturbed is when another revision may last have been what fails gates: one from
 	// whose delivery was returned to Loaded, or that follows in an earlier wave.
 	Disturbed time.Time `json:"disturbed,omitzero"`
+	// Seen says when revisions were first heard of in the own wave and earlier ones,
+	// Moving since when clusters there have been on their way to one.
+	Seen   map[string]time.Time `json:"seen,omitempty"`
+	Moving map[string]time.Time `json:"moving,omitempty"`
 }
 
 // Return notes that a delivery has ended without success, so that the workload runs
@@ -138,6 +142,7 @@ const FailAfter = 2
 // Decide returns what to do, and what to remember.
 func Decide(in Input, m Memory) (Decision, Memory) {
 	m.Held, m.Failed, m.Failing = maps.Clone(m.Held), maps.Clone(m.Failed), maps.Clone(m.Failing)
+	m.Seen, m.Moving = maps.Clone(m.Seen), maps.Clone(m.Moving)
 	if m.Loaded != in.Running {
 		m.Loaded, m.LoadedAt, m.Watched, m.Proven = in.Running, in.Now, "", time.Time{}
 		m.Failed, m.Failing, m.Disturbed = nil, nil, time.Time{} // of what ran before
@@ -177,12 +182,14 @@ func (s *decider) decide() Decision {
 	if i < 0 {
 		return Decision{Do: Wait, Why: fmt.Sprintf("cluster %q is in no wave", s.in.Cluster)}
 	}
-	good, failed := s.watch(i)
-	if failed != "" {
-		return s.back(s.in.Running, failed)
+	good, blamed, failed := s.watch(i)
+	if failed != "" && blamed == s.in.Running {
+		return s.back(blamed, failed)
 	}
 	d := s.onward(i)
-	d.Good = good
+	if d.Good = good; failed != "" {
+		d = Decision{Do: Wait, Why: failed, Reject: blamed, Good: good}
+	}
 	d.Soon = d.Soon || s.m.Watched != ""
 	return d
 }
@@ -284,11 +291,13 @@ func (s *decider) gates(w Wave) (holding bool, failed string) {
 			holding = false
 		}
 		if s.m.Failed[key] >= FailAfter && s.in.Now.Sub(s.m.Failing[key]) >= s.patience && failed == "" {
-			failed = fmt.Sprintf("gate %q of wave %q fails", g.Name, w.Name)
+			failed = failing(g, w)
 		}
 	}
 	return holding, failed
 }
+
+func failing(g Gate, w Wave) string { return fmt.Sprintf("gate %q of wave %q fails", g.Name, w.Name) }
 
 // note remembers an answer.
 func (s *decider) note(key string, v Verdict) {

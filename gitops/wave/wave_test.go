@@ -285,7 +285,8 @@ func TestFollowedWhileItBakes(t *testing.T) {
 			now := &wave.Fleet{Clusters: map[string]string{"a": tc.a, "b": "r2", "c": tc.c}, Moving: tc.moving}
 			at(0, wave.Holds, now)
 			at(time.Minute, wave.Fails, now)
-			if got := at(75*time.Second, wave.Fails, now); got == tc.waits {
+			at(75*time.Second, wave.Fails, now)
+			if got := at(90*time.Second, wave.Fails, now); got == tc.waits {
 				t.Fatalf("%+v, want it to wait: %t", d, tc.waits)
 			}
 			if !tc.waits {
@@ -461,6 +462,26 @@ func TestDrill(t *testing.T) {
 		}
 		if git, root := peak(s.git, 10), peak(s.root, 10); git > 25 || root > 100 {
 			t.Errorf("seed %d: at most %.1f requests to git and %.1f to the root a second, want 25 and 100", seed, git, root)
+		}
+	}
+}
+
+// A revision that is bad in the last wave is gone from there as soon, though all have
+// taken it when that shows, so that the next rollout could have begun.
+func TestDrillInLastWave(t *testing.T) {
+	for seed := range uint64(3) {
+		s := newSim(seed, 3, 100, 10*time.Minute)
+		s.symptom = 90 * time.Second
+		s.settled("r1")
+		s.commit("bad", time.Minute, 2)
+		s.run(time.Hour)
+		if got := s.runs(); got["r1"] != 300 || len(s.loaded) != 600 {
+			t.Fatalf("seed %d: clusters run %v after %d loads, want all r1 after 600", seed, got, len(s.loaded))
+		}
+		for _, l := range s.loaded[300:] {
+			if back := l.at.Sub(s.firstFail); back > time.Minute && l.cluster.wave == 2 {
+				t.Fatalf("seed %d: cluster %s was back %s after the gate failed first, want a minute at most", seed, l.cluster.name, back)
+			}
 		}
 	}
 }
