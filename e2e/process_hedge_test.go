@@ -33,6 +33,7 @@ func TestProcessHedge(t *testing.T) {
 	})
 	p.write()
 	becomesSynced(t, time.Minute, zone.http, 2)
+	p.known(zone)
 	for range 10 {
 		p.check()
 		_, by := p.answeredBy()
