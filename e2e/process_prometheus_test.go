@@ -44,7 +44,7 @@ remote_write:
 	const late = `shop_late{job="shop",instance="shop-1"}`
 	becomes(t, 60*time.Second, leaf.http, late, 7)
 	seen := time.Now()
-	becomes(t, 2*time.Second, root.http, `shop_late{zone="eu",cluster="eu-1"}`, 7)
+	becomes(t, 60*time.Second, root.http, `shop_late{zone="eu",cluster="eu-1"}`, 7)
 	t.Logf("at the root %v after the leaf", time.Since(seen).Round(time.Millisecond))
 
 	promtool := func(want string, args ...string) {

@@ -47,8 +47,8 @@ func cure(t *testing.T, p *toxiproxy.Proxy) {
 // back it is part of the answer again.
 func TestProcessSlowLeaf(t *testing.T) {
 	processes(t)
-	const deadline, margin = 2 * time.Second, 1500 * time.Millisecond
-	root := startRoot(t, "--query.child-deadline=10s")
+	const deadline, margin = 5 * time.Second, 4500 * time.Millisecond // less than two deadlines
+	root := startRoot(t, "--query.child-deadline=20s")
 	zone := startZone(t, root.grpc, "--zone=eu", "--query.child-deadline="+deadline.String())
 	one, two := newProxy(t, zone.grpc), newProxy(t, zone.grpc)
 	for cluster, parent := range map[string]string{"eu-0": zone.grpc, "eu-1": one.Listen, "eu-2": two.Listen} {
@@ -93,8 +93,8 @@ func TestProcessSlowLeaf(t *testing.T) {
 		}
 		return d.Stats.Pando.Failed
 	}
-	sicken(t, one, "latency", "upstream", `"latency": 5000`)
-	sicken(t, two, "latency", "upstream", `"latency": 5000`)
+	sicken(t, one, "latency", "upstream", `"latency": 30000`)
+	sicken(t, two, "latency", "upstream", `"latency": 30000`)
 	for _, p := range []*process{zone, root} {
 		for _, f := range late(p, 1, "zone=eu,cluster=eu-1", "zone=eu,cluster=eu-2") {
 			if !f.Late {
@@ -151,7 +151,7 @@ func TestProcessHalfOpen(t *testing.T) {
 	sicken(t, proxy, "slow_close", "upstream", `"delay": 120000`)
 	leaf.kill()
 	tierAt(t, anyPort, "", flags(zone.grpc)...)
-	becomes(t, 8*time.Second, zone.http, `sum(last_over_time(steady[1h]))`, 1)
+	becomes(t, 60*time.Second, zone.http, `sum(last_over_time(steady[1h]))`, 1)
 	if tree, err := treeOf(zone.http); err != nil || len(tree.Refused) > 0 {
 		t.Errorf("the leaf was refused: %+v, %v", tree.Refused, err)
 	}

@@ -79,7 +79,7 @@ func (m *Mixer) distance(req ExecRequest) (out int64) {
 			return nil // the times of a subquery are multiples of its step anyway
 		}
 		if d := w.Distance(n, at); d > 0 {
-			out = leastCommon(out, d)
+			out = CommonDistance(out, d)
 		}
 		return nil
 	})
@@ -98,7 +98,9 @@ func inSubquery(path []parser.Node) bool {
 // maxDistance bounds what distances are brought together to: no step is longer.
 const maxDistance = int64(366 * 24 * time.Hour / time.Millisecond)
 
-func leastCommon(a, b int64) int64 {
+// CommonDistance returns the least time of which two distances of points are
+// divisors; zero is no distance.
+func CommonDistance(a, b int64) int64 {
 	if a == 0 || b == 0 {
 		return max(a, b)
 	}

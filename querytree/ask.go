@@ -48,6 +48,9 @@ type asking struct {
 	mu     sync.Mutex
 	report Report
 	warn   annotations.Annotations
+	// unnamed are the most Report.Unnamed that a member told of in one answer: parts
+	// of one query mostly miss the same.
+	unnamed map[string]int
 	// absent are those who had no part in points of rollups, whatever they answer.
 	absent Report
 	// torn names what answered a part of the query and failed in another.
@@ -124,6 +127,14 @@ func partialAnswer(tier, name string, why error) error {
 	return fmt.Errorf("partial answer: %w", noAnswer(tier, name, why))
 }
 
+// UnnamedError is the warning of an answer in which more is missing than can be named.
+// It does not go from tier to tier, as Report.Unnamed does.
+type UnnamedError struct{ Children int }
+
+func (e *UnnamedError) Error() string {
+	return fmt.Sprintf("partial answer: and %d more did not answer, which are too many to name", e.Children)
+}
+
 // missing notes that a member's part is missing, as a warning or, if the
 // request is strict or the fault is the request's, as the error returned.
 func (a *asking) missing(ctx context.Context, m Member, err error) error {
@@ -194,11 +205,30 @@ func (a *asking) answered(m Member, r Report, warn annotations.Annotations, seri
 			a.torn = name
 		}
 	}
+	r.Unnamed = a.moreUnnamed(self, r.Unnamed)
 	a.report.Merge(r)
 	if _, ok := r.Children[self]; !ok {
 		a.report.Add(self, ChildReport{Tier: d.Tier, Verdict: Asked, Requests: 1, Series: series, Samples: samples})
 	}
-	a.warn.Merge(warn)
+	for _, err := range warn {
+		// Those of this tier are counted anew, of all its children.
+		if _, ok := errors.AsType[*UnnamedError](err); !ok {
+			a.warn.Add(err)
+		}
+	}
+}
+
+// moreUnnamed returns by how many n is more than a member told of before.
+func (a *asking) moreUnnamed(name string, n int) int {
+	before := a.unnamed[name]
+	if n <= before {
+		return 0
+	}
+	if a.unnamed == nil {
+		a.unnamed = map[string]int{}
+	}
+	a.unnamed[name] = n
+	return n - before
 }
 
 // tear notes that raw series of a member are missing, of which other parts of
@@ -231,6 +261,9 @@ func (a *asking) warnings() annotations.Annotations {
 	defer a.mu.Unlock()
 	var w annotations.Annotations
 	w.Merge(a.warn)
+	if n := a.report.Unnamed; n > 0 {
+		w.Add(&UnnamedError{Children: n})
+	}
 	return w
 }
 

@@ -86,9 +86,17 @@ func (e *execution) whole(ctx context.Context, r *fragmentRun) (parser.Value, an
 	return vec, warn, nil
 }
 
-// residual evaluates what was not pushed down, with the stock engine.
+// residual evaluates what was not pushed down, with the stock engine unless it is
+// a quantile of buckets.
 func (e *execution) residual(ctx context.Context, runs map[*labels.Matcher]*fragmentRun) (parser.Value, annotations.Annotations, error) {
 	req := e.req
+	if c := newClassicQuantile(e.plan.Residual, req, runs); c != nil {
+		if m, warn, done, err := c.evaluate(ctx, e.ask); done {
+			all := e.ask.warnings()
+			all.Merge(warn)
+			return m, all, err
+		}
+	}
 	if req.Stats {
 		e.plan.skipBuckets()
 	}

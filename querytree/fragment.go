@@ -270,7 +270,7 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 	}
 	a.warn.Merge(set.Warnings())
 	report := set.Report()
-	a.report.Merge(report)
+	a.report.MergePart(report)
 	a.report.Explanation = report.Explanation
 	return set.Err()
 }

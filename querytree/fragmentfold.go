@@ -251,7 +251,7 @@ func execEach(ctx context.Context, c Child, req ExecRequest, ops []string) (Resu
 		if err != nil {
 			return nil, err
 		}
-		report.Merge(set.Report())
+		report.MergePart(set.Report())
 		explanation = explanation.join(set.Report().Explanation, op)
 		if op == own.Op.String() {
 			warn.Merge(set.Warnings())

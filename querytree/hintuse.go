@@ -95,6 +95,7 @@ type hintUses struct {
 
 	mu       sync.Mutex
 	children map[string]map[SelectorKind]HintUse
+	savings  labelSavings
 }
 
 // newHintUses registers its metric with reg, which may be nil.
@@ -112,8 +113,9 @@ type useKey struct {
 }
 
 // add counts what one request came to.
-func (u *hintUses) add(members []Member, uses map[useKey]HintUse) {
+func (u *hintUses) add(members []Member, uses map[useKey]HintUse, savings labelSavings) {
 	u.mu.Lock()
+	u.savings.add(savings)
 	for key, use := range uses {
 		by := u.children[key.child]
 		if by == nil {
@@ -166,8 +168,10 @@ func (c counted) vain(e EdgeExplanation) SelectorKind {
 	return c.kinds[0]
 }
 
-// count adds what became of all members, of whom edges tell of those asked.
-func (c counted) count(into map[useKey]HintUse, members []Member, edges map[string]EdgeExplanation) {
+// count adds what became of all members, of whom edges tell of those asked. It
+// returns those that were spared a request, by the selector that did it.
+func (c counted) count(into map[useKey]HintUse, members []Member, edges map[string]EdgeExplanation) map[int][]int {
+	sparing := map[int][]int{}
 	for i, m := range members {
 		if m.own {
 			continue
@@ -191,31 +195,30 @@ func (c counted) count(into map[useKey]HintUse, members []Member, edges map[stri
 				into[key] = into[key].Plus(use)
 			}
 		case !inSet(c.asked, i):
-			if kind := c.sparedBy(i); kind != "" {
-				key := useKey{name, kind}
+			if n, ok := c.sparing(i); ok {
+				key := useKey{name, c.kinds[n]}
 				into[key] = into[key].Plus(HintUse{Spared: 1})
+				sparing[n] = append(sparing[n], i)
 			}
 		}
 	}
+	return sparing
 }
 
-// sparedBy returns the kind of the selector whose hint spared a member a request,
+// sparing returns the selector, of selections, whose hint spared a member a request,
 // if one did.
-func (c counted) sparedBy(member int) SelectorKind {
-	best, kind := -1, SelectorKind("")
+func (c counted) sparing(member int) (selector int, ok bool) {
+	best := -1
 	for n, s := range c.selections {
 		by := slices.ContainsFunc(c.spared, func(sp spared) bool { return sp.child == member && sameMatchers(sp.by, s.ms) })
 		if by && byRank[s.ranks[member]] == PrunedHint {
-			return c.kinds[n]
+			return n, true
 		}
 		if r := int(s.ranks[member]); r > best {
-			best, kind = r, c.kinds[n]
+			best, selector = r, n
 		}
 	}
-	if best < 0 || byRank[best] != PrunedHint {
-		return ""
-	}
-	return kind
+	return selector, best >= 0 && byRank[best] == PrunedHint
 }
 
 // countedOf says how to count a fragment.
@@ -236,6 +239,20 @@ func (p *pruning) countedOf(f *Fragment) counted {
 		return nil
 	})
 	return c
+}
+
+// countedOfNobody says how to count the selectors that no member can have anything
+// for, of which nothing was sent, each once.
+func (p *pruning) countedOfNobody(sent []selection) (out []counted) {
+	for _, s := range p.selections {
+		same := func(o selection) bool { return sameMatchers(o.ms, s.ms) }
+		if slices.ContainsFunc(s.ranks, func(r int8) bool { return byRank[r] == Asked }) || slices.ContainsFunc(sent, same) {
+			continue
+		}
+		sent = append(sent, s)
+		out = append(out, counted{selections: []selection{s}, kinds: []SelectorKind{kindOf(s.ms, p.identity())}})
+	}
+	return out
 }
 
 // countedRaw says how to count a request for raw series.
@@ -265,23 +282,45 @@ func (p *pruning) identity() set {
 // observe counts what one attempt at a query came to.
 func (u *hintUses) observe(e *execution) {
 	edges := e.ask.trace.byFragment()
-	uses := map[useKey]HintUse{}
+	t := newTally(e.prune)
+	var sent []selection
 	for _, f := range e.plan.Fragments {
-		e.prune.countedOf(f).count(uses, e.members, edges[f.ID])
+		c := e.prune.countedOf(f)
+		sent = append(sent, c.selections...)
+		t.count(c, edges[f.ID])
 	}
-	for i, req := range e.ask.trace.pulled() {
-		e.prune.countedRaw(req.Matchers).count(uses, e.members, edges[rawID(i)])
+	for _, c := range e.prune.countedOfNobody(sent) {
+		t.count(c, nil)
 	}
-	u.add(e.members, uses)
+	t.countRaw(&e.ask.trace, edges)
+	u.add(e.members, t.uses, t.savings)
 }
 
 // observeSelect counts what a request for raw series came to.
-func (u *hintUses) observeSelect(t *trace, p *pruning) {
-	edges, uses := t.byFragment(), map[useKey]HintUse{}
-	for i, req := range t.pulled() {
-		p.countedRaw(req.Matchers).count(uses, p.members, edges[rawID(i)])
+func (u *hintUses) observeSelect(tr *trace, p *pruning) {
+	t := newTally(p)
+	t.countRaw(tr, tr.byFragment())
+	u.add(p.members, t.uses, t.savings)
+}
+
+// tally adds up what one request came to.
+type tally struct {
+	prune   *pruning
+	uses    map[useKey]HintUse
+	savings labelSavings
+}
+
+func newTally(p *pruning) *tally { return &tally{prune: p, uses: map[useKey]HintUse{}} }
+
+func (t *tally) count(c counted, edges map[string]EdgeExplanation) {
+	t.prune.attribute(c.selections, c.count(t.uses, t.prune.members, edges), &t.savings)
+}
+
+// countRaw counts the raw series that were asked for.
+func (t *tally) countRaw(tr *trace, edges map[string]map[string]EdgeExplanation) {
+	for i, req := range tr.pulled() {
+		t.count(t.prune.countedRaw(req.Matchers), edges[rawID(i)])
 	}
-	u.add(p.members, uses)
 }
 
 // byFragment returns the latest rows of each fragment, by child.
@@ -328,7 +367,7 @@ func (u *hintUses) observeNames(p *pruning, ms []*labels.Matcher, t *namesTally)
 	t.mu.Lock()
 	rows := maps.Clone(t.rows)
 	t.mu.Unlock()
-	uses := map[useKey]HintUse{}
-	p.countedRaw(ms).count(uses, p.members, rows)
-	u.add(p.members, uses)
+	sum := newTally(p)
+	sum.count(p.countedRaw(ms), rows)
+	u.add(p.members, sum.uses, sum.savings)
 }

@@ -114,7 +114,7 @@ func TestHintUsesAreBounded(t *testing.T) {
 	u := newHintUses(nil)
 	for i := range 1000 {
 		members := []Member{{Description: leafOf("cluster", fmt.Sprint(i))}}
-		u.add(members, map[useKey]HintUse{{members[0].Description.Name(), KindEquality}: {Asked: 1}})
+		u.add(members, map[useKey]HintUse{{members[0].Description.Name(), KindEquality}: {Asked: 1}}, labelSavings{})
 		if len(u.children) > 18 {
 			t.Fatalf("%d children are counted, there is one", len(u.children))
 		}

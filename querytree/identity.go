@@ -106,6 +106,9 @@ func flagOf(label string) string {
 	}
 }
 
+// MaxMissing bounds Description.Missing: if there are that many, there may be more.
+const MaxMissing = 100
+
 // Description is what a child tells of itself, when it registers and with every
 // heartbeat.
 type Description struct {
@@ -130,7 +133,7 @@ type Description struct {
 	// Leaves counts the leaves below that are connected; 1 for a leaf.
 	Leaves int
 	// Missing names the leaves and zones below that are known but not
-	// connected, at most 100 of them.
+	// connected, at most MaxMissing of them.
 	Missing []string
 	// Gaps are the times since Mint when the child was not there to take
 	// samples, oldest first, so far as it knows: a gap may be told larger than

@@ -142,8 +142,14 @@ func series(n int) []promql.Series {
 // over returns limits with those of l that are set.
 func over(base, l Limits) Limits {
 	for _, v := range []struct{ to, from *int }{
-		{&base.MaxQueryLength, &l.MaxQueryLength}, {&base.MaxQueryDepth, &l.MaxQueryDepth}, {&base.MaxSamples, &l.MaxSamples}, {&base.MaxSeries, &l.MaxSeries},
-		{&base.MaxFragments, &l.MaxFragments}, {&base.MaxQueue, &l.MaxQueue}, {&base.MaxQueuePerClient, &l.MaxQueuePerClient}, {&base.MaxConcurrent, &l.MaxConcurrent},
+		{&base.MaxQueryLength, &l.MaxQueryLength},
+		{&base.MaxQueryDepth, &l.MaxQueryDepth},
+		{&base.MaxSamples, &l.MaxSamples},
+		{&base.MaxSeries, &l.MaxSeries},
+		{&base.MaxFragments, &l.MaxFragments},
+		{&base.MaxQueue, &l.MaxQueue},
+		{&base.MaxQueuePerClient, &l.MaxQueuePerClient},
+		{&base.MaxConcurrent, &l.MaxConcurrent},
 	} {
 		if *v.from != 0 {
 			*v.to = *v.from

@@ -2,7 +2,10 @@ package querytree
 
 import (
 	"context"
+	"maps"
 	"sync"
+
+	"github.com/prometheus/prometheus/util/annotations"
 )
 
 type optionsKey struct{}
@@ -30,6 +33,7 @@ type ReportSink struct {
 	trail  *trail
 	// live leads to what happens to a query that is evaluated now.
 	live *watch
+	warn annotations.Annotations
 }
 
 // WithReport returns a context with a new sink: all that is asked of a Mixer
@@ -62,6 +66,30 @@ func (s *ReportSink) Merge(r Report) {
 	if r.Aligned != nil {
 		s.report.Aligned = r.Aligned
 	}
+}
+
+// Warn adds warnings for which an interface on the way has no place. A nil sink drops
+// them.
+func (s *ReportSink) Warn(ws annotations.Annotations) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.warn == nil {
+		s.warn = annotations.Annotations{}
+	}
+	s.warn.Merge(ws)
+}
+
+// Warnings returns a copy of what Warn was told.
+func (s *ReportSink) Warnings() annotations.Annotations {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.warn)
 }
 
 // Report returns a copy of all that was reported so far.

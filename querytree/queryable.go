@@ -156,12 +156,14 @@ type exemplarQuerier struct {
 }
 
 // Select implements storage.ExemplarQuerier. The interface has no place for
-// warnings: a partial answer shows in the report of the request.
+// warnings: those are in the request's ReportSink.
 func (q exemplarQuerier) Select(mint, maxt int64, selectors ...[]*labels.Matcher) ([]exemplar.QueryResult, error) {
 	a, err := q.m.Exemplars(q.ctx, ExemplarsRequest{Options: q.m.requestOptions(q.ctx), Mint: mint, Maxt: maxt, Selectors: selectors})
 	if err != nil {
 		return nil, err
 	}
-	ReportFrom(q.ctx).Merge(a.Report)
+	sink := ReportFrom(q.ctx)
+	sink.Merge(a.Report)
+	sink.Warn(a.Warnings)
 	return a.Results, nil
 }

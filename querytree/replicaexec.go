@@ -376,7 +376,7 @@ func joinRuns(ctx context.Context, parts []piece) (piece, error) {
 	var key []byte
 	for _, p := range parts {
 		out.warn.Merge(p.warn)
-		out.report.Merge(p.report)
+		out.report.MergePart(p.report)
 		for _, series := range p.m {
 			key = series.Metric.Bytes(key)
 			i, ok := at[string(key)]

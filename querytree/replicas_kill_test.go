@@ -163,7 +163,7 @@ func (d *dyingSeries) Err() error {
 
 // killLoop asks generated queries of a tree of replicas one of which is sick, and
 // passes what differs from the oracle's answers to judge.
-func killLoop(t *testing.T, outages treetest.Outages, judge func(k *killer, got *promql.Result, diff string)) {
+func killLoop(t *testing.T, few int, outages treetest.Outages, judge func(k *killer, got *promql.Result, diff string)) {
 	rnd := rand.New(rand.NewSource(3))
 	k := &killer{rnd: rand.New(rand.NewSource(4)), met: map[fate]int{}}
 	leaves, zones := treetest.Clusters("eu", 2, "us", 1)
@@ -178,7 +178,7 @@ func killLoop(t *testing.T, outages treetest.Outages, judge func(k *killer, got 
 		},
 	})
 	g := treetest.NewGenerator(rnd, data, data.Fill(t, p, rnd))
-	total := queries(t, 600)
+	total := queries(t, few)
 	for range total {
 		k.next()
 		q := g.Next()
@@ -199,7 +199,7 @@ func killLoop(t *testing.T, outages treetest.Outages, judge func(k *killer, got 
 func TestKillReplicas(t *testing.T) {
 	never := func(int) []querytree.Interval { return nil }
 	synctest.Test(t, func(t *testing.T) {
-		killLoop(t, treetest.Outages{Down: []func(int) []querytree.Interval{never, never}}, func(k *killer, _ *promql.Result, diff string) {
+		killLoop(t, 600, treetest.Outages{Down: []func(int) []querytree.Interval{never, never}}, func(k *killer, _ *promql.Result, diff string) {
 			if diff != "" {
 				t.Errorf("replica %s has fate %d: %s", k.replica, k.fate, diff)
 			}
@@ -212,7 +212,9 @@ func TestKillReplicas(t *testing.T) {
 func TestKillReplicasWithOutages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		partial := 0
-		killLoop(t, treetest.Alternating(10*60_000, 30*60_000, 20_000), func(k *killer, got *promql.Result, diff string) {
+		// Few: where many timers end in one bubble the race detector itself may crash
+		// (golang/go#78156), and each outage is asked for apart.
+		killLoop(t, 80, treetest.Alternating(10*60_000, 30*60_000, 20_000), func(k *killer, got *promql.Result, diff string) {
 			if diff == "" {
 				return
 			}

@@ -24,10 +24,12 @@ const (
 	Replaced Verdict = "replaced"
 )
 
-// Rows of a report: of children that requests were sent to, over all tiers more than
-// twice as many as the largest tier has, and of those that were pruned, which are
-// counted anyway.
+// Rows of a report: of all children, of those that requests were sent to, over all
+// tiers more than twice as many as the largest tier has, and of those that were
+// pruned, which are counted anyway. Those that failed are named as long as there is
+// any room.
 const (
+	maxRows       = 100_000
 	maxSentRows   = 50_000
 	maxPrunedRows = 10_000
 )
@@ -76,6 +78,8 @@ type Report struct {
 	// Unlisted counts answers of children that have no row, for there are too many:
 	// what is added up of Children is too small by them. Never those that failed.
 	Unlisted int
+	// Unnamed counts children that failed and have no row, for too many did.
+	Unnamed int
 	// Explanation is what the tier did with the request, if it asked for one.
 	Explanation *Explanation
 	// Cache is what the tier's own cache had to do with the answer; nil if it
@@ -106,8 +110,10 @@ func (r *Report) Add(name string, c ChildReport) {
 // Pruned ones leave room for the others.
 func (r *Report) addRow(name string, c ChildReport) {
 	switch sent := c.Verdict.sent(); {
-	case c.Failed != "", len(r.Children) < maxPrunedRows, sent && len(r.Children) < maxSentRows:
+	case len(r.Children) < maxPrunedRows, sent && len(r.Children) < maxSentRows, c.Failed != "" && len(r.Children) < maxRows:
 		r.Children[name] = c
+	case c.Failed != "":
+		r.Unnamed++
 	case sent:
 		r.Unlisted++
 	}
@@ -134,12 +140,22 @@ func (c ChildReport) merge(d ChildReport) ChildReport {
 	return c
 }
 
+// MergePart notes all that the report of another part of the same answer tells: a part
+// of its range, or of its operators. Who is not named in the one is mostly not in the
+// other either.
+func (r *Report) MergePart(other Report) {
+	unnamed := max(r.Unnamed, other.Unnamed)
+	r.Merge(other)
+	r.Unnamed = max(r.Unnamed-other.Unnamed, unnamed)
+}
+
 // Merge notes all that other reports.
 func (r *Report) Merge(other Report) {
 	for name, c := range other.Children {
 		r.Add(name, c)
 	}
 	r.Unlisted += other.Unlisted
+	r.Unnamed += other.Unnamed
 	for v, n := range other.Pruned {
 		if r.Pruned == nil {
 			r.Pruned = map[Verdict]int{}
@@ -168,7 +184,7 @@ func (r *Report) addRollup(u RollupUse) {
 const maxRollupRows = 1000
 
 // Missing returns the names of the children whose part is missing or
-// incomplete, sorted.
+// incomplete, sorted, but for the Unnamed.
 func (r Report) Missing() []string {
 	var names []string
 	for _, name := range slices.Sorted(maps.Keys(r.Children)) {
@@ -181,6 +197,9 @@ func (r Report) Missing() []string {
 
 // Partial reports whether anything is missing from the answer.
 func (r Report) Partial() bool {
+	if r.Unnamed > 0 {
+		return true
+	}
 	for _, c := range r.Children {
 		if c.Failed != "" {
 			return true

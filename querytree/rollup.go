@@ -33,7 +33,7 @@ type RewriteAt struct {
 
 // Rollup answers some steps of one aggregation.
 type Rollup struct {
-	// Rule names it.
+	// Rule names it, or the sum and the count that it is made of.
 	Rule string
 	// Covered are the evaluation times that it has, in order. At most
 	// MaxRollupRuns.
@@ -357,18 +357,38 @@ func (f *Fragment) rollupUse(tier string) RollupUse {
 }
 
 // rollsUp reports whether there are rollups for each of several operators over
-// one operand, which are then better asked for one by one.
+// one operand, which are then better asked for one by one. Where points of one rule
+// lack a child, those of another rule need not: together they would be of neither.
 func (b *builder) rollsUp(n *parser.AggregateExpr, ops []string) bool {
 	if b.p.rollups == nil {
 		return false
 	}
+	rules, missing := map[string]bool{}, false
+	var first *Rollup
 	for _, op := range ops {
 		c := *n
-		if c.Op = operatorNamed(op); c.Op == 0 || b.rollup(&c) == nil {
+		if c.Op = operatorNamed(op); c.Op == 0 {
 			return false
 		}
+		r := b.rollup(&c)
+		if r == nil {
+			return false
+		}
+		if first == nil {
+			first = r
+		}
+		// Each was looked up by itself: points may have been made anew in between.
+		if r.Rule == first.Rule && !r.alike(first) {
+			return false
+		}
+		rules[r.Rule], missing = true, missing || len(r.Missing) > 0
 	}
-	return true
+	return len(rules) == 1 || !missing
+}
+
+// alike reports whether two rollups have the same steps, and lack the same.
+func (r *Rollup) alike(o *Rollup) bool {
+	return slices.Equal(r.Covered, o.Covered) && maps.Equal(r.Missing, o.Missing)
 }
 
 // operatorNamed returns the operator of a name, of those that rollups answer.

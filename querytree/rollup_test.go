@@ -296,3 +296,112 @@ func pastTheCache(t *testing.T, lacks int64, want []string) {
 		t.Errorf("lacking %d steps, asked of the cache: -want +got:\n%s", lacks, d)
 	}
 }
+
+// lacking is a Rewriter whose rules lack children in some point.
+type lacking struct {
+	rules   map[parser.ItemType]string
+	missing map[parser.ItemType]map[string]string
+	until   map[parser.ItemType]int64
+}
+
+func (l lacking) Rewrite(n *parser.AggregateExpr, at querytree.RewriteAt) (*querytree.Rollup, string) {
+	r := &querytree.Rollup{
+		Rule: l.rules[n.Op], Covered: []querytree.Interval{{Mint: at.Start, Maxt: at.End - l.until[n.Op]}},
+		Missing: l.missing[n.Op], Ops: []string{n.Op.String()},
+		Read: func(context.Context, string, func(promql.Series) error) (annotations.Annotations, error) {
+			return nil, nil
+		},
+	}
+	return r, ""
+}
+
+// A parent that asks for sums and counts is not given a sum that lacks a child
+// beside a count that does not.
+func TestSumsAndCountsOfTheSameChildren(t *testing.T) {
+	p, _ := rolledPlanet(t, true)
+	p.Append(t, labels.FromStrings("__name__", "x", "zone", "eu", "cluster", "eu-0"), 0, 1)
+	gone := map[string]string{"eu-1": "leaf"}
+	for _, c := range []struct {
+		what       string
+		sum, count string
+		missing    map[string]string // of the sums
+		also       map[string]string // of the counts
+		until      int64             // how many milliseconds fewer the counts have
+		rolled     bool
+	}{
+		{"two rules", "s", "c", nil, nil, 0, true},
+		{"two rules, of which one has less", "s", "c", nil, nil, 60_000, true},
+		{"two rules, of which one lacks a child", "s", "c", gone, nil, 0, false},
+		{"two rules that lack the same", "s", "c", gone, gone, 0, false},
+		{"one rule", "both", "both", nil, nil, 0, true},
+		{"one rule that lacks a child", "both", "both", gone, gone, 0, true},
+		{"one rule, looked up before and after a point was made whole", "both", "both", gone, nil, 0, false},
+		{"one rule, looked up before and after a point was added", "both", "both", nil, nil, 60_000, false},
+	} {
+		m, err := querytree.NewMixer(querytree.MixerConfig{
+			Describe: p.Root.Describe, Members: p.Root.MembersNow, Rewriter: lacking{
+				rules:   map[parser.ItemType]string{parser.SUM: c.sum, parser.COUNT: c.count},
+				missing: map[parser.ItemType]map[string]string{parser.SUM: c.missing, parser.COUNT: c.also},
+				until:   map[parser.ItemType]int64{parser.COUNT: c.until},
+			},
+			Limits: querytree.DefaultLimits(), Lookback: treetest.Lookback, SubqueryStep: treetest.SubqueryStep,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := m.Exec(t.Context(), querytree.ExecRequest{Query: `sum(x)`, Ops: []string{"sum", "count"}, End: 600_000, Step: 60_000})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for set.Next() {
+		}
+		own := slices.ContainsFunc(set.Report().Rollups, func(u querytree.RollupUse) bool { return u.Tier == "root" })
+		if own != c.rolled || set.Err() != nil {
+			t.Errorf("%s: answered from its own rollups: %v, %v", c.what, own, set.Err())
+		}
+		set.Close()
+	}
+}
+
+// vague is a child that tells of others below it that failed, without their names.
+type vague struct{ querytree.Child }
+
+func (v vague) Exec(ctx context.Context, req querytree.ExecRequest) (querytree.ResultSet, error) {
+	return querytree.NewMatrixSet(nil, nil, querytree.Report{Unnamed: 7}), nil
+}
+
+// middle is a Rewriter that lacks the ends of a range.
+type middle struct{ lacking }
+
+func (m middle) Rewrite(n *parser.AggregateExpr, at querytree.RewriteAt) (*querytree.Rollup, string) {
+	r, why := m.lacking.Rewrite(n, at)
+	r.Covered = []querytree.Interval{{Mint: at.Start + at.Step, Maxt: at.End - at.Step}}
+	return r, why
+}
+
+// Those who failed without a name are counted once, in however many parts of a range
+// a child is asked, and once for each child.
+func TestUnnamedOfPartsOfARange(t *testing.T) {
+	p, _ := rolledPlanet(t, true)
+	members := p.Root.MembersNow()
+	for i := range members {
+		members[i].Child, members[i].Connected = vague{members[i].Child}, true
+	}
+	m, err := querytree.NewMixer(querytree.MixerConfig{
+		Describe: p.Root.Describe, Members: func() []querytree.Member { return members }, Rewriter: middle{},
+		Limits: querytree.DefaultLimits(), Lookback: treetest.Lookback, SubqueryStep: treetest.SubqueryStep,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := m.Exec(t.Context(), querytree.ExecRequest{Query: `sum(x)`, End: 600_000, Step: 60_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	for set.Next() {
+	}
+	if r := set.Report(); r.Unnamed != 7*len(members) || set.Err() != nil || len(members) < 2 || len(r.Rollups) == 0 {
+		t.Errorf("%d unnamed of %d children, %v, rollups %v", r.Unnamed, len(members), set.Err(), r.Rollups)
+	}
+}

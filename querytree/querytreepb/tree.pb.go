@@ -3936,8 +3936,11 @@ type Report struct {
 	// explanation is a querytree.Explanation in JSON, for people.
 	Explanation []byte       `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
 	Rollups     []*RollupUse `protobuf:"bytes,4,rep,name=rollups,proto3" json:"rollups,omitempty"`
-	// unlisted counts answers of children without a row, for there are too many.
-	Unlisted      uint64 `protobuf:"varint,5,opt,name=unlisted,proto3" json:"unlisted,omitempty"`
+	// unlisted counts answers of children without a row, for there are too many,
+	// but for those that failed.
+	Unlisted uint64 `protobuf:"varint,5,opt,name=unlisted,proto3" json:"unlisted,omitempty"`
+	// unnamed counts children that failed and have no row.
+	Unnamed       uint64 `protobuf:"varint,6,opt,name=unnamed,proto3" json:"unnamed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4003,6 +4006,13 @@ func (x *Report) GetRollups() []*RollupUse {
 func (x *Report) GetUnlisted() uint64 {
 	if x != nil {
 		return x.Unlisted
+	}
+	return 0
+}
+
+func (x *Report) GetUnnamed() uint64 {
+	if x != nil {
+		return x.Unnamed
 	}
 	return 0
 }
@@ -4728,13 +4738,14 @@ const file_tree_proto_rawDesc = "" +
 	"\x04Kind\x12\t\n" +
 	"\x05PLAIN\x10\x00\x12\v\n" +
 	"\aWARNING\x10\x01\x12\b\n" +
-	"\x04INFO\x10\x02\"\xf5\x01\n" +
+	"\x04INFO\x10\x02\"\x8f\x02\n" +
 	"\x06Report\x12;\n" +
 	"\bchildren\x18\x01 \x03(\v2\x1f.pando.querytree.v1.ChildReportR\bchildren\x127\n" +
 	"\x06pruned\x18\x02 \x03(\v2\x1f.pando.querytree.v1.PrunedCountR\x06pruned\x12 \n" +
 	"\vexplanation\x18\x03 \x01(\fR\vexplanation\x127\n" +
 	"\arollups\x18\x04 \x03(\v2\x1d.pando.querytree.v1.RollupUseR\arollups\x12\x1a\n" +
-	"\bunlisted\x18\x05 \x01(\x04R\bunlisted\"o\n" +
+	"\bunlisted\x18\x05 \x01(\x04R\bunlisted\x12\x18\n" +
+	"\aunnamed\x18\x06 \x01(\x04R\aunnamed\"o\n" +
 	"\tRollupUse\x12\x12\n" +
 	"\x04tier\x18\x01 \x01(\fR\x04tier\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\fR\x04rule\x12\x14\n" +

@@ -82,7 +82,7 @@ func (r *run) next(ctx context.Context) bool {
 	complete := err == nil && whole(a)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.report.Merge(a.Report)
+	r.report.MergePart(a.Report)
 	if err != nil {
 		r.fail(err)
 		return false

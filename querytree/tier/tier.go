@@ -199,9 +199,6 @@ func (t *Tier) expire(ctx context.Context) error {
 	}
 }
 
-// maxMissing bounds the names of missing children that are told upward.
-const maxMissing = 100
-
 // Describe sums up the children. A missing child may hold samples of any age.
 func (t *Tier) Describe() querytree.Description {
 	d := querytree.Description{
@@ -225,7 +222,7 @@ func (t *Tier) Describe() querytree.Description {
 		c := m.Description
 		if !m.Connected {
 			d.Mint = math.MinInt64
-			if len(d.Missing) < maxMissing {
+			if len(d.Missing) < querytree.MaxMissing {
 				d.Missing = append(d.Missing, c.Name())
 			}
 			continue
@@ -242,7 +239,7 @@ func (t *Tier) Describe() querytree.Description {
 		tells = tells && c.Has(querytree.FeatureEpochs)
 		owns = owns || c.Has(querytree.FeatureOwn)
 		for _, name := range c.Missing {
-			if len(d.Missing) < maxMissing {
+			if len(d.Missing) < querytree.MaxMissing {
 				d.Missing = append(d.Missing, name)
 			}
 		}

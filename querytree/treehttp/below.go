@@ -148,7 +148,7 @@ func respondBelow(w http.ResponseWriter, err error) {
 	if !ok {
 		e = &querytree.StatusError{Kind: querytree.StatusFailed, Text: err.Error()}
 	}
-	data := &BelowFailure{Member: e.Member, At: e.At, Since: e.Since.UTC(), Near: e.Near}
+	data := &BelowFailure{Member: e.Member, At: e.At, Since: tellable(e.Since), Near: e.Near}
 	switch e.Kind {
 	case querytree.StatusNotAllowed:
 		data.Allowed = querytree.StatusPaths()

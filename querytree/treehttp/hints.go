@@ -16,8 +16,10 @@ type Hints struct {
 	// root.
 	Own *OwnHint `json:"own,omitempty"`
 	// Uses sum up those of the children, by kind of selector.
-	Uses     map[querytree.SelectorKind]Uses `json:"uses"`
-	Children []ChildHint                     `json:"children"`
+	Uses map[querytree.SelectorKind]Uses `json:"uses"`
+	// Savings tell by which labels requests were spared; estimated.
+	Savings  querytree.HintSavings `json:"savings"`
+	Children []ChildHint           `json:"children"`
 }
 
 // OwnHint is a set of fingerprints that a tier offers its parents.
@@ -135,6 +137,9 @@ func (h *Handler) hints(w http.ResponseWriter, r *http.Request) {
 	out.Uses = UsesOf(sum)
 	if out.Children == nil {
 		out.Children = []ChildHint{}
+	}
+	if out.Savings.Labels == nil {
+		out.Savings.Labels = []querytree.LabelSaving{}
 	}
 	respond(w, out, nil)
 }

@@ -37,6 +37,7 @@ func TestHints(t *testing.T) {
 	}
 	want := Hints{
 		Name: "zone=eu", Tier: "zone", Own: &OwnHint{Complete: true, Fingerprints: 12, Bytes: 300, Epoch: 1<<63 + 1},
+		Savings: querytree.HintSavings{Labels: []querytree.LabelSaving{{Label: "job", Spared: 25}}, Together: 5},
 		Children: []ChildHint{
 			{Name: "zone=eu,cluster=eu-1", Tier: "leaf", Connected: true, Synced: true, Uses: uses(10, 8, 2, 30), Hint: &HintState{
 				Fingerprints: 10, Bytes: 200, Layers: 2, Fill: 0.5, Epoch: 1<<63 + 7, Age: Seconds(1500 * time.Millisecond), FalsePositiveRate: 0.01,
@@ -56,7 +57,7 @@ func TestHints(t *testing.T) {
 }
 
 func TestHintsOfATierWithout(t *testing.T) {
-	want := Hints{Name: "zone=eu", Tier: "zone", Uses: UsesOf(nil), Children: []ChildHint{}}
+	want := Hints{Name: "zone=eu", Tier: "zone", Uses: UsesOf(nil), Savings: querytree.HintSavings{Labels: []querytree.LabelSaving{}}, Children: []ChildHint{}}
 	if d := cmp.Diff(want, hintsOf(t, zoneLike(t))); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}

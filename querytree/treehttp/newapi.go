@@ -183,5 +183,24 @@ func at(ms int64) time.Time {
 	if ms <= minTime || ms >= maxTime {
 		return time.Time{}
 	}
-	return time.UnixMilli(ms).UTC()
+	return tellable(time.UnixMilli(ms))
+}
+
+// The first and the last time that JSON can tell, of years of four digits.
+const (
+	firstTellable = -62135596800000 // 0001-01-01
+	lastTellable  = 253402300799999 // 9999-12-31
+)
+
+// tellable is the time that comes nearest to one of those that JSON can tell. What a
+// client asks for, or a child tells of itself, may be any time: it must not cost the
+// others their place in a list.
+func tellable(t time.Time) time.Time {
+	if year := t.UTC().Year(); year >= 1 && year <= 9999 {
+		return t.UTC()
+	}
+	if t.Unix() < 0 {
+		return time.UnixMilli(firstTellable).UTC()
+	}
+	return time.UnixMilli(lastTellable).UTC()
 }

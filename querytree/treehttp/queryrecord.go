@@ -134,7 +134,7 @@ func (q *queryRun) onGrid(start, end time.Time, step time.Duration) {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.row.Start, q.row.End, q.row.Step = start.UTC(), end.UTC(), Seconds(step)
+	q.row.Start, q.row.End, q.row.Step = tellable(start), tellable(end), Seconds(step)
 }
 
 // evaluated notes what the evaluation came to.
@@ -189,7 +189,7 @@ func (q *queryRun) record(ctx context.Context, now time.Time, code int, slow tim
 	c := completeness(report)
 	rec := QueryRecord{QueryRow: q.soFar(now), Completeness: &c}
 	rec.Code, rec.State, rec.Progress = code, QueryFinished, nil
-	rec.Asked, rec.Failed, rec.Pruned = c.Asked, len(c.Failed), c.Pruned.Label+c.Pruned.Time+c.Pruned.Hint
+	rec.Asked, rec.Failed, rec.Pruned = c.Asked, len(c.Failed)+c.Unnamed, c.Pruned.Label+c.Pruned.Time+c.Pruned.Hint
 	rec.Bytes, rec.Queued, rec.Replans, rec.Fragments = c.Bytes, Seconds(ev.Queued), ev.Replans, ev.Fragments
 	q.mu.Lock()
 	err := q.err

@@ -14,8 +14,13 @@ const (
 	maxPastQueries = 1000
 	maxPastBytes   = 16 << 20
 	// maxPastRecord is the most that one of them may take; of larger ones the
-	// explanation and the rows of children are dropped.
+	// explanation and the rows of children are dropped, and of the children that failed
+	// all but a few.
 	maxPastRecord = maxPastBytes / 8
+	// maxFewFailed is how many children that failed are named of those all the same,
+	// maxFewReason how much is said of why each of them did.
+	maxFewFailed = 20
+	maxFewReason = 128
 	// maxErrorBytes bounds the errors that are kept and logged.
 	maxErrorBytes = 1 << 10
 )
@@ -105,10 +110,21 @@ func withoutDetails(rec QueryRecord) QueryRecord {
 	rec.Explanation, rec.CriticalPath, rec.Explained = nil, nil, false
 	if rec.Completeness != nil {
 		c := *rec.Completeness
-		c.Children, c.Failed, c.PrunedBy = nil, nil, nil
+		c.Children, c.PrunedBy = nil, nil
+		c.Failed, c.Unnamed = fewFailed(c.Failed), c.Unnamed+max(0, len(c.Failed)-maxFewFailed)
 		rec.Completeness = &c
 	}
 	return rec
+}
+
+// fewFailed is so many of the children that failed as a record without details names:
+// that something was missing, and where, is what is asked for first.
+func fewFailed(failed []FailedChild) []FailedChild {
+	few := slices.Clone(failed[:min(len(failed), maxFewFailed)])
+	for i := range few {
+		few[i].Reason = clip(few[i].Reason, maxFewReason)
+	}
+	return few
 }
 
 // servedRules are the rules of rollups that had a part in an answer, each once.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/tsdb"
@@ -34,8 +35,20 @@ const maxAnnotations = 10
 
 // respond writes an answer in the API's envelope.
 func respond(w http.ResponseWriter, data any, ws annotations.Annotations) {
+	writeJSON(w, http.StatusOK, success(data, ws))
+}
+
+// success is the envelope of an answer.
+func success(data any, ws annotations.Annotations) apiv1.Response {
 	warnings, infos := ws.AsStrings("", maxAnnotations, maxAnnotations)
-	writeJSON(w, http.StatusOK, apiv1.Response{Status: "success", Data: data, Warnings: warnings, Infos: infos})
+	for _, err := range ws {
+		// How many more are missing is told whatever else is.
+		more, ok := errors.AsType[*querytree.UnnamedError](err)
+		if ok && !slices.Contains(warnings, more.Error()) {
+			warnings = slices.Insert(warnings, 0, more.Error())
+		}
+	}
+	return apiv1.Response{Status: "success", Data: data, Warnings: warnings, Infos: infos}
 }
 
 // respondError writes an error in the API's envelope.

@@ -35,6 +35,8 @@ type Completeness struct {
 	// Unlisted counts answers of children that have no row, for there are too many:
 	// Asked, Answered and the sums are too small by them.
 	Unlisted int `json:"unlisted,omitempty"`
+	// Unnamed counts children that failed and are not in Failed, for too many did.
+	Unnamed int `json:"unnamed,omitempty"`
 	// PrunedBy counts the pruned by the very matcher or time by which they were pruned,
 	// most first; at most 100 of these.
 	PrunedBy []PrunedBy `json:"prunedBy,omitempty"`
@@ -113,7 +115,7 @@ func completeness(r querytree.Report) Completeness {
 			Rollup: r.Pruned[querytree.RolledUp],
 		},
 		Failed: []FailedChild{}, Children: []ChildRow{}, Rollups: r.Rollups, Aligned: r.Aligned,
-		Unlisted: r.Unlisted,
+		Unlisted: r.Unlisted, Unnamed: r.Unnamed,
 	}
 	by := map[PrunedBy]int{}
 	for _, name := range slices.Sorted(maps.Keys(r.Children)) {

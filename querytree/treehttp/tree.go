@@ -226,7 +226,7 @@ func liveNode(n querytree.Node, reached bool) Node {
 	out := DescribedNode(n.Description, state)
 	out.Unreadable = unreadable(n, reached)
 	out.Readable = out.Unreadable == ""
-	out.Since, out.Error, out.RTT, out.SampleRate = n.Since, n.Error, Seconds(n.RTT), n.SampleRate
+	out.Since, out.Error, out.RTT, out.SampleRate = tellable(n.Since), n.Error, Seconds(n.RTT), n.SampleRate
 	if h := n.Hint; h != (querytree.HintStatus{}) {
 		out.Hint = &Hint{
 			Synced: h.Synced, Fingerprints: uint64(h.Fingerprints), Bytes: uint64(h.Bytes),

@@ -80,3 +80,27 @@ func TestTheWorstLoseTheirDetailsFirst(t *testing.T) {
 		t.Errorf("%d bytes counted, %d held", w.bytes, sum)
 	}
 }
+
+// A record that is too large still names some of what was missing, and counts it all.
+func TestFewFailedAreNamed(t *testing.T) {
+	var failed []FailedChild
+	for i := range 50_000 {
+		failed = append(failed, FailedChild{Name: fmt.Sprintf("leaf-%05d", i), Reason: strings.Repeat("r", 1000)})
+	}
+	s := newQueryStore()
+	s.end(QueryRecord{QueryRow: QueryRow{ID: "q", Failed: 50_000}, Completeness: &Completeness{Failed: failed, Unnamed: 7}})
+	rec, ok := s.find("q")
+	if !ok || rec.Completeness == nil {
+		t.Fatal("the query is not kept")
+	}
+	c := rec.Completeness
+	if len(c.Failed) == 0 || len(c.Failed)+c.Unnamed != 50_007 || c.Failed[0].Name != "leaf-00000" {
+		t.Errorf("%d failed are named and %d are not", len(c.Failed), c.Unnamed)
+	}
+	if s.bytes > 50<<10 {
+		t.Errorf("the record takes %d bytes", s.bytes)
+	}
+	if len(failed[0].Reason) != 1000 {
+		t.Error("the answer's own list was shortened")
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/prometheus/util/annotations"
 
+	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/querytree/querytreepb"
 )
 
@@ -65,11 +66,15 @@ func (a *Annotation) Merge(other error) error {
 // counted in a last one.
 func annotationsToWire(as annotations.Annotations, query string) []*querytreepb.Annotation {
 	out := make([]*querytreepb.Annotation, 0, len(as))
+	keys := slices.DeleteFunc(slices.Sorted(maps.Keys(as)), func(key string) bool {
+		_, ok := errors.AsType[*querytree.UnnamedError](as[key])
+		return ok // the report has the number
+	})
 	size := 0
-	for _, key := range slices.Sorted(maps.Keys(as)) {
+	for _, key := range keys {
 		w := annotationToWire(as[key], query)
 		if size += len(w.Raw) + len(w.Rendered) + 8; size > maxAnnotations {
-			text := fmt.Appendf(nil, "%d more annotations omitted", len(as)-len(out))
+			text := fmt.Appendf(nil, "%d more annotations omitted", len(keys)-len(out))
 			return append(out, &querytreepb.Annotation{Raw: text, Rendered: text})
 		}
 		out = append(out, w)

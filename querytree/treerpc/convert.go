@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/querytree/querytreepb"
@@ -174,40 +176,66 @@ func matchersFromWire(ws []*querytreepb.Matcher) ([]*labels.Matcher, error) {
 }
 
 // maxReport is the size of a report from which on reasons are cut short, and
-// fullReport that from which on children that did not fail are only counted, so that
-// it fits a frame.
+// fullReport that from which on children are only counted, so that it fits a frame.
 const (
 	maxReport   = 1 << 20
 	fullReport  = 3 << 20
 	shortReason = 64
+	// rowFrame is what a row takes beside itself, and reportFrame what a report does.
+	rowFrame    = 8
+	reportFrame = 1 << 10
 )
 
-func reportToWire(r querytree.Report) *querytreepb.Report {
-	w := &querytreepb.Report{Explanation: explanationToWire(r.Explanation)}
-	size, unlisted := 0, r.Unlisted
-	for name, c := range r.Children {
-		if size > maxReport {
-			c.Failed = c.Failed[:min(len(c.Failed), shortReason)]
-		}
-		if row := len(name) + len(c.Failed) + len(c.Evidence) + 48; c.Failed != "" || size+row <= fullReport {
-			size += row
-		} else {
-			if c.Verdict == querytree.Asked || c.Verdict == querytree.Replaced {
-				unlisted++
-			}
-			continue
-		}
-		w.Children = append(w.Children, &querytreepb.ChildReport{
-			Name: clip(name), Tier: utf8(c.Tier), Verdict: utf8(string(c.Verdict)), Requests: count(c.Requests),
-			Failed: clip(c.Failed), Late: c.Late, Series: uint64(max(c.Series, 0)), Samples: uint64(max(c.Samples, 0)),
-			Hedged: c.Hedged, Cached: c.Cached, Evidence: clip(c.Evidence), Bytes: uint64(max(c.Bytes, 0)), Time: int64(c.Time),
-		})
-	}
+// reportToWire tells as much of a report as fits into room. Children that failed
+// come first; the same ones each time, so that the parts of a query name the same.
+func reportToWire(r querytree.Report, room int) *querytreepb.Report {
+	w := &querytreepb.Report{Explanation: explanationToWire(r.Explanation), Rollups: rollupsToWire(r.Rollups)}
 	for v, n := range r.Pruned {
 		w.Pruned = append(w.Pruned, &querytreepb.PrunedCount{Verdict: utf8(string(v)), Count: count(n)})
 	}
-	w.Rollups, w.Unlisted = rollupsToWire(r.Rollups), count(unlisted)
+	room = min(room-proto.Size(w)-reportFrame, fullReport)
+	unlisted, unnamed := r.Unlisted, r.Unnamed
+	size := 0
+	for _, name := range failedFirst(r) {
+		c := r.Children[name]
+		if size > maxReport {
+			c.Failed = c.Failed[:min(len(c.Failed), shortReason)]
+		}
+		row := childReportToWire(name, c)
+		switch n := proto.Size(row) + rowFrame; {
+		case size+n <= room:
+			size += n
+			w.Children = append(w.Children, row)
+		case c.Failed != "":
+			unnamed++
+		case c.Verdict == querytree.Asked || c.Verdict == querytree.Replaced:
+			unlisted++
+		}
+	}
+	w.Unlisted, w.Unnamed = count(unlisted), count(unnamed)
 	return w
+}
+
+// failedFirst returns the names of a report's children, of those that failed before
+// others, each sorted.
+func failedFirst(r querytree.Report) []string {
+	names := r.Missing()
+	failed := len(names)
+	for name, c := range r.Children {
+		if c.Failed == "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names[failed:])
+	return names
+}
+
+func childReportToWire(name string, c querytree.ChildReport) *querytreepb.ChildReport {
+	return &querytreepb.ChildReport{
+		Name: clip(name), Tier: utf8(c.Tier), Verdict: utf8(string(c.Verdict)), Requests: count(c.Requests),
+		Failed: clip(c.Failed), Late: c.Late, Series: uint64(max(c.Series, 0)), Samples: uint64(max(c.Samples, 0)),
+		Hedged: c.Hedged, Cached: c.Cached, Evidence: clip(c.Evidence), Bytes: uint64(max(c.Bytes, 0)), Time: int64(c.Time),
+	}
 }
 
 func reportFromWire(w *querytreepb.Report) querytree.Report {
@@ -227,6 +255,7 @@ func reportFromWire(w *querytreepb.Report) querytree.Report {
 	}
 	r.Rollups = rollupsFromWire(w.GetRollups())
 	r.Unlisted += number(w.GetUnlisted())
+	r.Unnamed += number(w.GetUnnamed())
 	return r
 }
 

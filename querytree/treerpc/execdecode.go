@@ -17,6 +17,7 @@ type execDecoder struct {
 	grid    grid
 	symbols symbolReader
 	order   seriesOrder
+	once    seriesOnce                // in place of order
 	unpack  *unpacker                 // nil if packed frames were not asked for
 	parts   []*querytreepb.GridSeries // of the last frame, not yet decoded
 	words   []uint64                  // of these parts
@@ -144,7 +145,11 @@ func (d *execDecoder) part(part *querytreepb.GridSeries) error {
 			return err
 		}
 		// An instant query's order is the expression's own.
-		if err := d.order.next(ls); err != nil && d.grid.steps > 1 {
+		next := d.order.next
+		if d.grid.steps <= 1 {
+			next = d.once.next
+		}
+		if err := next(ls); err != nil {
 			return err
 		}
 		d.cur = promql.Series{Metric: ls}

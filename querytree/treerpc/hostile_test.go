@@ -177,6 +177,18 @@ func TestMalformedAnswers(t *testing.T) {
 		malformed(t, name, err)
 	}
 
+	evil.exec = grids(&querytreepb.GridSeries{Labels: []uint32{0, 2}}, &querytreepb.GridSeries{Labels: []uint32{0, 1}})
+	if set, err := child.Exec(t.Context(), querytree.ExecRequest{}); err != nil || len(drain(set)) != 2 || set.Err() != nil {
+		t.Error("an instant query has to have an order:", err)
+	}
+	evil.exec = grids(&querytreepb.GridSeries{Labels: []uint32{0, 2}}, &querytreepb.GridSeries{Labels: []uint32{0, 1}}, &querytreepb.GridSeries{Labels: []uint32{0, 2}})
+	set, err := child.Exec(t.Context(), querytree.ExecRequest{})
+	if err == nil {
+		drain(set)
+		err = set.Err()
+	}
+	malformed(t, "series twice at an instant", err)
+
 	raws := func(series ...*querytreepb.RawSeries) []*querytreepb.SelectFrame {
 		return []*querytreepb.SelectFrame{{Symbols: symbols, Series: series}, {End: &querytreepb.End{}}}
 	}

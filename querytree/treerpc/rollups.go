@@ -7,12 +7,19 @@ import (
 	"github.com/pandometrics/pando/querytree/querytreepb"
 )
 
-// maxRollups bounds the rollups of a report.
-const maxRollups = 1000
+// maxRollups and maxRollupBytes bound the rollups of a report.
+const (
+	maxRollups     = 1000
+	maxRollupBytes = 256 << 10
+)
 
 func rollupsToWire(uses []querytree.RollupUse) []*querytreepb.RollupUse {
 	var out []*querytreepb.RollupUse
+	size := 0
 	for _, u := range uses[:min(len(uses), maxRollups)] {
+		if size += len(u.Tier) + len(u.Rule) + 48; size > maxRollupBytes {
+			break
+		}
 		out = append(out, &querytreepb.RollupUse{Tier: clip(u.Tier), Rule: clip(u.Rule), Steps: count(u.Steps), Of: count(u.Of), Until: u.Until})
 	}
 	return out

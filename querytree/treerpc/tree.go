@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"google.golang.org/grpc"
@@ -80,6 +81,11 @@ func nodeFromWire(w *querytreepb.Node, depth int) (querytree.Node, int, error) {
 		return querytree.Node{}, 0, fmt.Errorf("node of the tree: %w", err)
 	}
 	h := w.GetHint()
+	for _, rate := range []float64{w.GetSampleRate(), h.GetFalsePositiveRate()} {
+		if !(rate >= 0) || math.IsInf(rate, 1) { // not a number is no rate either
+			return querytree.Node{}, 0, fmt.Errorf("node of the tree: %q tells of a rate of %v", d.Name(), rate)
+		}
+	}
 	n := querytree.Node{
 		Description: d, Connected: w.GetConnected(), Error: string(w.GetError()),
 		RTT: time.Duration(w.GetRtt()), SampleRate: w.GetSampleRate(),

@@ -2,6 +2,7 @@ package treerpc
 
 import (
 	"context"
+	"math"
 	"testing"
 	"time"
 
@@ -41,6 +42,21 @@ func TestTreeTooDeep(t *testing.T) {
 	}
 	if _, _, err := nodeFromWire(nodeToWire(n), maxTreeDepth); err == nil {
 		t.Error("a tree deeper than the bound was taken")
+	}
+}
+
+// What JSON cannot tell would cost all others their place in the tree.
+func TestTreeOfNoNumbers(t *testing.T) {
+	for _, rate := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -1} {
+		for _, n := range []querytree.Node{
+			{Description: leafDescription(), SampleRate: rate},
+			{Description: leafDescription(), Hint: querytree.HintStatus{FalsePositiveRate: rate}},
+			{Description: leafDescription(), Children: []querytree.Node{{Description: leafDescription(), SampleRate: rate}}},
+		} {
+			if _, _, err := nodeFromWire(nodeToWire(n), maxTreeDepth); err == nil {
+				t.Errorf("a rate of %v is taken", rate)
+			}
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/querytree/querytreepb"
@@ -23,10 +24,11 @@ type treeService struct {
 // endOf is the last word of an answer. Positions of annotations are those in
 // query.
 func endOf(as annotations.Annotations, query string, report querytree.Report, err error) *querytreepb.End {
-	end := &querytreepb.End{Annotations: annotationsToWire(as, query), Report: reportToWire(report)}
+	end := &querytreepb.End{Annotations: annotationsToWire(as, query)}
 	if err != nil {
 		end.Error, _ = errorToWire(err)
 	}
+	end.Report = reportToWire(report, maxFrameSize-proto.Size(end))
 	return end
 }
 

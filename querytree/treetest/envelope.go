@@ -22,6 +22,10 @@ const stretch = 10
 // what was added up alone. Those that are further apart were made of something else.
 const rounding = 1e-6
 
+// dense is how many times smaller than all that the oracle's answers are apart a gap
+// between two of them is at most, if what is between them is possible too.
+const dense = 8
+
 // envelope is what the oracle says of a query when asked again and again: what it
 // says each time, and what it sometimes says.
 type envelope struct {
@@ -117,11 +121,21 @@ func (e *envelope) outside(got *promql.Result) string {
 		if n.runs < e.runs {
 			n.least = 0
 		}
-		if f.sizes[t] < n.least || f.sizes[t] > n.most {
+		if beyond := e.unseen(n); f.sizes[t] < n.least-beyond || f.sizes[t] > n.most+beyond {
 			return fmt.Sprintf("%d samples at %d, always %d to %d", f.sizes[t], t, n.least, n.most)
 		}
 	}
 	return cmp.Or(e.outsideValues(f), e.outsideNotes(notes(e.q.Expr, got)), e.outsideOrders(got.Value))
+}
+
+// unseen returns how far beyond those of the oracle's answers the size of another may
+// be. Of how many groups something is left depends on what is chosen in each of them,
+// where the least and the most are rare; a choice alone always has the same size.
+func (e *envelope) unseen(n size) int {
+	if !chooses.MatchString(e.q.Expr) {
+		return 0
+	}
+	return (n.most - n.least + 1) / 2
 }
 
 func (e *envelope) outsideValues(f flat) string {
@@ -156,10 +170,25 @@ func (e *envelope) within(all []float64, v float64) bool {
 		case !e.jitter:
 			return false // that is a choice: of one or another, nothing between
 		case chooses.MatchString(e.q.Expr):
-			beyond = 0 // it may be
+			return amongDense(all, v, spread/dense) // it may be
 		}
 	}
 	return least < most && least-beyond <= v && v <= most+beyond
+}
+
+// amongDense reports whether a value is between two of all that are no further apart
+// than a gap, so that it is not between two choices.
+func amongDense(all []float64, v, gap float64) bool {
+	below, above := math.Inf(-1), math.Inf(1)
+	for _, w := range all {
+		if w <= v {
+			below = max(below, w)
+		}
+		if w >= v {
+			above = min(above, w)
+		}
+	}
+	return above-below <= gap
 }
 
 func (e *envelope) outsideNotes(got []string) string {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/grafana/regexp"
 	"github.com/prometheus/prometheus/promql"
-	"github.com/prometheus/prometheus/storage"
 
 	"github.com/pandometrics/pando/querytree"
 )
@@ -22,22 +21,22 @@ import (
 type Reason string
 
 const (
-	// ChoiceAmongEquals: topk, bottomk and limitk keep, and sort puts first, one
-	// of several equals, or the first that comes, and PromQL does not say which:
-	// the engine goes by the order of its storage, or of a map. Accepted if the
+	// ChoiceAmongEquals is the reason where topk, bottomk and limitk keep, and sort
+	// puts first, one of several equals, or the first that comes, and PromQL does not
+	// say which: the engine goes by the order of its storage, or of a map. Accepted if the
 	// oracle makes such a choice where its storage returns series in another order,
 	// or what is chosen from is in another order (see reordered);
 	// and of a topk or bottomk as a whole, if it has the same values as the oracle's,
 	// each in a sample that the operand has (see chosen); of one right over another
 	// such choice, if the two can choose so (see chosenTwice); of one over anything
 	// else that chooses, if the operand's answer is right and this one is made of it
-	// (see chosenOfChosen).
+	// (see chosenOfChosen); and so of any other aggregation of a choice (see madeOfChoice).
 	ChoiceAmongEquals Reason = "choice among equals"
-	// OrderOfFloats: a sum of floats depends on the order in which they are added,
-	// and so does what is made of it. Accepted if the oracle gives such an answer
+	// OrderOfFloats is the reason where a sum of floats depends on the order in which
+	// they are added, and so does what is made of it. Accepted if the oracle gives such an answer
 	// where its storage returns series in another order.
 	OrderOfFloats Reason = "order of floats"
-	// OrderOfFloatsAmplified: the same, where the engine hides it from a change of
+	// OrderOfFloatsAmplified is the same, where the engine hides it from a change of
 	// order by carrying the rounding errors of a sum along, which partial sums have
 	// lost: a modulo, an angle, a difference or a variance of nearly equal numbers,
 	// a slope, a power make much of one unit in the last place; a comparison, a
@@ -76,7 +75,7 @@ func (p *Planet) accepted(q Query, want, got *promql.Result) (Reason, string) {
 		e.jitter = r.jitter
 		for n := range r.runs {
 			seed := int64(1000*i + n)
-			var s storage.Queryable = querytree.Sorted(p.TestStorage)
+			s := querytree.Sorted(p.TestStorage)
 			if n > 0 || !r.jitter {
 				s = shuffled{p.TestStorage, seed}
 			}
@@ -105,7 +104,7 @@ func (p *Planet) accepted(q Query, want, got *promql.Result) (Reason, string) {
 	if got.Err == nil && e.outsideNotes(notes(q.Expr, got)) != "" {
 		return "", why
 	}
-	if p.chosenTwice(q, got) || p.chosenOfChosen(q, got) {
+	if want.Err == nil && (p.chosenTwice(q, want, got) || p.chosenOfChosen(q, got) || p.madeOfChoice(q, got)) {
 		return ChoiceAmongEquals, ""
 	}
 	return "", why

@@ -28,11 +28,8 @@ func (p *Planet) chosen(q Query, want, got *promql.Result) bool {
 	if operand.Err != nil {
 		return false
 	}
-	all := flatten(operand.Value, labels.Labels.String).values
-	for key, v := range flatten(got.Value, labels.Labels.String).values {
-		if has, ok := all[key]; !ok || !p.tolerance().near(has, v) {
-			return false
-		}
+	if !p.takenFrom(operand.Value, got.Value) {
+		return false
 	}
 	w, g := valuesByTime(want.Value), valuesByTime(got.Value)
 	if len(w) != len(g) {
@@ -46,16 +43,46 @@ func (p *Planet) chosen(q Query, want, got *promql.Result) bool {
 	return true
 }
 
+// takenFrom reports whether each sample of an answer is one that is chosen from, with
+// all of a histogram's components, and none is there twice.
+func (p *Planet) takenFrom(from, got parser.Value) bool {
+	all := flatten(from, labels.Labels.String).values
+	for key, v := range flatten(got, labels.Labels.String).values {
+		if has, ok := all[key]; !ok || !p.tolerance().near(has, v) {
+			return false
+		}
+	}
+	return nothingTwice(got)
+}
+
+// nothingTwice reports whether no series of an answer has two samples at a time.
+func nothingTwice(v parser.Value) bool {
+	seen := map[candidateKey]bool{}
+	isNew := func(series string, t int64) bool {
+		key := candidateKey{series, t}
+		was := seen[key]
+		seen[key] = true
+		return !was
+	}
+	for _, s := range matrixOf(v) {
+		name := s.Metric.String()
+		for _, x := range s.Floats {
+			if !isNew(name, x.T) {
+				return false
+			}
+		}
+		for _, x := range s.Histograms {
+			if !isNew(name, x.T) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // choiceOf returns the topk, bottomk or limitk that a query is, nil if it is none.
 func choiceOf(query string) *parser.AggregateExpr {
-	e, err := querytree.NewParser().ParseExpr(query)
-	if err != nil {
-		return nil
-	}
-	for paren, ok := e.(*parser.ParenExpr); ok; paren, ok = e.(*parser.ParenExpr) {
-		e = paren.Expr
-	}
-	if n, ok := e.(*parser.AggregateExpr); ok && choosing(n.Op) {
+	if n := aggregationOf(query); n != nil && choosing(n.Op) {
 		return n
 	}
 	return nil
@@ -84,11 +111,8 @@ func (p *Planet) chosenOfChosen(q Query, got *promql.Result) bool {
 	if want.Err != nil {
 		return false
 	}
-	all := flatten(own.Value, labels.Labels.String).values
-	for key, v := range flatten(got.Value, labels.Labels.String).values {
-		if has, ok := all[key]; !ok || !p.tolerance().near(has, v) {
-			return false
-		}
+	if !p.takenFrom(own.Value, got.Value) {
+		return false
 	}
 	return p.keeps(n, countsByTime(k.Value), groupsOf(n, own.Value), groupsOf(n, got.Value))
 }

@@ -17,9 +17,9 @@ import (
 // chooses changes from one evaluation to the next, and there are too many ways to ask
 // for all of them: whether there is a choice of which the answer is made is told from
 // what the inner one chooses from.
-func (p *Planet) chosenTwice(q Query, got *promql.Result) bool {
+func (p *Planet) chosenTwice(q Query, want, got *promql.Result) bool {
 	outer := choiceOf(q.Expr)
-	if outer == nil || got.Err != nil {
+	if outer == nil || want.Err != nil || got.Err != nil {
 		return false
 	}
 	inner := choiceOf(outer.Expr.String())
@@ -30,7 +30,7 @@ func (p *Planet) chosenTwice(q Query, got *promql.Result) bool {
 		return Run(context.Background(), p.oracle, querytree.Sorted(p.TestStorage), Query{e.String(), q.Start, q.End, q.Step})
 	}
 	from, kOuter, kInner := ask(inner.Expr), ask(outer.Param), ask(inner.Param)
-	if from.Err != nil || kOuter.Err != nil || kInner.Err != nil {
+	if from.Err != nil || kOuter.Err != nil || kInner.Err != nil || !p.takenFrom(from.Value, got.Value) {
 		return false
 	}
 	c := twice{
@@ -98,6 +98,9 @@ func (c twice) allows(all, got map[candidateKey]candidate) bool {
 		has, ok := all[key]
 		if !ok || has.hist != s.hist || !c.near(has.v, s.v) {
 			return false
+		}
+		if s.hist && (c.outer.Op != parser.LIMITK || c.inner.Op != parser.LIMITK) {
+			return false // the others leave histograms out
 		}
 		at := momentOf(c.outer, s)
 		kept[at] = append(kept[at], s.v)

@@ -18,7 +18,18 @@ export interface Hints {
   tier: string
   own?: OwnHint
   uses: UsesByKind
+  /** Absent from tiers of versions that do not tell. */
+  savings?: HintSavings
   children: ChildHint[]
+}
+
+/** By which labels hints spared requests, estimated. */
+export interface HintSavings {
+  labels: { label: string; spared: number }[]
+  /** What no matcher alone ruled out. */
+  together: number
+  /** Labels beyond the first hundred. */
+  others: number
 }
 
 /** What a tier offers its parents. */

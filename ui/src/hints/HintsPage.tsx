@@ -13,7 +13,7 @@ import { Page } from '../parts/Page.tsx'
 import { Unread } from '../parts/Unread.tsx'
 import { Child } from './Child.tsx'
 import { childColumns } from './children.tsx'
-import { Kinds, Sums, Unused } from './Savings.tsx'
+import { Kinds, Labels, Sums, Unused } from './Savings.tsx'
 import { Scheme } from './Scheme.tsx'
 import { WhoHas } from './WhoHas.tsx'
 
@@ -133,6 +133,7 @@ function All({
           <Sums hints={hints} />
           <Unused hints={hints} />
           <Kinds hints={hints} />
+          {hints.savings && <Labels savings={hints.savings} />}
           <Title order={2} size="h5" mb={4}>
             By child of {hints.name}
           </Title>

@@ -1,11 +1,12 @@
-import { Paper, Text, Title } from '@mantine/core'
-import type { Hints } from '../api/hints.ts'
+import { Button, Code, Paper, Text, Title } from '@mantine/core'
+import { useState } from 'react'
+import type { Hints, HintSavings } from '../api/hints.ts'
 import { bytes, percent, whole } from '../format/numbers.ts'
 import { Health } from '../parts/Health.tsx'
 import { Stats } from '../parts/Stats.tsx'
 import { Sideways } from '../leaf/Sideways.tsx'
 import classes from '../leaf/leaf.module.css'
-import { estimated, kinds, passedInVain, sparedShare, total, usesOf } from './sums.ts'
+import { estimated, kinds, passedInVain, savingRows, sparedShare, total, usesOf } from './sums.ts'
 
 /** What hints saved this tier, in numbers that matter. */
 export function Sums({ hints }: { hints: Hints }) {
@@ -89,6 +90,53 @@ export function Kinds({ hints }: { hints: Hints }) {
           </tbody>
         </table>
       </Sideways>
+    </Paper>
+  )
+}
+
+const shownLabels = 12
+
+/** Which labels it is that spare requests. */
+export function Labels({ savings }: { savings: HintSavings }) {
+  const [all, setAll] = useState(false)
+  const rows = savingRows(savings)
+  if (rows.length === 0) return null
+  const shown = all ? rows : rows.slice(0, shownLabels)
+  return (
+    <Paper withBorder p="sm" mb="md" component="section" aria-label="By label">
+      <Title order={2} size="h5">
+        By label
+      </Title>
+      <Text size="xs" c="dimmed" mb={4}>
+        Whose matcher alone ruled the spared children out, the metric name before others; estimated from a few of them.
+      </Text>
+      <Sideways label="Requests spared by label">
+        <table className={classes.table} style={{ minWidth: 360 }}>
+          <thead>
+            <tr>
+              <th>Ruled out by</th>
+              <th className={classes.n}>Spared</th>
+              <th className={classes.n}>of all spared</th>
+            </tr>
+          </thead>
+          <tbody>
+            {shown.map((r) => (
+              <tr key={`${r.label} ${r.name}`}>
+                <th scope="row" style={{ fontWeight: 400 }}>
+                  {r.label ? <Code>{r.name}</Code> : r.name}
+                </th>
+                <td className={classes.n}>{whole(r.spared)}</td>
+                <td className={classes.n}>{percent(r.share)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </Sideways>
+      {rows.length > shownLabels && (
+        <Button variant="subtle" size="compact-xs" mt={4} onClick={() => setAll(!all)}>
+          {all ? 'Fewer' : `All ${rows.length}`}
+        </Button>
+      )}
     </Paper>
   )
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { leaf, root, zone } from '../leaves/testtree.ts'
-import { byClass, byLabel, estimated, passedInVain, schemeSize, sparedShare, total } from './sums.ts'
+import { byClass, byLabel, estimated, passedInVain, savingRows, schemeSize, sparedShare, total } from './sums.ts'
 import type { Node } from '../query/ast.ts'
 import { counted, holdersOf, identityOf, plainSelector } from './whohas.ts'
 
@@ -149,4 +149,28 @@ describe('a scheme', () => {
     ])
   })
   it('has its size without what is not kept', () => expect(schemeSize(scheme, 30)).toEqual({ bytes: 60, perSeries: 2 }))
+})
+
+describe('savings by label', () => {
+  it('tells shares of all that was spared, what is of no single label last', () => {
+    const rows = savingRows({
+      labels: [
+        { label: '__name__', spared: 60 },
+        { label: 'job', spared: 20 },
+        { label: 'never', spared: 0 },
+      ],
+      together: 15,
+      others: 5,
+    })
+    expect(rows.map((r) => [r.name, r.label, r.spared, r.share])).toEqual([
+      ['__name__', true, 60, 0.6],
+      ['job', true, 20, 0.2],
+      ['several matchers together', false, 15, 0.15],
+      ['other labels', false, 5, 0.05],
+    ])
+  })
+
+  it('has no rows where nothing was spared', () => {
+    expect(savingRows({ labels: [], together: 0, others: 0 })).toEqual([])
+  })
 })

@@ -1,4 +1,4 @@
-import type { ChildHint, HintKind, Kind, Uses, UsesByKind } from '../api/hints.ts'
+import type { ChildHint, HintKind, HintSavings, Kind, Uses, UsesByKind } from '../api/hints.ts'
 
 export const kinds: { kind: Kind; title: string; means: string }[] = [
   { kind: 'equality', title: 'a name', means: 'selectors of a metric name alone: up' },
@@ -43,6 +43,26 @@ export function passedInVain(u: Uses): number | undefined {
   // Only of those that told is it known; the others are taken to be alike.
   const inVain = u.told > 0 ? (u.asked * u.empty) / u.told : 0
   return inVain + u.spared > 0 ? inVain / (inVain + u.spared) : undefined
+}
+
+/** What ruled children out, and what share of all that was spared it is. */
+export interface Saving {
+  name: string
+  /** A label, rather than several matchers together. */
+  label: boolean
+  spared: number
+  share: number
+}
+
+/** Savings by label, most first; what is of no single label comes last. */
+export function savingRows({ labels, together, others }: HintSavings): Saving[] {
+  const rows = [
+    ...labels.map(({ label, spared }) => ({ name: label, label: true, spared })),
+    { name: 'several matchers together', label: false, spared: together },
+    { name: 'other labels', label: false, spared: others },
+  ].filter((r) => r.spared > 0)
+  const sum = rows.reduce((a, r) => a + r.spared, 0)
+  return rows.map((r) => ({ ...r, share: r.spared / sum }))
 }
 
 /** The estimated rates of children's filters: the mean weighted by fingerprints, and the worst. */
