@@ -269,8 +269,19 @@ func TestSame(t *testing.T) {
 		got, want float64
 		same      bool
 	}{
-		{1, 1, true}, {1e6, 1e6 + 1e-7, true}, {-1e6, -1e6 - 1e-7, true}, {inf, inf, true}, {nan, nan, true},
-		{1, 1 + 1e-11, false}, {1, -1, false}, {inf, -inf, false}, {1, inf, false}, {inf, 1, false}, {nan, 1, false}, {1, nan, false}, {nan, inf, false},
+		{1, 1, true},
+		{1e6, 1e6 + 1e-7, true},
+		{-1e6, -1e6 - 1e-7, true},
+		{inf, inf, true},
+		{nan, nan, true},
+		{1, 1 + 1e-11, false},
+		{1, -1, false},
+		{inf, -inf, false},
+		{1, inf, false},
+		{inf, 1, false},
+		{nan, 1, false},
+		{1, nan, false},
+		{nan, inf, false},
 	} {
 		if err := same(map[string]float64{"a": c.got}, map[string]float64{"a": c.want}); (err == nil) != c.same {
 			t.Errorf("%v for %v: %v", c.got, c.want, err)

@@ -158,6 +158,8 @@ func (r *Rule) matchOperator(m *Match, q query, _ labels.Labels) error {
 		m.Ops = []string{op}
 	case q.op == parser.GROUP && slices.Contains(r.Ops, "count"):
 		m.Ops = []string{"count"}
+	case q.op == parser.AVG && (r.Expr.Op == parser.SUM || r.Expr.Op == parser.COUNT):
+		return because("it keeps %s, of which avg is made only together with a rule of the %s", r.Expr.Op, halfBeside(r.Expr.Op))
 	default:
 		return because("it keeps %s, of which %s cannot be made", strings.Join(r.Ops, " and "), op)
 	}

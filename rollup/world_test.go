@@ -78,8 +78,8 @@ func (s *seriesSet) At() storage.Series                { return s.series[s.at-1]
 func (s *seriesSet) Err() error                        { return nil }
 func (s *seriesSet) Warnings() annotations.Annotations { return nil }
 
-// Metrics of a world: one that is not a counter by its name, and one that is.
-var metrics = []string{"x", "x_total"}
+// Metrics of a world: some that are not counters by their name, and one that is.
+var metrics = []string{"x", "x_total", "x.y"}
 
 // Times of a world.
 const (
@@ -96,10 +96,11 @@ func newWorld(r *rand.Rand, engine *promql.Engine) *world {
 	}
 	kind := r.IntN(10)
 	seen := map[string]bool{}
-	for i := range 4 + r.IntN(16) {
+	for i := range 6 + r.IntN(24) {
 		b := labels.NewBuilder(w.constants)
-		b.Set("__name__", metrics[i%2]).Set("pod", fmt.Sprint("p", r.IntN(4)))
+		b.Set("__name__", metrics[i%len(metrics)]).Set("pod", fmt.Sprint("p", r.IntN(4)))
 		b.Set("job", []string{"", "api", "web"}[r.IntN(3)]).Set("code", []string{"", "200", "404", "500"}[r.IntN(4)])
+		b.Set("a.b", []string{"", "1", "2"}[r.IntN(3)])
 		if w.constants.IsEmpty() {
 			b.Set("zone", []string{"", "eu", "us"}[r.IntN(3)])
 		}
@@ -154,7 +155,7 @@ func randomSamples(r *rand.Rand, histograms bool) (out []chunks.Sample) {
 // newEngine returns a stock engine.
 func newEngine(delayedNames bool) *promql.Engine {
 	return promql.NewEngine(promql.EngineOpts{
-		MaxSamples: 1e6, Timeout: time.Minute, LookbackDelta: 5 * time.Minute, EnableDelayedNameRemoval: delayedNames, Parser: queryParser(),
+		MaxSamples: 1e6, Timeout: time.Minute, LookbackDelta: 5 * time.Minute, EnableNegativeOffset: true, EnableDelayedNameRemoval: delayedNames, Parser: queryParser(),
 	})
 }
 

@@ -30,6 +30,7 @@ func (h liveHints) Hints(context.Context) treehttp.Hints {
 		return out
 	}
 	uses := h.tier.Mixer.HintUses()
+	out.Savings = h.tier.Mixer.HintSavings()
 	for _, m := range h.tier.Roster.Members() {
 		c := h.child(m)
 		c.Uses = treehttp.UsesOf(uses[c.Name])

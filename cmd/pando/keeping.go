@@ -232,15 +232,16 @@ func (l liveRollups) Rollups(holes int) treehttp.RollupList {
 }
 
 // Backfill implements treehttp.Rollups.
-func (l liveRollups) Backfill(ctx context.Context, rule string, since time.Time) error {
-	return l.k.collector.Backfill(ctx, rule, since)
+func (l liveRollups) Backfill(ctx context.Context, rule string, since time.Time) (treehttp.RollupOwed, error) {
+	owed, err := l.k.collector.Backfill(ctx, rule, since)
+	return treehttp.RollupOwed{From: unixSeconds(owed.From), Longest: owed.Longest.Seconds()}, err
 }
 
 // rollupStatus puts a rule's status into the form of the API.
 func rollupStatus(s keep.Status, now time.Time) treehttp.RollupStatus {
 	out := treehttp.RollupStatus{
 		ID: s.Rule.ID, Name: s.Rule.Name, Expr: s.Rule.String(), Every: s.Keep.Every.Seconds(), For: s.Keep.For.Seconds(),
-		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Due: unixSeconds(s.Due), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent, Series: s.Series,
+		Since: unixSeconds(s.Since), Until: unixSeconds(s.Until), Due: unixSeconds(s.Due), Whole: s.Whole, Partial: s.Partial, Unfit: s.Unfit, Absent: s.Absent, Series: s.Series, Empty: s.Empty,
 		Holes: []treehttp.RollupHole{}, HolesLeftOut: s.LeftOut, Failing: s.Failing, Blocked: s.Blocked,
 	}
 	if !s.Until.IsZero() {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"syscall"
 	"time"
@@ -155,96 +154,6 @@ func reloadOnHangup(reload func() error, logger *slog.Logger) func(context.Conte
 			}
 		}
 	}
-}
-
-// openLeaf binds the leaf's address, then opens its storage, which may replay a
-// WAL for a while.
-func openLeaf(f leafFlags, logger *slog.Logger, reg *prometheus.Registry) (_ *node, _ *leaf.Leaf, err error) {
-	cfg, err := f.config()
-	if err != nil {
-		return nil, nil, err
-	}
-	n := &node{name: displayName(cfg.Identity), logger: logger, webConfig: f.webConfigFile}
-	if n.authenticated, err = checksPasswords(f.webConfigFile); err != nil {
-		return nil, nil, err
-	}
-	defer func() {
-		if err != nil {
-			_ = n.Close()
-		}
-	}()
-	if n.http, err = listen("web.listen-address", f.httpAddress); err != nil {
-		return nil, nil, err
-	}
-	n.startHTTP()
-	if err := n.logQueries(f.queryLog); err != nil {
-		return nil, nil, err
-	}
-	traces, err := n.trace(f.commonFlags, cfg.Identity)
-	if err != nil {
-		return nil, nil, err
-	}
-	deps := leaf.Deps{Logger: logger, Registerer: reg, Version: buildVersion(), Cores: f.cores, Turns: f.turns, Beside: f.retune.beside(logger)}
-	var set *fieldhint.Set
-	if f.hints {
-		if set, err = fieldhint.NewSet(fieldhint.SetConfig{External: cfg.Identity.Labels, Registerer: reg, Budget: f.hintBudget}); err != nil {
-			return nil, nil, err
-		}
-		deps.Hints = set
-	}
-	k, err := openKeeping(f.rollupFlags, querytree.TierLeaf, filepath.Join(cfg.DataDir, "pando-rollups"), cfg.LookbackDelta, logger, reg)
-	if err != nil {
-		return nil, nil, err
-	}
-	n.closers = append(n.closers, k.store.Close)
-	if err := k.offer(set); err != nil {
-		return nil, nil, err
-	}
-	deps.Restater = k.past
-	l, err := leaf.Open(cfg, deps)
-	if err != nil {
-		return nil, nil, err
-	}
-	n.closers = append(n.closers, l.Close)
-	n.add(l.Run)
-	if err := k.collectLeaf(n, l); err != nil {
-		return nil, nil, err
-	}
-	f.retune.tunes(func(t tuning) error { return l.Retune(t.tree) })
-	child, engine, err := k.rolled(l, f.retune)
-	if err != nil {
-		return nil, nil, err
-	}
-	below, err := leafRelay(f.parentFlags, l, logger, reg)
-	if err != nil {
-		return nil, nil, err
-	}
-	link, err := n.dialParents(f.parentFlags, below.Child(child), hintSource(set), logger, reg)
-	if err != nil {
-		return nil, nil, err
-	}
-	web := leafHTTP(f, n, l, liveTree{child: child, link: link}, reg, logger)
-	web.Engine, web.Defaults = engine, f.defaults()
-	web.Delivery = liveDelivery{engine: web.Engine, series: web.Queryable, leaf: l}
-	web.Console = console(logger)
-	web.Below = below
-	web.Hints, web.Rollups = liveHints{describe: l.Describe, own: set}, k.rollups()
-	n.reload, n.revision = f.pull.before(k.after(l.Reload)), l.Revision
-	web.Reload = n.reload
-	if err := f.pull.tell(reg); err != nil {
-		return nil, nil, err
-	}
-	h, err := treehttp.New(web)
-	if err != nil {
-		return nil, nil, err
-	}
-	f.retune.tunesHTTP(h)
-	if f.alone {
-		f.process(f.cores)
-	}
-	below.Serve(h)
-	n.serve(traces(h))
-	return n, l, nil
 }
 
 // leafHTTP describes the leaf's HTTP API.

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+
+	"github.com/pandometrics/pando/querytree"
 )
 
 // node is one running tier: its listeners, and what runs behind them.
@@ -47,6 +49,37 @@ type node struct {
 	revision func() string
 	group    run.Group
 	closers  []func() error
+}
+
+// openNode binds the addresses of a tier, that for children if it has one, and opens
+// its logs and traces. From then on it says that it is starting, until it is given
+// what to serve. The HTTP handler has to be wrapped in the middleware.
+func openNode(f commonFlags, id querytree.Identity, forChildren *string, logger *slog.Logger) (*node, middleware, error) {
+	n := &node{name: displayName(id), logger: logger, webConfig: f.webConfigFile}
+	traces, err := n.open(f, id, forChildren)
+	if err != nil {
+		return nil, nil, errors.Join(err, n.Close())
+	}
+	return n, traces, nil
+}
+
+func (n *node) open(f commonFlags, id querytree.Identity, forChildren *string) (traces middleware, err error) {
+	if n.authenticated, err = checksPasswords(f.webConfigFile); err != nil {
+		return nil, err
+	}
+	if n.http, err = listen("web.listen-address", f.httpAddress); err != nil {
+		return nil, err
+	}
+	if forChildren != nil {
+		if n.grpc, err = listen("grpc.listen-address", *forChildren); err != nil {
+			return nil, err
+		}
+	}
+	n.startHTTP()
+	if err := n.logQueries(f.queryLog); err != nil {
+		return nil, err
+	}
+	return n.trace(f, id)
 }
 
 // newRegistry returns a registry with the metrics of the process.

@@ -3,6 +3,7 @@ package treehttp
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -58,6 +59,8 @@ type RollupStatus struct {
 	// Series is how many series the newest points have that the tier has made since it
 	// started; zero if it has made none.
 	Series int `json:"series"`
+	// Empty: the tier has made points since it started, and none had a series.
+	Empty bool `json:"empty,omitempty"`
 	// Queries counts the queries to this tier, since it started, in whose answer a
 	// rollup of that name had a part, whichever tier keeps it.
 	Queries uint64 `json:"queries"`
@@ -83,12 +86,29 @@ type RollupHole struct {
 	Missing []string `json:"missing,omitempty"`
 }
 
+// RollupOwed is from when on the points of a rule are owed.
+type RollupOwed struct {
+	// From is that time, in Unix seconds. It may be earlier than was asked for.
+	From float64 `json:"from"`
+	// Longest is how long the tier keeps the points, in seconds, if From is later than
+	// was asked for since they are kept no longer.
+	Longest float64 `json:"longest,omitempty"`
+}
+
+// RollupBackfill is the answer to a back-fill: from when on points are owed, and what
+// the tier keeps then.
+type RollupBackfill struct {
+	RollupOwed
+	RollupList
+}
+
 // Rollups tells of a tier's rollups. It is safe for concurrent use.
 type Rollups interface {
 	// Rollups lists the rules, with so many holes of each at most.
 	Rollups(holes int) RollupList
-	// Backfill has the points of a rule be owed from a time on.
-	Backfill(ctx context.Context, rule string, since time.Time) error
+	// Backfill has the points of a rule be owed from a time on, and tells from when
+	// on they are.
+	Backfill(ctx context.Context, rule string, since time.Time) (RollupOwed, error)
 }
 
 // maxHoles bounds the holes of one rule that are told.
@@ -112,14 +132,15 @@ func (h *Handler) backfill(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	since, err := sinceParam(r.FormValue("since"), h.cfg.Now())
+	var owed RollupOwed
 	if err == nil {
-		err = h.cfg.Rollups.Backfill(r.Context(), r.FormValue("rule"), since)
+		owed, err = h.cfg.Rollups.Backfill(r.Context(), r.FormValue("rule"), since)
 	}
 	if err != nil {
 		respondError(w, http.StatusBadRequest, errBadData, err.Error())
 		return
 	}
-	respond(w, h.cfg.Rollups.Rollups(maxHoles), nil)
+	respond(w, RollupBackfill{owed, h.cfg.Rollups.Rollups(maxHoles)}, nil)
 }
 
 func sinceParam(v string, now time.Time) (time.Time, error) {
@@ -129,7 +150,7 @@ func sinceParam(v string, now time.Time) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, v); err == nil {
 		return t, nil
 	}
-	if s, err := strconv.ParseFloat(v, 64); err == nil {
+	if s, err := strconv.ParseFloat(v, 64); err == nil && math.Abs(s) <= lastTellable/1000 {
 		return time.UnixMilli(int64(s * 1000)), nil
 	}
 	return time.Time{}, fmt.Errorf("invalid parameter \"since\": %.40q is no duration such as 7d, no time in RFC 3339 and no Unix seconds", v)

@@ -39,6 +39,7 @@ rollups:
 - {name: a, expr: "sum by (job, code) (rate(http_requests_total[5m]))", interval: 1m, keep: {leaf: {for: 2d}, zone: {for: 2d}, root: {for: 2d}}}
 - {name: b, expr: "avg by (pod) (temperature)", interval: 90s, keep: {leaf: {for: 2d}, zone: {for: 2d}, root: [{for: 30m}, {every: 6m, for: 1d}]}}
 - {name: c, expr: "sum by (job) (rate(native_seconds[5m]))", interval: 30s, keep: {leaf: {for: 2d}, zone: {for: 2d}}}
+- {name: d, expr: "count by (job, pod) (rate(http_requests_total[5m]))", interval: 90s, keep: {root: {for: 2d}}}
 `, data)
 	data.Fill(t, p.Planet, rand.New(rand.NewSource(3)))
 	p.owe(0)
@@ -79,6 +80,8 @@ rollups:
 		{"root", `avg(temperature)`, 41*m + 7*s, 59 * m, 2 * m, querytree.Alignment{Start: 39 * m, End: 57 * m, Step: 3 * m}, "", true},
 		{"root", `avg(temperature)`, 10*m + 7*s, 59 * m, 4 * m, querytree.Alignment{Start: 6 * m, End: 54 * m, Step: 6 * m}, "", true},
 		{"root", `avg(temperature)`, 10*m + 7*s, 59 * m, 2 * m, querytree.Alignment{}, "would have to be 6m0s", false},
+		// A sum of 1m and a count of 90s.
+		{"root", `avg by (job) (rate(http_requests_total[5m]))`, 10*m + 7*s, 59 * m, 2 * m, querytree.Alignment{Start: 9 * m, End: 57 * m, Step: 3 * m}, "", true},
 		// The zones keep it, the root does not.
 		{"root", `sum(rate(native_seconds[5m]))`, 10*m + 7*s, 59 * m, m, querytree.Alignment{Start: 10 * m, End: 59 * m, Step: m}, "", true},
 		// 60 s and 90 s.

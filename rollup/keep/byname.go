@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/tsdb"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
@@ -144,7 +145,7 @@ func matchesAll(l labels.Labels, ms []*labels.Matcher) bool {
 // nameReading is what to read of a rule.
 type nameReading struct {
 	id         string // that the points are stored as
-	db         storage.Queryable
+	db         *tsdb.DB
 	step       int64
 	spans      []span // that are whole
 	mint, maxt int64
@@ -219,15 +220,15 @@ type named struct {
 
 // named reads the series, those of several operators together.
 func (n nameReading) named(ctx context.Context, ms []*labels.Matcher) (map[string]*named, error) {
-	q, err := n.db.Querier(n.mint, n.maxt)
+	q, err := n.db.ChunkQuerier(n.mint, n.maxt)
 	if err != nil {
 		return nil, err
 	}
 	defer q.Close()
 	out := map[string]*named{}
-	set := q.Select(ctx, false, &storage.SelectHints{Start: n.mint, End: n.maxt}, n.stored(ms)...)
-	r := &reading{match: &rollup.Match{}, covered: []querytree.Interval{{Mint: n.mint, Maxt: n.maxt}}, spans: n.spans}
-	var it chunkenc.Iterator
+	set := q.Select(ctx, false, &storage.SelectHints{Start: n.mint, End: n.maxt, DisableTrimming: true}, n.stored(ms)...)
+	r := pointReader{reading: &reading{match: &rollup.Match{}, covered: []querytree.Interval{{Mint: n.mint, Maxt: n.maxt}}, spans: n.spans}}
+	var it chunks.Iterator
 	var buf []byte
 	points := 0
 	for set.Next() {
@@ -245,7 +246,7 @@ func (n nameReading) named(ctx context.Context, ms []*labels.Matcher) (map[strin
 		op := strings.Clone(stored.Get(opLabel))
 		s := p.f[op]
 		it = set.At().Iterator(it)
-		if err := r.points(it, revOf(stored), &s); err != nil {
+		if err := r.all(it, revOf(stored), &s); err != nil {
 			return nil, err
 		}
 		if points += len(s.Floats) + len(s.Histograms); points > maxNamedPoints {

@@ -60,6 +60,9 @@ type CollectorConfig struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Now        func() time.Time
+	// Uptime is how long it has been running, whatever the clock was set to meanwhile;
+	// nil is as long as the clock says, or if Now is nil too, what the system measures.
+	Uptime func() time.Duration
 }
 
 // DefaultCollectorConfig returns the configuration of a Collector without what it
@@ -89,10 +92,10 @@ type Collector struct {
 
 	// round counts those of MakeGood in which each rule had its batch.
 	round uint64
-	// turn is which of the partial runs is looked at next.
-	turn int
-	// gone are those who were missing in the last round; waiting: some of them are
-	// waited for, however old a point is.
+	// turn is the kind of points of which a partial run was looked at last.
+	turn keptKey
+	// gone are those who were missing in the last round; waiting: there are some, and
+	// all of them are waited for, however old a point is.
 	gone    []string
 	waiting bool
 
@@ -101,6 +104,8 @@ type Collector struct {
 	// blocked says of points that are not read why they could not be made void.
 	blocked map[keptKey]string
 	made    map[string]made // by the ID of the rule
+	// without are those who lacked in answers although nobody says that they are away.
+	without map[string]lacked
 }
 
 // job is how far the points of one rule at one distance are. It is used by one
@@ -109,12 +114,15 @@ type job struct {
 	rule *rollup.Rule
 	keep rollup.Keep
 	// cursor is where to look for missing points, so that one that cannot be made
-	// does not hold up others.
-	cursor int64
-	// failed counts failures since the last success; not before until is the next
-	// attempt.
-	failed int
-	until  time.Time
+	// does not hold up others; after, where to look if the batch under way cannot.
+	cursor, after int64
+	// fresh and good are how attempts go at the newest points and at older ones: what
+	// fails of these must not keep those from being made, nor the reverse.
+	fresh, good pace
+	// partial ones that may be made whole have one of their own, too.
+	whole pace
+	// partial is where the partial run begins that was looked at last.
+	partial int64
 	// round is the last one of MakeGood in which it had its batch.
 	round uint64
 }
@@ -127,16 +135,29 @@ func NewCollector(cfg CollectorConfig) (*Collector, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Uptime == nil {
+		cfg.Uptime = uptime(cfg.Now)
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	c := &Collector{cfg: cfg, metrics: newCollectorMetrics(cfg.Registerer), jobs: map[keptKey]*job{}, failing: map[keptKey]string{}, blocked: map[keptKey]string{}, made: map[string]made{}}
+	c := &Collector{cfg: cfg, metrics: newCollectorMetrics(cfg.Registerer), jobs: map[keptKey]*job{}, failing: map[keptKey]string{}, blocked: map[keptKey]string{}, made: map[string]made{}, without: map[string]lacked{}}
 	if cfg.Registerer != nil {
 		if err := cfg.Registerer.Register(newTotals(c)); err != nil {
 			return nil, fmt.Errorf("rollups: register metrics: %w", err)
 		}
 	}
 	return c, nil
+}
+
+// uptime measures from now on, by a clock if there is one.
+func uptime(now func() time.Time) func() time.Duration {
+	if now == nil {
+		begin := time.Now()
+		return func() time.Duration { return time.Since(begin) } // of a clock that is never set
+	}
+	begin := now()
+	return func() time.Duration { return now().Sub(begin) }
 }
 
 // look is how often there may be new points.
@@ -188,13 +209,14 @@ func (c *Collector) Fresh(ctx context.Context) error {
 	c.waiting = waits
 	// Not before they have been tried: points are late only then.
 	defer func() { c.cfg.Store.setDue(horizon, c.gone) }()
-	return c.each(ctx, func(j *job) (querytree.Interval, bool) {
+	return c.each(ctx, freshOf, func(j *job) (querytree.Interval, bool) {
 		runs := c.lacking(j, math.MinInt64, now, horizon)
 		if len(runs) == 0 || runs[len(runs)-1].Maxt != down(horizon, j.step()) {
+			c.rest(j, &j.fresh)
 			return querytree.Interval{}, false
 		}
 		last := runs[len(runs)-1]
-		last.Mint = max(last.Mint, last.Maxt-int64(c.cfg.Batch-1)*j.step())
+		last.Mint = max(last.Mint, last.Maxt-(c.batch(j.fresh)-1)*j.step())
 		return last, true
 	})
 }
@@ -214,7 +236,7 @@ func (c *Collector) MakeGood(ctx context.Context) bool {
 	now := begin.UnixMilli()
 	horizon, waits := c.horizon(now)
 	c.waiting = waits
-	err := c.each(ctx, func(j *job) (querytree.Interval, bool) {
+	err := c.each(ctx, goodOf, func(j *job) (querytree.Interval, bool) {
 		if over = over || c.cfg.Now().Sub(begin) >= slice; over || j.round > c.round {
 			return querytree.Interval{}, false
 		}
@@ -223,11 +245,15 @@ func (c *Collector) MakeGood(ctx context.Context) bool {
 		if len(runs) == 0 {
 			j.cursor = math.MinInt64
 			if runs = c.lacking(j, j.cursor, now, horizon); len(runs) == 0 {
+				c.rest(j, &j.good)
 				return querytree.Interval{}, false
 			}
 		}
 		first := runs[0]
-		first.Maxt = min(first.Maxt, first.Mint+int64(c.cfg.Batch-1)*j.step())
+		first.Maxt = min(first.Maxt, first.Mint+(c.batch(j.good)-1)*j.step())
+		if j.after = first.Maxt + j.step(); first.Maxt == runs[len(runs)-1].Maxt {
+			j.after = math.MinInt64 // or it would follow the newest points for ever
+		}
 		any = true
 		return first, true
 	})
@@ -265,6 +291,7 @@ func (c *Collector) schedule(ctx context.Context, now int64) {
 			if current[key] = true; c.jobs[key] == nil {
 				c.jobs[key] = &job{rule: r, keep: k, cursor: math.MinInt64}
 			}
+			c.jobs[key].rule = r // its name and other distances may have changed
 			if failed != nil {
 				c.note(c.jobs[key], failed.Error())
 			}
@@ -287,9 +314,9 @@ func (c *Collector) welcome() {
 	if c.cfg.Missing == nil {
 		return
 	}
-	gone := c.cfg.Missing()
-	slices.Sort(gone)
-	if err := c.cfg.Past.miss(gone, c.cfg.Now()); err != nil {
+	a := c.absences()
+	gone := slices.Sorted(slices.Values(a.names))
+	if err := c.cfg.Past.miss(a, moment{c.cfg.Now(), c.cfg.Uptime()}); err != nil {
 		c.cfg.Logger.Error("rollups wait for children anew after a restart", "error", err)
 	}
 	back := slices.ContainsFunc(c.gone, func(name string) bool {
@@ -301,20 +328,21 @@ func (c *Collector) welcome() {
 		return
 	}
 	for _, j := range c.jobs {
-		j.failed, j.until = 0, time.Time{}
+		j.fresh, j.good, j.whole = pace{}, pace{}, pace{}
 	}
 }
 
-// each makes the run of points that next says of each job, several at once.
-func (c *Collector) each(ctx context.Context, next func(*job) (querytree.Interval, bool)) error {
+// each makes the run of points that next says of each job, several at once, at that
+// pace.
+func (c *Collector) each(ctx context.Context, of func(*job) *pace, next func(*job) (querytree.Interval, bool)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.cfg.Parallel)
 	for _, j := range c.order() {
-		if c.cfg.Now().Before(j.until) {
+		if c.cfg.Now().Before(of(j).until) {
 			continue
 		}
 		if run, ok := next(j); ok {
-			g.Go(func() error { return c.try(ctx, j, run) })
+			g.Go(func() error { return c.try(ctx, j, of(j), run) })
 		}
 	}
 	return g.Wait()
@@ -335,162 +363,3 @@ func (c *Collector) order() []*job {
 	})
 	return out
 }
-
-// Back-off of rules whose points cannot be made.
-const (
-	minBackoff = time.Second
-	maxBackoff = 30 * time.Second
-)
-
-// try makes a run of points, and notes how it went. Its error is that of ctx: what
-// happens to one rule does not keep others from being made.
-func (c *Collector) try(ctx context.Context, j *job, run querytree.Interval) error {
-	err := c.make(ctx, j, run)
-	if err == nil {
-		j.failed = 0
-		c.note(j, "")
-		return nil
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	j.cursor = run.Maxt + j.step()
-	c.backOff(j, run, err)
-	return nil
-}
-
-// backOff notes that points could not be made.
-func (c *Collector) backOff(j *job, run querytree.Interval, err error) {
-	c.metrics.failures.Inc()
-	c.note(j, err.Error())
-	j.failed++
-	j.until = c.cfg.Now().Add(min(maxBackoff, minBackoff<<min(j.failed-1, 5)))
-	level := slog.LevelDebug
-	if broken := (*storeError)(nil); errors.As(err, &broken) {
-		level = slog.LevelError // of this tier's disk, not of somebody below
-	}
-	c.cfg.Logger.Log(context.Background(), level, "rollup cannot be made yet", "rule", j.rule.Name, "from", run.Mint, "to", run.Maxt, "error", err)
-}
-
-// note keeps why the last attempt of a rule failed.
-func (c *Collector) note(j *job, why string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if key := (keptKey{j.rule.ID, j.keep}); why == "" {
-		delete(c.failing, key)
-	} else {
-		c.failing[key] = why
-	}
-}
-
-// storeError says that points could not be stored.
-type storeError struct{ err error }
-
-func (e *storeError) Error() string { return e.err.Error() }
-func (e *storeError) Unwrap() error { return e.err }
-
-// make makes the points of a run: those for which nobody is waited any more apart
-// from the others.
-func (c *Collector) make(ctx context.Context, j *job, run querytree.Interval) error {
-	if c.waiting {
-		return c.evaluate(ctx, j, run, true)
-	}
-	held := down(c.cfg.Now().Add(-c.cfg.Hold).UnixMilli(), j.step())
-	if run.Mint <= held && held < run.Maxt {
-		return errors.Join(c.evaluate(ctx, j, querytree.Interval{Mint: run.Mint, Maxt: held}, false),
-			c.evaluate(ctx, j, querytree.Interval{Mint: held + j.step(), Maxt: run.Maxt}, true))
-	}
-	return c.evaluate(ctx, j, run, run.Maxt > held)
-}
-
-// evaluate asks for the points and stores them. What warns is split until it is
-// known of each point whether it does.
-func (c *Collector) evaluate(ctx context.Context, j *job, run querytree.Interval, strict bool) error {
-	b, fit, err := c.ask(ctx, j, run, strict)
-	if err != nil {
-		return err
-	}
-	if !fit && run.Mint < run.Maxt {
-		middle := run.Mint + (run.Maxt-run.Mint)/j.step()/2*j.step()
-		return errors.Join(c.evaluate(ctx, j, querytree.Interval{Mint: run.Mint, Maxt: middle}, strict),
-			c.evaluate(ctx, j, querytree.Interval{Mint: middle + j.step(), Maxt: run.Maxt}, strict))
-	}
-	if !fit {
-		b.state, b.series, b.missing = unfit, nil, ""
-	}
-	var early error
-	if last := down(c.cfg.Final(), j.step()); b.state != partial && run.Maxt > last {
-		// Nobody would tell of a change to a whole point that is not final.
-		early = errors.New("samples are not final yet, although nobody is away")
-		if b.to = last; b.to < b.from {
-			return early
-		}
-	}
-	if err := c.cfg.Store.write(ctx, j.rule, b); err != nil {
-		return &storeError{err}
-	}
-	c.metrics.points.WithLabelValues(b.state.mark()).Add(float64((b.to-b.from)/b.step + 1))
-	c.noteSeries(j, b)
-	return early
-}
-
-// made is how many series the newest batch of points of a rule has that was made.
-type made struct {
-	to     int64
-	series int
-}
-
-// noteSeries keeps how many series a batch of points has, if there is no newer one.
-func (c *Collector) noteSeries(j *job, b batch) {
-	n := 0
-	for _, s := range b.series {
-		if op := s.Metric.Get(querytree.OpLabel); op == "" || op == j.rule.Ops[0] {
-			n++
-		}
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	// Those of greater distances are among the points of smaller ones.
-	if id := j.rule.ID; b.state != unfit && b.to >= c.made[id].to {
-		c.made[id] = made{b.to, n}
-	}
-}
-
-// ask evaluates the rule. The points are not fit if there is more to say of them
-// than a query would be told.
-func (c *Collector) ask(ctx context.Context, j *job, run querytree.Interval, strict bool) (batch, bool, error) {
-	b := batch{from: run.Mint, to: run.Maxt, step: j.step(), state: whole}
-	req := querytree.ExecRequest{
-		Options: querytree.Options{ID: "rollup " + j.rule.ID, Client: "rollups", Strict: strict, NoCache: true},
-		Query:   j.rule.Text(), Start: run.Mint, End: run.Maxt, Step: j.step(), Lookback: c.cfg.Lookback,
-	}
-	if len(j.rule.Ops) > 1 {
-		req.Ops = j.rule.Ops
-	}
-	set, err := c.cfg.Source.Exec(ctx, req)
-	if err != nil {
-		return b, false, err
-	}
-	defer set.Close()
-	for set.Next() {
-		b.series = append(b.series, set.At())
-	}
-	if err := set.Err(); err != nil {
-		return b, false, err
-	}
-	if missing := set.Report().Missing(); len(missing) > 0 {
-		if strict || c.waits() { // who has just gone is waited for, too
-			return b, false, fmt.Errorf("%q did not answer", missing)
-		}
-		b.state, b.missing = partial, missingText(set.Report(), missing[:min(len(missing), maxNamed)])
-	}
-	for _, w := range set.Warnings() {
-		if !j.rule.Foretold(w) && !strings.HasPrefix(w.Error(), "partial answer") {
-			return b, false, nil
-		}
-	}
-	return b, true, nil
-}
-
-// maxNamed bounds the names of who had no part in a point.
-const maxNamed = 20

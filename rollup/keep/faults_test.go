@@ -56,7 +56,7 @@ func TestOlderThanTheShortest(t *testing.T) {
 	k := collected(t, worldRule) // 1h, and 2h at 30s
 	k.pass(2 * time.Hour)
 	k.must(k.collect())
-	k.must(k.c.Backfill(t.Context(), "r", time.UnixMilli(k.now).Add(-3*time.Hour)))
+	k.backfill(3 * time.Hour)
 	k.must(k.collect())
 	k.must(k.restate(0, k.final))
 	k.must(k.collect())
@@ -361,6 +361,28 @@ func TestFailingBatch(t *testing.T) {
 	}
 }
 
+// Older points are made although the newest cannot be, however often that is tried.
+func TestFreshPointsFail(t *testing.T) {
+	k := newTierOf(t, newWorld(), t.TempDir(), hourRule)
+	k.must(k.collect())
+	k.pass(20 * time.Minute)
+	k.fails = func(_, to int64) bool { return to > k.final-2*worldStep }
+	for range 30 {
+		k.pass(maxBackoff)
+		k.must(k.collect())
+	}
+	if st := k.status(); st.Absent > 21 || st.Absent == 0 || st.Failing == "" {
+		t.Errorf("%d absent, want no more than one batch; failing: %q", st.Absent, st.Failing)
+	}
+	k.fails = nil
+	k.pass(maxBackoff)
+	k.must(k.collect())
+	k.must(k.collect())
+	if st := k.status(); st.Absent > 0 || st.Failing != "" {
+		t.Errorf("%d absent, failing: %q", st.Absent, st.Failing)
+	}
+}
+
 // tierWithRules returns a tier that keeps points of so many rules.
 func tierWithRules(t *testing.T, rules int) *tierOf {
 	var text strings.Builder
@@ -410,5 +432,21 @@ func TestMakingGoodTakesTurns(t *testing.T) {
 	}
 	if want := 25 / 3; calls < want {
 		t.Errorf("%d calls, want at least %d", calls, want)
+	}
+}
+
+// Of a distance that was taken out of its rule no more points are written.
+func TestDistanceIsTakenOut(t *testing.T) {
+	k := collected(t, worldRule) // 1h, and 2h at 30s
+	out := k.store.kept[keptKey{k.rule().ID, k.rule().Keep[rollup.Root][1]}]
+	before, ok := out.last(whole)
+	k.setRules(hourRule)
+	k.pass(5 * time.Minute)
+	k.must(k.collect())
+	if after, _ := out.last(whole); !ok || after != before {
+		t.Errorf("points up to %d, want %d", after, before)
+	}
+	if st := k.status(); st.Whole < 50 || st.Absent > 0 {
+		t.Errorf("%d whole, %d absent", st.Whole, st.Absent)
 	}
 }

@@ -226,6 +226,14 @@ rollups:
   expr: sum by (job) (rate(native_seconds[5m]))
   interval: 1m
   keep: {zone: {for: 2d}}
+- name: requests:count
+  expr: count by (job, code, pod) (rate(http_requests_total[5m]))
+  interval: 1m
+  keep: {root: {for: 2d}}
+- name: natives:count
+  expr: count without (instance) (rate(native_seconds[5m]))
+  interval: 30s
+  keep: {zone: {for: 2d}}
 `
 
 // Queries over what rollups have, against one stock engine: steps that are there,
@@ -249,11 +257,23 @@ func TestQueriesOverRollups(t *testing.T) {
 			`sum(rate(http_requests_total{zone="eu"}[5m]))`,
 			`max_over_time(sum by (code) (rate(http_requests_total[5m]))[10m:1m])`,
 			`avg by (pod) (temperature)`, `sum by (pod) (temperature)`, `count(temperature)`, `avg(temperature)`,
+			`avg by (code) (rate(http_requests_total[5m]))`, `avg(rate(http_requests_total{job!="",zone="eu"}[5m] offset 2m))`,
+			`avg by (job) (rate(native_seconds[5m]))`, `avg by (zone) (rate(native_seconds{zone="eu"}[5m]))`,
 			`max by (job) (temperature)`, `max without (pod, instance, job) (temperature)`,
 			`histogram_quantile(0.9, sum by (job) (rate(native_seconds[5m])))`,
 			`histogram_quantile(0.9, sum by (zone) (rate(native_seconds[5m])))`,
 			`topk(2, sum by (job, code) (rate(http_requests_total[5m])))`,
 			`absent(sum(rate(http_requests_total{code="none"}[5m])))`,
+			// What stands around it is no rule's business.
+			`limit_ratio(0.5, sum by (job, code) (rate(http_requests_total[5m])))`, `sort_desc(sum by (code) (rate(http_requests_total[5m])))`, `sum(sum by (job) (rate(http_requests_total[5m])))`,
+			`max_over_time(sum by (code) (rate(http_requests_total[5m]))[10m:1m] @ 1500)`, `max_over_time(sum by (code) (rate(http_requests_total[5m]))[10m:1m] @ end() offset 1m)`,
+			`sum by (code) (rate(http_requests_total[5m] @ 1500))`, `sum by (code) (rate(http_requests_total[5m] @ start())) + sum by (code) (rate(http_requests_total[5m]))`,
+			`count_values("v", max by (job) (temperature) > bool 20)`, `quantile(0.5, sum by (job, code) (rate(http_requests_total[5m])))`, `stddev(avg by (pod) (temperature))`,
+			`label_replace(sum by (job) (rate(http_requests_total[5m])), "x", "$1", "job", "(.*)")`, `vector(scalar(sum(rate(http_requests_total[5m]))))`, `timestamp(sum by (job) (rate(http_requests_total[5m])))`,
+			`sum by (job) (rate(http_requests_total[5m])) and on (job) max by (job) (temperature)`, `sum by (job) (rate(http_requests_total[5m])) * on (job) group_left max by (job) (temperature)`,
+			`info(sum by (job, code) (rate(http_requests_total[5m])))`, `absent_over_time(sum(rate(http_requests_total[5m]))[5m:1m])`, `deriv(avg by (pod) (temperature)[10m:1m])`, `-sum by (code) (rate(http_requests_total[5m])) ^ 2`,
+			`sum by (__name__, job) (rate(http_requests_total[5m]))`, `count by (__name__, pod) (temperature)`, `sum without (pod) (rate(http_requests_total[5m]))`, `sum by (job) (rate(http_requests_total{pod=""}[5m]))`,
+			`sum by (job) (rate(http_requests_total{code=~"5..",code!="500"}[5m] offset -1m))`, `sum_over_time(sum by (job) (rate(http_requests_total[5m]))[6m:90s])`,
 		} {
 			for _, q := range []treetest.Query{
 				{Expr: expr, Start: 20 * 60_000},
@@ -275,7 +295,7 @@ func TestQueriesOverRollups(t *testing.T) {
 				set.Close()
 			}
 		}
-		for _, name := range []string{"root job:requests:rate5m", "root pod:temperature", "root hottest", "zone=eu natives", "zone=eu job:requests:rate5m"} {
+		for _, name := range []string{"root job:requests:rate5m", "root pod:temperature", "root hottest", "zone=eu natives", "zone=eu job:requests:rate5m", "root job:requests:rate5m + requests:count", "zone=eu natives:count"} {
 			if used[name] == 0 {
 				t.Errorf("rollup %q was never used: %v", name, used)
 			}

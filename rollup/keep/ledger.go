@@ -45,6 +45,10 @@ type ledger struct {
 	id    string
 	step  int64
 	spans []span // in order, disjoint; what is between is absent, of revision 0
+	// forgotten is the time before which points that were known have been forgotten,
+	// and next a revision that none of them had.
+	forgotten int64
+	next      uint32
 }
 
 // set notes what is known of the times of a span.
@@ -84,6 +88,11 @@ func (l *ledger) at(t int64) span {
 	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= t })
 	if i < len(l.spans) && l.spans[i].from <= t {
 		return l.spans[i]
+	}
+	if t < l.forgotten {
+		// It is too old, but for a clock that was ahead and was set right: there may be
+		// a point, and what is written now must not be taken for it.
+		return span{from: t, to: t, rev: l.next}
 	}
 	return span{from: t, to: t}
 }
@@ -183,6 +192,16 @@ func (l *ledger) last(states ...state) (int64, bool) {
 // forget drops what is known of times before t.
 func (l *ledger) forget(t int64) {
 	t = up(t, l.step)
+	for _, s := range l.spans {
+		if s.from >= t {
+			break
+		}
+		l.forgotten = max(l.forgotten, min(s.to+l.step, t))
+		if s.state != absent {
+			s.rev++
+		}
+		l.next = max(l.next, s.rev)
+	}
 	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= t })
 	l.spans = slices.Delete(l.spans, 0, i)
 	if len(l.spans) > 0 {

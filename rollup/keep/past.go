@@ -26,7 +26,13 @@ type Past struct {
 	state pastState
 	// pending are numbers of restatements whose changes cannot be seen yet.
 	pending map[uint64]bool
-	wake    chan struct{}
+	// onStep is told of each step of saving; tests fail there. May be nil.
+	onStep func(string) error
+	// unsaved: who is away could not be written last time.
+	unsaved bool
+	// looked is when it was noted last who is away; zero at the start.
+	looked moment
+	wake   chan struct{}
 }
 
 // pastState is the file's content.
@@ -46,6 +52,8 @@ type pastState struct {
 	Left map[string]uint64
 	// Away says since when who is away, in milliseconds.
 	Away map[string]int64
+	// AwayBy says of those who are no children which child told that they are away.
+	AwayBy map[string]string `json:",omitempty"`
 }
 
 type heard struct {
@@ -76,6 +84,9 @@ func OpenPast(path string) (*Past, error) {
 		if err != nil {
 			err = fmt.Errorf("%w; mend the file, or remove it: then all points of rollups are made again, here and above", err)
 		}
+	}
+	if err == nil {
+		err = p.sweep()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("restatements in %q: %w", path, err)
@@ -355,37 +366,4 @@ func (p *Past) keeps(rules []string) error {
 	}
 	p.state = next
 	return nil
-}
-
-// save replaces the file, and has it on disk before it returns.
-func (p *Past) save(s pastState) error {
-	data, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(p.path), 0o777); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(p.path), filepath.Base(p.path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), p.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(filepath.Dir(p.path))
-}
-
-// syncDir has a renamed file be under its new name after a loss of power.
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -1,6 +1,7 @@
 package keep
 
 import (
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -104,6 +105,35 @@ func TestPastIsBounded(t *testing.T) {
 	}
 	if n := len(p.unapplied()); n > maxRestatements {
 		t.Errorf("%d are kept", n)
+	}
+}
+
+// What a kill has left of a file that was being written goes at the next start, and
+// nothing else does.
+func TestHalfWrittenGoes(t *testing.T) {
+	dir := t.TempDir()
+	p := openPast(t, dir)
+	p.onStep = func(string) error { return errCrash }
+	if _, err := p.Restate(1, 2); !errors.Is(err, errCrash) {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"past.json.bak", "past.json.", "past.jsonx.12", "other.12"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := os.ReadDir(dir)
+	if err != nil || len(before) != 6 {
+		t.Fatalf("%v (%v)", before, err)
+	}
+	openPast(t, dir)
+	left := []string{}
+	after, err := os.ReadDir(dir)
+	for _, e := range after {
+		left = append(left, e.Name())
+	}
+	if d := cmp.Diff([]string{"other.12", "past.json", "past.json.", "past.json.bak", "past.jsonx.12"}, left); d != "" || err != nil {
+		t.Errorf("-want +got (%v):\n%s", err, d)
 	}
 }
 

@@ -19,13 +19,17 @@ import (
 	"github.com/pandometrics/pando/rollup/keep"
 )
 
-// sums answers any aggregation with so many series, by code.
+// sums answers any aggregation with so many series, by code and job, and by le.
 type sums struct{ series int }
+
+func (s sums) labels(i int) labels.Labels {
+	return labels.FromStrings("code", fmt.Sprintf("%03d", i), "job", fmt.Sprint(i%40), "le", fmt.Sprint(float64(i)/8))
+}
 
 func (s sums) Exec(_ context.Context, req querytree.ExecRequest) (querytree.ResultSet, error) {
 	var m promql.Matrix
 	for i := range s.series {
-		one := promql.Series{Metric: labels.FromStrings("code", fmt.Sprintf("%03d", i))}
+		one := promql.Series{Metric: s.labels(i)}
 		for t := req.Start; t <= req.End; t += req.Step {
 			one.Floats = append(one.Floats, promql.FPoint{T: t, F: float64(t%977) + 1/float64(i+3)})
 		}
@@ -44,16 +48,25 @@ func (deafChild) Exec(context.Context, querytree.ExecRequest) (querytree.ResultS
 // A month at steps of 5 minutes from rollups that a root keeps: what it takes the
 // root, without the API.
 func BenchmarkMonth(b *testing.B) {
-	for _, series := range []int{8, 160} {
-		b.Run(fmt.Sprint(series, " series"), func(b *testing.B) { benchmarkMonth(b, series) })
+	for _, c := range []struct {
+		series int
+		query  string
+		most   int // series of the answer
+	}{
+		{8, `sum(rate(x_total[5m]))`, 1},
+		{160, `sum(rate(x_total[5m]))`, 1},
+		{160, `topk(3, sum by (job) (rate(x_total[5m])))`, 40},
+		{8, `histogram_quantile(0.9, sum by (le) (rate(x_total[5m])))`, 1},
+	} {
+		b.Run(fmt.Sprint(c.series, " series ", c.query), func(b *testing.B) { benchmarkMonth(b, c.series, c.query, c.most) })
 	}
 }
 
-func benchmarkMonth(b *testing.B, series int) {
+func benchmarkMonth(b *testing.B, series int, query string, most int) {
 	const step = 5 * time.Minute
 	end := time.UnixMilli(1_700_000_100_000)
 	start := end.Add(-30 * 24 * time.Hour)
-	rules := parseRules(b, `rollups: [{expr: "sum by (code) (rate(x_total[5m]))", interval: 1m, keep: {root: {every: 5m, for: 60d}}}]`)
+	rules := parseRules(b, `rollups: [{expr: "sum by (code, job, le) (rate(x_total[5m]))", interval: 1m, keep: {root: {every: 5m, for: 60d}}}]`)
 	dir := b.TempDir()
 	now := func() time.Time { return end }
 	store, err := keep.Open(keep.StoreConfig{Dir: dir, Tier: rollup.Root, Rules: rules, Now: now})
@@ -96,12 +109,12 @@ func benchmarkMonth(b *testing.B, series int) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		q, err := querytree.Engine{}.NewRangeQuery(b.Context(), m, nil, `sum(rate(x_total[5m]))`, timestamp.Time(start.UnixMilli()), timestamp.Time(end.UnixMilli()), step)
+		q, err := querytree.Engine{}.NewRangeQuery(b.Context(), m, nil, query, timestamp.Time(start.UnixMilli()), timestamp.Time(end.UnixMilli()), step)
 		if err != nil {
 			b.Fatal(err)
 		}
 		res := q.Exec(querytree.WithOptions(b.Context(), querytree.Options{Strict: true}))
-		if m, err := res.Matrix(); err != nil || len(m) != 1 || len(m[0].Floats) != 30*24*12+1 {
+		if m, err := res.Matrix(); err != nil || len(m) == 0 || len(m) > most || most == 1 && len(m[0].Floats) != 30*24*12+1 {
 			b.Fatal(res)
 		}
 		q.Close()

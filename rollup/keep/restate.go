@@ -1,9 +1,12 @@
 package keep
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/common/model"
@@ -123,7 +126,6 @@ func (c *Collector) block(kinds map[keptKey]*rollup.Rule, blocked map[keptKey]er
 
 // void makes the points of a rule at one distance void that looked at times of a restatement.
 func (c *Collector) void(ctx context.Context, rule *rollup.Rule, k rollup.Keep, r querytree.Restatement) error {
-	now := c.cfg.Now().UnixMilli()
 	since, ok := c.cfg.Store.OwedSince(rule)
 	if !ok {
 		return nil
@@ -133,7 +135,8 @@ func (c *Collector) void(ctx context.Context, rule *rollup.Rule, k rollup.Keep, 
 	if maxt < math.MaxInt64-window {
 		maxt += window
 	}
-	mint, maxt := max(r.Mint, since), min(maxt, now)
+	// Not up to now: there are later points if the clock was set back.
+	mint := max(r.Mint, since)
 	if mint > maxt {
 		return nil
 	}
@@ -148,20 +151,20 @@ func (c *Collector) complete(ctx context.Context) error {
 		return nil
 	}
 	var gone []string
-	begin := c.cfg.Now()
-	all := c.cfg.Store.partials()
-	for range all {
+	begin, tried := c.cfg.Now(), map[*job]bool{}
+	for _, p := range c.inTurn(c.cfg.Store.partials()) {
 		if c.cfg.Now().Sub(begin) >= slice {
 			return nil // the others are next
 		}
-		p := all[c.turn%len(all)]
-		c.turn = (c.turn + 1) % len(all)
+		j := c.jobs[p.key]
+		c.turn, j.partial = p.key, p.from
 		if gone == nil {
 			gone = append(c.cfg.Missing(), "")
 		}
-		j := c.jobs[p.key]
-		if j == nil || c.cfg.Now().Before(j.until) ||
-			slices.ContainsFunc(awayOf(p.missing), func(a away) bool { return slices.Contains(gone, a.name) }) {
+		if slices.ContainsFunc(awayOf(p.missing), func(a away) bool { return slices.Contains(gone, a.name) }) {
+			continue
+		}
+		if tried[j] = true; c.cfg.Now().Before(j.whole.until) {
 			continue
 		}
 		run := querytree.Interval{Mint: p.from, Maxt: min(p.to, p.from+int64(c.cfg.Batch-1)*j.step())}
@@ -170,15 +173,57 @@ func (c *Collector) complete(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			c.backOff(j, run, err)
+			c.backOff(j, &j.whole, run, err)
 			continue
 		}
 		if err := c.cfg.Store.void(ctx, p.rule, []rollup.Keep{p.key.keep}, run.Mint, run.Maxt); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			c.backOff(j, run, &storeError{err})
+			c.backOff(j, &j.whole, run, &storeError{err})
+			continue
+		}
+		c.rest(j, &j.whole)
+	}
+	for _, j := range c.jobs {
+		if !tried[j] {
+			c.rest(j, &j.whole) // what failed is whole, too old, or waits for somebody who is away
 		}
 	}
 	return nil
+}
+
+// inTurn puts partial runs in the order in which they are looked at: one of each kind
+// of points after another, from the kind on that follows the one looked at last, and of
+// each kind from the run on that follows its last one. Which these were is known by
+// name and time, since runs come and go meanwhile.
+func (c *Collector) inTurn(all []partialRun) (out []partialRun) {
+	runs := map[keptKey][]partialRun{}
+	for _, p := range all {
+		if c.jobs[p.key] != nil {
+			runs[p.key] = append(runs[p.key], p)
+		}
+	}
+	kinds := after(slices.SortedFunc(maps.Keys(runs), keptKey.compare), func(k keptKey) bool { return k.compare(c.turn) > 0 })
+	for key, of := range runs { // oldest first
+		runs[key] = after(of, func(p partialRun) bool { return p.from > c.jobs[key].partial })
+	}
+	for len(kinds) > 0 {
+		kinds = slices.DeleteFunc(kinds, func(key keptKey) bool {
+			of := runs[key]
+			out, runs[key] = append(out, of[0]), of[1:]
+			return len(of) == 1
+		})
+	}
+	return out
+}
+
+// after turns what is in order so that it begins with the first that is next.
+func after[T any](s []T, next func(T) bool) []T {
+	i := max(0, slices.IndexFunc(s, next))
+	return slices.Concat(s[i:], s[:i])
+}
+
+func (k keptKey) compare(o keptKey) int {
+	return cmp.Or(strings.Compare(k.rule, o.rule), cmp.Compare(k.keep.Every, o.keep.Every), cmp.Compare(k.keep.For, o.keep.For))
 }

@@ -2,17 +2,13 @@ package keep
 
 import (
 	"cmp"
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
-	"github.com/prometheus/prometheus/util/annotations"
 
 	"github.com/pandometrics/pando/querytree"
 	"github.com/pandometrics/pando/rollup"
@@ -38,32 +34,42 @@ func (s *Store) Rewriter(constants labels.Labels, lookback int64) querytree.Rewr
 
 // Rewrite implements querytree.Rewriter: of the rules that match, and the
 // distances they are kept at, it takes the one with most of the steps, and the
-// coarsest of those.
+// coarsest of those. An average is made of a sum and a count of two rules if these
+// have more of the steps.
 func (w *rewriter) Rewrite(n *parser.AggregateExpr, at querytree.RewriteAt) (*querytree.Rollup, string) {
 	w.s.mu.RLock()
 	defer w.s.mu.RUnlock()
 	matches, misses := w.s.rules.Match(n, w.constants)
-	var (
-		best *reading
-		whys []string
-	)
-	for _, m := range misses {
-		whys = append(whys, fmt.Sprintf("%s: %s", m.Rule.Name, m.Why))
+	best, whys := w.best(matches, at)
+	m, whyNot, halves := w.mean(n, at)
+	switch {
+	case m != nil && (best == nil || m.steps > best.steps):
+		return m.rollup(), ""
+	case best != nil:
+		return best.rollup(at), ""
 	}
+	var why []string
+	for _, m := range misses {
+		if !halves[m.Rule] {
+			why = append(why, fmt.Sprintf("%s: %s", m.Rule.Name, m.Why))
+		}
+	}
+	return nil, strings.Join(slices.Concat(why, whys, whyNot), "; ")
+}
+
+// best returns the best reading of the rules that match, and why others have none.
+func (w *rewriter) best(matches []rollup.Match, at querytree.RewriteAt) (best *reading, whys []string) {
 	for i := range matches {
 		r, why := w.read(&matches[i], at)
 		if r == nil {
 			whys = append(whys, fmt.Sprintf("%s: %s", matches[i].Rule.Name, why))
 			continue
 		}
-		if best == nil || r.steps > best.steps || r.steps == best.steps && r.key.keep.Every > best.key.keep.Every {
+		if best == nil || r.better(best) {
 			best = r
 		}
 	}
-	if best == nil {
-		return nil, strings.Join(whys, "; ")
-	}
-	return best.rollup(at), ""
+	return best, whys
 }
 
 // reading is a way to read some steps of an aggregation.
@@ -71,7 +77,7 @@ type reading struct {
 	w       *rewriter
 	match   *rollup.Match
 	key     keptKey
-	q       storage.Queryable
+	q       storage.ChunkQueryable
 	covered []querytree.Interval // of the points' own times
 	steps   int
 	spans   []span // of the points, for their revisions
@@ -80,42 +86,81 @@ type reading struct {
 }
 
 // read finds the best distance of a rule's points, or says why there is none.
-func (w *rewriter) read(m *rollup.Match, at querytree.RewriteAt) (*reading, string) {
-	if m.Rule.Instant && at.Lookback != w.lookback {
-		return nil, "its points were made with another lookback delta"
-	}
-	var best *reading
-	why := "it is not kept at this tier"
-	for _, k := range m.Rule.Keep[w.s.cfg.Tier] {
-		key := keptKey{m.Rule.ID, k}
-		l, every := w.s.kept[key], k.Every.Milliseconds()
-		if l == nil {
-			continue
-		}
-		if w.s.unchecked[key] {
-			why = "it has just come back, and its points are not checked yet"
-			continue
-		}
-		if (at.Start-m.Offset)%every != 0 || at.Step%every != 0 && at.Start != at.End {
-			why = cmp.Or(misaligned(at, m.Offset, every), why)
-			continue
-		}
-		r := w.over(m, key, l, at)
-		if r.steps == 0 {
-			why = "none of the steps is there yet, or any more"
-			continue
-		}
-		if best == nil || r.steps > best.steps || r.steps == best.steps && k.Every > best.key.keep.Every {
+func (w *rewriter) read(m *rollup.Match, at querytree.RewriteAt) (best *reading, why string) {
+	all, why := w.readings(m, at)
+	for _, r := range all {
+		if best == nil || r.better(best) {
 			best = r
 		}
 	}
 	return best, why
 }
 
+// better reports whether r has more of the steps than another reading, or as many
+// of a greater distance.
+func (r *reading) better(than *reading) bool {
+	return r.steps > than.steps || r.steps == than.steps && r.key.keep.Every > than.key.keep.Every
+}
+
+// readings are those of a rule's distances, the finest first, that have any of the
+// steps. Why is, of the other ones, what the one says that came nearest to being
+// used, or the finest of these.
+func (w *rewriter) readings(m *rollup.Match, at querytree.RewriteAt) (out []*reading, why string) {
+	if m.Rule.Instant && at.Lookback != w.lookback {
+		return nil, "its points were made with another lookback delta"
+	}
+	nearest := notKept
+	why = "it is not kept at this tier"
+	for _, k := range m.Rule.Keep[w.s.cfg.Tier] {
+		r, conditions, text := w.reading(m, k, at)
+		if r != nil {
+			out = append(out, r)
+		} else if conditions > nearest {
+			nearest, why = conditions, text
+		}
+	}
+	return out, why
+}
+
+// met is how many of the conditions a distance meets, in the order in which they
+// are looked at.
+type met int
+
+const (
+	notKept met = iota
+	isKept
+	isAligned
+	isChecked
+)
+
+// reading is that of one distance; if it has no step, why that is, and how far it
+// came.
+func (w *rewriter) reading(m *rollup.Match, k rollup.Keep, at querytree.RewriteAt) (*reading, met, string) {
+	key := keptKey{m.Rule.ID, k}
+	l := w.s.kept[key]
+	if l == nil {
+		return nil, notKept, ""
+	}
+	if why := misaligned(at, m.Offset, k.Every.Milliseconds()); why != "" {
+		return nil, isKept, why
+	}
+	if w.s.unchecked[key] {
+		return nil, isAligned, "it has just come back, and its points are not checked yet"
+	}
+	r := w.over(m, key, l, at)
+	if r.steps == 0 {
+		return nil, isChecked, "none of the steps is there yet, or any more"
+	}
+	return r, isChecked, ""
+}
+
+// misaligned says which of a query's times are not those of points; empty if all are.
 func misaligned(at querytree.RewriteAt, offset, every int64) string {
 	switch {
 	case at.Step%every != 0 && at.Start != at.End:
 		return fmt.Sprintf("the step is no multiple of %ds", every/1000)
+	case (at.Start-offset)%every == 0:
+		return ""
 	case offset%every != 0:
 		return fmt.Sprintf("the offset is no multiple of %ds", every/1000)
 	default:
@@ -134,13 +179,8 @@ func (w *rewriter) over(m *rollup.Match, key keptKey, l *ledger, at querytree.Re
 	for _, run := range w.stable(m.Rule, l.has(max(start, w.s.oldestOf(key.keep)), end, states...), l.step) {
 		r.add(start, at.Step, run)
 	}
-	r.bound()
-	for _, c := range r.covered {
-		r.steps += 1
-		if at.Step > 0 {
-			r.steps += int((c.Maxt - c.Mint) / at.Step)
-		}
-	}
+	r.covered = bounded(r.covered)
+	r.steps = r.count()
 	for _, sp := range l.spans {
 		if sp.to >= start && sp.from <= end && slices.Contains(states, sp.state) {
 			r.spans = append(r.spans, sp)
@@ -166,24 +206,41 @@ func (r *reading) add(start, step int64, run querytree.Interval) {
 	r.covered = append(r.covered, run)
 }
 
-// bound keeps the longest runs if there are too many.
-func (r *reading) bound() {
-	if len(r.covered) <= querytree.MaxRollupRuns {
-		return
+// count returns how many steps are covered.
+func (r *reading) count() (n int) {
+	for _, c := range r.covered {
+		n++
+		if r.step > 0 {
+			n += int((c.Maxt - c.Mint) / r.step)
+		}
+	}
+	return n
+}
+
+// bounded returns the longest runs if there are too many.
+func bounded(runs []querytree.Interval) []querytree.Interval {
+	if len(runs) <= querytree.MaxRollupRuns {
+		return runs
 	}
 	length := func(i querytree.Interval) int64 { return i.Maxt - i.Mint }
-	slices.SortFunc(r.covered, func(a, b querytree.Interval) int { return cmp.Compare(length(b), length(a)) })
-	r.covered = r.covered[:querytree.MaxRollupRuns]
-	slices.SortFunc(r.covered, func(a, b querytree.Interval) int { return cmp.Compare(a.Mint, b.Mint) })
+	slices.SortFunc(runs, func(a, b querytree.Interval) int { return cmp.Compare(length(b), length(a)) })
+	runs = runs[:querytree.MaxRollupRuns]
+	slices.SortFunc(runs, func(a, b querytree.Interval) int { return cmp.Compare(a.Mint, b.Mint) })
+	return runs
+}
+
+// times are the evaluation times that are covered.
+func (r *reading) times() (out []querytree.Interval) {
+	for _, c := range r.covered {
+		out = append(out, querytree.Interval{Mint: c.Mint + r.match.Offset, Maxt: c.Maxt + r.match.Offset})
+	}
+	return out
 }
 
 func (r *reading) rollup(at querytree.RewriteAt) *querytree.Rollup {
-	out := &querytree.Rollup{Rule: r.match.Rule.Name, Until: r.until + r.match.Offset, Ops: r.match.Ops, Read: r.series}
+	out := &querytree.Rollup{Rule: r.match.Rule.Name, Until: r.until + r.match.Offset, Ops: r.match.Ops, Covered: r.times(), Read: r.series}
 	if r.match.Op == parser.GROUP {
 		out.Ops = []string{groupOp} // a group of counts is a group
-	}
-	for _, c := range r.covered {
-		out.Covered = append(out.Covered, querytree.Interval{Mint: c.Mint + r.match.Offset, Maxt: c.Maxt + r.match.Offset})
 	}
 	for _, sp := range r.spans {
 		if sp.state != partial {
@@ -200,40 +257,6 @@ func (r *reading) rollup(at querytree.RewriteAt) *querytree.Rollup {
 }
 
 const groupOp = "group"
-
-// series reads the points of one operator.
-func (r *reading) series(ctx context.Context, op string, add func(promql.Series) error) (annotations.Annotations, error) {
-	var warn annotations.Annotations
-	mint, maxt := r.covered[0].Mint, r.covered[len(r.covered)-1].Maxt
-	q, err := r.q.Querier(mint, maxt)
-	if err != nil {
-		return nil, err
-	}
-	defer q.Close()
-	set := q.Select(ctx, false, &storage.SelectHints{Start: mint, End: maxt}, r.matchers(op)...)
-	var it chunkenc.Iterator
-	floats := false
-	s := promql.Series{Floats: make([]promql.FPoint, 0, r.steps)} // used again for each series
-	for set.Next() {
-		s.Metric, s.Floats, s.Histograms = r.match.Labels(visible(set.At().Labels()), r.w.constants), s.Floats[:0], s.Histograms[:0]
-		it = set.At().Iterator(it)
-		if err := r.points(it, revOf(set.At().Labels()), &s); err != nil {
-			return nil, err
-		}
-		if len(s.Floats)+len(s.Histograms) == 0 {
-			continue
-		}
-		floats = floats || len(s.Floats) > 0
-		if err := add(s); err != nil {
-			return nil, err
-		}
-	}
-	if floats && r.match.Info != nil {
-		warn.Add(r.match.Info)
-	}
-	warn.Merge(set.Warnings())
-	return warn, set.Err()
-}
 
 func (r *reading) matchers(op string) []*labels.Matcher {
 	if op == groupOp {
@@ -252,52 +275,4 @@ func (r *reading) matchers(op string) []*labels.Matcher {
 // visible returns the labels of a point's series without those of the store.
 func visible(lset labels.Labels) labels.Labels {
 	return labels.NewBuilder(lset).Del(ruleLabel, opLabel, revLabel).Labels()
-}
-
-// points reads those of one series that are at the steps asked for, or all if
-// there is no step, and of the revision that counts there.
-func (r *reading) points(it chunkenc.Iterator, rev uint32, s *promql.Series) error {
-	run, sp := 0, 0
-	next := r.covered[0].Mint // no point before it is wanted
-	for kind := it.Next(); kind != chunkenc.ValNone; kind = it.Next() {
-		t := it.AtT()
-		if t < next {
-			continue
-		}
-		for run < len(r.covered) && t > r.covered[run].Maxt {
-			run++
-		}
-		for sp < len(r.spans) && t > r.spans[sp].to {
-			sp++
-		}
-		if run == len(r.covered) || sp == len(r.spans) {
-			return it.Err()
-		}
-		if t < r.covered[run].Mint {
-			continue
-		}
-		if r.step > 0 && t != next {
-			if next = r.stepFrom(run, t); t != next {
-				continue
-			}
-		}
-		if next += r.step; t < r.spans[sp].from || r.spans[sp].rev != rev {
-			continue
-		}
-		switch kind {
-		case chunkenc.ValFloat:
-			_, v := it.At()
-			s.Floats = append(s.Floats, promql.FPoint{T: t + r.match.Offset, F: v})
-		default:
-			_, h := it.AtFloatHistogram(nil)
-			s.Histograms = append(s.Histograms, promql.HPoint{T: t + r.match.Offset, H: h})
-		}
-	}
-	return it.Err()
-}
-
-// stepFrom returns the first step of a run that is not before t.
-func (r *reading) stepFrom(run int, t int64) int64 {
-	from := r.covered[run].Mint
-	return from + (t-from+r.step-1)/r.step*r.step
 }

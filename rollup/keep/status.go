@@ -25,6 +25,8 @@ type Status struct {
 	// Series is how many series the newest points have that were made since the start;
 	// zero if none were.
 	Series int
+	// Empty: points were made since the start, and none had a series.
+	Empty bool
 	// Due is the newest point that is due, or there already; zero if there is none.
 	// All points from Since up to it are counted, and are whole but for the holes.
 	Due time.Time
@@ -65,7 +67,8 @@ func (c *Collector) Status(holes int) (out []Status) {
 	for i := range out {
 		key := keptKey{out[i].Rule.ID, out[i].Keep}
 		out[i].Failing = cmp.Or(c.blocked[key], c.failing[key])
-		out[i].Blocked, out[i].Series = c.blocked[key] != "", c.made[out[i].Rule.ID].series
+		m, made := c.made[out[i].Rule.ID]
+		out[i].Blocked, out[i].Series, out[i].Empty = c.blocked[key] != "", m.series, made && !m.filled
 	}
 	slices.SortStableFunc(out, func(a, b Status) int {
 		return cmp.Or(strings.Compare(a.Rule.Name, b.Rule.Name), cmp.Compare(a.Keep.Every, b.Keep.Every))
@@ -147,23 +150,38 @@ func holeOf(from, to int64, sp span) Hole {
 	return h
 }
 
+// Owed is from when on the points of a rule are owed.
+type Owed struct {
+	From time.Time
+	// Longest is how long the tier keeps them, if that is why it is not earlier; zero
+	// if it is no later than asked for, but for the distance of the points.
+	Longest time.Duration
+}
+
 // Backfill has the points of a rule be owed from a time on, so far as the tier
-// keeps them that long: they are made as others that are missing.
-func (c *Collector) Backfill(ctx context.Context, rule string, since time.Time) error {
+// keeps them that long: they are made as others that are missing. They may be owed
+// from an earlier time on already.
+func (c *Collector) Backfill(ctx context.Context, rule string, since time.Time) (Owed, error) {
 	s := c.cfg.Store
 	r := s.Rules().ByName(rule)
 	if r == nil {
-		return fmt.Errorf("there is no rollup rule %q", rule)
+		return Owed{}, fmt.Errorf("there is no rollup rule %q", rule)
 	}
 	longest := time.Duration(0)
 	for _, k := range r.Keep[s.cfg.Tier] {
 		longest = max(longest, k.For)
 	}
 	if longest == 0 {
-		return fmt.Errorf("rollup rule %q is not kept at this tier", rule)
+		return Owed{}, fmt.Errorf("rollup rule %q is not kept at this tier", rule)
 	}
-	if oldest := c.cfg.Now().Add(-longest); since.Before(oldest) {
-		since = oldest
+	out, oldest := Owed{}, c.cfg.Now().Add(-longest)
+	if since.Before(oldest) {
+		since, out.Longest = oldest, longest
 	}
-	return s.Owe(ctx, r, up(since.UnixMilli(), r.Interval))
+	if err := s.Owe(ctx, r, up(since.UnixMilli(), r.Interval)); err != nil {
+		return Owed{}, err
+	}
+	owed, _ := s.OwedSince(r)
+	out.From = time.UnixMilli(max(owed, up(oldest.UnixMilli(), r.Interval)))
+	return out, nil
 }

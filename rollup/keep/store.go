@@ -228,6 +228,9 @@ func (s *Store) open(k rollup.Keep) (*tsdb.DB, error) {
 	opts.RetentionDuration = k.For.Milliseconds() + block
 	// Points are made good however late.
 	opts.OutOfOrderTimeWindow = k.For.Milliseconds()
+	// Chunks of what was made good stay as they are in blocks: let them be as long
+	// as others, not a quarter of that.
+	opts.OutOfOrderCapMax = 120
 	opts.StripeSize = 1 << 9
 	db, err := s.openTSDB(dir, name, k.For, opts)
 	if err != nil {

@@ -17,7 +17,7 @@ func TestHoldIsThatOfTheChild(t *testing.T) {
 	k := collected(t, hourRule)
 	k.away = true
 	k.pass(10 * time.Second)
-	k.must(k.c.Backfill(t.Context(), "r", time.UnixMilli(k.now).Add(-30*time.Minute)))
+	k.backfill(30 * time.Minute)
 	for waited := 10 * time.Second; waited < worldHold; waited += 40 * time.Second {
 		k.must(k.collect())
 		if partial, absent := k.counts(); partial != 0 || absent < 100 {
@@ -54,7 +54,7 @@ func TestHoldBeginsAnew(t *testing.T) {
 	k.must(k.collect())
 	k.away = true
 	k.pass(time.Minute)
-	k.must(k.c.Backfill(t.Context(), "r", time.UnixMilli(k.now).Add(-30*time.Minute)))
+	k.backfill(30 * time.Minute)
 	k.must(k.collect())
 	if partial, _ := k.counts(); partial != 0 {
 		t.Errorf("%d partial points a minute after it has gone", partial)
@@ -70,7 +70,7 @@ func TestHoldBeginsAnew(t *testing.T) {
 // waited for, too.
 func TestGoneInTheMiddle(t *testing.T) {
 	k := collected(t, hourRule)
-	k.must(k.c.Backfill(t.Context(), "r", time.UnixMilli(k.now).Add(-30*time.Minute)))
+	k.backfill(30 * time.Minute)
 	k.fails = func(int64, int64) bool { k.away = true; return false }
 	k.must(k.collect())
 	if partial, _ := k.counts(); partial != 0 {

@@ -31,6 +31,8 @@ const (
 // the other, whose values change only when that is restated.
 type world struct {
 	now, final int64
+	// up is how long time has passed for, whatever now was set to.
+	up time.Duration
 	// changes are how often the values of a time have changed.
 	changes map[int64]int
 	// away: the child with job=b does not answer. Sick: it does not although it is
@@ -156,6 +158,7 @@ func (k *tierOf) open() {
 		}
 		return nil
 	}
+	cfg.Uptime = func() time.Duration { return k.up }
 	if k.c, err = NewCollector(cfg); err != nil {
 		k.tb.Fatal(err)
 	}
@@ -174,6 +177,7 @@ func (k *tierOf) again(dir string) {
 // pass has time pass; what is final follows unless a child is away.
 func (k *tierOf) pass(d time.Duration) {
 	k.now += d.Milliseconds()
+	k.up += d
 	if !k.away {
 		k.final = k.now - 5000
 	}

@@ -35,6 +35,11 @@ func RenderStats(w io.Writer, s *Stats) error {
 			return err
 		}
 	}
+	if p.Unnamed > 0 {
+		if _, err := fmt.Fprintf(w, "%s more did not answer, too many to name\n", count(p.Unnamed, "child", "children")); err != nil {
+			return err
+		}
+	}
 	for _, r := range p.Rollups {
 		if _, err := fmt.Fprintf(w, "rollup %s of %s had %d of %s, and is whole up to %s\n",
 			printable(r.Rule), printable(r.Tier), r.Steps, count(r.Of, "step", "steps"), time.UnixMilli(r.Until).UTC().Format(time.RFC3339)); err != nil {
