@@ -8,8 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http/httptest"
@@ -92,7 +91,7 @@ func (r *Repo) ServeTLS(server, clients *Authority) string {
 		srv.TLS.ClientAuth, srv.TLS.ClientCAs = tls.RequireAndVerifyClientCert, x509.NewCertPool()
 		srv.TLS.ClientCAs.AddCert(clients.cert)
 	}
-	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // clients are refused on purpose
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // clients are refused on purpose
 	srv.StartTLS()
 	r.t.Cleanup(srv.Close)
 	return srv.URL + "/planet.git"
