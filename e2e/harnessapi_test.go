@@ -168,14 +168,19 @@ func pt(value float64, lset ...string) point {
 
 // encode makes a remote write request of samples.
 func encode(points ...point) []byte {
-	req := &prompb.WriteRequest{}
+	var series []prompb.TimeSeries
 	for _, p := range points {
-		req.Timeseries = append(req.Timeseries, prompb.TimeSeries{
+		series = append(series, prompb.TimeSeries{
 			Labels:  prompb.FromLabels(p.series, nil),
 			Samples: []prompb.Sample{{Value: p.value, Timestamp: p.at.UnixMilli()}},
 		})
 	}
-	raw, err := req.Marshal()
+	return encodeSeries(series...)
+}
+
+// encodeSeries makes a remote write request.
+func encodeSeries(series ...prompb.TimeSeries) []byte {
+	raw, err := (&prompb.WriteRequest{Timeseries: series}).Marshal()
 	if err != nil {
 		panic(err) // it holds nothing that cannot be encoded
 	}
