@@ -43,6 +43,9 @@ type Rollup struct {
 	// Missing are those who had no part in some of the points, by name, with
 	// their tier.
 	Missing map[string]string
+	// Late: some of the points were made long after their samples were final, so that
+	// who had gone for good by then has no part in them.
+	Late bool
 	// Ops are the operators whose parts Read gives: that of the aggregation, or
 	// sum and count for a mean.
 	Ops []string
@@ -358,12 +361,13 @@ func (f *Fragment) rollupUse(tier string) RollupUse {
 
 // rollsUp reports whether there are rollups for each of several operators over
 // one operand, which are then better asked for one by one. Where points of one rule
-// lack a child, those of another rule need not: together they would be of neither.
+// lack a child, or one that has gone for good by the time at which they were made,
+// those of another rule need not: together they would be of neither.
 func (b *builder) rollsUp(n *parser.AggregateExpr, ops []string) bool {
 	if b.p.rollups == nil {
 		return false
 	}
-	rules, missing := map[string]bool{}, false
+	rules, apart := map[string]bool{}, false
 	var first *Rollup
 	for _, op := range ops {
 		c := *n
@@ -381,9 +385,9 @@ func (b *builder) rollsUp(n *parser.AggregateExpr, ops []string) bool {
 		if r.Rule == first.Rule && !r.alike(first) {
 			return false
 		}
-		rules[r.Rule], missing = true, missing || len(r.Missing) > 0
+		rules[r.Rule], apart = true, apart || r.Late || len(r.Missing) > 0
 	}
-	return len(rules) == 1 || !missing
+	return len(rules) == 1 || !apart
 }
 
 // alike reports whether two rollups have the same steps, and lack the same.

@@ -302,12 +302,13 @@ type lacking struct {
 	rules   map[parser.ItemType]string
 	missing map[parser.ItemType]map[string]string
 	until   map[parser.ItemType]int64
+	late    map[parser.ItemType]bool
 }
 
 func (l lacking) Rewrite(n *parser.AggregateExpr, at querytree.RewriteAt) (*querytree.Rollup, string) {
 	r := &querytree.Rollup{
 		Rule: l.rules[n.Op], Covered: []querytree.Interval{{Mint: at.Start, Maxt: at.End - l.until[n.Op]}},
-		Missing: l.missing[n.Op], Ops: []string{n.Op.String()},
+		Missing: l.missing[n.Op], Late: l.late[n.Op], Ops: []string{n.Op.String()},
 		Read: func(context.Context, string, func(promql.Series) error) (annotations.Annotations, error) {
 			return nil, nil
 		},
@@ -327,22 +328,26 @@ func TestSumsAndCountsOfTheSameChildren(t *testing.T) {
 		missing    map[string]string // of the sums
 		also       map[string]string // of the counts
 		until      int64             // how many milliseconds fewer the counts have
+		late       bool              // of the counts
 		rolled     bool
 	}{
-		{"two rules", "s", "c", nil, nil, 0, true},
-		{"two rules, of which one has less", "s", "c", nil, nil, 60_000, true},
-		{"two rules, of which one lacks a child", "s", "c", gone, nil, 0, false},
-		{"two rules that lack the same", "s", "c", gone, gone, 0, false},
-		{"one rule", "both", "both", nil, nil, 0, true},
-		{"one rule that lacks a child", "both", "both", gone, gone, 0, true},
-		{"one rule, looked up before and after a point was made whole", "both", "both", gone, nil, 0, false},
-		{"one rule, looked up before and after a point was added", "both", "both", nil, nil, 60_000, false},
+		{"two rules", "s", "c", nil, nil, 0, false, true},
+		{"two rules, of which one has less", "s", "c", nil, nil, 60_000, false, true},
+		{"two rules, of which one lacks a child", "s", "c", gone, nil, 0, false, false},
+		{"two rules that lack the same", "s", "c", gone, gone, 0, false, false},
+		{"two rules, of which one was made late", "s", "c", nil, nil, 0, true, false},
+		{"one rule", "both", "both", nil, nil, 0, false, true},
+		{"one rule that was made late", "both", "both", nil, nil, 0, true, true},
+		{"one rule that lacks a child", "both", "both", gone, gone, 0, false, true},
+		{"one rule, looked up before and after a point was made whole", "both", "both", gone, nil, 0, false, false},
+		{"one rule, looked up before and after a point was added", "both", "both", nil, nil, 60_000, false, false},
 	} {
 		m, err := querytree.NewMixer(querytree.MixerConfig{
 			Describe: p.Root.Describe, Members: p.Root.MembersNow, Rewriter: lacking{
 				rules:   map[parser.ItemType]string{parser.SUM: c.sum, parser.COUNT: c.count},
 				missing: map[parser.ItemType]map[string]string{parser.SUM: c.missing, parser.COUNT: c.also},
 				until:   map[parser.ItemType]int64{parser.COUNT: c.until},
+				late:    map[parser.ItemType]bool{parser.COUNT: c.late},
 			},
 			Limits: querytree.DefaultLimits(), Lookback: treetest.Lookback, SubqueryStep: treetest.SubqueryStep,
 		})

@@ -32,10 +32,14 @@ type span struct {
 	rev uint32
 	// missing names who had no part in a partial point.
 	missing string
+	// late: the points were made long after they could have been, as those of a rule
+	// that is back-filled are. Who has gone meanwhile has no part in them, and may
+	// have one in those of another rule.
+	late bool
 }
 
 func (s span) like(o span) bool {
-	return s.state == o.state && s.rev == o.rev && s.missing == o.missing
+	return s.state == o.state && s.rev == o.rev && s.missing == o.missing && s.late == o.late
 }
 
 // ledger says which points of one rule are there, at one distance. Times are
@@ -132,11 +136,16 @@ func (l *ledger) nextAfter(t int64) int64 {
 
 // has returns the runs of times from mint to maxt, in order, at which there are
 // points of one of the states.
-func (l *ledger) has(mint, maxt int64, states ...state) (out []querytree.Interval) {
+func (l *ledger) has(mint, maxt int64, states ...state) []querytree.Interval {
+	return l.where(mint, maxt, func(s span) bool { return slices.Contains(states, s.state) })
+}
+
+// where returns the runs of times from mint to maxt, in order, of spans that are fit.
+func (l *ledger) where(mint, maxt int64, fit func(span) bool) (out []querytree.Interval) {
 	i := sort.Search(len(l.spans), func(i int) bool { return l.spans[i].to >= mint })
 	for ; i < len(l.spans) && l.spans[i].from <= maxt; i++ {
 		s := l.spans[i]
-		if !slices.Contains(states, s.state) {
+		if !fit(s) {
 			continue
 		}
 		r := querytree.Interval{Mint: max(s.from, up(mint, l.step)), Maxt: min(s.to, down(maxt, l.step))}

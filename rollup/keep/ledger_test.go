@@ -43,7 +43,7 @@ func TestLedgerAgainstMap(t *testing.T) {
 					}
 				}
 			default:
-				s := span{from: from, to: to, state: state(1 + rnd.Intn(3)), rev: uint32(rnd.Intn(2))}
+				s := span{from: from, to: to, state: state(1 + rnd.Intn(3)), rev: uint32(rnd.Intn(2)), late: rnd.Intn(3) == 0}
 				l.set(s)
 				for t := from; t <= to; t += step {
 					m[t] = s

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
+	"time"
 
 	"github.com/pandometrics/pando/querytree"
 )
@@ -14,6 +16,10 @@ type storeError struct{ err error }
 
 func (e *storeError) Error() string { return e.err.Error() }
 func (e *storeError) Unwrap() error { return e.err }
+
+// lateAfter is how long after its samples are final a point counts as made late. An
+// outage of moments is not that.
+const lateAfter = time.Hour
 
 // make makes the points of a run: those for which nobody is waited any more apart
 // from the others.
@@ -52,6 +58,7 @@ func (c *Collector) evaluate(ctx context.Context, j *job, run querytree.Interval
 	if !fit {
 		b.state, b.series, b.missing = unfit, nil, ""
 	}
+	b.prompt = max(final, math.MinInt64+lateAfter.Milliseconds()) - lateAfter.Milliseconds()
 	var early error
 	if last := down(final, j.step()); b.state != partial && run.Maxt > last {
 		// Nobody would tell of a change to a whole point that is not final.

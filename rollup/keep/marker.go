@@ -19,6 +19,7 @@ const (
 	revLabel     = "__rollup_rev__"     // the revision, unless it is 0
 	markerLabel  = "__rollup_marker__"  // what a marker says; points have none
 	missingLabel = "__rollup_missing__" // who had no part, of a partial point
+	lateLabel    = "__rollup_late__"    // set of a point that was made late, see span
 )
 
 // What markers say of their times. A marker is a sample of value 1.
@@ -63,9 +64,17 @@ func storedAs(r *rollup.Rule, k rollup.Keep) string {
 }
 
 // markerLabels returns the labels of the series of markers for a span.
-func markerLabels(id, mark string, rev uint32, missing string) labels.Labels {
+func markerLabels(id, mark string, rev uint32) labels.Labels {
 	b := labels.NewBuilder(labels.EmptyLabels())
-	b.Set(ruleLabel, id).Set(markerLabel, mark).Set(revLabel, revText(rev)).Set(missingLabel, missing)
+	return b.Set(ruleLabel, id).Set(markerLabel, mark).Set(revLabel, revText(rev)).Labels()
+}
+
+// madeLabels returns those of the markers of points that were made.
+func madeLabels(id string, sp span) labels.Labels {
+	b := labels.NewBuilder(markerLabels(id, sp.state.mark(), sp.rev)).Set(missingLabel, sp.missing)
+	if sp.late {
+		b.Set(lateLabel, "1")
+	}
 	return b.Labels()
 }
 

@@ -27,9 +27,10 @@ type mean struct {
 const maxHalves = 8
 
 // mean finds the sum and the count that have most steps in common. If there are
-// rules of both and no such step, whys say so. Points must be whole: those of two
-// rules are made apart, so that who is missing from a sum need not be from the
-// count. rules are all that it has looked at.
+// rules of both and no such step, whys say so. Points must be whole, and none of them
+// made late: those of two rules are made apart, so that who is missing from a sum, or
+// had gone for good by then, need not be from the count. rules are all that it has
+// looked at.
 func (w *rewriter) mean(n *parser.AggregateExpr, at querytree.RewriteAt) (best *mean, whys []string, rules map[*rollup.Rule]bool) {
 	sums, counts := w.s.rules.Halves(n, w.constants)
 	rules = map[*rollup.Rule]bool{}
@@ -56,7 +57,7 @@ func (w *rewriter) mean(n *parser.AggregateExpr, at querytree.RewriteAt) (best *
 // most returns the readings with most steps, and why some rules have none.
 func (w *rewriter) most(matches []rollup.Match, at querytree.RewriteAt) (out []*reading, whys []string) {
 	for i := range matches {
-		of, why := w.readings(&matches[i], at)
+		of, why := w.readings(&matches[i], at, true)
 		if len(of) == 0 {
 			whys = append(whys, fmt.Sprintf("%s: %s", matches[i].Rule.Name, why))
 		}

@@ -3,6 +3,7 @@ package keep
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,4 +133,50 @@ rollups:
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
+}
+
+// What was made late may lack who has gone for good, which the points of the other rule
+// do not: no average is made of the two, also after a restart. A rule of averages is.
+func TestMeanOfLatePoints(t *testing.T) {
+	const now, m = int64(9_960_000), int64(60_000) // whole minutes
+	const early, late, span = now - 100*m, now - 10*m, 4 * m
+	w := newWorld()
+	w.now, w.final = now-95*m, now-95*m
+	k := newTierOf(t, w, t.TempDir(), `
+rollups:
+- {name: s, expr: sum by (job) (x), interval: 1m, keep: {root: {for: 2h}}}
+- {name: c, expr: count by (job) (x), interval: 1m, keep: {root: {for: 2h}}}
+- {name: a, expr: avg by (job) (y), interval: 1m, keep: {root: {for: 2h}}}
+`)
+	k.owe(early, "s")
+	w.now, w.final = now, now
+	k.owe(early, "c", "a", "s")
+	check := func(what string) {
+		t.Helper()
+		for _, c := range []struct {
+			query, rule, why string
+			start            int64
+		}{
+			{"sum(x)", "s", "", early},
+			{"count(x)", "c", "", early},
+			{"avg(y)", "a", "", early},
+			{"avg(x)", "", "made late", early},
+			{"avg(x)", "s + c", "", late},
+		} {
+			r, why := k.rewrite(c.query, querytree.RewriteAt{Start: c.start, End: c.start + span, Step: m})
+			if r == nil {
+				r = &querytree.Rollup{}
+			} else if d := cmp.Diff([]querytree.Interval{{Mint: c.start, Maxt: c.start + span}}, r.Covered); d != "" {
+				t.Errorf("%s: %s: -want +got:\n%s", what, c.query, d)
+			}
+			if r.Rule != c.rule || !strings.Contains(why, c.why) || (why != "") != (c.why != "") {
+				t.Errorf("%s: %s is from %q, why %q; want %q, %q", what, c.query, r.Rule, why, c.rule, c.why)
+			}
+		}
+	}
+	check("made")
+	k.must(k.store.Close())
+	k.open()
+	k.must(k.collect())
+	check("after a restart")
 }

@@ -87,7 +87,7 @@ type reading struct {
 
 // read finds the best distance of a rule's points, or says why there is none.
 func (w *rewriter) read(m *rollup.Match, at querytree.RewriteAt) (best *reading, why string) {
-	all, why := w.readings(m, at)
+	all, why := w.readings(m, at, false)
 	for _, r := range all {
 		if best == nil || r.better(best) {
 			best = r
@@ -103,16 +103,17 @@ func (r *reading) better(than *reading) bool {
 }
 
 // readings are those of a rule's distances, the finest first, that have any of the
-// steps. Why is, of the other ones, what the one says that came nearest to being
-// used, or the finest of these.
-func (w *rewriter) readings(m *rollup.Match, at querytree.RewriteAt) (out []*reading, why string) {
+// steps, but for points that were made late if they have to be prompt. Why is, of the
+// other ones, what the one says that came nearest to being used, or the finest of
+// these.
+func (w *rewriter) readings(m *rollup.Match, at querytree.RewriteAt, prompt bool) (out []*reading, why string) {
 	if m.Rule.Instant && at.Lookback != w.lookback {
 		return nil, "its points were made with another lookback delta"
 	}
 	nearest := notKept
 	why = "it is not kept at this tier"
 	for _, k := range m.Rule.Keep[w.s.cfg.Tier] {
-		r, conditions, text := w.reading(m, k, at)
+		r, conditions, text := w.reading(m, k, at, prompt)
 		if r != nil {
 			out = append(out, r)
 		} else if conditions > nearest {
@@ -135,7 +136,7 @@ const (
 
 // reading is that of one distance; if it has no step, why that is, and how far it
 // came.
-func (w *rewriter) reading(m *rollup.Match, k rollup.Keep, at querytree.RewriteAt) (*reading, met, string) {
+func (w *rewriter) reading(m *rollup.Match, k rollup.Keep, at querytree.RewriteAt, prompt bool) (*reading, met, string) {
 	key := keptKey{m.Rule.ID, k}
 	l := w.s.kept[key]
 	if l == nil {
@@ -147,7 +148,10 @@ func (w *rewriter) reading(m *rollup.Match, k rollup.Keep, at querytree.RewriteA
 	if w.s.unchecked[key] {
 		return nil, isAligned, "it has just come back, and its points are not checked yet"
 	}
-	r := w.over(m, key, l, at)
+	r := w.over(m, key, l, at, prompt)
+	if r.steps == 0 && prompt && w.over(m, key, l, at, false).steps > 0 {
+		return nil, isChecked, "its points of these times were made late, so that who had gone by then may have a part in those of another rule alone"
+	}
 	if r.steps == 0 {
 		return nil, isChecked, "none of the steps is there yet, or any more"
 	}
@@ -168,21 +172,21 @@ func misaligned(at querytree.RewriteAt, offset, every int64) string {
 	}
 }
 
-// over looks up which steps are there.
-func (w *rewriter) over(m *rollup.Match, key keptKey, l *ledger, at querytree.RewriteAt) *reading {
+// over looks up which steps are there, but for points that were made late if they have
+// to be prompt.
+func (w *rewriter) over(m *rollup.Match, key keptKey, l *ledger, at querytree.RewriteAt, prompt bool) *reading {
 	r := &reading{w: w, match: m, key: key, q: w.s.dbs[key.keep.For], step: at.Step}
-	states := []state{whole}
-	if at.Partial {
-		states = append(states, partial)
+	fit := func(sp span) bool {
+		return (sp.state == whole || sp.state == partial && at.Partial) && !(prompt && sp.late)
 	}
 	start, end := at.Start-m.Offset, at.End-m.Offset
-	for _, run := range w.stable(m.Rule, l.has(max(start, w.s.oldestOf(key.keep)), end, states...), l.step) {
+	for _, run := range w.stable(m.Rule, l.where(max(start, w.s.oldestOf(key.keep)), end, fit), l.step) {
 		r.add(start, at.Step, run)
 	}
 	r.covered = bounded(r.covered)
 	r.steps = r.count()
 	for _, sp := range l.spans {
-		if sp.to >= start && sp.from <= end && slices.Contains(states, sp.state) {
+		if sp.to >= start && sp.from <= end && fit(sp) {
 			r.spans = append(r.spans, sp)
 		}
 	}
@@ -243,6 +247,7 @@ func (r *reading) rollup(at querytree.RewriteAt) *querytree.Rollup {
 		out.Ops = []string{groupOp} // a group of counts is a group
 	}
 	for _, sp := range r.spans {
+		out.Late = out.Late || sp.late
 		if sp.state != partial {
 			continue
 		}

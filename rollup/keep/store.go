@@ -259,7 +259,7 @@ func (s *Store) load(db *tsdb.DB, rule string, l *ledger) error {
 		st, ok := stateOf(mark)
 		err := runsOf(set.At().Iterator(nil), l.step, func(from, to int64) {
 			if ok {
-				spans = append(spans, span{from: from, to: to, state: st, rev: revOf(lset), missing: lset.Get(missingLabel)})
+				spans = append(spans, span{from: from, to: to, state: st, rev: revOf(lset), missing: lset.Get(missingLabel), late: lset.Get(lateLabel) != ""})
 			}
 		})
 		if err != nil {
@@ -349,7 +349,7 @@ func (s *Store) Owe(ctx context.Context, r *rollup.Rule, since int64) error {
 	}
 	for _, k := range r.Keep[s.cfg.Tier] {
 		from := max(since, up(s.oldestOf(k), r.Interval)) // older ones could not be stored
-		if err := s.mark(ctx, s.dbs[k.For], markerLabels(storedAs(r, k), markSince, 0, ""), []querytree.Interval{{Mint: from, Maxt: from}}, 1); err != nil {
+		if err := s.mark(ctx, s.dbs[k.For], markerLabels(storedAs(r, k), markSince, 0), []querytree.Interval{{Mint: from, Maxt: from}}, 1); err != nil {
 			return fmt.Errorf("rollup %q: note since when it is owed: %w", r.Name, err)
 		}
 	}

@@ -20,6 +20,8 @@ type batch struct {
 	from, to, step int64
 	state          state // of all of them
 	missing        string
+	// prompt is the first time whose point is not made late.
+	prompt int64
 	// series are those of the rule's expression, with querytree.OpLabel if the
 	// rule keeps several operators. Unfit points have none.
 	series []promql.Series
@@ -69,12 +71,12 @@ func (s *Store) wanted(key keptKey, b batch) (out []span) {
 		if old.state != absent {
 			continue
 		}
-		n := len(out)
-		if n > 0 && out[n-1].rev == old.rev && out[n-1].to+l.step == t {
+		sp := span{from: t, to: t, state: b.state, rev: old.rev, missing: b.missing, late: t < b.prompt}
+		if n := len(out); n > 0 && out[n-1].like(sp) && out[n-1].to+l.step == t {
 			out[n-1].to = t
 			continue
 		}
-		out = append(out, span{from: t, to: t, state: b.state, rev: old.rev, missing: b.missing})
+		out = append(out, sp)
 	}
 	return out
 }
@@ -110,7 +112,7 @@ func (s *Store) writePoints(ctx context.Context, db *tsdb.DB, k rollup.Keep, id 
 	if err := w.commit(); err != nil {
 		return err
 	}
-	return s.mark(ctx, db, markerLabels(id, sp.state.mark(), sp.rev, sp.missing), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, step)
+	return s.mark(ctx, db, madeLabels(id, sp), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, step)
 }
 
 // oldestOf is the oldest time that points of a distance are kept of.
@@ -219,7 +221,7 @@ func (s *Store) void(ctx context.Context, r *rollup.Rule, keeps []rollup.Keep, m
 		// First on disk: what is absent only in memory would come back with the next
 		// start.
 		for _, sp := range gone {
-			if err := s.mark(ctx, db, markerLabels(storedAs(r, k), markVoid, sp.rev, ""), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
+			if err := s.mark(ctx, db, markerLabels(storedAs(r, k), markVoid, sp.rev), []querytree.Interval{{Mint: sp.from, Maxt: sp.to}}, l.step); err != nil {
 				return fmt.Errorf("rollup %q: void %d..%d: %w", r.Name, mint, maxt, err)
 			}
 		}
