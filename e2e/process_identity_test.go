@@ -53,11 +53,14 @@ func TestProcessRefused(t *testing.T) {
 				return mentions([]string{tree.Parents[0].Error}, c.words...)
 			})
 			for _, p := range []*process{zone, refused} {
-				if err := mentions([]string{p.log.String()}, "refused", c.words[0]); err != nil {
-					t.Errorf("log of %s: %v", p.name, err)
-				}
+				eventually(t, 60*time.Second, func() error {
+					if err := mentions([]string{p.log.String()}, "refused", c.words[0]); err != nil {
+						return fmt.Errorf("log of %s: %w", p.name, err)
+					}
+					return nil
+				})
 			}
-			becomes(t, 5*time.Second, root.http, `sum(steady)`, 1)
+			becomes(t, 60*time.Second, root.http, `sum(steady)`, 1)
 			if err := stateOf(zone, "zone=eu,cluster=eu-1", treehttp.StateConnected); err != nil {
 				t.Error(err)
 			}

@@ -143,7 +143,11 @@ func (f hintFunc) StreamFrom(ctx context.Context, cursor []byte, send func([]byt
 // once.
 func TestParentRestart(t *testing.T) {
 	registry := newFakeRegistry()
-	addr, stop := startServer(t, nil, ServerConfig{Registry: registry})
+	lis, err := net.Listen("tcp", "127.0.0.2:0") // where nobody else takes the port meanwhile
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, stop := startServer(t, lis, ServerConfig{Registry: registry})
 	link, _ := startLink(t, LinkConfig{Child: &fakeChild{description: leafDescription()}, Parents: []string{addr}})
 	first := receive(t, "session", registry.sessions)
 	stop()
@@ -155,9 +159,7 @@ func TestParentRestart(t *testing.T) {
 	if _, err := first.child.Exec(t.Context(), querytree.ExecRequest{}); !errors.Is(err, ErrDisconnected) {
 		t.Error("exec on a connection that is down:", err)
 	}
-	var lis net.Listener
 	eventually(t, "listen again", func() (ok bool) {
-		var err error
 		lis, err = net.Listen("tcp", addr)
 		return err == nil
 	})
