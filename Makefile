@@ -56,7 +56,13 @@ test: test-deps testkube test-ui ## All tests: units, differential suites, proce
 	PANDO_QUERIES=$(QUERIES) $(PLAIN) go test -timeout 20m -v -run 'TestGeneratedQueries$$' ./querytree
 	$(PLAIN) go test -timeout 20m $(COMPARED)
 	$(PLAIN) go test -timeout 20m ./e2e
-	$(PLAIN) go test -timeout 20m ./e2e/kube
+	@$(MAKE) --no-print-directory -j2 -Otarget kube race
+
+# Those of Kubernetes wait for most of their time, the others never do: they share the machine.
+.PHONY: kube race
+kube:
+	$(PLAIN) go test -timeout 30m ./e2e/kube
+race:
 	go test -race -timeout 40m $(RACED)
 
 .PHONY: test-quick
