@@ -58,6 +58,21 @@ func TestWeekOfChurn(t *testing.T) {
 	l := connect(t, s, par, "leaf")
 	l.flow()
 	sizes := make([]int, days)
+	checkChurn := func(now int64, when string, p pod, mint, maxt int64) {
+		// Samples from before that may have been deleted.
+		if mint = max(mint, now-kept); mint <= maxt && ruledOut(p.name, mint, maxt) {
+			t.Errorf("hour %d: %s is ruled out %s", (now-begun)/hour, p.name, when)
+		}
+	}
+	checkAll := func(now int64) {
+		for _, p := range all {
+			checkChurn(now, "while it lived", p, p.from, min(p.to, now)-1)
+			checkChurn(now, "in its last minute", p, min(p.to, now)-minute, min(p.to, now)-1)
+			if p.to > now-5*minute {
+				checkChurn(now, "now", p, now-5*minute, now)
+			}
+		}
+	}
 	for d := range int64(days) {
 		for m := range day / minute {
 			now := begun + d*day + m*minute
@@ -65,6 +80,10 @@ func TestWeekOfChurn(t *testing.T) {
 			all = append(all, p)
 			for i := range series {
 				s.AddSeries(of(p, i))
+			}
+			if m%720 == 719 { // between one rebuild and the next
+				l.flow()
+				checkAll(now + minute)
 			}
 		}
 		now := begun + (d+1)*day
@@ -76,17 +95,10 @@ func TestWeekOfChurn(t *testing.T) {
 		for _, c := range par.Stats() {
 			sizes[d] += c.Bytes
 		}
-		checkChurn := func(when string, p pod, mint, maxt int64) {
-			if mint >= now-kept && ruledOut(p.name, mint, maxt) {
-				t.Errorf("day %d: %s is ruled out %s", d, p.name, when)
-			}
-		}
+		checkAll(now)
 		gone, wrong := 0, 0
 		for _, p := range all {
-			checkChurn("while it lived", p, p.from, p.to)
-			if p.to > now-5*minute {
-				checkChurn("now", p, now-5*minute, now)
-			} else if p.to < now-2*day && p.to > now-kept {
+			if p.to < now-2*day && p.to > now-kept {
 				if gone++; !ruledOut(p.name, now-5*minute, now) {
 					wrong++
 				}
