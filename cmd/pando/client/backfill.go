@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -129,8 +130,13 @@ func (w *backfillWatch) poll(ctx context.Context) (code int, done bool) {
 	return is.conclude(w.was, w.from, w.stdout, w.stderr), true
 }
 
-// lost says once that the tier does not answer, and gives up after a while.
+// lost says once that the tier does not answer, and gives up after a while, or at once
+// if it refuses to.
 func (w *backfillWatch) lost(err error) (code int, done bool) {
+	if refused, ok := errors.AsType[*statusError](err); ok && refused.final() {
+		fmt.Fprintln(w.stderr, "error:", err)
+		return Failed, true
+	}
 	if w.failed++; w.failed >= maxPolls {
 		fmt.Fprintf(w.stderr, "error: the tier has not answered %d times in a row: %v\n", w.failed, err)
 		return Failed, true

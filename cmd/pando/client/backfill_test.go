@@ -111,17 +111,24 @@ func pollServer(t *testing.T, owed treehttp.RollupOwed, poll func(n int, w http.
 	return srv
 }
 
-// Polls that fail are tried again, which is told once; if too many do, that is the end.
+// Polls that fail are tried again, which is told once; if too many do, that is the end,
+// and so it is at once if they are refused.
 func TestBackfillPollsAgain(t *testing.T) {
 	for name, c := range map[string]struct {
-		fails int
-		code  int
-		says  string
-	}{"for a while": {5, OK, "warning: the tier does not answer"}, "for ever": {1 << 30, Failed, "300 times in a row"}} {
+		fails, status int
+		code          int
+		says          string
+		warns         int
+	}{
+		"for a while": {5, http.StatusServiceUnavailable, OK, "warning: the tier does not answer", 1},
+		"for ever":    {1 << 30, http.StatusServiceUnavailable, Failed, "300 times in a row", 1},
+		"busy":        {5, http.StatusTooManyRequests, OK, "warning: the tier does not answer", 1},
+		"refused":     {5, http.StatusForbidden, Failed, "error: ", 0},
+	} {
 		t.Run(name, func(t *testing.T) {
 			srv := pollServer(t, treehttp.RollupOwed{From: 100}, func(n int, w http.ResponseWriter) treehttp.RollupStatus {
 				if n > 1 && n <= 1+c.fails {
-					w.WriteHeader(http.StatusServiceUnavailable)
+					w.WriteHeader(c.status)
 				}
 				st := treehttp.RollupStatus{Name: "r", Every: 10, Since: 100, Whole: 5, Absent: 40}
 				if n > 1+c.fails {
@@ -131,7 +138,7 @@ func TestBackfillPollsAgain(t *testing.T) {
 			})
 			var out, errs strings.Builder
 			code := Backfill(t.Context(), BackfillOptions{Server: srv.URL, Rule: "r", Since: "7d", Wait: true, Every: time.Millisecond}, &out, &errs)
-			if code != c.code || !strings.Contains(errs.String(), c.says) || strings.Count(errs.String(), "warning:") != 1 {
+			if code != c.code || !strings.Contains(errs.String(), c.says) || strings.Count(errs.String(), "warning:") != c.warns {
 				t.Errorf("exit code %d, want %d and %q:\n%s%s", code, c.code, c.says, out.String(), errs.String())
 			}
 		})

@@ -101,12 +101,27 @@ func (c connection) get(ctx context.Context, path string, into any) error {
 		return err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s; is it a Pando?", req.URL.Redacted(), resp.Status)
+		return &statusError{url: req.URL.Redacted(), status: resp.Status, code: resp.StatusCode}
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("read answer of %s: %w", req.URL.Redacted(), err)
 	}
 	return nil
+}
+
+// statusError says that a server answered, and not with what was asked for.
+type statusError struct {
+	url, status string
+	code        int
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("%s answered %s; is it a Pando?", e.url, e.status)
+}
+
+// final reports whether to ask again would not help: it is the request that is refused.
+func (e *statusError) final() bool {
+	return e.code/100 == 4 && e.code != http.StatusRequestTimeout && e.code != http.StatusTooManyRequests
 }
 
 func (c connection) do(req *http.Request) (*http.Response, []byte, error) {
