@@ -35,9 +35,14 @@ const (
 	byEqual  form = "= matchers"
 	byRegexp form = "regexp matchers"
 	bySeries form = "/api/v1/series"
+	byValues form = "/api/v1/label/…/values"
+	byNames  form = "/api/v1/labels"
 )
 
-var forms = []form{byEqual, byRegexp, bySeries}
+var forms = []form{byEqual, byRegexp, bySeries, byValues, byNames}
+
+// samples reports whether the form asks for samples of a time, and not for names.
+func (f form) samples() bool { return f == byEqual || f == byRegexp }
 
 // birth is an acknowledged series. No other has the same label id.
 type birth struct {
@@ -45,12 +50,18 @@ type birth struct {
 	id     string
 	leaf   cradle
 	acked  time.Time
+	// late is the time of the only sample of a series that was born with an old
+	// one; zero of others.
+	late time.Time
 	// ending is set before it is to end, ended once that is acknowledged.
 	ending, ended atomic.Bool
 }
 
 // when is a time at which the series was there, also if it is about to end.
 func (b *birth) when() time.Time {
+	if !b.late.IsZero() {
+		return b.late
+	}
 	if now := time.Now().Add(-time.Millisecond); now.After(b.acked) && !b.ending.Load() {
 		return now
 	}
@@ -60,6 +71,18 @@ func (b *birth) when() time.Time {
 // served is the series as the tree serves it.
 func (b *birth) served() string {
 	return labels.NewBuilder(b.series).Set("zone", b.leaf.zone).Set("cluster", b.leaf.cluster).Labels().String()
+}
+
+// shown is what an answer of a form has if it has the series.
+func (b *birth) shown(f form) string {
+	switch f {
+	case byValues:
+		return b.series.Get(b.id)
+	case byNames:
+		return b.id
+	default:
+		return b.served()
+	}
 }
 
 // equal selects the series by its name and the value that is its own.
@@ -83,6 +106,9 @@ func (b *birth) matching(rnd *rand.Rand) string {
 	more := []string{"", `,nolabel=~"|x"`, `,nolabel=""`, `,nolabel!="x"`, fmt.Sprintf(`,cluster=~"%s|x"`, b.leaf.cluster)}
 	return fmt.Sprintf(`{__name__=%q,%q=~%q%s}`, b.series.Get("__name__"), b.id, pattern[rnd.Intn(len(pattern))], more[rnd.Intn(len(more))])
 }
+
+// oldest is how old the first sample of a series may be: less than a leaf accepts.
+const oldest = 45 * time.Minute
 
 // nursery bears series and looks for them.
 type nursery struct {
@@ -126,7 +152,7 @@ func (n *nursery) work(ctx context.Context, rnd *rand.Rand) {
 
 // end has a series end, with a stale marker.
 func (n *nursery) end(ctx context.Context, b *birth) {
-	if time.Since(b.acked) < time.Second || b.ending.Swap(true) {
+	if !b.late.IsZero() || time.Since(b.acked) < time.Second || b.ending.Swap(true) {
 		return
 	}
 	code, _, err := post(ctx, b.leaf.http, encode(point{b.series, time.Now(), math.Float64frombits(value.StaleNaN)}))
@@ -139,8 +165,14 @@ func (n *nursery) bear(ctx context.Context, rnd *rand.Rand, leaf, many int, conc
 	var all []*birth
 	for range many {
 		series, id := conceive(rnd)
-		points = append(points, point{series, time.Now(), 1})
-		all = append(all, &birth{series: series, id: id, leaf: n.leaves[leaf]})
+		b := &birth{series: series, id: id, leaf: n.leaves[leaf]}
+		at := time.Now()
+		if rnd.Intn(4) == 0 && many < 100 {
+			at = at.Add(-time.Duration(rnd.Int63n(int64(oldest))))
+			b.late = at
+		}
+		points = append(points, point{series, at, 1})
+		all = append(all, b)
 	}
 	before := n.broken.Load()
 	code, text, err := post(ctx, n.leaves[leaf].http, encode(points...))

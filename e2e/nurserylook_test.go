@@ -43,11 +43,11 @@ const (
 // look asks for a series once, and judges the answer.
 func (n *nursery) look(rnd *rand.Rand, b *birth, f form) verdict {
 	query := b.equal()
-	if f == byRegexp || f == bySeries && rnd.Intn(2) == 0 {
+	if f == byRegexp || !f.samples() && rnd.Intn(2) == 0 {
 		query = b.matching(rnd)
 	}
 	before, begin := n.broken.Load(), time.Now()
-	a, err := seek(n.root, f, query, "time", seconds(b.when()))
+	a, err := seek(n.root, f, b, query, "time", seconds(b.when()))
 	switch {
 	case err != nil || a.Status != "success":
 		if !n.excused(before) {
@@ -60,7 +60,7 @@ func (n *nursery) look(rnd *rand.Rand, b *birth, f form) verdict {
 	case len(a.Warnings) > 0 && !n.excused(before):
 		n.t.Errorf("%s %s: warnings %q, though all is well", f, query, a.Warnings)
 	}
-	if slices.Contains(a.series(n.t, f), b.served()) {
+	if slices.Contains(a.series(n.t, f), b.shown(f)) {
 		return found
 	}
 	for _, name := range []string{fmt.Sprintf(`"zone=%s"`, b.leaf.zone), fmt.Sprintf(`"zone=%s,cluster=%s"`, b.leaf.zone, b.leaf.cluster)} {
@@ -88,8 +88,8 @@ func (n *nursery) accuse(b *birth, f form, query string, a answer, begin time.Ti
 		return
 	}
 	says := func(base string, params ...string) string {
-		a, err := seek(base, f, query, append(params, "time", seconds(b.when()))...)
-		return fmt.Sprintf("%v (%v, %q)", slices.Contains(a.series(n.t, f), b.served()), err, a.Warnings)
+		a, err := seek(base, f, b, query, append(params, "time", seconds(b.when()))...)
+		return fmt.Sprintf("%v (%v, %q)", slices.Contains(a.series(n.t, f), b.shown(f)), err, a.Warnings)
 	}
 	without, zone, leaf := says(n.root, "hints", "off"), says(b.leaf.above), says(b.leaf.http)
 	for time.Since(begin) < 10*time.Second && !strings.HasPrefix(says(n.root), "true") {
@@ -99,28 +99,41 @@ func (n *nursery) accuse(b *birth, f form, query string, a answer, begin time.Ti
 		f, query, b.served(), begin.Sub(b.acked), n.excused(n.broken.Load()), a.Data, without, zone, leaf, time.Since(begin), says(n.root))
 }
 
-// seek asks for series in one of the forms.
-func seek(base string, f form, query string, params ...string) (answer, error) {
-	path, p := "/api/v1/query", url.Values{"query": {query}, "stats": {"all"}}
-	if f == bySeries {
-		path, p = "/api/v1/series", url.Values{"match[]": {query}}
+// seek asks for a series in one of the forms.
+func seek(base string, f form, b *birth, query string, params ...string) (answer, error) {
+	p := url.Values{"match[]": {query}}
+	if f.samples() {
+		p = url.Values{"query": {query}, "stats": {"all"}}
 	}
 	for i := 0; i < len(params); i += 2 {
 		p.Set(params[i], params[i+1])
 	}
-	return call(base, path, p)
+	switch f {
+	case bySeries:
+		return call(base, "/api/v1/series", p)
+	case byValues: // takes no form
+		return call(base, "/api/v1/label/"+b.id+"/values?"+p.Encode(), nil)
+	case byNames:
+		return call(base, "/api/v1/labels", p)
+	default:
+		return call(base, "/api/v1/query", p)
+	}
 }
 
-// series are those of a successful answer, sorted.
+// series are those of a successful answer, or the names that it has instead, sorted.
 func (a answer) series(t *testing.T, f form) []string {
 	if a.Status != "success" {
 		return nil
 	}
 	var sets []map[string]string
+	var all []string
 	var err error
-	if f == bySeries {
+	switch {
+	case f == bySeries:
 		err = json.Unmarshal(a.Data, &sets)
-	} else {
+	case !f.samples():
+		err = json.Unmarshal(a.Data, &all)
+	default:
 		var v model.Vector
 		v, err = a.vector()
 		for _, s := range v {
@@ -134,7 +147,6 @@ func (a answer) series(t *testing.T, f form) []string {
 	if err != nil {
 		t.Errorf("answer %s: %v", a.Data, err)
 	}
-	var all []string
 	for _, set := range sets {
 		all = append(all, labels.FromMap(set).String())
 	}

@@ -209,17 +209,17 @@ func (n *nursery) compare(rnd *rand.Rand, present, absent int) {
 			query = b.matching(rnd)
 		}
 		now := seconds(b.when())
-		with, err := seek(n.root, f, query, "time", now)
-		without, err2 := seek(n.root, f, query, "time", now, "hints", "off")
+		with, err := seek(n.root, f, b, query, "time", now)
+		without, err2 := seek(n.root, f, b, query, "time", now, "hints", "off")
 		if err := errors.Join(err, err2); err != nil || with.Status != "success" || with.Partial || without.Partial {
 			n.t.Errorf("%s %s: %v; status %d and %d, %q", f, query, err, with.Code, without.Code, with.Warnings)
 			continue
 		}
 		got, want := with.series(n.t, f), without.series(n.t, f)
-		if diff := cmp.Diff(want, got); diff != "" || slices.Contains(want, b.served()) != (i < present) {
+		if diff := cmp.Diff(want, got); diff != "" || slices.Contains(want, b.shown(f)) != (i < present) {
 			n.t.Errorf("%s %s: %d series, without hints %d:\n%s", f, query, len(got), len(want), diff)
 		}
-		if f == bySeries || i >= present {
+		if !f.samples() || i >= present {
 			continue
 		}
 		if d, err := without.query(); err != nil || d.Stats.Pando.Pruned.Hint > 0 {
