@@ -93,7 +93,7 @@ func (o *ownTree) start(n *ownTier) {
 		n.local = n.held.local(o.t, func() querytree.Description {
 			now := time.Now()
 			return querytree.Description{
-				Identity: n.id, Instance: n.id.Name(), Mint: n.held.oldest(), Maxt: now.UnixMilli(), Leaves: 1,
+				Identity: n.id, Instance: n.id.Name(), Mint: n.held.oldest(), Earliest: n.held.oldest(), Maxt: now.UnixMilli(), Leaves: 1,
 				Settled: now.Add(-10 * time.Second).UnixMilli(), Features: append(querytree.MixerFeatures(), querytree.FeatureEpochs),
 			}
 		})

@@ -38,7 +38,7 @@ func TestProcessHintsOverDeadLinks(t *testing.T) {
 			n.broken.Add(1)
 			sicken(t, link, "timeout", direction, `"timeout": 0`)
 			for leaf := range n.leaves {
-				for range 4 {
+				for range 2 {
 					all := n.bear(t.Context(), rnd, leaf, 1, n.conceive)
 					if len(all) != 1 {
 						t.Fatal("a write to a leaf was not acknowledged")

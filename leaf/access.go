@@ -43,6 +43,8 @@ func (l *Leaf) Describe() querytree.Description {
 		// who knows of these knows from when on there are samples.
 		past, restatements = l.restater.Told()
 	}
+	// Before the bounds: what comes meanwhile is in the one or in the other.
+	earliest := l.late.oldest(l.store)
 	mint, maxt := l.store.bounds()
 	return querytree.Description{
 		Identity: l.cfg.Identity,
@@ -51,6 +53,7 @@ func (l *Leaf) Describe() querytree.Description {
 		Version:  l.version,
 		Mint:     mint,
 		Maxt:     maxt,
+		Earliest: min(mint, earliest),
 		Series:   l.store.Head().NumSeries(),
 		Samples:  l.samples.Load(),
 		Leaves:   1,

@@ -9,11 +9,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"github.com/prometheus/prometheus/config"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
@@ -37,9 +35,6 @@ const (
 	recountInterval = time.Minute
 	growth          = 4
 	fewSeries       = 64
-	// slowAppend is how long an appender may take: what it accepts depends on how
-	// old a sample could be when it began.
-	slowAppend = 15 * time.Minute
 	// jitterShare is the part of a window over which leaves spread the rebuilds
 	// that are due at its start.
 	jitterShare = 8
@@ -85,26 +80,23 @@ type indexing struct {
 	window time.Duration // of the hints' first era
 	chunks time.Duration // the head's chunk range
 
-	// outOfOrder is the widest window that the head has accepted since the start,
-	// in milliseconds.
-	outOfOrder atomic.Int64
+	late *lateness
 
 	seen     map[ulid.ULID]int64 // mint by block
-	lately   lately
-	series   uint64    // of the head, when the hint was made
-	recount  time.Time // not before, if there are many more
-	rebuild  time.Time // not before, if blocks are gone
-	rollover time.Time // when the next window's sections are made
+	series   uint64              // of the head, when the hint was made
+	recount  time.Time           // not before, if there are many more
+	rebuild  time.Time           // not before, if blocks are gone
+	rollover time.Time           // when the next window's sections are made
 	complete bool
 }
 
-func newIndexing(to Indexer, id *identity, logger *slog.Logger, cfg Config, now func() time.Time) *indexing {
+func newIndexing(to Indexer, id *identity, logger *slog.Logger, cfg Config, late *lateness) *indexing {
 	if to == nil {
 		return nil
 	}
 	x := &indexing{
-		to: to, id: id, logger: logger, now: now, window: cfg.HintWindow, chunks: cfg.BlockDuration,
-		seen: map[ulid.ULID]int64{}, rebuild: nextRebuild(now()), bare: labels.Equal(to.External(), id.lset),
+		to: to, id: id, logger: logger, now: late.now, late: late, window: cfg.HintWindow, chunks: cfg.BlockDuration,
+		seen: map[ulid.ULID]int64{}, rebuild: nextRebuild(late.now()), bare: labels.Equal(to.External(), id.lset),
 	}
 	x.fresh = &creations{add: x.add}
 	return x
@@ -153,76 +145,20 @@ func (x *indexing) committing() func() {
 	return x.fresh.flush
 }
 
-// begin takes note of the configuration that the TSDB is opened with.
-func (x *indexing) begin(conf *config.Config) {
-	if x != nil {
-		x.outOfOrder.Store(outOfOrder(conf).Milliseconds())
-	}
-}
-
-// accept must be called before the head accepts samples of an out-of-order
+// widen must be called before the head accepts samples of a wider out-of-order
 // window: hints must not say that there is nothing so old.
-func (x *indexing) accept(store *Store, window time.Duration) {
-	if x == nil {
-		return
+func (x *indexing) widen(store *Store) {
+	if x != nil {
+		x.to.Widen(x.late.oldest(store))
 	}
-	for old := x.outOfOrder.Load(); window.Milliseconds() > old; old = x.outOfOrder.Load() {
-		if x.outOfOrder.CompareAndSwap(old, window.Milliseconds()) {
-			x.to.Widen(x.oldest(store))
-		}
-	}
-}
-
-// oldest returns the time before which no sample comes, now and later: what the
-// head accepts, and what it accepted of late, since an appender goes by what held
-// when it began, and a leaf that was away for days may have caught up since.
-func (x *indexing) oldest(store *Store) int64 {
-	return x.lately.least(x.now(), x.acceptable(store))
-}
-
-// acceptable returns the time of the oldest sample that the head accepts.
-func (x *indexing) acceptable(store *Store) int64 {
-	head := store.Head()
-	oldest, ok := head.AppendableMinValidTime()
-	if !ok {
-		return math.MinInt64 // the first sample may be of any time
-	}
-	if window := x.outOfOrder.Load(); window > 0 {
-		oldest = min(oldest, head.MaxTime()-window)
-	}
-	return oldest - slowAppend.Milliseconds()
-}
-
-// lately remembers the least of the values of the last slowAppend at least, which
-// must never decrease for long: so one that was noted holds until the next one is. It
-// is safe for concurrent use.
-type lately struct {
-	mu          sync.Mutex
-	since       time.Time // of now
-	before, now int64
-	begun       bool
-}
-
-// least notes a value, and returns the least.
-func (l *lately) least(at time.Time, v int64) int64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case !l.begun:
-		l.before, l.now, l.since, l.begun = math.MaxInt64, v, at, true
-	case at.Sub(l.since) > slowAppend:
-		l.before, l.now, l.since = l.now, v, at
-	}
-	l.now = min(l.now, v)
-	return min(l.before, l.now)
 }
 
 // layout divides time into sections: the current one begins before the window, by
 // as much as samples may be late, so that it holds all that comes.
 func (x *indexing) layout(store *Store) fieldhint.Layout {
 	start := x.windowStart(x.now()).UnixMilli()
-	late := max((x.chunks/2).Milliseconds(), x.outOfOrder.Load()) + slowAppend.Milliseconds()
-	return fieldhint.Layout{Start: start, Window: x.window.Milliseconds(), Current: min(start-late, x.oldest(store))}
+	late := max((x.chunks/2).Milliseconds(), x.late.outOfOrder.Load()) + slowAppend.Milliseconds()
+	return fieldhint.Layout{Start: start, Window: x.window.Milliseconds(), Current: min(start-late, x.late.oldest(store))}
 }
 
 // run keeps the hint complete until ctx ends.
@@ -266,7 +202,7 @@ func (x *indexing) due(store *Store, now time.Time) bool {
 // is time to.
 func (x *indexing) update(ctx context.Context, store *Store) error {
 	now := x.now()
-	x.oldest(store) // is remembered
+	x.late.oldest(store) // is remembered
 	if !x.due(store, now) {
 		return x.scanBlocks(ctx, store, x.seen, x.to.AddSeriesAt)
 	}
@@ -274,7 +210,7 @@ func (x *indexing) update(ctx context.Context, store *Store) error {
 	next := x.windowStart(now).Add(x.window + rand.N(x.window/jitterShare))
 	var seen map[ulid.ULID]int64
 	err := x.to.Rebuild(x.layout(store), func(add func(labels.Labels, ...fieldhint.Span)) error {
-		x.to.Widen(x.oldest(store)) // the window may have become wider just now
+		x.to.Widen(x.late.oldest(store)) // the window may have become wider just now
 		seen = map[ulid.ULID]int64{}
 		return x.scanAll(ctx, store, seen, add)
 	})

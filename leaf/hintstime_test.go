@@ -111,11 +111,11 @@ func TestHintsReachBackAsFarAsSamplesMay(t *testing.T) {
 		t.Errorf("layout: %+v, but samples from %d on are accepted", hints.layout, got)
 	}
 	hints.widened = nil
-	l.indexing.accept(l.store, 48*time.Hour)
+	l.accept(48 * time.Hour)
 	if oldest := now.Add(-48 * time.Hour).UnixMilli(); len(hints.widened) != 1 || hints.widened[0] > oldest {
 		t.Errorf("with a window of 48h, hints reach back to %v, not to %d", hints.widened, oldest)
 	}
-	l.indexing.accept(l.store, time.Hour) // what was accepted before may have come
+	l.accept(time.Hour) // what was accepted before may have come
 	clock = now.Add(52 * time.Hour)
 	update()
 	if late := hints.layout.Start - hints.layout.Current; late < 2*day {

@@ -52,6 +52,7 @@ type Leaf struct {
 	changes  *changes
 	metadata *metadataStore
 	indexing *indexing // nil without field hints
+	late     *lateness
 	coverage *coverage
 
 	aggregator *aggregate.Aggregator // nil without rules
@@ -169,8 +170,8 @@ func (l *Leaf) nameInstance() error {
 func (l *Leaf) openStorage(conf *config.Config, hints Indexer) error {
 	// The callback is in place before the replay of the WAL creates the first
 	// series.
-	l.indexing = newIndexing(hints, l.id, l.logger, l.cfg, l.now)
-	l.indexing.begin(conf)
+	l.late = newLateness(l.now, outOfOrder(conf))
+	l.indexing = newIndexing(hints, l.id, l.logger, l.cfg, l.late)
 	opts := tsdbOptions(l.cfg, conf, l.indexing.created())
 	store, err := openStore(l.cfg, opts, l.id, l.logger, l.reg)
 	if err != nil {

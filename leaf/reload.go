@@ -218,8 +218,15 @@ func (l *Leaf) apply(conf *config.Config) error {
 }
 
 func (l *Leaf) applyStorage(conf *config.Config) error {
-	l.indexing.accept(l.store, outOfOrder(conf))
+	l.accept(outOfOrder(conf))
 	return l.store.ApplyConfig(conf)
+}
+
+// accept must be called before the head accepts samples of an out-of-order window.
+func (l *Leaf) accept(window time.Duration) {
+	if l.late.widen(window) {
+		l.indexing.widen(l.store)
+	}
 }
 
 // outOfOrder returns the out-of-order window of a configuration.

@@ -126,6 +126,10 @@ type Description struct {
 	// milliseconds; math.MaxInt64 if it holds none. Maxt is that of the newest;
 	// math.MinInt64 if it holds none.
 	Mint, Maxt int64
+	// Earliest is the time before which the child neither holds samples nor takes any
+	// that come late, so that what a parent knows of it may be seconds old. Zero, or any
+	// time before all queries, says nothing.
+	Earliest int64
 	// Series is the number of series in the head (of all leaves below).
 	Series uint64
 	// Samples is the number of samples appended since start (of all leaves below).

@@ -94,14 +94,15 @@ func (p *pruning) candidatesAt(ms []*labels.Matcher, mint, maxt int64) bitset {
 	return out
 }
 
-// byDescription decides by identity labels and time alone.
+// byDescription decides by identity labels and time alone. A description is some
+// seconds old, so it is not the oldest sample that counts, but what may come.
 func (p *pruning) byDescription(m Member, ms []*labels.Matcher) Verdict {
 	for _, matcher := range ms {
 		if v := m.Description.Labels.Get(matcher.Name); v != "" && !matcher.Matches(v) {
 			return PrunedLabel
 		}
 	}
-	if d := m.Description; m.Connected && d.Mint != math.MaxInt64 && d.Mint > p.maxt && !m.mayOwn(ms) {
+	if d := m.Description; m.Connected && d.Mint != math.MaxInt64 && d.Earliest > p.maxt && !m.mayOwn(ms) {
 		return PrunedTime
 	}
 	return Asked

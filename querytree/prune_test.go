@@ -72,12 +72,15 @@ func TestPruneByIdentity(t *testing.T) {
 func TestPruneByTime(t *testing.T) {
 	at := func(mint int64, connected bool) Member {
 		d := leafOf("cluster", fmt.Sprintf("%d-%t", mint, connected))
-		d.Mint = mint
+		d.Mint, d.Earliest = mint, mint
 		return Member{Description: d, Connected: connected}
 	}
 	members := []Member{at(100, true), at(101, true), at(101, false), at(math.MaxInt64, true), at(math.MinInt64, true)}
+	late := leafOf("cluster", "late")
+	late.Mint, late.Earliest = 101, 90 // it has nothing so old yet, and may when it is asked
+	members = append(members, Member{Description: late, Connected: true})
 	got := candidateNames(newPruning(members, nil, 50, 100), matchersOf(t, "x"))
-	want := []string{"cluster=100-true", "cluster=101-false", "cluster=9223372036854775807-true", "cluster=-9223372036854775808-true"}
+	want := []string{"cluster=100-true", "cluster=101-false", "cluster=9223372036854775807-true", "cluster=-9223372036854775808-true", "cluster=late"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
@@ -88,6 +91,7 @@ func TestPruneByTime(t *testing.T) {
 func TestPruneByTimeOfOwn(t *testing.T) {
 	young, own := zoneOf("zone", "young"), zoneOf("zone", "own")
 	young.Mint, own.Mint, own.Features = 101, 101, []string{FeatureOwn}
+	young.Earliest, own.Earliest = 101, 101
 	members := []Member{{Description: young, Connected: true}, {Description: own, Connected: true}}
 	for selector, want := range map[string][]string{
 		`x`:                 {"zone=own"},
@@ -105,7 +109,7 @@ func TestPruneByTimeOfOwn(t *testing.T) {
 // A query looks at times other than its own: offsets, @, ranges, subqueries.
 func TestTimesOfQueries(t *testing.T) {
 	d := leafOf("cluster", "young")
-	d.Mint = 3_600_000
+	d.Mint, d.Earliest = 3_600_000, 3_600_000
 	m := planner(t, false, d)
 	for query, asked := range map[string]bool{
 		`x`: false, `x[5m]`: false, `x offset 10m`: false, `x @ 3599`: false,

@@ -117,7 +117,7 @@ func (s *replicaSet) describe() Description {
 	owns := false
 	for _, r := range s.replicas {
 		o := r.Description
-		d.Mint, d.Maxt = min(d.Mint, o.Mint), max(d.Maxt, o.Maxt)
+		d.Mint, d.Maxt, d.Earliest = min(d.Mint, o.Mint), max(d.Maxt, o.Maxt), min(d.Earliest, o.Earliest)
 		if !slices.Equal(d.ShardKey, o.ShardKey) {
 			d.ShardKey = nil
 		}

@@ -1062,7 +1062,10 @@ type Description struct {
 	// revision is that of the configuration in effect; empty if there is none.
 	Revision []byte `protobuf:"bytes,21,opt,name=revision,proto3" json:"revision,omitempty"`
 	// reload_failed: the last attempt to load a configuration failed.
-	ReloadFailed  bool `protobuf:"varint,22,opt,name=reload_failed,json=reloadFailed,proto3" json:"reload_failed,omitempty"`
+	ReloadFailed bool `protobuf:"varint,22,opt,name=reload_failed,json=reloadFailed,proto3" json:"reload_failed,omitempty"`
+	// earliest is the time, in milliseconds, before which the child neither holds
+	// samples nor takes any. Zero says nothing.
+	Earliest      int64 `protobuf:"zigzag64,23,opt,name=earliest,proto3" json:"earliest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1249,6 +1252,13 @@ func (x *Description) GetReloadFailed() bool {
 		return x.ReloadFailed
 	}
 	return false
+}
+
+func (x *Description) GetEarliest() int64 {
+	if x != nil {
+		return x.Earliest
+	}
+	return 0
 }
 
 // Restatement is querytree.Restatement.
@@ -4489,7 +4499,7 @@ const file_tree_proto_rawDesc = "" +
 	"\x04hold\x18\x03 \x01(\bR\x04hold\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\" \n" +
 	"\bLabelSet\x12\x14\n" +
-	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xb1\x05\n" +
+	"\x05pairs\x18\x01 \x03(\fR\x05pairs\"\xcd\x05\n" +
 	"\vDescription\x12\x12\n" +
 	"\x04tier\x18\x01 \x01(\tR\x04tier\x124\n" +
 	"\x06labels\x18\x02 \x01(\v2\x1c.pando.querytree.v1.LabelSetR\x06labels\x12\x14\n" +
@@ -4513,7 +4523,8 @@ const file_tree_proto_rawDesc = "" +
 	"\x04past\x18\x13 \x01(\fR\x04past\x12C\n" +
 	"\frestatements\x18\x14 \x03(\v2\x1f.pando.querytree.v1.RestatementR\frestatements\x12\x1a\n" +
 	"\brevision\x18\x15 \x01(\fR\brevision\x12#\n" +
-	"\rreload_failed\x18\x16 \x01(\bR\freloadFailed\"M\n" +
+	"\rreload_failed\x18\x16 \x01(\bR\freloadFailed\x12\x1a\n" +
+	"\bearliest\x18\x17 \x01(\x12R\bearliest\"M\n" +
 	"\vRestatement\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04mint\x18\x02 \x01(\x12R\x04mint\x12\x12\n" +

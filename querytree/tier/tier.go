@@ -204,6 +204,7 @@ func (t *Tier) Describe() querytree.Description {
 	d := querytree.Description{
 		Settled: math.MaxInt64, Features: querytree.MixerFeatures(),
 		Identity: t.cfg.Identity, Instance: t.instance, Version: t.cfg.Version, Mint: math.MaxInt64, Maxt: math.MinInt64,
+		Earliest: math.MaxInt64,
 	}
 	// Before the children, since what is settled goes back only with an epoch.
 	d.Epochs = t.Roster.Epochs()
@@ -221,7 +222,7 @@ func (t *Tier) Describe() querytree.Description {
 	for _, m := range members {
 		c := m.Description
 		if !m.Connected {
-			d.Mint = math.MinInt64
+			d.Mint, d.Earliest = math.MinInt64, math.MinInt64
 			if len(d.Missing) < querytree.MaxMissing {
 				d.Missing = append(d.Missing, c.Name())
 			}
@@ -231,7 +232,7 @@ func (t *Tier) Describe() querytree.Description {
 		if mint == math.MaxInt64 {
 			mint = math.MinInt64 // it is empty, and its first sample may be old
 		}
-		d.Mint, d.Maxt = min(d.Mint, mint), max(d.Maxt, c.Maxt)
+		d.Mint, d.Maxt, d.Earliest = min(d.Mint, mint), max(d.Maxt, c.Maxt), min(d.Earliest, c.Earliest)
 		d.Series += c.Series
 		d.Samples += c.Samples
 		d.Leaves += c.Leaves

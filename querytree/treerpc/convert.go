@@ -62,6 +62,7 @@ func descriptionToWire(d querytree.Description) *querytreepb.Description {
 		Version:  utf8(d.Version),
 		Mint:     d.Mint,
 		Maxt:     d.Maxt,
+		Earliest: d.Earliest,
 		Series:   d.Series,
 		Samples:  d.Samples,
 		Leaves:   uint32(max(d.Leaves, 0)),
@@ -105,7 +106,7 @@ func descriptionFromWire(w *querytreepb.Description) (querytree.Description, err
 	d.Instance = w.GetInstance()
 	d.ShardKey = toStrings(w.GetShardKey())
 	d.Version = w.GetVersion()
-	d.Mint, d.Maxt = w.GetMint(), w.GetMaxt()
+	d.Mint, d.Maxt, d.Earliest = w.GetMint(), w.GetMaxt(), w.GetEarliest()
 	d.Series, d.Samples = w.GetSeries(), w.GetSamples()
 	d.Leaves = int(w.GetLeaves())
 	d.Missing = toStrings(w.GetMissing())

@@ -259,7 +259,7 @@ func parentSelf() querytree.Description {
 func leafDescription() querytree.Description {
 	return querytree.Description{
 		Identity: querytree.Identity{Tier: querytree.TierLeaf, Labels: labels.FromStrings("cluster", "eu-1", "zone", "eu"), Shard: "0", Replica: "a"},
-		Instance: "leaf-1", ShardKey: []string{"job"}, Version: "1.2.3", Mint: -5, Maxt: 17, Series: 3, Samples: 4, Leaves: 1, Missing: []string{"x"},
+		Instance: "leaf-1", ShardKey: []string{"job"}, Version: "1.2.3", Mint: -5, Maxt: 17, Earliest: -6, Series: 3, Samples: 4, Leaves: 1, Missing: []string{"x"},
 		Features: []string{querytree.FeatureEpochs}, Epochs: []querytree.Epoch{{Number: 2, Mint: -7}, {Number: 5, Mint: 9}}, Settled: 11,
 		Revision: "abc123", ReloadFailed: true,
 	}

@@ -412,6 +412,6 @@ func TestFeatures(t *testing.T) {
 func firstDescription() querytree.Description {
 	d := leafDescription()
 	d.Features, d.Epochs, d.Settled = nil, nil, 0
-	d.Revision, d.ReloadFailed = "", false
+	d.Revision, d.ReloadFailed, d.Earliest = "", false, 0
 	return d
 }
