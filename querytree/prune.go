@@ -102,7 +102,7 @@ func (p *pruning) byDescription(m Member, ms []*labels.Matcher) Verdict {
 			return PrunedLabel
 		}
 	}
-	if d := m.Description; m.Connected && d.Mint != math.MaxInt64 && d.Earliest > p.maxt && !m.mayOwn(ms) {
+	if d := m.Description; m.Connected && d.Mint != math.MaxInt64 && d.Earliest != 0 && d.Earliest > p.maxt && !m.mayOwn(ms) {
 		return PrunedTime
 	}
 	return Asked

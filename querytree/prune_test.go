@@ -80,6 +80,11 @@ func TestPruneByTime(t *testing.T) {
 	late.Mint, late.Earliest = 101, 90 // it has nothing so old yet, and may when it is asked
 	members = append(members, Member{Description: late, Connected: true})
 	got := candidateNames(newPruning(members, nil, 50, 100), matchersOf(t, "x"))
+	old := leafOf("cluster", "old") // of a version that does not tell
+	old.Mint = -200
+	if got := candidateNames(newPruning([]Member{{Description: old, Connected: true}}, nil, -200, -100), matchersOf(t, "x")); len(got) != 1 {
+		t.Error("who does not tell what may come is taken to have nothing from before 1970")
+	}
 	want := []string{"cluster=100-true", "cluster=101-false", "cluster=9223372036854775807-true", "cluster=-9223372036854775808-true", "cluster=late"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("-want +got:\n%s", d)
