@@ -29,13 +29,15 @@ func TestWeekOfChurn(t *testing.T) {
 	par := newParent(t, IndexConfig{MaxFingerprints: 1 << 20})
 	s := newSet(t, SetConfig{})
 	var all []pod
+	var cut int64 // what is before was not there any more when hints were made last
 	start := func(now int64) {
+		cut = now - kept
 		layout := Layout{Start: now, Window: day, Current: now - lateness}
 		err := s.Rebuild(layout, func(add func(labels.Labels, ...Span)) error {
 			for _, p := range all {
 				for i := range series {
-					if p.to > now-kept {
-						add(of(p, i), Span{From: max(p.from, now-kept), To: p.to})
+					if p.to > cut {
+						add(of(p, i), Span{From: max(p.from, cut), To: p.to})
 					}
 				}
 			}
@@ -59,14 +61,17 @@ func TestWeekOfChurn(t *testing.T) {
 	l.flow()
 	sizes := make([]int, days)
 	checkChurn := func(now int64, when string, p pod, mint, maxt int64) {
-		// Samples from before that may have been deleted.
-		if mint = max(mint, now-kept); mint <= maxt && ruledOut(p.name, mint, maxt) {
+		if mint = max(mint, cut); mint <= maxt && ruledOut(p.name, mint, maxt) {
 			t.Errorf("hour %d: %s is ruled out %s", (now-begun)/hour, p.name, when)
 		}
 	}
 	checkAll := func(now int64) {
 		for _, p := range all {
 			checkChurn(now, "while it lived", p, p.from, min(p.to, now)-1)
+			if p.from <= cut && cut < p.to {
+				checkChurn(now, "at the edge of retention", p, cut, cut)
+			}
+			checkChurn(now, "in its first minute", p, p.from, p.from+minute-1)
 			checkChurn(now, "in its last minute", p, min(p.to, now)-minute, min(p.to, now)-1)
 			if p.to > now-5*minute {
 				checkChurn(now, "now", p, now-5*minute, now)
