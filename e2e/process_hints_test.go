@@ -126,7 +126,7 @@ func (n *nursery) report() {
 	}
 	for _, f := range forms {
 		d := n.delays[f]
-		if len(d) < 20 {
+		if len(d) < 12 {
 			n.t.Errorf("%s: %d series were looked for at once, with all well", f, len(d))
 			continue
 		}
