@@ -15,7 +15,7 @@ BENCH_SERIES ?= 20000
 # Everything but the tests that run processes, which need the machine to themselves.
 UNITS = $$(go list ./... | grep -Ev '/e2e(/kube)?$$')
 # What compares so much that only a part of it, or nothing, runs under the race detector: all of it runs without.
-COMPARED = ./querytree ./e2e/planetbench
+COMPARED = ./querytree ./e2e/planetbench ./fieldhint
 # What the race detector looks at, which is all else and a part of querytree's comparisons: planetbench's planet takes six times as long under it, and fieldhint's own tests run the same code.
 RACED = $$(go list ./... | grep -Ev '/e2e(/kube|/planetbench)?$$')
 
