@@ -190,13 +190,12 @@ func TestProcessBelow(t *testing.T) {
 	if err := a.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	begun := time.Now()
 	r := get(t, below(root, nameA, "/api/v1/targets"), "")
-	if kind, data := refusal(t, r); r.code != http.StatusGatewayTimeout || kind != "member_slow" || data.Member != nameA || time.Since(begun) > 15*time.Second {
-		t.Errorf("after %v: %d %s", time.Since(begun), r.code, r.body)
+	if kind, data := refusal(t, r); r.code != http.StatusGatewayTimeout || kind != "member_slow" || data.Member != nameA {
+		t.Errorf("%d %s", r.code, r.body)
 	}
 	a.kill()
-	eventually(t, 20*time.Second, func() error {
+	eventually(t, 60*time.Second, func() error {
 		if r := get(t, below(root, nameA, "/api/v1/targets"), ""); r.code == http.StatusServiceUnavailable {
 			if kind, data := refusal(t, r); kind != "member_missing" || data.Member != nameA || data.At != "zone=eu" || time.Since(data.Since) > time.Minute {
 				t.Errorf("%s", r.body)

@@ -65,7 +65,7 @@ func TestProcessKillLeaf(t *testing.T) {
 		for p := range acked {
 			kept = append(kept, p)
 		}
-		eventually(t, 10*time.Second, func() error {
+		eventually(t, 60*time.Second, func() error {
 			before := partial
 			if check(); partial == before {
 				return errors.New("no answer misses the leaf")

@@ -103,9 +103,9 @@ func TestProcessSlowLeaf(t *testing.T) {
 		}
 	}
 	cure(t, two)
-	becomes(t, 20*time.Second, root.http, `sum(last_over_time(steady{cluster!="eu-1"}[1h]))`, 2)
+	becomes(t, 60*time.Second, root.http, `sum(last_over_time(steady{cluster!="eu-1"}[1h]))`, 2)
 	cure(t, one)
-	becomes(t, 20*time.Second, root.http, query, 3)
+	becomes(t, 60*time.Second, root.http, query, 3)
 
 	for _, direction := range []string{"upstream", "downstream"} {
 		sicken(t, one, "timeout", direction, `"timeout": 0`)

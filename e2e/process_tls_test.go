@@ -169,5 +169,5 @@ func TestProcessTLS(t *testing.T) {
 			}
 		})
 	}
-	becomes(t, 5*time.Second, zone.http, `sum(last_over_time(steady[1h]))`, 1)
+	becomes(t, 60*time.Second, zone.http, `sum(last_over_time(steady[1h]))`, 1)
 }
