@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -37,7 +38,7 @@ var auditRuns = []struct {
 type auditReport struct {
 	Query   string     `json:"query"`
 	At      string     `json:"at"`     // the end of the range asked for
-	Answer  string     `json:"answer"` // how much there was of it
+	Answer  string     `json:"answer"` // how much there was of it; "failed" if the query did
 	Partial bool       `json:"partial"`
 	Runs    []auditRun `json:"runs"`
 }
@@ -82,12 +83,15 @@ func (o WhyOptions) audit(ctx context.Context, stdout, stderr io.Writer) (int, e
 	if err != nil {
 		return Failed, err
 	}
-	base, err := o.value(ctx, conn, g, nil)
-	if err != nil {
-		return Failed, err
+	base, failed := o.value(ctx, conn, g, nil)
+	if failed != nil && !ofEvaluation(failed) {
+		return Failed, failed
 	}
 	warn(stderr, envelope{Warnings: base.Warnings})
-	report := auditReport{Query: o.Expr, At: g.end.UTC().Format(time.RFC3339), Answer: describe(base.Value), Partial: base.Partial}
+	report := auditReport{Query: o.Expr, At: g.end.UTC().Format(time.RFC3339), Answer: "failed", Partial: base.Partial}
+	if failed == nil {
+		report.Answer = describe(base.Value)
+	}
 	text := stdout
 	if o.Output == WhyJSON {
 		text = io.Discard
@@ -99,9 +103,14 @@ func (o WhyOptions) audit(ctx context.Context, stdout, stderr io.Writer) (int, e
 	}
 	for _, without := range auditRuns {
 		run := auditRun{Name: without.name}
-		if res, err := o.value(ctx, conn, g, without.params); err != nil {
+		switch res, err := o.value(ctx, conn, g, without.params); {
+		case failed != nil && err == nil:
+			run.Difference = "an error, then " + describe(res.Value)
+		case failed != nil && ofEvaluation(err):
+			run.Same = true
+		case err != nil:
 			run.Error = err.Error()
-		} else {
+		default:
 			run.Difference = difference(base.Value, res.Value)
 			run.Same, run.Partial = run.Difference == "", res.Partial && !base.Partial
 		}
@@ -112,9 +121,21 @@ func (o WhyOptions) audit(ctx context.Context, stdout, stderr io.Writer) (int, e
 		fmt.Fprint(text, run)
 	}
 	if o.Output == WhyJSON {
-		return code, writeJSON(stdout, report)
+		if err := writeJSON(stdout, report); err != nil {
+			return Failed, err
+		}
+	}
+	if failed != nil {
+		return Failed, failed
 	}
 	return code, nil
+}
+
+// ofEvaluation reports whether an error is a query's answer: one engine over all
+// series would fail too, though it may name other series.
+func ofEvaluation(err error) bool {
+	var e *apiError
+	return errors.As(err, &e) && e.kind == "execution"
 }
 
 // describe counts a value.

@@ -67,6 +67,11 @@ type envelope struct {
 	partial bool
 }
 
+// apiError is an error that Prometheus' API tells of.
+type apiError struct{ kind, text string }
+
+func (e *apiError) Error() string { return e.kind + ": " + e.text }
+
 // call asks an endpoint of Prometheus' API. Parameters go in the body, where
 // long queries fit.
 func (c connection) call(ctx context.Context, path string, params url.Values) (envelope, error) {
@@ -85,7 +90,7 @@ func (c connection) call(ctx context.Context, path string, params url.Values) (e
 	}
 	e.partial = resp.Header.Get(treehttp.PartialHeader) == "true"
 	if e.Status != "success" {
-		return e, fmt.Errorf("%s: %s", e.ErrorType, e.Error)
+		return e, &apiError{kind: e.ErrorType, text: e.Error}
 	}
 	return e, nil
 }

@@ -297,6 +297,22 @@ func TestAudit(t *testing.T) {
 	if code != Failed || !strings.Contains(out, "without caches       failed: execution: boom") {
 		t.Errorf("a failing run: exit code %d:\n%s", code, out)
 	}
+	// An error of an evaluation is compared too: without push-down there may be an answer.
+	code, out, api = run(func(p url.Values) string {
+		if p.Get("pushdown") == "off" && p.Get("hints") == "" {
+			return value("1")
+		}
+		return `{"status":"error","errorType":"execution","error":"boom"}`
+	})
+	for _, want := range []string{"as asked             failed at 1970", "without push-down    different: an error, then 2 series", "error: execution: boom"} {
+		if code != Failed || len(api.asked) != 6 || strings.Count(out, "the same") != 4 || !strings.Contains(out, want) {
+			t.Errorf("a failing query: exit code %d, %d requests, want %q:\n%s", code, len(api.asked), want, out)
+		}
+	}
+	code, out, api = run(func(url.Values) string { return `{"status":"error","errorType":"bad_data","error":"boom"}` })
+	if code != Failed || len(api.asked) != 1 || !strings.Contains(out, "error: bad_data: boom") {
+		t.Errorf("a wrong query: exit code %d, %d requests:\n%s", code, len(api.asked), out)
+	}
 }
 
 // What is told of a leaf, and an audit, are told in the form that is asked for.
