@@ -261,8 +261,8 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		}
 		series, a.samples = series+1, a.samples+n
 		a.series = max(a.series, series)
-		if limit := r.ask.opts.MaxSeries; limit > 0 && series > int64(limit) {
-			return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: int64(limit), Value: series, Tier: r.name}
+		if limit := int64(r.ask.opts.MaxSeries); limit > 0 && series > limit {
+			return r.tooManySeries(m.name(), limit, series)
 		}
 		if err := r.stage(ctx, m, set, a, &st, s); err != nil {
 			return err
@@ -273,6 +273,15 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 	a.report.MergePart(report)
 	a.report.Explanation = report.Explanation
 	return set.Err()
+}
+
+// tooManySeries says whose answer made the series more than the limit allows: all
+// that its readers can do about a child that has gone astray is to leave it out.
+func (r *fragmentRun) tooManySeries(child string, limit, n int64) error {
+	return &LimitError{
+		What: "series of one request, by the answer of " + strconv.Quote(child), Flag: flagMaxSeries,
+		Limit: limit, Value: n, Tier: r.name,
+	}
 }
 
 // check makes sure that a series can be put where it belongs.

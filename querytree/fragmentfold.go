@@ -41,11 +41,11 @@ func (r *fragmentRun) foldEarly(ctx context.Context, m Member, series promql.Mat
 		r.folded = map[string]bool{}
 	}
 	r.folded[m.name()] = true
-	return r.foldIn(series)
+	return r.foldIn(m.name(), series)
 }
 
-// foldIn merges series, and gives back what is now one with others.
-func (r *fragmentRun) foldIn(series promql.Matrix) error {
+// foldIn merges a child's series, and gives back what is now one with others.
+func (r *fragmentRun) foldIn(child string, series promql.Matrix) error {
 	if r.into == nil {
 		r.into = newMerger(r.f, r.ask.opts.MaxSamples, r.name)
 	}
@@ -58,7 +58,7 @@ func (r *fragmentRun) foldIn(series promql.Matrix) error {
 		return &notMergeable{fragment: r.f, why: err.Error()}
 	}
 	now := r.into.held()
-	if err := r.checkGroups(now.series); err != nil {
+	if err := r.checkGroups(child, now.series); err != nil {
 		return err
 	}
 	if err := r.settle(now.bytes - before.bytes - came.bytes); err != nil {
@@ -69,12 +69,12 @@ func (r *fragmentRun) foldIn(series promql.Matrix) error {
 
 // checkGroups enforces the limit on series while they become more. What is made
 // of several operators has one series for all.
-func (r *fragmentRun) checkGroups(n int64) error {
+func (r *fragmentRun) checkGroups(child string, n int64) error {
 	if r.f.final != "" {
 		n /= int64(len(r.f.Ops))
 	}
 	if limit := int64(r.ask.opts.MaxSeries); limit > 0 && n > limit {
-		return &LimitError{What: "series of one request", Flag: "query.max-series", Limit: limit, Value: n, Tier: r.name}
+		return r.tooManySeries(child, limit, n)
 	}
 	return nil
 }
@@ -101,7 +101,7 @@ func (r *fragmentRun) fold(ctx context.Context, parts []promql.Matrix) (promql.M
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, p := range parts {
-		if err := r.foldIn(p); err != nil {
+		if err := r.foldIn(r.nameOfPart(i), p); err != nil {
 			return nil, err
 		}
 		parts[i] = nil
@@ -118,6 +118,15 @@ func (r *fragmentRun) fold(ctx context.Context, parts []promql.Matrix) (promql.M
 		return nil, err
 	}
 	return m, r.checkSeries([]promql.Matrix{m})
+}
+
+// nameOfPart tells whose answer a part is: a child's, or, after those of all
+// children, what this tier's rollups have.
+func (r *fragmentRun) nameOfPart(i int) string {
+	if i < len(r.f.Children) {
+		return r.members[r.f.Children[i]].name()
+	}
+	return r.name
 }
 
 // merged accounts for the result, in place of what it was made of.
