@@ -262,7 +262,7 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 		series, a.samples = series+1, a.samples+n
 		a.series = max(a.series, series)
 		if limit := int64(r.ask.opts.MaxSeries); limit > 0 && series > limit {
-			return r.tooManySeries(m.name(), limit, series)
+			return r.tooManySeries("in the answer of", m.name(), limit, series)
 		}
 		if err := r.stage(ctx, m, set, a, &st, s); err != nil {
 			return err
@@ -275,11 +275,12 @@ func (r *fragmentRun) collectOne(ctx context.Context, m Member, req ExecRequest,
 	return set.Err()
 }
 
-// tooManySeries says whose answer made the series more than the limit allows: all
-// that its readers can do about a child that has gone astray is to leave it out.
-func (r *fragmentRun) tooManySeries(child string, limit, n int64) error {
+// tooManySeries says whose answer made the series more than the limit allows, alone
+// or together with others: what its readers can do about a child that has gone
+// astray is to leave it out.
+func (r *fragmentRun) tooManySeries(how, child string, limit, n int64) error {
 	return &LimitError{
-		What: "series of one request, by the answer of " + strconv.Quote(child), Flag: flagMaxSeries,
+		What: "series of one request, " + how + " " + strconv.Quote(child), Flag: flagMaxSeries,
 		Limit: limit, Value: n, Tier: r.name,
 	}
 }

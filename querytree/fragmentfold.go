@@ -74,7 +74,7 @@ func (r *fragmentRun) checkGroups(child string, n int64) error {
 		n /= int64(len(r.f.Ops))
 	}
 	if limit := int64(r.ask.opts.MaxSeries); limit > 0 && n > limit {
-		return r.tooManySeries(child, limit, n)
+		return r.tooManySeries("together with those of", child, limit, n)
 	}
 	return nil
 }

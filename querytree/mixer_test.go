@@ -133,6 +133,33 @@ func TestLimitErrorOfChild(t *testing.T) {
 	}
 }
 
+// Who sends more series than a request may have is named: he may be left out.
+func TestTooManySeriesNameTheirChild(t *testing.T) {
+	var many []promql.Series
+	for i := range 5 {
+		many = append(many, point(1, "zone", "us", "pod", fmt.Sprint(i)))
+	}
+	m := rootOver(t, saying(eu, point(1, "zone", "eu", "pod", "0")), saying(us, many...))
+	for _, query := range []string{"x", "sum by (zone, pod) (x)", "sum by (pod) (x)", "quantile by (pod) (0.5, x)"} {
+		_, err := m.Exec(t.Context(), ExecRequest{Query: query, Options: Options{MaxSeries: 4}})
+		var le *LimitError
+		if !errors.As(err, &le) || le.Flag != "query.max-series" || le.Limit != 4 || le.What != `series of one request, in the answer of "zone=us"` {
+			t.Errorf("%s: want a LimitError that names zone=us, got %v", query, err)
+		}
+	}
+}
+
+// Where each child's series are few enough, but not those of all, none is blamed
+// alone.
+func TestTooManySeriesOfChildrenTogether(t *testing.T) {
+	m := rootOver(t, saying(eu, point(1, "pod", "0"), point(1, "pod", "1")), saying(us, point(1, "pod", "2"), point(1, "pod", "3")))
+	_, err := m.Exec(t.Context(), ExecRequest{Query: "sum by (pod) (x)", Options: Options{MaxSeries: 3}})
+	var le *LimitError
+	if !errors.As(err, &le) || le.Value != 4 || !strings.HasPrefix(le.What, `series of one request, together with those of "zone=`) {
+		t.Errorf("want a LimitError of 4 series of both, got %v", err)
+	}
+}
+
 // A storage that cannot be read costs its own child.
 func TestStorageErrorOfChild(t *testing.T) {
 	broken := brokenStorage(t, euOne)
