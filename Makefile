@@ -8,7 +8,7 @@ BUF := $(TOOLS)/buf
 # The wire contract as it was first released, which must be understood for ever.
 RELEASED := querytree/querytreepb/testdata/tree-v1.binpb
 # Generated queries that make test compares with one stock engine.
-QUERIES ?= 50000
+QUERIES ?= 100000
 # Series of each of the eight leaves that make bench compares with one engine.
 BENCH_SERIES ?= 20000
 

@@ -185,7 +185,7 @@ func (b *builder) fragment(e, at parser.Expr, t traits, kind string) *Fragment {
 
 func (b *builder) fragmentOf(e parser.Expr, t traits, kind string, textOf func() string) *Fragment {
 	key := b.key(kind, e)
-	if b.p.banned[key] || b.stats && !b.p.allHave(t.children, FeatureStats) {
+	if b.p.banned[key] || b.stats && !b.p.allHave(t.children, FeatureStats) || b.buckets && addsWithoutBuckets(e) {
 		return nil
 	}
 	for _, f := range b.plan.Fragments {

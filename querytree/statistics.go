@@ -56,6 +56,45 @@ func asksForResets(e parser.Expr) bool {
 	return found
 }
 
+// addsWithoutBuckets reports whether the engine, given e alone, would add up native
+// histograms that it reads without their buckets. It tells of other resets then than
+// with them, so e is not sent alone where something above makes it read them.
+func addsWithoutBuckets(e parser.Node) bool {
+	switch n := e.(type) {
+	case *parser.SubqueryExpr:
+		return false // all below it is read with buckets
+	case *parser.BinaryExpr:
+		if n.Op == parser.TRIM_UPPER || n.Op == parser.TRIM_LOWER {
+			return false
+		}
+	case *parser.Call:
+		switch n.Func.Name {
+		case "histogram_quantile", "histogram_quantiles", "histogram_fraction", "histogram_stddev", "histogram_stdvar":
+			return false
+		case "histogram_count", "histogram_sum", "histogram_avg":
+			return !onlyRates(n) && (asksForResets(n) || addsOverTime(n))
+		}
+	}
+	for child := range parser.ChildrenIter(e) {
+		if addsWithoutBuckets(child) {
+			return true
+		}
+	}
+	return false
+}
+
+// addsOverTime reports whether a function in e adds up the samples of a range.
+func addsOverTime(e parser.Expr) bool {
+	found := false
+	parser.Inspect(e, func(n parser.Node, _ []parser.Node) error {
+		if c, ok := n.(*parser.Call); ok {
+			found = found || c.Func.Name == "sum_over_time" || c.Func.Name == "avg_over_time"
+		}
+		return nil
+	})
+	return found
+}
+
 // aggregated adds a fragment that stands for an aggregation, of which nothing is
 // left for the residual: a sum is put together from the children's, unless these
 // are not enough, and others from the operand.

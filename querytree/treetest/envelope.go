@@ -234,13 +234,14 @@ type flat struct {
 	sizes  map[int64]int
 }
 
-// What rounding shows in: labels that count_values made of numbers.
+// What rounding shows in: labels that count_values made of numbers, and of histograms
+// (`{count:3, sum:1.5, (0.5,1]:3}`).
 var (
 	countsValues = regexp.MustCompile(`(?i)\bcount_values\b`)
-	numericLabel = regexp.MustCompile(`="-?[0-9]+\.[0-9]+(e[+-][0-9]+)?"`)
+	numericLabel = regexp.MustCompile(`([:\[(,]|=")-?[0-9]+\.[0-9]+(e[+-][0-9]+)?`)
 )
 
-// flatten takes an answer apart. If values become labels, those of numbers are
+// flatten takes an answer apart. If values become labels, the numbers in them are
 // rounded to eleven digits, and what then has the same labels is added up.
 func (e *envelope) flatten(v parser.Value) flat {
 	if !countsValues.MatchString(e.q.Expr) {
@@ -248,11 +249,12 @@ func (e *envelope) flatten(v parser.Value) flat {
 	}
 	return flatten(v, func(l labels.Labels) string {
 		return numericLabel.ReplaceAllStringFunc(l.String(), func(label string) string {
-			n, err := strconv.ParseFloat(strings.Trim(label, `="`), 64)
+			begin := strings.TrimRight(label, "-.+e0123456789")
+			n, err := strconv.ParseFloat(label[len(begin):], 64)
 			if err != nil {
 				return label
 			}
-			return fmt.Sprintf("=%.11g", n)
+			return fmt.Sprintf("%s%.11g", begin, n)
 		})
 	})
 }

@@ -2,7 +2,12 @@ package treetest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/promql"
 )
 
 // In rounds of jitter an answer may be anything that amplified rounding makes, but not
@@ -33,5 +38,32 @@ func TestBetweenTwoChoices(t *testing.T) {
 				t.Errorf("within: %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// Rounding within the labels that count_values makes is no difference, of numbers and
+// of histograms, and other labels are what they are.
+func TestRoundedLabels(t *testing.T) {
+	e := newEnvelope(Query{Expr: `count_values("v", m)`}, (&Planet{}).tolerance(), "")
+	key := func(value string) string {
+		f := e.flatten(promql.Vector{{Metric: labels.FromStrings("v", value), F: 1}})
+		return slices.Collect(maps.Keys(f.points))[0]
+	}
+	for _, c := range []struct {
+		a, b string
+		same bool
+	}{
+		{"496.79999999999995", "496.8", true},
+		{"-1.0000000000000002e-07", "-1e-07", true},
+		{"-1.0000000000000002e-07", "-1.0000000000000004e-07", true},
+		{"496.8", "496.9", false},
+		{"{count:255, sum:496.79999999999995, [-4,-2.5):27, (1,1.4142135623730951]:3.0000000000000004}", "{count:255, sum:496.8, [-4,-2.5):27, (1,1.414213562373095]:3.0000000000000001}", true},
+		{"{count:255, sum:496.7, (1,2]:3}", "{count:255, sum:496.8, (1,2]:3}", false},
+		{"{count:255, sum:496.8, (1,2]:3}", "{count:256, sum:496.8, (1,2]:3}", false},
+		{"10.0.0.1:9090", "10.0.0.2:9090", false},
+	} {
+		if same := key(c.a) == key(c.b); same != c.same {
+			t.Errorf("%s, %s: the same %v, want %v", key(c.a), key(c.b), same, c.same)
+		}
 	}
 }
