@@ -81,7 +81,7 @@ type admission struct {
 // must be called after the query was evaluated, and settle or Budget.Close.
 func (e *boundedEngine) admit(ctx context.Context, o Options, m measures) (*admission, error) {
 	a := &admission{e: e}
-	ctx, cancel := e.limits.timed(ctx, e.name())
+	ctx, cancel := e.limits.timed(ctx, o, e.name())
 	a.undo = append(a.undo, cancel)
 	leave, err := e.gate.Enter(ctx, o.Client)
 	if err != nil {

@@ -38,7 +38,7 @@ func newBoundsMetrics(reg prometheus.Registerer) *boundsMetrics {
 		}),
 	}
 	// From the start, so that the first refusal is an increase.
-	for _, flag := range []string{flagTimeout, flagMaxSamples, flagMaxSeries, flagMaxFragments, flagMaxBytes, flagMaxTotalBytes, flagMaxClientBytes, flagMaxResponse, flagMaxQueue, flagMaxQueueEach, flagProcess} {
+	for _, flag := range []string{flagTimeout, paramTimeout, flagChildDeadline, flagMaxSamples, flagMaxSeries, flagMaxFragments, flagMaxBytes, flagMaxTotalBytes, flagMaxClientBytes, flagMaxResponse, flagMaxQueue, flagMaxQueueEach, flagProcess} {
 		m.refused.WithLabelValues(flag)
 	}
 	return m

@@ -85,7 +85,12 @@ func (q *treeQuery) Exec(ctx context.Context) *promql.Result {
 	t := &trail{live: &watch{}}
 	ReportFrom(ctx).watch(t.live)
 	req, aligned := q.m.align(q.req)
+	patience := q.m.cfg.Limits.patienceFor(ctx, req.Options, q.m.name())
 	value, warn, report, err := q.m.eval(ctx, req, t)
+	// Who analyses a query is shown who was late.
+	if err == nil && req.Explain == ExplainOff {
+		err = patience.allLate(report)
+	}
 	if report.Aligned = aligned; report.Explanation != nil {
 		report.Explanation.Aligned = aligned
 	}

@@ -173,7 +173,8 @@ func bounded(l *Local, limits Limits) *Local {
 
 // A query that takes too long says which limit of which tier that is, whether it
 // waits for children, the engine or a slot, and is a timeout for those who know
-// Prometheus' errors only. A deadline of the client's own is none of ours.
+// Prometheus' errors only. What a client sets itself is told as that, and what a
+// parent does is for the parent to tell.
 func TestTimeLimitTellsAll(t *testing.T) {
 	patient := func(c *MixerConfig) {
 		c.Limits.Timeout, c.Limits.ChildDeadline, c.Limits.MaxConcurrent = 10*time.Second, time.Hour, 1
@@ -192,13 +193,13 @@ func TestTimeLimitTellsAll(t *testing.T) {
 			return err
 		}, "time of one query, which waited for one of the 1 slots of --query.max-concurrency: limit of 10s exceeded with 10s at root; narrow the query, or raise --query.timeout"},
 		"the engine": {func(t *testing.T, m *Mixer) error {
-			ctx, cancel := m.cfg.Limits.timed(t.Context(), m.name())
+			ctx, cancel := m.cfg.Limits.timed(t.Context(), Options{}, m.name())
 			defer cancel()
 			time.Sleep(10*time.Second - time.Millisecond)
 			return m.settle(ctx, nil, promql.ErrQueryTimeout("expression evaluation"))
 		}, "time of one query: limit of 10s exceeded with 10s at root; narrow the query, or raise --query.timeout"},
 		"within a query": {func(t *testing.T, m *Mixer) error {
-			ctx, cancel := m.cfg.Limits.timed(t.Context(), m.name())
+			ctx, cancel := m.cfg.Limits.timed(t.Context(), Options{}, m.name())
 			defer cancel()
 			ctx, stop := context.WithCancel(ctx)
 			defer stop()
@@ -208,7 +209,15 @@ func TestTimeLimitTellsAll(t *testing.T) {
 		"the client's own": {func(t *testing.T, m *Mixer) error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			ctx, stop := m.cfg.Limits.timed(ctx, m.name())
+			ctx, stop := m.cfg.Limits.timed(ctx, Options{}, m.name())
+			defer stop()
+			<-ctx.Done()
+			return ofTime(ctx, contextError(ctx))
+		}, "time of one query: limit of 1s exceeded with 1s at root; narrow the query, or ask for a longer timeout"},
+		"a parent's": {func(t *testing.T, m *Mixer) error {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			ctx, stop := m.cfg.Limits.timed(ctx, Options{Budget: time.Second}, m.name())
 			defer stop()
 			<-ctx.Done()
 			return ofTime(ctx, contextError(ctx))

@@ -91,7 +91,7 @@ func (l Limits) Validate() error {
 		{flagMaxSeries, l.MaxSeries},
 		{"query.max-concurrency", l.MaxConcurrent},
 		{flagTimeout, int(l.Timeout)},
-		{"query.child-deadline", int(l.ChildDeadline)},
+		{flagChildDeadline, int(l.ChildDeadline)},
 	} {
 		if v.value <= 0 {
 			return fmt.Errorf("--%s must be greater than zero", v.flag)
@@ -123,6 +123,7 @@ func (l Limits) Validate() error {
 // Flags that set limits, as errors name them.
 const (
 	flagTimeout        = "query.timeout"
+	flagChildDeadline  = "query.child-deadline"
 	flagMaxSamples     = "query.max-samples"
 	flagMaxSeries      = "query.max-series"
 	flagMaxFragments   = "query.max-fragments"
@@ -134,6 +135,10 @@ const (
 	flagMaxQueueEach   = "query.max-queue-per-client"
 	flagProcess        = "memory.limit"
 )
+
+// paramTimeout stands for a flag where a request sets the limit itself, as the
+// parameter timeout of Prometheus' API does.
+const paramTimeout = "timeout"
 
 // EngineSamples returns the number of samples that the stock engine may hold for
 // one query: it counts 16 bytes as a sample.
@@ -184,7 +189,7 @@ func lower[N int | int64](a, b N) N {
 type LimitError struct {
 	// What was counted, in words: "series of one request".
 	What string
-	// Flag sets the limit, without its dashes.
+	// Flag sets the limit, without its dashes; "timeout" if the request does.
 	Flag string
 	// Limit is the limit, Value what was asked for or reached when it was noticed;
 	// zero if unknown. Times are in nanoseconds.
@@ -209,12 +214,20 @@ func (e *LimitError) Error() string {
 	case flagMaxFragments:
 		what = "ask for fewer selectors in one query"
 	}
+	if e.Flag == paramTimeout {
+		return s + "; " + what + ", or ask for a longer timeout"
+	}
 	return s + fmt.Sprintf("; %s, or raise --%s", what, e.Flag)
+}
+
+// ofTime reports whether it is a limit on time.
+func (e *LimitError) ofTime() bool {
+	return e.Flag == flagTimeout || e.Flag == paramTimeout || e.Flag == flagChildDeadline
 }
 
 // amount writes a value of what was counted.
 func (e *LimitError) amount(n int64) string {
-	if e.Flag == flagTimeout {
+	if e.ofTime() {
 		return time.Duration(n).String()
 	}
 	return strconv.FormatInt(n, 10)
@@ -223,7 +236,7 @@ func (e *LimitError) amount(n int64) string {
 // Unwrap returns what Prometheus says of a query that took too long, so that it
 // is known as such by those who do not know limits: its API, and older tiers.
 func (e *LimitError) Unwrap() error {
-	if e.Flag == flagTimeout {
+	if e.ofTime() {
 		return promql.ErrQueryTimeout("query execution")
 	}
 	return nil

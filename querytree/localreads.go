@@ -167,7 +167,7 @@ func (r *reading) begin(ctx context.Context) error {
 	e := r.l.bounded
 	if r.ctx == nil {
 		r.request = ctx
-		r.ctx, r.cancel = e.limits.timed(ctx, e.name())
+		r.ctx, r.cancel = e.limits.timed(ctx, o, e.name())
 		r.ctx, r.budget = e.memory.budget(r.ctx, o.Client, e.name(), lower(e.limits.MaxBytes, o.MaxBytes))
 	}
 	if r.open == 0 {

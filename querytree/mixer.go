@@ -209,7 +209,7 @@ func (m *Mixer) eval(ctx context.Context, req ExecRequest, t *trail) (parser.Val
 	if err != nil {
 		return nil, nil, Report{}, err
 	}
-	ctx, cancel := m.cfg.Limits.timed(ctx, m.name())
+	ctx, cancel := m.cfg.Limits.timed(ctx, req.Options, m.name())
 	defer cancel()
 	if req.Lookback == 0 {
 		req.Lookback = m.cfg.Lookback.Milliseconds()

@@ -9,13 +9,23 @@ import (
 )
 
 // timed returns a context that ends when a query has taken as long as the tier
-// allows. Its cause is a *LimitError then, in this tier and in all that work for
-// the query below.
-func (l Limits) timed(ctx context.Context, tier string) (context.Context, context.CancelFunc) {
-	own := timeLimit{time.Now().Add(l.Timeout), &LimitError{
-		What: "time of one query", Flag: flagTimeout, Limit: int64(l.Timeout), Value: int64(l.Timeout), Tier: tier,
-	}}
+// allows, or a client that asked for less. Its cause is a *LimitError then, in this
+// tier and in all that work for the query below.
+func (l Limits) timed(ctx context.Context, o Options, tier string) (context.Context, context.CancelFunc) {
+	own := l.timeLimit(ctx, o, tier)
 	return context.WithDeadlineCause(context.WithValue(ctx, timeLimitKey{}, own), own.end, own.limit)
+}
+
+// timeLimit returns that of a query which begins now.
+func (l Limits) timeLimit(ctx context.Context, o Options, tier string) timeLimit {
+	limit := &LimitError{What: "time of one query", Flag: flagTimeout, Limit: int64(l.Timeout), Value: int64(l.Timeout), Tier: tier}
+	end := time.Now().Add(l.Timeout)
+	// What a parent allows is its own limit, of which it tells.
+	if asked, ok := ctx.Deadline(); ok && o.Budget == 0 && asked.Before(end) {
+		given := int64(time.Until(asked).Round(10 * time.Millisecond))
+		limit.Flag, limit.Limit, limit.Value, end = paramTimeout, given, given, asked
+	}
+	return timeLimit{end, limit}
 }
 
 // timeLimit is that of a query in its tier. It is also a value of the context:
@@ -32,7 +42,7 @@ type timeLimitKey struct{}
 func limitOfTime(ctx context.Context) *LimitError {
 	var limit *LimitError
 	if errors.As(context.Cause(ctx), &limit) {
-		if limit.Flag != flagTimeout {
+		if !limit.ofTime() {
 			return nil
 		}
 		return limit
