@@ -29,8 +29,9 @@ const (
 // fairTree is a root over two zones and four leaves, and what a light query and
 // heavy ones are there.
 type fairTree struct {
-	root, leaf *process
-	end        time.Time
+	root, leaf    *process
+	zones, leaves []*process
+	end           time.Time
 }
 
 // fairTier is the same tree, asked at one of its tiers, for answers that it may
@@ -49,15 +50,16 @@ func (t fairTier) String() string {
 	return name
 }
 
-func newFairTree(tb testing.TB) fairTree {
+func newFairTree(tb testing.TB, rootFlags ...string) fairTree {
 	tb.Helper()
 	users := fairUsers(tb)
-	t := fairTree{root: startRoot(tb, users), end: time.Now().Truncate(benchStep)}
-	zones := []*process{startZone(tb, t.root.grpc, "--zone=eu"), startZone(tb, t.root.grpc, "--zone=us")}
+	t := fairTree{root: startRoot(tb, append(rootFlags, users)...), end: time.Now().Truncate(benchStep)}
+	t.zones = []*process{startZone(tb, t.root.grpc, "--zone=eu"), startZone(tb, t.root.grpc, "--zone=us")}
 	for leaf := range fairLeaves {
 		dir := tb.TempDir()
 		benchLoad(tb, dir, t.end, benchSeries(tb), leaf)
-		t.leaf = tierAt(tb, anyPort, "", "leaf", "--storage.tsdb.path="+dir, "--parent="+zones[leaf%2].grpc, "--zone="+benchZone(leaf), "--cluster="+benchCluster(leaf), users)
+		t.leaf = tierAt(tb, anyPort, "", "leaf", "--storage.tsdb.path="+dir, "--parent="+t.zones[leaf%2].grpc, "--zone="+benchZone(leaf), "--cluster="+benchCluster(leaf), users)
+		t.leaves = append(t.leaves, t.leaf)
 	}
 	eventually(tb, time.Minute, func() error {
 		code, body, err := fairTier{t, t.root, true}.ask("light", "count(up)", "60")

@@ -213,7 +213,7 @@ func refusedByName(a answer) error {
 		}
 		return nil
 	}
-	if strings.Contains(a.Error, "limit of") && strings.Contains(a.Error, "--") {
+	if strings.Contains(a.Error, "limit of") && (strings.Contains(a.Error, "--") || strings.Contains(a.Error, "a longer timeout")) {
 		return nil
 	}
 	return fmt.Errorf("%d: %s", a.Code, a.Error)

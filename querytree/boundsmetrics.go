@@ -47,8 +47,12 @@ func newBoundsMetrics(reg prometheus.Registerer) *boundsMetrics {
 // refuse counts a request that a limit ended.
 func (m *boundsMetrics) refuse(e *LimitError) { m.refused.WithLabelValues(e.Flag).Inc() }
 
-// watchQueue tells how many requests wait at a gate.
+// watchQueue tells how many requests wait at a gate, and how many have passed it.
 func (m *boundsMetrics) watchQueue(g *Gate) {
+	promauto.With(m.reg).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "pando_tree_running_requests", Help: "Requests that have a slot, by kind: what this tier works on.",
+		ConstLabels: prometheus.Labels{"kind": g.kind},
+	}, func() float64 { return float64(g.fair.running()) })
 	promauto.With(m.reg).NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "pando_tree_queue_length", Help: "Requests that wait for a slot, by kind.",
 		ConstLabels: prometheus.Labels{"kind": g.kind},

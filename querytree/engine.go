@@ -89,7 +89,9 @@ func (q *treeQuery) Exec(ctx context.Context) *promql.Result {
 	value, warn, report, err := q.m.eval(ctx, req, t)
 	// Who analyses a query is shown who was late.
 	if err == nil && req.Explain == ExplainOff {
-		err = patience.allLate(report)
+		if err = patience.allLate(report); err != nil {
+			err = q.m.limited(ctx, err)
+		}
 	}
 	if report.Aligned = aligned; report.Explanation != nil {
 		report.Explanation.Aligned = aligned

@@ -184,6 +184,12 @@ func (f *fair) wanted() bool {
 }
 
 // queued returns the number of requests that wait.
+func (f *fair) running() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.slots - f.free
+}
+
 func (f *fair) queued() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
