@@ -24,7 +24,7 @@ func (l Limits) patienceFor(ctx context.Context, o Options, tier string) patienc
 	p := patience{begin: time.Now(), soft: l.ChildDeadline, flag: flagChildDeadline, tier: tier}
 	own := l.timeLimit(ctx, o, tier)
 	if soft := softDeadline(l.ChildDeadline, time.Until(own.end)); soft < l.ChildDeadline {
-		p.soft, p.flag, p.of = soft.Round(10*time.Millisecond), own.limit.Flag, time.Duration(own.limit.Limit)
+		p.soft, p.flag, p.of = rounded(soft), own.limit.Flag, time.Duration(own.limit.Limit)
 	}
 	return p
 }

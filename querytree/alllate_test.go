@@ -50,6 +50,10 @@ func TestAllLate(t *testing.T) {
 			func(*testing.T) []Child { return []Child{hanging(euOne)} }, 0, ExplainOff,
 			`time for children, none of which answered ("zone=eu,cluster=eu-1"): limit of 30s exceeded with 30s at root; narrow the query, or raise --query.child-deadline`, 0,
 		},
+		"of hardly any time": {
+			func(*testing.T) []Child { return []Child{hanging(euOne)} }, 2 * time.Millisecond, ExplainOff,
+			`limit of 2ms exceeded with 2ms at root`, 0,
+		},
 		"two tiers below": {
 			func(t *testing.T) []Child { return []Child{zoneOver(t, hanging(euOne), hanging(euTwo)), hanging(us)} }, 2 * time.Second, ExplainOff,
 			`none of which answered ("zone=eu,cluster=eu-1", "zone=eu,cluster=eu-2", "zone=us")`, 0,

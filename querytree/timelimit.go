@@ -22,10 +22,18 @@ func (l Limits) timeLimit(ctx context.Context, o Options, tier string) timeLimit
 	end := time.Now().Add(l.Timeout)
 	// What a parent allows is its own limit, of which it tells.
 	if asked, ok := ctx.Deadline(); ok && o.Budget == 0 && asked.Before(end) {
-		given := int64(time.Until(asked).Round(10 * time.Millisecond))
+		given := int64(rounded(time.Until(asked)))
 		limit.Flag, limit.Limit, limit.Value, end = paramTimeout, given, given, asked
 	}
 	return timeLimit{end, limit}
+}
+
+// rounded returns a time that is left without the little that has passed of it.
+func rounded(left time.Duration) time.Duration {
+	if left < 200*time.Millisecond {
+		return max(left.Round(time.Millisecond), time.Millisecond)
+	}
+	return left.Round(10 * time.Millisecond)
 }
 
 // timeLimit is that of a query in its tier. It is also a value of the context:
