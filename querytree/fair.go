@@ -183,13 +183,14 @@ func (f *fair) wanted() bool {
 	return f.waiting > 0
 }
 
-// queued returns the number of requests that wait.
+// running returns the number of requests that have a slot.
 func (f *fair) running() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.slots - f.free
 }
 
+// queued returns the number of requests that wait.
 func (f *fair) queued() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
