@@ -66,7 +66,7 @@ rollups:
 type keptPlanet struct {
 	t    *testing.T
 	root *process
-	// harmed is how long faults are done: PANDO_HARM_SECONDS, or else a minute.
+	// harmed is how long faults are done: PANDO_HARM_SECONDS, or else 45 seconds.
 	harmed time.Duration
 	tiers  []*process // root, zones, leaves
 	leaves [][]string // base URLs of each leaf's replicas, which stay
@@ -102,7 +102,7 @@ type keptOptions struct {
 func newKeptPlanet(t *testing.T, o keptOptions) *keptPlanet {
 	file := "--rollup.file=" + writeFile(t, "rollups.yml", rolledUpFile)
 	p := &keptPlanet{t: t, seen: map[string]map[int64]map[string]float64{}, changed: map[int64]string{}, punctual: o.replicas > 0}
-	p.harmed = time.Duration(treetest.FromEnv(t, "PANDO_HARM_SECONDS", 60)) * time.Second
+	p.harmed = time.Duration(treetest.FromEnv(t, "PANDO_HARM_SECONDS", 45)) * time.Second
 	flags := append([]string{file}, o.flags...)
 	parent := func(of *process) string {
 		if !o.proxied {
