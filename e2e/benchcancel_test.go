@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,16 +20,16 @@ const (
 	cancelAfter = 300 * time.Millisecond
 )
 
-// cancelled is one way in which queries end early. It returns when the query is
-// told to end, or its error comes.
+// cancelled is one way in which queries end early.
 type cancelled struct {
 	name, query string
-	end         func(tb testing.TB, t fairTree, query string) time.Time
+	// end returns when the query was told to end, or its error came.
+	end func(tb testing.TB, t fairTree, query string) time.Time
 }
 
 // How long after a heavy query was cancelled each tier is done with it: when its
 // client hangs up, when it is cancelled by its id, and when it exceeds a limit of the
-// root, or of one leaf, whose error is that of the query.
+// root.
 func BenchmarkCancel(b *testing.B) {
 	tree := newFairTree(b, "--query.max-bytes=512MiB")
 	const heavy = `sum by (job, code) (rate(http_requests_total[5m]))`
@@ -134,6 +135,7 @@ func refused(tb testing.TB, t fairTree, query string) time.Time {
 // idle waits until no process works on a query, and returns how long after since the
 // last of each tier was done.
 func (t fairTree) idle(tb testing.TB, since time.Time) map[string]time.Duration {
+	tb.Helper()
 	var (
 		mu   sync.Mutex
 		wg   sync.WaitGroup
@@ -142,8 +144,15 @@ func (t fairTree) idle(tb testing.TB, since time.Time) map[string]time.Duration 
 	for tier, ps := range map[string][]*process{"root": {t.root}, "zone": t.zones, "leaf": t.leaves} {
 		for _, p := range ps {
 			wg.Go(func() {
-				for metricOf(tb, p, `pando_tree_running_requests{kind="query"}`) > 0 {
-					time.Sleep(2 * time.Millisecond)
+				for {
+					text, err := metricsOf(p)
+					if err != nil {
+						tb.Error(err)
+						return
+					}
+					if strings.Contains(text, "\npando_tree_running_requests{kind=\"query\"} 0\n") {
+						break
+					}
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -152,5 +161,27 @@ func (t fairTree) idle(tb testing.TB, since time.Time) map[string]time.Duration 
 		}
 	}
 	wg.Wait()
+	if tb.Failed() {
+		tb.FailNow()
+	}
 	return took
+}
+
+// metricsOf is the page of a process' metrics, as its users may see it.
+func metricsOf(p *process) (string, error) {
+	req, err := http.NewRequest(http.MethodGet, p.http+"/metrics", nil)
+	if err != nil {
+		return "", err
+	}
+	req.SetBasicAuth("light", "test")
+	res, err := caller.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("metrics of %s: %s", p.name, res.Status)
+	}
+	text, err := io.ReadAll(io.LimitReader(res.Body, 1<<24))
+	return string(text), err
 }
