@@ -29,13 +29,13 @@ func (l Limits) patienceFor(ctx context.Context, o Options, tier string) patienc
 	return p
 }
 
-// allLate returns why an answer is none: every leaf that had a part in it, or who
-// stands above it, was late. That is not a child's fault, of which there would be a
+// allLate returns why an answer is none: every leaf that was asked, or who stands
+// above it, was late. That is not a child's fault, of which there would be a
 // warning, but of a query that takes more time than it has; an empty answer would
-// look as if there were nothing. Where a single one was in time, or failed in another
-// way, it is the answer of the others.
+// look as if there were nothing. Where a single leaf was in time, or failed in another
+// way, it is the answer of the others. So it is if some have no row, for nobody knows.
 func (p patience) allLate(r Report) error {
-	if r.Unlisted > 0 || len(r.Rollups) > 0 {
+	if r.Unlisted > 0 || r.Unnamed > 0 || len(r.Rollups) > 0 {
 		return nil
 	}
 	var late []string
@@ -52,7 +52,7 @@ func (p patience) allLate(r Report) error {
 		return nil
 	}
 	return &LimitError{
-		What: p.what(late, r.Unnamed), Flag: p.flag, Limit: int64(p.soft), Value: int64(time.Since(p.begin).Round(time.Millisecond)), Tier: p.tier,
+		What: p.what(late), Flag: p.flag, Limit: int64(p.soft), Value: int64(time.Since(p.begin).Round(time.Millisecond)), Tier: p.tier,
 	}
 }
 
@@ -60,13 +60,10 @@ func (p patience) allLate(r Report) error {
 const mostLateNamed = 3
 
 // what says who was late, and within what.
-func (p patience) what(late []string, more int) string {
+func (p patience) what(late []string) string {
 	slices.Sort(late)
-	if n := len(late) - mostLateNamed; n > 0 {
-		late, more = late[:mostLateNamed], more+n
-	}
-	who := strings.Join(late, ", ")
-	if more > 0 {
+	who := strings.Join(late[:min(len(late), mostLateNamed)], ", ")
+	if more := len(late) - mostLateNamed; more > 0 {
 		who += fmt.Sprintf(" and %d more", more)
 	}
 	s := "time for children"

@@ -88,3 +88,37 @@ func TestAllLate(t *testing.T) {
 		})
 	}
 }
+
+// Whoever had a part, or may have had one, keeps an answer from being none.
+func TestAllLateOfReports(t *testing.T) {
+	late := ChildReport{Tier: TierLeaf, Verdict: Asked, Failed: "soft deadline passed", Late: true}
+	with := func(c ChildReport, change func(*Report)) Report {
+		r := Report{}
+		r.Add("late", late)
+		r.Add("other", c)
+		if change != nil {
+			change(&r)
+		}
+		return r
+	}
+	pruned := ChildReport{Tier: TierLeaf, Verdict: PrunedHint}
+	for name, c := range map[string]struct {
+		r    Report
+		want bool
+	}{
+		"nobody else was asked":            {with(pruned, nil), true},
+		"a zone with nothing below":        {with(ChildReport{Tier: TierZone, Verdict: Asked}, nil), true},
+		"nobody was late":                  {Report{Children: map[string]ChildReport{"other": pruned}}, false},
+		"another was in time":              {with(ChildReport{Tier: TierLeaf, Verdict: Asked}, nil), false},
+		"another took the place of one":    {with(ChildReport{Tier: TierLeaf, Verdict: Replaced}, nil), false},
+		"late in one part, not in another": {with(ChildReport{Tier: TierLeaf, Verdict: Asked, Failed: "late", Late: true, Series: 1}, nil), false},
+		"kept by a cache":                  {with(ChildReport{Tier: TierZone, Verdict: Asked, Cached: true}, nil), false},
+		"of a rollup":                      {with(pruned, func(r *Report) { r.Rollups = []RollupUse{{Tier: "root", Rule: "r"}} }), false},
+		"answers without a row":            {with(pruned, func(r *Report) { r.Unlisted = 1 }), false},
+		"failures without a row":           {with(pruned, func(r *Report) { r.Unnamed = 1 }), false},
+	} {
+		if err := (patience{soft: time.Second, flag: flagChildDeadline}).allLate(c.r); (err != nil) != c.want {
+			t.Errorf("%s: %v, want an error: %v", name, err, c.want)
+		}
+	}
+}

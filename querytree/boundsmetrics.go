@@ -22,7 +22,7 @@ func newBoundsMetrics(reg prometheus.Registerer) *boundsMetrics {
 		reg: reg,
 		refused: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "pando_tree_refused_total",
-			Help: "Requests that this tier refused or cancelled because of a limit, by the flag that sets it.",
+			Help: "Requests that this tier refused or cancelled because of a limit, by the flag that sets it; timeout is set by the request.",
 		}, []string{"limit"}),
 		queueSeconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "pando_tree_queue_wait_seconds", Help: "How long requests waited for a slot, of those that had to, by kind.",
