@@ -58,9 +58,13 @@ func seriesWiseSelector(e parser.Expr) *parser.VectorSelector {
 	}
 }
 
-// seriesWiseBinary handles a vector and a scalar without selectors.
+// seriesWiseBinary handles a vector and a scalar without selectors. A scalar cannot be
+// trimmed by any element, for one of two reasons, of which the engine tells that of the
+// last element at each step: that depends on all series.
 func seriesWiseBinary(n *parser.BinaryExpr) *parser.VectorSelector {
 	switch {
+	case (n.Op == parser.TRIM_UPPER || n.Op == parser.TRIM_LOWER) && n.LHS.Type() == parser.ValueTypeScalar:
+		return nil
 	case n.LHS.Type() == parser.ValueTypeVector && n.RHS.Type() == parser.ValueTypeScalar && !selects(n.RHS):
 		return seriesWiseSelector(n.LHS)
 	case n.LHS.Type() == parser.ValueTypeScalar && n.RHS.Type() == parser.ValueTypeVector && !selects(n.LHS):

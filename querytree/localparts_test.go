@@ -314,6 +314,18 @@ func TestColumnsOverFunctions(t *testing.T) {
 	}
 }
 
+// Of the elements that an operation cannot be applied to, the engine tells of the last
+// at each step: that is not the last of each part.
+func TestPartsTellOfTheLastElement(t *testing.T) {
+	leaves, zones := treetest.Clusters("eu", 5, "us", 4)
+	p, rnd := treetest.New(t, treetest.Config{Leaves: leaves, Zones: zones}), rand.New(rand.NewSource(3))
+	treetest.Data{Minutes: 30, Interval: 15_000}.Fill(t, p, rnd)
+	l := newLocals(t, p.TestStorage)
+	for _, query := range []string{`2 </ mixed`, `(range() >/ mixed offset 1m)`, `2 + mixed`, `mixed </ 2`, `count(3 </ mixed) or vector(0)`} {
+		l.check(t, querytree.ExecRequest{Query: query, Start: 1_152_963, End: 1_422_963, Step: 30_000}, treetest.Near)
+	}
+}
+
 // Generated queries over generated data.
 func TestGeneratedQueriesByParts(t *testing.T) {
 	rnd := rand.New(rand.NewSource(3))
