@@ -51,15 +51,14 @@ func (p patience) allLate(r Report) error {
 	if len(late) == 0 {
 		return nil
 	}
-	return &LimitError{
-		What: p.what(late), Flag: p.flag, Limit: int64(p.soft), Value: int64(time.Since(p.begin).Round(time.Millisecond)), Tier: p.tier,
-	}
+	return &LimitError{What: p.what(late), Flag: p.flag, Limit: int64(p.soft), Tier: p.tier}
 }
 
 // mostLateNamed is how many of those who were late an error names.
 const mostLateNamed = 3
 
-// what says who was late, and within what.
+// what says who was late, and after how long that was known: sooner than the limit if
+// they are tiers below, each of which keeps a part of its time for itself.
 func (p patience) what(late []string) string {
 	slices.Sort(late)
 	who := strings.Join(late[:min(len(late), mostLateNamed)], ", ")
@@ -70,5 +69,5 @@ func (p patience) what(late []string) string {
 	if p.of > 0 {
 		s += fmt.Sprintf(", of %s for the query", p.of)
 	}
-	return s + ", none of which answered (" + who + ")"
+	return fmt.Sprintf("%s, none of which answered within %s (%s)", s, time.Since(p.begin).Round(time.Millisecond), who)
 }

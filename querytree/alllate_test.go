@@ -44,19 +44,23 @@ func TestAllLate(t *testing.T) {
 	}{
 		"by the client's own time": {
 			func(*testing.T) []Child { return []Child{hanging(euOne), hanging(euTwo)} }, 2 * time.Second, ExplainOff,
-			`time for children, of 2s for the query, none of which answered ("zone=eu,cluster=eu-1", "zone=eu,cluster=eu-2"): limit of 1.6s exceeded with 1.6s at root; narrow the query, or ask for a longer timeout`, 0,
+			`time for children, of 2s for the query, none of which answered within 1.6s ("zone=eu,cluster=eu-1", "zone=eu,cluster=eu-2"): limit of 1.6s exceeded at root; narrow the query, or ask for a longer timeout`, 0,
 		},
 		"by the tier's deadline for children": {
 			func(*testing.T) []Child { return []Child{hanging(euOne)} }, 0, ExplainOff,
-			`time for children, none of which answered ("zone=eu,cluster=eu-1"): limit of 30s exceeded with 30s at root; narrow the query, or raise --query.child-deadline`, 0,
+			`time for children, none of which answered within 30s ("zone=eu,cluster=eu-1"): limit of 30s exceeded at root; narrow the query, or raise --query.child-deadline`, 0,
 		},
 		"of hardly any time": {
 			func(*testing.T) []Child { return []Child{hanging(euOne)} }, 2 * time.Millisecond, ExplainOff,
-			`limit of 2ms exceeded with 2ms at root`, 0,
+			`within 2ms ("zone=eu,cluster=eu-1"): limit of 2ms exceeded at root`, 0,
 		},
 		"two tiers below": {
 			func(t *testing.T) []Child { return []Child{zoneOver(t, hanging(euOne), hanging(euTwo)), hanging(us)} }, 2 * time.Second, ExplainOff,
-			`none of which answered ("zone=eu,cluster=eu-1", "zone=eu,cluster=eu-2", "zone=us")`, 0,
+			`none of which answered within 1.6s ("zone=eu,cluster=eu-1", "zone=eu,cluster=eu-2", "zone=us")`, 0,
+		},
+		"two tiers below, which have less": {
+			func(t *testing.T) []Child { return []Child{zoneOver(t, hanging(euOne))} }, 2 * time.Second, ExplainOff,
+			`within 1.28s ("zone=eu,cluster=eu-1"): limit of 1.6s exceeded at root`, 0,
 		},
 		"too many to name": {
 			func(*testing.T) []Child {
